@@ -1,0 +1,131 @@
+"""Embed many pictures: reading and decoding in threads, while the model runs in the caller's."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import ImageRejectedError, NotFoundError, StoreError
+from tasks.encoders.base import Encoder
+
+Read = Callable[[str], bytes]
+"""Gives the bytes behind a reference; raises OSError or StoreError. Called from several threads."""
+
+Stage = Literal["read", "decode", "encode"]
+
+DEFAULT_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ImageToEmbed:
+    """One picture: `key` comes back with its vector, `reference` is what `read` understands."""
+
+    key: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A picture without a vector: at which stage it fell out, a stable reason code, and a message for people."""
+
+    key: str
+    reference: str
+    stage: Stage
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedBatch:
+    """Some pictures, in the order in which they came: those with vectors, and those without.
+
+    `vectors` is float32 (len(keys), dimension), each of length 1. `keys` or `rejects` may be empty, not both.
+    """
+
+    keys: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    rejects: tuple[Reject, ...]
+
+
+def embed(
+    images: Iterable[ImageToEmbed],
+    encoder: Encoder,
+    *,
+    read: Read,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    decode_threads: int | None = None,
+) -> Iterator[EmbeddedBatch]:
+    """Embed pictures in order. No picture stops the run: one that cannot be used is among the rejects.
+
+    At most `decode_threads` pictures (default: one for each core, and one) are held as read and decoded, and
+    two batches as the model takes them, whatever the size and number of the pictures.
+    A caller that stops early leaves no thread behind.
+    """
+    threads = decode_threads or (os.cpu_count() or 1) + 1
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    try:
+        prepared = _in_order(images, lambda image: _prepare(image, encoder, read), pool, ahead=2 * batch_size)
+        while batch := list(itertools.islice(prepared, batch_size)):
+            yield _encode(batch, encoder)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_Prepared = tuple[ImageToEmbed, NDArray[np.uint8] | Reject]
+
+
+def _in_order(
+    images: Iterable[ImageToEmbed],
+    prepare: Callable[[ImageToEmbed], _Prepared],
+    pool: ThreadPoolExecutor,
+    *,
+    ahead: int,
+) -> Iterator[_Prepared]:
+    waiting: deque[Future[_Prepared]] = deque()
+    for image in images:
+        waiting.append(pool.submit(prepare, image))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _prepare(image: ImageToEmbed, encoder: Encoder, read: Read) -> _Prepared:
+    try:
+        data = read(image.reference)
+    except ImageRejectedError as error:
+        return image, _reject(image, "read", error.reason, error)
+    except (FileNotFoundError, NotFoundError) as error:
+        return image, _reject(image, "read", "not_found", error)
+    except (OSError, StoreError) as error:
+        return image, _reject(image, "read", "unreadable", error)
+    try:
+        return image, encoder.prepare(data)
+    except ImageRejectedError as error:
+        return image, _reject(image, "decode", error.reason, error)
+
+
+def _encode(batch: list[_Prepared], encoder: Encoder) -> EmbeddedBatch:
+    rejects = [outcome for _, outcome in batch if isinstance(outcome, Reject)]
+    usable = [(image, outcome) for image, outcome in batch if not isinstance(outcome, Reject)]
+    if not usable:
+        return EmbeddedBatch((), np.empty((0, encoder.spec.dimension), dtype=np.float32), tuple(rejects))
+    vectors = encoder.finish(encoder.infer(np.stack([pixels for _, pixels in usable])))
+    pointing: list[bool] = np.any(vectors, axis=1).tolist()
+    for (image, _), points in zip(usable, pointing, strict=True):
+        if not points:
+            rejects.append(_reject(image, "encode", "no_vector", "the encoder sees nothing in the picture"))
+    keys = tuple(image.key for (image, _), points in zip(usable, pointing, strict=True) if points)
+    return EmbeddedBatch(keys, vectors[pointing], tuple(rejects))
+
+
+def _reject(image: ImageToEmbed, stage: Stage, reason: str, message: object) -> Reject:
+    return Reject(image.key, image.reference, stage, reason, str(message) or type(message).__name__)

@@ -1,0 +1,92 @@
+"""What an encoder is: the data that describes one, and the steps that both batch work and queries go through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.encoders.preprocessing import Preprocessing
+
+MODEL_FILE = "model.onnx"
+"""The name of the file that `EncoderSource.export` writes."""
+
+
+class EncoderSpec(BaseModel):
+    """Everything beside the ONNX file that it takes to encode the way the catalogue was encoded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    """Equal fingerprints mean comparable vectors."""
+    dimension: Annotated[int, Field(ge=1)]
+    """Length of the vectors."""
+    modality: Literal["image"] = "image"
+    preprocessing: Preprocessing
+    pooling: str
+    """How feature maps became a vector; for people, since it is part of the model file."""
+    input_name: str = "images"
+    """Of the tensor that takes uint8 (n, size, size, 3)."""
+    output_name: str = "vectors"
+    """Of the tensor that gives float32 (n, dimension)."""
+    licence: str | None = None
+    """Of the weights, where it is known."""
+
+
+class Encoder(Protocol):
+    """Pictures to vectors, in three steps that can overlap: `prepare` (CPU), `infer` (device), `finish` (CPU)."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What this encoder is."""
+
+    def prepare(self, image: bytes) -> NDArray[np.uint8]:
+        """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`. Safe in many threads."""
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the model: uint8 (n, size, size, 3) to float32 (n, dimension), n at least 1."""
+
+    def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
+
+    def warm_up(self) -> None:
+        """Make the first real call as fast as the following ones."""
+
+
+class EncoderSource(Protocol):
+    """Where an encoder comes from: used where torch is at hand, to make what a snapshot carries."""
+
+    @property
+    def name(self) -> str:
+        """The name under which the registry finds it."""
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits over weights, preprocessing, pooling and export version; cheap, nothing is exported."""
+
+    def export(self, directory: Path) -> EncoderSpec:
+        """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
+
+
+def unit_length(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """L2-normalise rows of float32 (n, d). Rows that are zero or not finite become zeros."""
+    rows = np.where(np.isfinite(raw).all(axis=1, keepdims=True), raw, np.float32(0.0))
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    rows = rows / np.where(largest > 0.0, largest, np.float32(1.0))  # first, so that squares cannot overflow
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0.0, lengths, np.float32(1.0)), dtype=np.float32)
+
+
+def encode(encoder: Encoder, images: Iterable[bytes]) -> NDArray[np.float32]:
+    """Encode a few pictures in one batch: unit vectors, float32 (n, dimension).
+
+    Raises `ImageRejectedError` for the first picture that cannot be used.
+    """
+    prepared = [encoder.prepare(image) for image in images]
+    if not prepared:
+        return np.empty((0, encoder.spec.dimension), dtype=np.float32)
+    return encoder.finish(encoder.infer(np.stack(prepared)))

@@ -1,0 +1,28 @@
+"""Name an encoder by its content, so that vectors of two encoders are never taken for each other's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from tasks.encoders.preprocessing import Preprocessing
+
+_DIGITS = 16
+
+
+def fingerprint(*, weights: str, preprocessing: Preprocessing, pooling: str, version: str, **more: Any) -> str:
+    """Sixteen hex digits over all that decides the vectors.
+
+    `weights` is a digest of the weights, `version` names the code that turns them into a model, and `more`
+    is anything else (JSON) that the vectors depend on.
+    """
+    parts = {
+        "weights": weights,
+        "preprocessing": preprocessing.model_dump(mode="json"),
+        "pooling": pooling,
+        "version": version,
+        **more,
+    }
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGITS]

@@ -1,0 +1,104 @@
+"""Run an exported encoder with ONNX Runtime on the CPU: the same code for the catalogue and for queries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from data.errors import EncoderError
+from tasks import images
+from tasks.encoders import preprocessing
+from tasks.encoders.base import EncoderSpec, unit_length
+
+
+class OnnxEncoder:
+    """An encoder on one ONNX Runtime session. `infer` may be called from many threads.
+
+    `threads` is how many the model uses for one batch. It is set on the session itself, because Dask's nanny
+    sets OMP_NUM_THREADS=1 for everything else in a worker.
+    Raises `EncoderError` if the model cannot be loaded or is not the one that the spec describes.
+    """
+
+    def __init__(
+        self,
+        model: Path | bytes,
+        spec: EncoderSpec,
+        *,
+        threads: int,
+        limits: images.ImageLimits = images.DEFAULT_LIMITS,
+    ) -> None:
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self._spec = spec
+        self._limits = limits
+        self._session = _session(model, threads)
+        _check(self._session, spec)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What this encoder is."""
+        return self._spec
+
+    def prepare(self, image: bytes) -> NDArray[np.uint8]:
+        """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`."""
+        fit = self._spec.preprocessing
+        return preprocessing.apply(fit, images.decode(image, limits=self._limits, target=fit.size))
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the model: uint8 (n, size, size, 3) to float32 (n, dimension). Raises `ValueError` for other shapes."""
+        size = self._spec.preprocessing.size
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (size, size, 3) or not len(batch):
+            raise ValueError(f"expected uint8 (n, {size}, {size}, 3), got {batch.dtype} {batch.shape}")
+        raw = self._session.run([self._spec.output_name], {self._spec.input_name: batch})[0]
+        return np.asarray(raw, dtype=np.float32)
+
+    def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
+        return unit_length(raw)
+
+    def warm_up(self) -> None:
+        """Run one blank picture, so that memory is allocated and pages are touched before the first query."""
+        size = self._spec.preprocessing.size
+        self.infer(np.full((1, size, size, 3), 255, dtype=np.uint8))
+
+
+def _session(model: Path | bytes, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3  # errors only
+    # Spinning threads would take the processor from decoding, and burn it while a server is idle.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source = str(model) if isinstance(model, Path) else model
+    try:
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own classes share no base
+        raise EncoderError(f"the encoder's model cannot be loaded: {error}") from error
+
+
+def _check(session: Any, spec: EncoderSpec) -> None:
+    """A model that does not fit its spec would give wrong vectors, or fail on the first query."""
+    size = spec.preprocessing.size
+    inputs = {tensor.name: tensor for tensor in session.get_inputs()}
+    outputs = {tensor.name: tensor for tensor in session.get_outputs()}
+    if set(inputs) != {spec.input_name}:
+        raise EncoderError(f"{spec.name}: the model takes {sorted(inputs)}, the spec says {spec.input_name!r}")
+    if spec.output_name not in outputs:
+        raise EncoderError(f"{spec.name}: the model gives {sorted(outputs)}, the spec says {spec.output_name!r}")
+    _check_tensor(spec, inputs[spec.input_name], "tensor(uint8)", [size, size, 3])
+    _check_tensor(spec, outputs[spec.output_name], "tensor(float)", [spec.dimension])
+
+
+def _check_tensor(spec: EncoderSpec, tensor: Any, dtype: str, item: list[int]) -> None:
+    batch, *shape = tensor.shape
+    if tensor.type != dtype or shape != item:
+        raise EncoderError(
+            f"{spec.name}: {tensor.name!r} is {tensor.type} {tensor.shape}, the spec says {dtype} ['n', {item}]"
+        )
+    if isinstance(batch, int):
+        raise EncoderError(f"{spec.name}: {tensor.name!r} only takes batches of {batch}; export it with any n")

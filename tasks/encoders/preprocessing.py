@@ -1,0 +1,77 @@
+"""From a decoded picture to the pixels that an encoder takes: one implementation for batch and query alike."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+Channel = Annotated[int, Field(ge=0, le=255)]
+
+_RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+# Large pictures are first averaged down to this many times the wanted size: the same look for a fraction of the time.
+_REDUCING_GAP = 3.0
+
+
+class Preprocessing(BaseModel):
+    """How a picture becomes (size, size, 3) pixels. Plain data: it travels with the model in the snapshot."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    """Of `apply`: a change there that changes pixels is a new version, so that old vectors are not mixed with new."""
+    size: Annotated[int, Field(ge=8, le=2048)] = 224
+    """Side of the square in pixels."""
+    fit: Literal["pad", "stretch", "crop"] = "pad"
+    """`pad` keeps all of the picture and its shape, `stretch` all of it, `crop` the middle and its shape."""
+    crop_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """For `crop`: how much of the shorter side is kept."""
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
+    background: tuple[Channel, Channel, Channel] = (255, 255, 255)
+    """For `pad`: the colour around the picture."""
+
+
+def apply(spec: Preprocessing, image: Image.Image) -> NDArray[np.uint8]:
+    """Fit an RGB picture into uint8 (size, size, 3)."""
+    fitted = _FITS[spec.fit](spec, image)
+    return np.array(fitted, dtype=np.uint8)  # a copy, so that it can be written to and the picture can go
+
+
+def _pad(spec: Preprocessing, image: Image.Image) -> Image.Image:
+    scale = spec.size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    resized = _resize(spec, image, (width, height))
+    if width == height:
+        return resized
+    canvas = Image.new("RGB", (spec.size, spec.size), spec.background)
+    canvas.paste(resized, ((spec.size - width) // 2, (spec.size - height) // 2))
+    return canvas
+
+
+def _stretch(spec: Preprocessing, image: Image.Image) -> Image.Image:
+    return _resize(spec, image, (spec.size, spec.size))
+
+
+def _crop(spec: Preprocessing, image: Image.Image) -> Image.Image:
+    side = min(image.size) * spec.crop_share
+    left, top = ((length - side) / 2 for length in image.size)
+    return _resize(spec, image, (spec.size, spec.size), (left, top, left + side, top + side))
+
+
+def _resize(
+    spec: Preprocessing,
+    image: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    return image.resize(size, _RESAMPLING[spec.interpolation], box=box, reducing_gap=_REDUCING_GAP)
+
+
+_FITS = {"pad": _pad, "stretch": _stretch, "crop": _crop}

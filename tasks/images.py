@@ -1,0 +1,193 @@
+"""Turn the bytes of one picture into RGB pixels, or say why that cannot be done."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from data.errors import ImageRejectedError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+"""The formats that are decoded; every other decoder of Pillow stays out of reach of strangers' bytes."""
+
+REASONS = (
+    "empty",
+    "too_many_bytes",
+    "not_an_image",
+    "unsupported_format",
+    "too_small",
+    "too_many_pixels",
+    "damaged",
+)
+"""The stable codes that `ImageRejectedError.reason` takes here."""
+
+_WHITE = (255, 255, 255)
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# A scaled JPEG keeps at least this many times the pixels per side that the caller wants.
+_SCALED_DECODE_MARGIN = 1.5
+_DECODABLE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|GIF8[79]a|II\*\0|MM\0\*|II\+\0|MM\0\+|BM", re.DOTALL
+)
+_KNOWN_ELSEWHERE = re.compile(
+    rb".{4}ftyp|8BPS|%PDF|%!PS|\0\0[\x01\x02]\0|\0\0\0\x0cjP  |\xff\x0a|\0\0\0\x0cJXL |icns|qoif|P[1-7]\s|"
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg|<svg)",
+    re.DOTALL,
+)
+_SNIFFED_BYTES = 1024
+_PILLOW = r"PIL\."
+_PILLOW_IGNORED = ("ignore", None, Warning, re.compile(_PILLOW), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a picture may cost: bytes as stored, pixels once decoded, and the shortest side in pixels.
+
+    Pillow refuses more than 178 megapixels on its own, so `max_pixels` above that has no effect.
+    """
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 64_000_000
+    min_side: int = 2
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+def decode(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS, target: int | None = None) -> Image.Image:
+    """Decode one picture to mode RGB, upright, on white; of an animation the first frame.
+
+    `target` is the length in pixels of the sides that the caller needs: a much larger JPEG is then decoded
+    at a fraction of its size, which is several times cheaper, and never smaller than the target.
+
+    Raises `ImageRejectedError`, and nothing else, for bytes that cannot be used; `reason` is in `REASONS`.
+    """
+    _check_bytes(data, limits)
+    _silence_pillow()
+    try:
+        return _decode(data, limits, target)
+    except ImageRejectedError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageRejectedError("too_many_pixels", f"the picture is too large: {error}") from error
+    except Exception as error:  # damaged files make decoders raise nearly anything: struct.error, KeyError, …
+        raise _unreadable(data, error) from error
+
+
+def _check_bytes(data: bytes, limits: ImageLimits) -> None:
+    if not data:
+        raise ImageRejectedError("empty", "the file is empty")
+    if len(data) > limits.max_bytes:
+        raise ImageRejectedError(
+            "too_many_bytes", f"the file has {len(data):,} bytes, more than the {limits.max_bytes:,} allowed"
+        )
+
+
+def _silence_pillow() -> None:
+    """Ignore Pillow's warnings: what they are about ends in a reason, or does not matter.
+
+    A filter added once is safe with threads; `warnings.catch_warnings` around each picture is not.
+    """
+    if _PILLOW_IGNORED not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_PILLOW)
+
+
+def _decode(data: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_size(image.size, limits)
+        if target is not None:
+            side = math.ceil(target * _SCALED_DECODE_MARGIN)
+            image.draft("RGB", (side, side))
+        image.load()
+        return _upright(_to_rgb(image), _orientation(image))
+
+
+def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
+    width, height = size
+    if min(width, height) < limits.min_side:
+        raise ImageRejectedError(
+            "too_small", f"the picture is {width}x{height}; its sides must have at least {limits.min_side} pixels"
+        )
+    if width * height > limits.max_pixels:
+        raise ImageRejectedError(
+            "too_many_pixels",
+            f"the picture is {width}x{height}, more than the {limits.max_pixels / 1e6:g} megapixels allowed",
+        )
+
+
+def _unreadable(data: bytes, error: Exception) -> ImageRejectedError:
+    """Tell a damaged picture from something that never was one."""
+    if _DECODABLE.match(data):
+        return ImageRejectedError("damaged", f"the picture is damaged or cut off: {error or type(error).__name__}")
+    if _KNOWN_ELSEWHERE.match(data[:_SNIFFED_BYTES]):
+        return ImageRejectedError(
+            "unsupported_format", f"this format is not supported; use one of {', '.join(FORMATS)}"
+        )
+    return ImageRejectedError("not_an_image", f"not a picture; use one of {', '.join(FORMATS)}")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001  # EXIF is often broken, and the picture is good without it
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    transposition = _TRANSPOSITIONS.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """A copy in mode RGB that no longer needs the file."""
+    if image.mode.startswith("I;16"):
+        return _grey(np.asarray(image.convert("I")), 65535.0)
+    if image.mode in {"I", "F"}:
+        return _grey(np.asarray(image), None)
+    if image.has_transparency_data:
+        return _on_white(image)
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+
+
+def _grey(values: NDArray[np.generic], full: float | None) -> Image.Image:
+    """Scale grey values with more than 8 bits to 8 bits.
+
+    `full` is the value of white. Without it, integers and floats have no agreed range, so the usual
+    ones (0 to 1, 8 bits, 16 bits) are recognised and anything else is stretched from its least to its greatest.
+    """
+    wide = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+    low, high = (0.0, full) if full is not None else _range(float(wide.min()), float(wide.max()), values.dtype.kind)
+    scaled = np.clip((wide - low) * (255.0 / (high - low)), 0.0, 255.0)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+
+
+def _range(low: float, high: float, kind: str) -> tuple[float, float]:
+    usual = (1.0, 255.0, 65535.0) if kind == "f" else (255.0, 65535.0)
+    if low >= 0.0:
+        for full in usual:
+            if high <= full:
+                return 0.0, full
+    return low, high if high > low else low + 1.0
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    layered = image.convert("RGBA")
+    flat = Image.new("RGB", layered.size, _WHITE)
+    flat.paste(layered, mask=layered)
+    return flat
