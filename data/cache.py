@@ -1,0 +1,51 @@
+"""A local cache of blobs: what a reader maps into memory lies here, checked, and outlives the store."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from data import blobs
+from data.blobs import Blob
+from data.stores import ObjectStore
+
+GRACE_SECONDS = 3600  # another process may just be about to open what we would remove
+
+
+class BlobCache:
+    """Blobs as local files under their sha256.
+
+    A file is checked once, when it arrives; it then belongs to this cache alone, so that nothing that
+    happens to the store can change or truncate it under a reader that has it mapped.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser().resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.fetched_bytes = 0
+
+    def get(self, store: ObjectStore, blob: Blob) -> Path:
+        """Return a local file with the blob's bytes. Raises `CorruptError`, `NotFoundError`."""
+        path = self.folder / blob.sha256
+        if path.exists() and path.stat().st_size == blob.size:
+            os.utime(path)
+            return path
+        partial = self.folder / f"{blob.sha256}.{uuid.uuid4().hex}.partial"
+        try:
+            blobs.fetch(store, blob, partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        self.fetched_bytes += blob.size
+        return path
+
+    def keep_only(self, needed: Iterable[Blob]) -> None:
+        """Remove what is not needed and has not been asked for lately; open maps of it stay valid."""
+        names = {blob.sha256 for blob in needed}
+        oldest = time.time() - GRACE_SECONDS
+        for path in self.folder.iterdir():
+            if path.name not in names and path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,105 @@
+"""Embeddings: image hash -> vector, as Parquet, so that an image is embedded once for each encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data.errors import AlreadyExistsError
+from data.stores import ObjectStore
+
+HASH_BYTES = 32
+HASH = pa.binary(HASH_BYTES)
+
+
+def position(image_hash: bytes) -> int:
+    """Return where a hash lies in the space of all hashes: its first 32 bits."""
+    return int.from_bytes(image_hash[:4], "big")
+
+
+class Embeddings:
+    """The vectors of one encoder in one store.
+
+    Each file holds the vectors of one partition, sorted by hash, and its name says the range of hashes inside:
+    whoever needs a range reads only the files that overlap it. Files are written once and never changed.
+    """
+
+    def __init__(self, store: ObjectStore, fingerprint: str) -> None:
+        self._store = store
+        self._folder = f"embeddings/{fingerprint}/"
+
+    def write(self, hashes: Sequence[bytes], vectors: NDArray[np.float32]) -> str:
+        """Write one partition; (n,) hashes of 32 bytes and (n, d) vectors. Return the object's name."""
+        order = sorted(range(len(hashes)), key=hashes.__getitem__)
+        data = _to_parquet([hashes[i] for i in order], vectors[order])
+        first, last = position(hashes[order[0]]), position(hashes[order[-1]])
+        key = f"{self._folder}{first:08x}-{last:08x}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+        with suppress(AlreadyExistsError):  # the same partition, computed again after its answer was lost
+            self._store.create(key, data)
+        return key
+
+    def hashes(self) -> set[bytes]:
+        """Return every image hash that has a vector."""
+        found: set[bytes] = set()
+        for key in self._files():
+            with self._store.open(key) as file:
+                found.update(pq.read_table(file, columns=["image_hash"])["image_hash"].to_pylist())
+        return found
+
+    def read(self, start: int = 0, stop: int = 2**32) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
+        """Return the sorted (n,) hashes with `start <= position < stop`, and their (n, d) vectors."""
+        tables = [self._read_file(key) for key in self._files() if _overlaps(key, start, stop)]
+        if not tables:
+            return np.empty(0, "V32"), np.empty((0, 0), np.float16)
+        hashes = np.concatenate([hashes for hashes, _ in tables])
+        vectors = np.concatenate([vectors for _, vectors in tables])
+        unique, first = np.unique(hashes, return_index=True)  # a repeated partition may hold a hash twice
+        places = unique.view(np.uint8).reshape(-1, HASH_BYTES)[:, :4].copy().view(">u4").ravel()
+        inside = (places >= start) & (places < stop)
+        return unique[inside], vectors[first[inside]]
+
+    def _files(self) -> Iterator[str]:
+        return (found.key for found in self._store.list(self._folder))
+
+    def _read_file(self, key: str) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
+        table = pq.read_table(pa.BufferReader(self._store.read(key))).combine_chunks()
+        return hash_array(table["image_hash"]), vector_array(table["vector"])
+
+
+def hash_array(column: pa.ChunkedArray) -> NDArray[np.bytes_]:
+    """Return a Parquet column of hashes as (n,) numpy values of 32 bytes, which compare and sort as bytes do."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    data = np.frombuffer(array.buffers()[1], np.uint8, len(array) * HASH_BYTES, array.offset * HASH_BYTES)
+    return data.view(f"V{HASH_BYTES}")
+
+
+def vector_array(column: pa.ChunkedArray) -> NDArray[np.float16]:
+    """Return a Parquet column of vectors as an (n, d) array."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.asarray(array.flatten()).reshape(len(array), -1)
+
+
+def _to_parquet(hashes: list[bytes], vectors: NDArray[np.float32]) -> bytes:
+    half = np.ascontiguousarray(vectors, dtype=np.float16)
+    table = pa.table(
+        {
+            "image_hash": pa.array(hashes, HASH),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(half.ravel()), half.shape[1]),
+        }
+    )
+    buffer = io.BytesIO()
+    # vectors look random: compressing them or a dictionary of them costs time and saves nothing
+    pq.write_table(table, buffer, compression="none", use_dictionary=False)
+    return buffer.getvalue()
+
+
+def _overlaps(key: str, start: int, stop: int) -> bool:
+    first, last, _ = key.rsplit("/", 1)[1].split("-", 2)
+    return int(first, 16) < stop and int(last, 16) >= start

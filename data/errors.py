@@ -1,0 +1,97 @@
+"""Every error that Lookalike raises on purpose.
+
+LookalikeError
+├── InputError                what the caller gave cannot be used; the message says what to do
+│   ├── CatalogueError        a catalogue that cannot be read
+│   ├── FilterError           a filter that cannot be understood
+│   └── UnknownProductError   no product has this id
+├── ImageRejectedError        one picture cannot be used; carries a reason code, ends as a row in the rejects
+├── StoreError                the object store did not do what was asked
+│   ├── NotFoundError         no such object
+│   ├── AlreadyExistsError    create-if-absent found the object already there
+│   ├── StoreRefusedError     the store says no (permissions, no such bucket): trying again will not help
+│   └── StoreUnavailableError the store did not answer, or not whole; for a write the outcome is unknown
+├── CorruptError              stored bytes are not what the manifest promises
+├── UnsupportedFormatError    written by a newer release
+├── SnapshotNotFoundError     no such snapshot, or the channel is still empty
+├── ChannelConflictError      somebody else moved the channel first: the race is lost, nothing was changed
+├── ChannelUnknownError       the channel may or may not have moved: read it before doing anything else
+└── EncoderError              an encoder cannot be found, exported or trusted
+"""
+
+from __future__ import annotations
+
+
+class LookalikeError(Exception):
+    """Base of all errors below: catch it to tell our errors from bugs."""
+
+
+class InputError(LookalikeError):
+    """What the caller gave cannot be used; the message says what to do."""
+
+
+class CatalogueError(InputError):
+    """A catalogue that cannot be read."""
+
+
+class FilterError(InputError):
+    """A filter that cannot be understood, or names an unknown attribute."""
+
+
+class UnknownProductError(InputError):
+    """No product has this id."""
+
+
+class ImageRejectedError(LookalikeError):
+    """One picture cannot be used. `reason` is a stable code, the message is for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ImageRejectedError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))  # survives the way back from a worker
+
+
+class StoreError(LookalikeError):
+    """The object store did not do what was asked."""
+
+
+class NotFoundError(StoreError):
+    """No such object."""
+
+
+class AlreadyExistsError(StoreError):
+    """Create-if-absent found the object already there."""
+
+
+class StoreRefusedError(StoreError):
+    """The store says no (permissions, no such bucket): trying again will not help."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not answer, or not whole; for a write the outcome is unknown."""
+
+
+class CorruptError(LookalikeError):
+    """Stored bytes are not what the manifest promises."""
+
+
+class UnsupportedFormatError(LookalikeError):
+    """Written by a newer release of Lookalike."""
+
+
+class SnapshotNotFoundError(LookalikeError):
+    """No such snapshot, or the channel is still empty."""
+
+
+class ChannelConflictError(LookalikeError):
+    """Somebody else moved the channel first; nothing was changed."""
+
+
+class ChannelUnknownError(LookalikeError):
+    """The channel may or may not have moved; read it before doing anything else."""
+
+
+class EncoderError(LookalikeError):
+    """An encoder cannot be found, exported or trusted."""

@@ -1,0 +1,144 @@
+"""The manifest: what a snapshot is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.blobs import Blob
+from data.errors import CorruptError, UnsupportedFormatError
+
+FORMAT_VERSION = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CatalogueSection(_Section):
+    """Which catalogue was indexed: its id in the store, where it came from, and whom its pictures are owed to."""
+
+    id: str
+    uri: str
+    products: int = Field(ge=1)
+    attribution: str = ""
+
+
+class EncoderSection(_Section):
+    """The encoder that made the vectors: `spec` is JSON, `model` is ONNX; `dimension` is that of its vectors."""
+
+    name: str
+    fingerprint: str
+    dimension: int = Field(ge=1)
+    spec: Blob
+    model: Blob
+
+
+class IndexSection(_Section):
+    """How vectors become hits.
+
+    Attributes:
+        key: FAISS factory string of every shard.
+        dimension: of the indexed vectors, after the projection.
+        projection: a `.npy` float32 matrix (dimension, encoder dimension + 1), the last column the offset;
+            without one, the encoder's vectors are indexed as they are.
+        trained: the empty trained index that every shard began as, where the index type needs training.
+        trained_on: how many products there were when projection and index were trained.
+        nprobe: inverted lists to visit, where the index has such.
+        reason: why the planner chose this.
+    """
+
+    key: str
+    dimension: int = Field(ge=1)
+    metric: Literal["inner_product"] = "inner_product"
+    projection: Blob | None = None
+    trained: Blob | None = None
+    trained_on: int = Field(ge=1)
+    nprobe: int | None = Field(default=None, ge=1)
+    reason: str
+
+
+class ShardSection(_Section):
+    """One shard: a FAISS index, and the Parquet rows of the same products in the same order."""
+
+    index: Blob
+    products: Blob
+    count: int = Field(ge=1)
+
+
+class Manifest(_Section):
+    """What a snapshot is made of. `content` is the sha256 of everything that answers depend on."""
+
+    format: int = FORMAT_VERSION
+    id: str = Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+    content: str = Field(pattern=r"^[0-9a-f]{64}$")
+    created_at: datetime
+    code_version: str
+    run: str
+    parent: str | None
+    catalogue: CatalogueSection
+    encoder: EncoderSection
+    index: IndexSection
+    shards: tuple[ShardSection, ...] = Field(min_length=1)
+    quality: dict[str, float]
+
+    @property
+    def products(self) -> int:
+        """How many products can be found."""
+        return sum(shard.count for shard in self.shards)
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """Return every blob that a reader of this snapshot needs."""
+        own = [self.encoder.spec, self.encoder.model]
+        own += [blob for blob in (self.index.projection, self.index.trained) if blob]
+        return (*own, *(blob for shard in self.shards for blob in (shard.index, shard.products)))
+
+    def to_json(self) -> bytes:
+        """Return the manifest as it is stored."""
+        return self.model_dump_json(indent=2).encode()
+
+
+def content_hash(
+    catalogue: CatalogueSection,
+    encoder: EncoderSection,
+    index: IndexSection,
+    shards: tuple[ShardSection, ...],
+) -> str:
+    """Return the sha256 of what answers depend on: equal for two builds that answer alike."""
+    served = {
+        "attribution": catalogue.attribution,
+        "encoder": encoder.model_dump(mode="json"),
+        "index": index.model_dump(mode="json", exclude={"reason"}),
+        "shards": [shard.model_dump(mode="json") for shard in shards],
+    }
+    return hashlib.sha256(json.dumps(served, sort_keys=True).encode()).hexdigest()
+
+
+def snapshot_id(created_at: datetime, content: str) -> str:
+    """Return an id that sorts by time (UTC) and says its content."""
+    return f"{created_at:%Y%m%dT%H%M%SZ}-{content[:8]}"
+
+
+def parse_manifest(data: bytes, name: str) -> Manifest:
+    """Return the manifest in `data`. Raises `UnsupportedFormatError`, `CorruptError` naming `name`."""
+    try:
+        document = json.loads(data)
+        version = document["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{name} is not a manifest: {error}") from error
+    if version != FORMAT_VERSION:
+        raise UnsupportedFormatError(
+            f"{name} has format version {version}, this release reads {FORMAT_VERSION}: upgrade Lookalike"
+        )
+    try:
+        manifest = Manifest.model_validate(document)
+    except ValidationError as error:
+        raise CorruptError(f"{name} is damaged: {error}") from error
+    expected = content_hash(manifest.catalogue, manifest.encoder, manifest.index, manifest.shards)
+    if manifest.content != expected:
+        raise CorruptError(f"{name} is damaged: its content hash does not match what it lists")
+    return manifest

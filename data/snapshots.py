@@ -1,0 +1,61 @@
+"""Snapshots in a store: write, read, list, verify."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from data import blobs
+from data.errors import AlreadyExistsError, CorruptError, NotFoundError, SnapshotNotFoundError
+from data.manifest import Manifest, parse_manifest
+from data.stores import ObjectStore
+
+FOLDER = "snapshots/"
+_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+
+
+def manifest_key(snapshot: str) -> str:
+    """Return the name of a snapshot's manifest in the store. Raises `SnapshotNotFoundError` for a malformed id."""
+    if not _ID.match(snapshot):
+        raise SnapshotNotFoundError(f"{snapshot!r} is no snapshot id; `lookalike snapshots list` shows them")
+    return f"{FOLDER}{snapshot}/manifest.json"
+
+
+def write_manifest(store: ObjectStore, manifest: Manifest) -> Manifest:
+    """Make a snapshot exist; its blobs must be in the store already. Return what the store then holds."""
+    try:
+        store.create(manifest_key(manifest.id), manifest.to_json())
+    except AlreadyExistsError:
+        return read_manifest(store, manifest.id)  # the same second and the same content: it is the same snapshot
+    return manifest
+
+
+def read_manifest(store: ObjectStore, snapshot: str) -> Manifest:
+    """Return a snapshot's manifest. Raises `SnapshotNotFoundError`, `CorruptError`, `UnsupportedFormatError`."""
+    key = manifest_key(snapshot)
+    try:
+        manifest = parse_manifest(store.read(key), key)
+    except NotFoundError as error:
+        raise SnapshotNotFoundError(f"the store has no snapshot {snapshot}") from error
+    if manifest.id != snapshot:
+        raise CorruptError(f"{key} describes another snapshot, {manifest.id}")
+    return manifest
+
+
+def list_snapshots(store: ObjectStore) -> Iterator[str]:
+    """Yield the ids of all snapshots, oldest first."""
+    for found in store.list(FOLDER):
+        folder, _, name = found.key.removeprefix(FOLDER).partition("/")
+        if name == "manifest.json":
+            yield folder
+
+
+def verify(store: ObjectStore, manifest: Manifest) -> list[str]:
+    """Read every byte of a snapshot; return a sentence for each blob that is missing or damaged."""
+    problems = []
+    for blob in dict.fromkeys(manifest.blobs()):
+        try:
+            blobs.check(store, blob)
+        except (CorruptError, NotFoundError) as error:
+            problems.append(str(error))
+    return problems

@@ -1,0 +1,82 @@
+"""The object store: the few operations that everything stored is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+from data.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a listing tells about one object.
+
+    Attributes:
+        key: name inside the store, with `/` between its parts.
+        size: bytes.
+        modified: when it was written, in UTC.
+    """
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class ObjectStore(Protocol):
+    """Immutable objects under names. Nothing is ever overwritten, and nothing half-written is ever visible.
+
+    Every method raises `StoreRefusedError` where the store says no and `StoreUnavailableError` where it does
+    not answer; after the latter the outcome of a write is unknown.
+    """
+
+    @property
+    def uri(self) -> str:
+        """Where the store is, as `data.stores.open_store` takes it."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Return the whole object. Raises `NotFoundError`."""
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """Open the object for seeking and reading in ranges. Raises `NotFoundError`."""
+        ...
+
+    def download(self, key: str, path: Path) -> None:
+        """Stream the object into a new file at `path`. Raises `NotFoundError`."""
+        ...
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write a small object if, and only if, its name is free. Raises `AlreadyExistsError`.
+
+        Among any number of writers at once exactly one succeeds.
+        """
+        ...
+
+    def upload(self, key: str, path: Path) -> None:
+        """Stream a file into an object whose name says its content, so that writing it twice is harmless."""
+        ...
+
+    def stat(self, key: str) -> ObjectInfo:
+        """Return size and time of one object. Raises `NotFoundError`."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield each object whose key starts with the folder `prefix` (ends in `/`, or is empty), sorted."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is already gone is no error."""
+        ...
+
+
+def check_key(key: str) -> str:
+    """Return `key` if it stays inside the store. Raises `InputError`."""
+    parts = PurePosixPath(key).parts
+    if not parts or key.startswith("/") or ".." in parts or "\\" in key or "\0" in key:
+        raise InputError(f"{key!r} is not a name inside the store")
+    return key

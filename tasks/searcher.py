@@ -1,0 +1,142 @@
+"""A snapshot, opened: everything that a query needs, in one object that never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from data.blobs import Blob
+from data.cache import BlobCache
+from data.errors import CorruptError, InputError
+from data.manifest import Manifest
+from data.products import Product, Products
+from data.stores import ObjectStore
+from tasks.encoders.base import EncoderSpec
+from tasks.encoders.onnx import OnnxEncoder
+from tasks.indexing.filters import Condition, matching
+from tasks.indexing.projection import Projection, normalise
+from tasks.indexing.searching import ShardedIndex
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A product found. `score` is the cosine similarity of the indexed vectors, higher is closer."""
+
+    score: float
+    product: Product
+
+
+class Searcher:
+    """One snapshot, ready to answer. Safe to use from many threads at once."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        encoder: OnnxEncoder,
+        projection: Projection | None,
+        index: ShardedIndex,
+        products: Products,
+    ) -> None:
+        self.manifest = manifest
+        self.encoder = encoder
+        self.products = products
+        self._projection = projection
+        self._index = index
+
+    @classmethod
+    def open(
+        cls,
+        store: ObjectStore,
+        manifest: Manifest,
+        cache: BlobCache,
+        *,
+        threads: int,
+        previous: Searcher | None = None,
+    ) -> Searcher:
+        """Fetch what the cache lacks, check it, map it and warm it up.
+
+        Args:
+            threads: that the encoder may use for one batch.
+            previous: an open snapshot, whose encoder is shared where it is the same.
+
+        Raises:
+            CorruptError: something in the snapshot is missing, damaged or not what the manifest says.
+        """
+        section = manifest.index
+        files = {blob: cache.get(store, blob) for blob in manifest.blobs()}
+        index = ShardedIndex.open(
+            [files[shard.index] for shard in manifest.shards],
+            [shard.count for shard in manifest.shards],
+            section.dimension,
+            nprobe=section.nprobe,
+        )
+        products = Products.open([files[shard.products] for shard in manifest.shards])
+        if len(products) != index.size:
+            raise CorruptError(f"{len(products)} products for {index.size} vectors in snapshot {manifest.id}")
+        projection = None
+        if section.projection:
+            projection = Projection.from_bytes(
+                files[section.projection].read_bytes(),
+                inputs=manifest.encoder.dimension,
+                outputs=section.dimension,
+            )
+        encoder = _open_encoder(manifest, files, threads, previous)
+        index.warm_up()
+        return cls(manifest, encoder, projection, index, products)
+
+    def embed(self, image: bytes) -> Vectors:
+        """Return one picture's (encoder dimension,) vector. Raises `ImageRejectedError`."""
+        prepared = self.encoder.prepare(image)[None]
+        vector: Vectors = self.encoder.finish(self.encoder.infer(prepared))[0]
+        return vector
+
+    def search(self, vector: Vectors, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
+        """Return the k products nearest to an (encoder dimension,) vector among those that satisfy the conditions.
+
+        Raises `InputError` for a vector of another length, `FilterError` for a condition that makes no sense.
+        """
+        wanted = self.manifest.encoder.dimension
+        if vector.shape != (wanted,) or not np.isfinite(vector).all() or not vector.any():
+            raise InputError(f"a vector must have {wanted} finite numbers, not all of them zero")
+        queries = np.asarray(vector[None], np.float32)
+        return self._nearest(self._projection(queries) if self._projection else normalise(queries), k, conditions)
+
+    def similar(self, product: str, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
+        """Return the k products nearest to one of them, itself left out. Raises `UnknownProductError`."""
+        row = self.products.row(product)
+        hits = self._nearest(self._index.vector(row)[None], k + 1, conditions)
+        return [hit for hit in hits if hit.product.id != product][:k]
+
+    def product(self, product: str) -> Product:
+        """Return a product by its id. Raises `UnknownProductError`."""
+        return self.products.take([self.products.row(product)])[0]
+
+    def _nearest(self, queries: Vectors, k: int, conditions: Sequence[Condition]) -> list[Hit]:
+        allowed = matching(self.products, conditions) if conditions else None
+        found = self._index.search(queries, k, allowed=allowed)
+        kept = found.rows[0] >= 0
+        products = self.products.take(found.rows[0][kept])
+        scores = np.clip(found.scores[0][kept], -1.0, 1.0).tolist()
+        return [Hit(score, product) for score, product in zip(scores, products, strict=True)]
+
+
+def _open_encoder(manifest: Manifest, files: dict[Blob, Any], threads: int, previous: Searcher | None) -> OnnxEncoder:
+    section = manifest.encoder
+    if previous and previous.manifest.encoder == section:
+        return previous.encoder
+    try:
+        spec = EncoderSpec.model_validate_json(files[section.spec].read_bytes())
+    except ValidationError as error:
+        raise CorruptError(f"the encoder's spec in snapshot {manifest.id} is damaged: {error}") from error
+    if (spec.fingerprint, spec.dimension) != (section.fingerprint, section.dimension):
+        raise CorruptError(f"the encoder's spec in snapshot {manifest.id} is not the one the manifest names")
+    encoder = OnnxEncoder(files[section.model], spec, threads=threads)
+    encoder.warm_up()
+    return encoder
