@@ -66,6 +66,14 @@ def fetch(store: ObjectStore, blob: Blob, path: Path) -> None:
         )
 
 
+def read(store: ObjectStore, blob: Blob) -> bytes:
+    """Return a blob's bytes, checked. Raises `CorruptError`, `NotFoundError`."""
+    with tempfile.TemporaryDirectory(prefix="lookalike-") as folder:
+        path = Path(folder) / blob.sha256
+        fetch(store, blob, path)
+        return path.read_bytes()
+
+
 def check(store: ObjectStore, blob: Blob) -> None:
     """Read every byte of a blob. Raises `CorruptError`, `NotFoundError`."""
     with tempfile.TemporaryDirectory(prefix="lookalike-") as folder:

@@ -24,6 +24,11 @@ def position(image_hash: bytes) -> int:
     return int.from_bytes(image_hash[:4], "big")
 
 
+def positions(hashes: NDArray[np.bytes_]) -> NDArray[np.uint32]:
+    """Return the position of each of (n,) hashes."""
+    return hashes.view(np.uint8).reshape(-1, HASH_BYTES)[:, :4].copy().view(">u4").ravel().astype(np.uint32)
+
+
 class Embeddings:
     """The vectors of one encoder in one store.
 
@@ -61,7 +66,7 @@ class Embeddings:
         hashes = np.concatenate([hashes for hashes, _ in tables])
         vectors = np.concatenate([vectors for _, vectors in tables])
         unique, first = np.unique(hashes, return_index=True)  # a repeated partition may hold a hash twice
-        places = unique.view(np.uint8).reshape(-1, HASH_BYTES)[:, :4].copy().view(">u4").ravel()
+        places = positions(unique)
         inside = (places >= start) & (places < stop)
         return unique[inside], vectors[first[inside]]
 

@@ -36,18 +36,9 @@ def shard_range(shard: int, shards: int) -> tuple[int, int]:
     return 2**32 * shard // shards, 2**32 * (shard + 1) // shards
 
 
-def shard_products(products: pa.Table, shard: int, shards: int) -> pa.Table:
-    """Return one shard's products, in an order that depends on nothing but themselves."""
-    hashes = hash_array(products["image_hash"])
-    places = hashes.view(np.uint8).reshape(len(hashes), -1)[:, :4].copy().view(">u4").ravel()
-    start, stop = shard_range(shard, shards)
-    mine = products.filter(pa.array((places >= start) & (places < stop)))
-    return mine.sort_by([("image_hash", "ascending"), ("id", "ascending")])
-
-
-def shard_vectors(products: pa.Table, embeddings: Embeddings, shard: int, shards: int) -> NDArray[np.float16]:
-    """Return the (n, d) encoder vectors of a shard's products. Raises `CorruptError` where one is missing."""
-    known, vectors = embeddings.read(*shard_range(shard, shards))
+def vectors_of(products: pa.Table, embeddings: Embeddings, start: int, stop: int) -> NDArray[np.float16]:
+    """Return the (n, d) encoder vectors of products whose hashes lie in a range. Raises `CorruptError` for a loss."""
+    known, vectors = embeddings.read(start, stop)
     wanted = hash_array(products["image_hash"])
     places = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
     if len(known) == 0 or not np.array_equal(known[places], wanted):

@@ -20,6 +20,7 @@ class Plan:
     """What to build.
 
     Attributes:
+        products: for how many.
         key: FAISS factory string of every shard.
         dimension: of the indexed vectors.
         project: whether the encoder's vectors are projected to that dimension, or indexed as they are.
@@ -28,6 +29,7 @@ class Plan:
         reason: for a person.
     """
 
+    products: int
     key: str
     dimension: int
     project: bool
@@ -43,6 +45,7 @@ def plan(
     wanted = shards or math.ceil(products / PRODUCTS_PER_SHARD)
     if parent and _still_fits(parent, products, fingerprint):
         return Plan(
+            products,
             parent.index.key,
             parent.index.dimension,
             parent.index.projection is not None,
@@ -54,7 +57,7 @@ def plan(
     dimension = target or encoder_dimension
     key, why = _index_key(products)
     space = f"PCA with whitening to {dimension} dimensions" if target else "too few products to learn a projection from"
-    return Plan(key, dimension, target is not None, wanted, keep_trained=False, reason=f"{why}; {space}")
+    return Plan(products, key, dimension, target is not None, wanted, keep_trained=False, reason=f"{why}; {space}")
 
 
 def _index_key(products: int) -> tuple[str, str]:
