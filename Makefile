@@ -1,0 +1,56 @@
+# Lookalike: `make help` lists what you can do.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint lock bench clean
+
+help: ## List what you can do
+	@echo "Lookalike: find what looks like this, in your own catalogue."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
+	@echo
+	@echo "  make demo CATALOGUE=PATH   the same on your own pictures: a folder, .csv, .jsonl or .parquet"
+	@echo "  make demo ONCE=1           do the work, run one query, print its hits and exit"
+	@echo "  make demo PORT=8080        another port for the search page"
+
+setup: $(READY) ## Make the virtual environment (about 3 minutes; quick when nothing changed)
+
+$(READY): requirements/all.lock pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Lookalike needs Python 3.11 or newer: set PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what Lookalike needs into $(VENV) (once, about 3 minutes) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/all.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
+
+demo: $(READY) ## Bring up everything on the sample catalogue: search page, API, Prefect UI, Dask dashboard
+	@$(BIN)/lookalike demo $(if $(ONCE),--once) $(if $(CATALOGUE),--catalogue "$(CATALOGUE)") $(if $(PORT),--port $(PORT))
+
+test: $(READY) lint ## Check style, types and layers, then run all tests with real servers (under 10 minutes)
+	@$(BIN)/python -m pytest -q
+
+test-fast: $(READY) ## Run the tests that take seconds
+	@$(BIN)/python -m pytest -q -m "not slow and not services"
+
+lint: $(READY) ## Check style, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## Measure: embedding rate, retrieval under damage (see docs/benchmarks.md)
+	@$(BIN)/python -m tests.benchmarks.embedding
+	@$(BIN)/python -m tests.benchmarks.retrieval
+
+lock: ## Resolve the lock files anew from pyproject.toml
+	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
+	@$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet --all-extras --constraint requirements/platforms.txt pyproject.toml --output-file requirements/all.lock
+	@$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet --extra serve --constraint requirements/all.lock pyproject.toml --output-file requirements/serve.lock
+	@rm -rf $(VENV)-lock
+
+clean: ## Remove the environment and what the demo made
+	rm -rf $(VENV) .lookalike build *.egg-info
