@@ -13,7 +13,7 @@ from flows.stage import stage
 from tasks import partitions
 from tasks.indexing import planning
 from tasks.indexing.building import Neighbours
-from tasks.indexing.evaluating import RECALL_AT
+from tasks.indexing.evaluating import EXACT_DEPTH
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Vectors
 from tasks.indexing.searching import merge
@@ -97,4 +97,4 @@ def exact_answers(shards: Sequence[Shard]) -> Neighbours:
         Neighbours(shard.exact.scores, shard.exact.rows + start)
         for shard, start in zip(shards, starts[:-1], strict=True)
     ]
-    return merge(parts, RECALL_AT)
+    return merge(parts, EXACT_DEPTH)

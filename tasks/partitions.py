@@ -32,7 +32,7 @@ from tasks.indexing.building import (
     vectors_of,
     write_shard,
 )
-from tasks.indexing.evaluating import RECALL_AT, seconds_per_query, tune
+from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, seconds_per_query, tune
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Projection, Vectors, normalise
 from tasks.indexing.searching import ShardedIndex
@@ -144,7 +144,7 @@ def build_shard(
         blobs.read(opened, trained.index) if trained.index else None,
         threads=threads,
     )
-    exact = exact_neighbours(queries, indexed, RECALL_AT, threads=threads)
+    exact = exact_neighbours(queries, indexed, EXACT_DEPTH, threads=threads)
     with tempfile.TemporaryDirectory(prefix="lookalike-shard-") as folder:
         index_file, products_file = write_shard(index, products, Path(folder))
         section = ShardSection(

@@ -13,26 +13,32 @@ from tasks.indexing.searching import ShardedIndex
 Vectors = NDArray[np.float32]
 
 RECALL_AT = 10
+EXACT_DEPTH = 2 * RECALL_AT  # deep enough to see that the tenth neighbour has equals
+EQUAL = 1e-5  # scores that differ by less belong to the same picture
 
 
 def recall(found: Neighbours, exact: Neighbours) -> float:
-    """Return the share of the exact neighbours that were found, a product as good as the last one counting as it.
+    """Return recall@10: the share of the ten exact neighbours that were found, averaged over the queries.
 
-    Equal scores are common (one picture, several products), and which of them is returned is no error.
+    Several products may show one picture; which of those with equal scores is returned is no error.
+
+    Args:
+        found: at least the ten best of each query, (n, 10 or more).
+        exact: the EXACT_DEPTH best of each query, (n, EXACT_DEPTH or fewer).
     """
-    worst = exact.scores[:, -1:] - 1e-5
-    wanted = (exact.rows >= 0).sum()
-    hits = ((found.rows >= 0) & (found.scores >= worst)).sum()
-    return float(min(hits / wanted, 1.0)) if wanted else 1.0
+    wanted = exact.scores[:, :RECALL_AT].shape[1]
+    tenth = exact.scores[:, wanted - 1 : wanted]
+    right = np.where(exact.scores >= tenth - EQUAL, exact.rows, -2)
+    hits = (found.rows[:, :RECALL_AT, None] == right[:, None, :]).any(axis=2).sum(axis=1)
+    return float((hits / wanted).mean())
 
 
 def tune(index: ShardedIndex, queries: Vectors, exact: Neighbours, target: float) -> float:
     """Set the index's `nprobe` to the smallest power of two that reaches `target`; return the recall reached."""
-    k = exact.rows.shape[1]
     if index.lists is None:
-        return recall(index.search(queries, k), exact)
+        return recall(index.search(queries, RECALL_AT), exact)
     index.nprobe = 1
-    while (reached := recall(index.search(queries, k), exact)) < target and index.nprobe < index.lists:
+    while (reached := recall(index.search(queries, RECALL_AT), exact)) < target and index.nprobe < index.lists:
         index.nprobe = min(index.nprobe * 2, index.lists)
     return reached
 
