@@ -1,0 +1,166 @@
+"""The batcher: pictures of all requests share the encoder, as many at a time as have come while it was busy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.metrics import Metrics
+from serving.problems import ProblemError
+from tasks.encoders.base import Encoder
+
+Pixels = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Item:
+    """One prepared picture. `deadline` is on the monotonic clock; `vector` is cancelled when nobody waits for it."""
+
+    encoder: Encoder
+    pixels: Pixels
+    deadline: float
+    vector: asyncio.Future[Vectors]
+    queued: float = field(default_factory=time.monotonic)
+
+
+class Batcher:
+    """Encodes pictures in one thread: whatever waits when it is idle is the next batch, up to `max_batch`.
+
+    An item fails alone: a batch that fails is tried again one by one.
+    """
+
+    def __init__(self, *, max_batch: int, max_queue: int, metrics: Metrics) -> None:
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._metrics = metrics
+        self._waiting: deque[_Item] = deque()
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._item_seconds = 0.02  # a guess, until the first batch was measured
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def encode(self, encoder: Encoder, pixels: Pixels, *, deadline: float) -> Vectors:
+        """Return the (dimension,) vector of one prepared picture.
+
+        Raises `ProblemError`: `overloaded` where too many wait, `deadline_exceeded`, or `internal` where the model
+        fails on this very picture.
+        """
+        if len(self._waiting) >= self._max_queue:
+            raise overloaded(len(self._waiting) * self._item_seconds)
+        item = _Item(encoder, pixels, deadline, asyncio.get_running_loop().create_future())
+        self._waiting.append(item)
+        self._metrics.queue.set(len(self._waiting))
+        self._arrived.set()
+        return await item.vector
+
+    async def run(self) -> None:
+        """Encode for ever what arrives."""
+        while True:
+            await self._arrived.wait()
+            batch = self._take()
+            if batch:
+                await self._encode(batch)
+
+    def close(self) -> None:
+        """Stop the thread after its current batch."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _take(self) -> list[_Item]:
+        """Return the next items that are still wanted and share an encoder; the others keep their order."""
+        batch: list[_Item] = []
+        others: deque[_Item] = deque()
+        now = time.monotonic()
+        while self._waiting and len(batch) < self._max_batch:
+            item = self._waiting.popleft()
+            if self._is_dropped(item, now):
+                continue
+            (batch if not batch or item.encoder is batch[0].encoder else others).append(item)
+        self._waiting.extendleft(reversed(others))
+        self._metrics.queue.set(len(self._waiting))
+        if not self._waiting:
+            self._arrived.clear()
+        for item in batch:
+            self._metrics.stages.labels("queue").observe(now - item.queued)
+        return batch
+
+    def _is_dropped(self, item: _Item, now: float) -> bool:
+        if item.vector.done():
+            self._metrics.dropped.labels("cancelled").inc()
+            return True
+        if now >= item.deadline:
+            self._metrics.dropped.labels("expired").inc()
+            item.vector.set_exception(expired())
+            return True
+        return False
+
+    async def _encode(self, batch: Sequence[_Item]) -> None:
+        start = time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            results = await loop.run_in_executor(
+                self._thread, _infer, batch[0].encoder, [item.pixels for item in batch]
+            )
+        except BaseException:
+            for item in batch:  # the server stops, or a bug: nobody may wait for ever
+                _finish(item, failed())
+            raise
+        for item, result in zip(batch, results, strict=True):
+            _finish(item, result)
+        seconds = time.monotonic() - start
+        self._item_seconds += 0.2 * (seconds / len(batch) - self._item_seconds)
+        self._metrics.stages.labels("encode").observe(seconds)
+        self._metrics.batches.observe(len(batch))
+
+
+def overloaded(seconds: float) -> ProblemError:
+    """Return the problem of a full queue that takes so long to empty."""
+    wait = max(1, round(seconds))
+    detail = f"Too many queries are waiting: try again in {wait} s."
+    return ProblemError("overloaded", detail, headers={"retry-after": str(wait)})
+
+
+def expired() -> ProblemError:
+    """Return the problem of a query whose time ran out while it waited."""
+    return ProblemError("deadline_exceeded", "The query's time ran out while it waited: try again later.")
+
+
+def failed() -> ProblemError:
+    """Return the problem of a picture that the model could not encode."""
+    return ProblemError("internal", "The encoder failed on this picture. Try again, and tell the server's operator.")
+
+
+def _infer(encoder: Encoder, pixels: Sequence[Pixels]) -> list[Vectors | ProblemError]:
+    """Encode a batch; where that fails, one by one, so that only the culprit fails."""
+    try:
+        vectors = encoder.finish(encoder.infer(np.stack(pixels)))
+        if vectors.shape != (len(pixels), encoder.spec.dimension):
+            raise ValueError(f"the encoder gave {vectors.shape} for {len(pixels)} pictures")
+    except Exception as error:  # noqa: BLE001 - a model's errors share no base, and each item must get an answer
+        if len(pixels) == 1:
+            _log.exception("the encoder failed on a picture")
+            return [failed()]
+        _log.warning("a batch of %d failed, its pictures are tried one by one: %s", len(pixels), error)
+        return [result for one in pixels for result in _infer(encoder, [one])]
+    return list(vectors)
+
+
+def _finish(item: _Item, result: Vectors | ProblemError) -> None:
+    if item.vector.done():
+        return
+    if isinstance(result, ProblemError):
+        item.vector.set_exception(result)
+    else:
+        item.vector.set_result(result)

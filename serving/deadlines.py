@@ -1,0 +1,96 @@
+"""Deadlines: no request is worked on for longer than it may take, or after its caller has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.problems import ProblemError, respond
+from serving.requests import context
+
+
+class Deadline:
+    """Ends a request that has not begun to answer in time, and one whose caller hung up."""
+
+    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context(scope).deadline = time.monotonic() + self._seconds
+        exchange = _Exchange(receive, send)
+        try:
+            async with asyncio.timeout(self._seconds) as exchange.timeout:
+                await self._run(scope, exchange)
+        except TimeoutError:
+            if exchange.timeout is None or not exchange.timeout.expired():
+                raise
+            await respond(scope, self._problem(exchange))(scope, receive, send)
+
+    async def _run(self, scope: Scope, exchange: _Exchange) -> None:
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if not exchange.abandoned:
+                raise
+            exchange.task.uncancel()  # it was our own watch: there is nobody to answer
+        finally:
+            exchange.close()
+
+    def _problem(self, exchange: _Exchange) -> ProblemError:
+        if exchange.body_complete or not exchange.body_wanted:
+            detail = f"There was no answer within {self._seconds:g} seconds: try again later."
+            return ProblemError("deadline_exceeded", detail, headers={"retry-after": "1"})
+        detail = f"The body did not arrive within {self._seconds:g} seconds: send a smaller picture, or try again."
+        return ProblemError("request_timeout", detail, headers={"connection": "close"})
+
+
+class _Exchange:
+    """One request's messages, watched for the caller's leaving once its body is complete."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - ASGI applications run in tasks
+        self.task = task
+        self.timeout: asyncio.Timeout | None = None
+        self.body_wanted = False
+        self.body_complete = False
+        self.abandoned = False
+        self._answering = False
+        self._receive = receive
+        self._send = send
+        self._watch: asyncio.Task[Message] | None = None
+
+    async def receive(self) -> Message:
+        if self._watch is not None:
+            return await asyncio.shield(self._watch)
+        self.body_wanted = True
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self.body_complete = True
+            self._watch = asyncio.ensure_future(self._wait_for_leaving())
+        return message
+
+    async def send(self, message: Message) -> None:
+        if not self._answering:
+            self._answering = True
+            if self.timeout is not None:
+                self.timeout.reschedule(None)  # a slow reader of a large picture is no slow answer
+        await self._send(message)
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _wait_for_leaving(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self._answering:
+            self.abandoned = True
+            self.task.cancel()
+        return message

@@ -1,0 +1,250 @@
+"""The follower: keeps the newest good snapshot of a channel in memory and swaps to it between two queries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.blobs import Blob
+from data.cache import BlobCache
+from data.channels import Channel, Entry
+from data.errors import LookalikeError
+from data.snapshots import read_manifest
+from data.stores import ObjectStore
+from serving.held import Held, prove
+from serving.last_good import LastGood, Published
+from serving.metrics import Metrics
+from serving.problems import ProblemError
+from serving.threads import in_thread
+from tasks.searcher import Searcher
+
+FIRST_LOOK_SECONDS = 5.0
+"""How long a start waits for the store before it makes do with the local cache."""
+LONGEST_PAUSE_SECONDS = 60.0
+LISTING_EVERY = 15
+"""Each so many polls the whole channel is listed: only that shows a channel that began anew."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class StoreState:
+    """What is known about the store. `state` is `unknown`, `ok`, `empty` or `unreachable`."""
+
+    state: str = "unknown"
+    detail: str = "the store has not been asked yet"
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A snapshot that could not be opened, why, how often it was tried, and when it is tried again (monotonic)."""
+
+    entry: Entry
+    reason: str
+    attempts: int
+    retry_at: float
+
+
+class Follower:
+    """Follows one channel. All its state changes on the event loop; what may block runs in threads."""
+
+    def __init__(
+        self, store: ObjectStore, channel: str, folder: Path, *, threads: int, poll_seconds: float, metrics: Metrics
+    ) -> None:
+        self.store = store
+        self.channel = Channel(store, channel)
+        self.current: Held | None = None
+        self.state = StoreState()
+        self.refusal: Refusal | None = None
+        self._retired: list[Held] = []
+        self._cache = BlobCache(folder / "blobs")
+        self._last_good = LastGood(folder / "last-good.json")
+        self._threads = threads
+        self._poll_seconds = poll_seconds
+        self._metrics = metrics
+        self._newest: Entry | None = None
+        self._polls = 0
+
+    @property
+    def held(self) -> list[Held]:
+        """All snapshots in memory, the one that is served first."""
+        return [*([self.current] if self.current else []), *self._retired]
+
+    @contextmanager
+    def lease(self) -> Iterator[Held]:
+        """Hold on to the current snapshot for one query. Raises `ProblemError` while there is none."""
+        held = self.current
+        if held is None:
+            raise ProblemError("not_ready", self.why_not_ready(), headers={"retry-after": "5"})
+        held.queries += 1
+        try:
+            yield held
+        finally:
+            held.queries -= 1
+            self._let_go()
+
+    async def run(self) -> None:
+        """Follow the channel for ever."""
+        if self.current is None:
+            await self._start()
+        while True:
+            await asyncio.sleep(_pause(self._poll_seconds, self.state.failures))
+            await self.poll()
+
+    async def poll(self) -> None:
+        """Look at the channel once, and swap where there is something new."""
+        newest = await self._look()
+        if newest is None or self._is_served(newest) or self._is_waiting(newest):
+            return
+        if self.current is not None and self.current.entry.snapshot == newest.snapshot:
+            self._confirm(self.current, newest)
+        else:
+            await self._swap(newest)
+
+    async def _start(self) -> None:
+        noted = await in_thread(self._last_good.load, name="last good snapshot")
+        try:
+            async with asyncio.timeout(FIRST_LOOK_SECONDS if noted else None):
+                newest = await self._look()
+        except TimeoutError:
+            self._unreachable("the store does not answer")
+            newest = None
+        if newest is not None:
+            await self._swap(newest)
+        if self.current is None and noted is not None:
+            await self._start_from_cache(noted)
+
+    async def _start_from_cache(self, noted: Published) -> None:
+        try:
+            searcher = await in_thread(lambda: self._open(noted), name="open cached snapshot")
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the store may have a better one
+            _log.warning("the cached snapshot %s cannot be used: %s", noted.manifest.id, error)
+            return
+        _log.warning("serving snapshot %s from the local cache: %s", noted.manifest.id, self.state.detail)
+        self._adopt(Held(searcher, noted.entry))
+        self._newest = None  # the store has confirmed nothing yet: list the channel until it does
+
+    async def _look(self) -> Entry | None:
+        """Return the channel's newest entry, None where it is empty or unreachable; note which."""
+        try:
+            newest = await in_thread(self._read_newest, name="poll channel")
+        except Exception as error:  # noqa: BLE001 - following must outlive whatever a store's client raises
+            self._unreachable(str(error))
+            return None
+        self._newest = newest
+        self._metrics.store_reachable.set(1)
+        if newest is None:
+            detail = f"channel {self.channel.name!r} of {self.store.uri} is empty"
+            self.state = StoreState("empty", detail)
+        else:
+            self.state = StoreState("ok", f"entry {newest.number} of channel {self.channel.name!r}")
+        return newest
+
+    def _read_newest(self) -> Entry | None:
+        self._polls += 1
+        if self._newest is None or self._polls % LISTING_EVERY == 0:
+            return self.channel.latest()
+        return self.channel.newest_after(self._newest)
+
+    async def _swap(self, entry: Entry) -> None:
+        started = time.monotonic()
+        try:
+            searcher = await in_thread(lambda: self._fetch_and_open(entry), name="open snapshot")
+        except Exception as error:  # noqa: BLE001 - damage shows in many ways, and none may stop what serves
+            self._refuse(entry, error)
+            return
+        seconds = time.monotonic() - started
+        self._adopt(Held(searcher, entry))
+        self._metrics.swaps.inc()
+        self._metrics.swap_seconds.observe(seconds)
+        _log.info(
+            "serving snapshot %s: %s products, opened in %.2f s", entry.snapshot, f"{len(searcher.products):,}", seconds
+        )
+        await self._tidy(Published(entry, searcher.manifest))
+
+    def _fetch_and_open(self, entry: Entry) -> Searcher:
+        return self._open(Published(entry, read_manifest(self.store, entry.snapshot)))
+
+    def _open(self, published: Published) -> Searcher:
+        previous = self.current.searcher if self.current else None
+        searcher = Searcher.open(self.store, published.manifest, self._cache, threads=self._threads, previous=previous)
+        prove(searcher)
+        return searcher
+
+    def _adopt(self, held: Held) -> None:
+        """Swap: the one assignment that makes all later queries see the new snapshot."""
+        before, self.current = self.current, held
+        self.refusal = None
+        if before is not None:
+            self._retired.insert(0, before)
+            self._metrics.retire(before.manifest.id, before.manifest.encoder.name)
+        self._metrics.serve(held.manifest.id, held.manifest.encoder.name)
+        self._metrics.snapshot_created.set(held.manifest.created_at.timestamp())
+        self._metrics.products.set(held.manifest.products)
+        self._let_go()
+
+    def _confirm(self, current: Held, entry: Entry) -> None:
+        current.entry = entry  # the channel moved, to the same snapshot
+        self.refusal = None
+
+    def _let_go(self) -> None:
+        self._retired = [held for held in self._retired if held.queries]
+        self._metrics.held.set(len(self.held))
+
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        again = self.refusal is not None and self.refusal.entry == entry
+        attempts = self.refusal.attempts + 1 if again and self.refusal else 1
+        pause = _pause(self._poll_seconds, attempts)
+        self.refusal = Refusal(entry, str(error), attempts, time.monotonic() + pause)
+        self._metrics.swap_failures.inc()
+        kept = f"snapshot {self.current.entry.snapshot} goes on serving" if self.current else "nothing is served yet"
+        _log.error(
+            "snapshot %s cannot be served: %s; %s; next try in %.0f s",
+            entry.snapshot, error, kept, pause,
+            exc_info=not isinstance(error, LookalikeError),
+        )  # fmt: skip
+
+    def _unreachable(self, reason: str) -> None:
+        if self.state.state != "unreachable":
+            _log.warning("store %s cannot be read: %s", self.store.uri, reason)
+        self.state = StoreState("unreachable", reason, self.state.failures + 1)
+        self._metrics.store_reachable.set(0)
+
+    async def _tidy(self, published: Published) -> None:
+        """Note what is good, and remove what no snapshot in memory needs. Serving does not depend on either."""
+        needed: set[Blob] = {blob for held in self.held for blob in held.manifest.blobs()}
+        try:
+            await in_thread(lambda: self._last_good.save(published), name="note snapshot")
+            await in_thread(lambda: self._cache.keep_only(needed), name="clean cache")
+        except OSError as error:
+            _log.warning("the local cache cannot be kept in order: %s", error)
+
+    def _is_served(self, entry: Entry) -> bool:
+        return self.current is not None and self.current.entry == entry
+
+    def _is_waiting(self, entry: Entry) -> bool:
+        return self.refusal is not None and self.refusal.entry == entry and time.monotonic() < self.refusal.retry_at
+
+    def why_not_ready(self) -> str:
+        """Return a sentence for callers while no snapshot is held."""
+        if self.refusal is not None:
+            return f"Snapshot {self.refusal.entry.snapshot} cannot be opened: {self.refusal.reason}."
+        if self.state.state == "unreachable":
+            return f"The store cannot be read: {self.state.detail}."
+        if self.state.state == "empty":
+            return (
+                f"Nothing has been published to channel {self.channel.name!r} yet: "
+                "run `lookalike reindex CATALOGUE`; this server picks the snapshot up by itself."
+            )
+        return "The first snapshot is being opened: try again in a few seconds."
+
+
+def _pause(seconds: float, failures: int) -> float:
+    """Return how long to wait after so many failures in a row."""
+    return max(seconds, min(seconds * 2.0 ** min(failures, 16), LONGEST_PAUSE_SECONDS))

@@ -1,0 +1,56 @@
+"""Handlers: whatever ends a request, the caller gets a problem."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from data.errors import LookalikeError
+from serving.problems import KINDS, ProblemError, as_problem, respond, sentence
+from serving.requests import request_id
+
+_log = logging.getLogger(__name__)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Let every error that the application raises end as a problem; bugs are caught outside, by `Tracing`."""
+    app.add_exception_handler(LookalikeError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    problem = as_problem(cast("LookalikeError", error))
+    if problem.code == "internal":
+        _log.error("request %s failed: %s", request_id(request.scope), error, exc_info=error)
+    return respond(request.scope, problem)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    found = cast("HTTPException", error)
+    problem = _from_http(request, found)
+    return respond(request.scope, problem)
+
+
+def _from_http(request: Request, error: HTTPException) -> ProblemError:
+    if error.status_code == 404:
+        return ProblemError("not_found", f"There is nothing at {request.url.path}: /docs lists what there is.")
+    if error.status_code == 405:
+        allowed = dict(error.headers or {}).get("Allow", "another method")
+        detail = f"{request.method} is not possible here: use {allowed}."
+        return ProblemError("method_not_allowed", detail, headers=error.headers)
+    code = next((code for code, kind in KINDS.items() if kind.status == error.status_code), "bad_request")
+    return ProblemError(code, sentence(str(error.detail)), headers=error.headers)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    first = cast("RequestValidationError", error).errors()[0]
+    name = str(first["loc"][-1])
+    code = f"bad_{name}" if f"bad_{name}" in KINDS else "bad_field"
+    return respond(request.scope, ProblemError(code, f"`{name}`: {sentence(first['msg'])}"))

@@ -1,0 +1,152 @@
+"""Metrics for Prometheus, right with one process and with several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+"""Set before this module is imported where several processes serve together."""
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STAGE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS)
+_SWAP_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # twice the series for nothing that we ask
+
+
+class Metrics:
+    """All that one application measures, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self.requests = Histogram(
+            "lookalike_request_seconds",
+            "Requests by route and status",
+            ["method", "route", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.stages = Histogram(
+            "lookalike_stage_seconds",
+            "Stages of a query: decode, queue, encode (a batch), search (products included), hydrate (the reply)",
+            ["stage"],
+            buckets=_STAGE_SECONDS,
+            registry=registry,
+        )
+        self.batches = Histogram(
+            "lookalike_batch_size", "Pictures encoded together", buckets=_BATCHES, registry=registry
+        )
+        self.in_progress = _gauge("lookalike_queries_in_progress", "Queries accepted and not yet answered", registry)
+        self.queue = _gauge("lookalike_queue_depth", "Decoded pictures that wait for the encoder", registry)
+        self.dropped = Counter(
+            "lookalike_dropped_total", "Pictures dropped before encoding", ["reason"], registry=registry
+        )
+        self.shed = Counter("lookalike_overloaded_total", "Queries refused because too many wait", registry=registry)
+        self.snapshot = Gauge(
+            "lookalike_snapshot_info",
+            "1 for the snapshot that is served",
+            ["snapshot", "encoder"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.snapshot_created = Gauge(
+            "lookalike_snapshot_created_timestamp_seconds",
+            "When the snapshot that is served was made; time() minus this is its age",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.products = Gauge(
+            "lookalike_snapshot_products", "Products served", registry=registry, multiprocess_mode="livemin"
+        )
+        self.held = Gauge(
+            "lookalike_snapshots_held",
+            "Snapshots in memory: the one that is served and those with queries to finish",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.ready = Gauge(
+            "lookalike_ready", "1 where queries are answered", registry=registry, multiprocess_mode="livemin"
+        )
+        self.store_reachable = Gauge(
+            "lookalike_store_reachable",
+            "1 where the last look at the channel worked",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.swaps = Counter("lookalike_swaps_total", "Snapshots taken into service", registry=registry)
+        self.swap_failures = Counter(
+            "lookalike_swap_failures_total", "Snapshots that could not be opened", registry=registry
+        )
+        self.swap_seconds = Histogram(
+            "lookalike_swap_seconds",
+            "From seeing a new snapshot to serving it",
+            buckets=_SWAP_SECONDS,
+            registry=registry,
+        )
+        if not _multiprocess_folder():
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
+            GCCollector(registry=registry)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure one stage of a query."""
+        start = perf_counter()
+        yield
+        self.stages.labels(name).observe(perf_counter() - start)
+
+    def serve(self, snapshot: str, encoder: str) -> None:
+        """Say which snapshot is served from now on."""
+        self.snapshot.labels(snapshot, encoder).set(1)
+
+    def retire(self, snapshot: str, encoder: str) -> None:
+        """Say that a snapshot is no longer served."""
+        self.snapshot.labels(snapshot, encoder).set(0)  # files of other processes cannot forget a label
+        if not _multiprocess_folder():
+            self.snapshot.remove(snapshot, encoder)
+
+    def render(self) -> bytes:
+        """Return all metrics in the text format, those of the other processes included."""
+        folder = _multiprocess_folder()
+        if not folder:
+            return generate_latest(self._registry)
+        _forget_dead_processes(folder)
+        everyone = CollectorRegistry()
+        multiprocess.MultiProcessCollector(everyone, path=folder)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
+
+
+def _gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
+    return Gauge(name, text, registry=registry, multiprocess_mode="livesum")
+
+
+def _multiprocess_folder() -> str | None:
+    return os.environ.get(MULTIPROCESS) or None
+
+
+def _forget_dead_processes(folder: str) -> None:
+    """Remove the gauges of workers that were killed: nobody else does."""
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rsplit("_", 1)[1])
+        if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            multiprocess.mark_process_dead(pid, path=folder)  # type: ignore[no-untyped-call]

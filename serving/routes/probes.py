@@ -1,0 +1,51 @@
+"""Probes: alive, ready, and how it goes."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from serving.metrics import CONTENT_TYPE, Metrics
+from serving.models import LiveReply, ReadyReply, RefusedReply, StoreReply, reply
+from serving.readiness import Readiness
+from serving.routes.common import Service
+
+router = APIRouter(tags=["probes"])
+
+
+@router.get("/livez", operation_id="live", summary="Is the process alive?", response_model=LiveReply)
+async def live() -> Response:
+    """Cheap: restart the process if this does not answer."""
+    return reply(LiveReply())
+
+
+@router.get(
+    "/readyz",
+    operation_id="ready",
+    summary="Are queries answered?",
+    response_model=ReadyReply,
+    responses={503: {"model": ReadyReply, "description": "Queries are not answered; `detail` says why"}},
+)
+async def ready(request: Request, service: Service) -> Response:
+    """Ready means that a picture went through encoder and index a moment ago, whatever the store does."""
+    readiness: Readiness = request.app.state.readiness
+    is_ready, detail = readiness.state()
+    follower = service.follower
+    refusal = follower.refusal
+    found = ReadyReply(
+        ready=is_ready,
+        detail=detail,
+        snapshot=follower.current.manifest.id if follower.current else None,
+        proved_seconds_ago=readiness.age(),
+        store=StoreReply(state=follower.state.state, detail=follower.state.detail),
+        refused=refusal
+        and RefusedReply(snapshot=refusal.entry.snapshot, reason=refusal.reason, attempts=refusal.attempts),
+    )
+    return reply(found, 200 if is_ready else 503)
+
+
+@router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """In the text format."""
+    found: Metrics = request.app.state.metrics
+    return Response(found.render(), headers={"content-type": CONTENT_TYPE})

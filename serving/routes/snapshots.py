@@ -1,0 +1,79 @@
+"""Snapshots: what is being served."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from serving.held import Held
+from serving.models import (
+    AttributeReply,
+    ChannelReply,
+    EncoderReply,
+    HeldReply,
+    IndexReply,
+    SnapshotReply,
+    SnapshotsReply,
+    reply,
+)
+from serving.routes.common import Service, problems
+
+router = APIRouter(tags=["snapshots"])
+
+
+@router.get(
+    "/v1/snapshots",
+    operation_id="listSnapshots",
+    summary="List the snapshots in memory",
+    response_model=SnapshotsReply,
+    responses=problems(),
+)
+async def list_snapshots(service: Service) -> Response:
+    """The one that is served first; others only while their last queries finish."""
+    current = service.follower.current
+    held = [_held(snapshot, serving=snapshot is current) for snapshot in service.follower.held]
+    return reply(SnapshotsReply(snapshots=held))
+
+
+@router.get(
+    "/v1/snapshots/current",
+    operation_id="currentSnapshot",
+    summary="Get what is being served, with its figures",
+    response_model=SnapshotReply,
+    responses=problems("not_ready"),
+)
+async def current_snapshot(service: Service) -> Response:
+    """Encoder, index and why it was chosen, measured quality, attribution, and the attributes to filter by."""
+    with service.follower.lease() as held:
+        return reply(_snapshot(held, service.settings.channel))
+
+
+def _held(held: Held, *, serving: bool) -> HeldReply:
+    return HeldReply(
+        id=held.manifest.id,
+        state="serving" if serving else "retiring",
+        since=held.since,
+        queries=held.queries,
+        products=held.manifest.products,
+    )
+
+
+def _snapshot(held: Held, channel: str) -> SnapshotReply:
+    """Where the catalogue lies, and who published it, is the operator's business: `lookalike snapshots show`."""
+    manifest, entry = held.manifest, held.entry
+    index = manifest.index.model_dump(include={"key", "dimension", "metric", "nprobe", "trained_on", "reason"})
+    return SnapshotReply(
+        id=manifest.id,
+        created_at=manifest.created_at,
+        products=manifest.products,
+        attribution=manifest.catalogue.attribution,
+        encoder=EncoderReply(**manifest.encoder.model_dump(include={"name", "fingerprint", "dimension"})),
+        index=IndexReply(**index, shards=len(manifest.shards)),
+        quality=manifest.quality,
+        parent=manifest.parent,
+        channel=ChannelReply(name=channel, number=entry.number, moved_at=entry.moved_at, reason=entry.reason),
+        attributes={
+            name: AttributeReply(type=attribute.type, values=attribute.values)
+            for name, attribute in held.attributes.items()
+        },
+    )

@@ -1,0 +1,43 @@
+"""Threads for work that may hang: a store that does not answer must not keep a server from stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[[], T], *, name: str) -> T:
+    """Run `function` in a thread of its own. Cancelling abandons the thread; it never keeps the process alive."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is to know
+            _report(loop, _fail, future, error)
+        else:
+            _report(loop, _finish, future, result)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return await future
+
+
+def _report(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: object) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(function, *args)
+
+
+def _finish(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,82 @@
+"""The outermost layer: gives each request its id, measures it, and turns a bug into a problem."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.metrics import Metrics
+from serving.problems import ProblemError, respond
+from serving.requests import RequestContext, context
+
+HEADER = "x-request-id"
+CLIENT_GONE = 499  # as nginx writes it: nobody was left to answer
+
+_SANE = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_log = logging.getLogger(__name__)
+
+
+class Tracing:
+    """Pure ASGI, so that nothing below can escape it."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = context(scope)
+        request.id = _given_id(scope) or request.id
+        exchange = _Exchange(request, send)
+        try:
+            await self._app(scope, receive, exchange.send)
+        except Exception:
+            _log.exception("request %s failed: %s %s", request.id, scope["method"], scope["path"])
+            if exchange.status is not None:
+                raise  # half an answer is out: only closing the connection can tell
+            detail = "The server failed to answer. Try again, and tell its operator this request id."
+            await respond(scope, ProblemError("internal", detail))(scope, receive, exchange.send)
+        finally:
+            self._measure(scope, exchange.status or CLIENT_GONE, request)
+
+    def _measure(self, scope: Scope, status: int, request: RequestContext) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"  # labels are never a caller's to make
+        seconds = time.monotonic() - request.started
+        self._metrics.requests.labels(method, _template(scope), str(status)).observe(seconds)
+
+
+class _Exchange:
+    """Adds headers to the answer and remembers its status."""
+
+    def __init__(self, request: RequestContext, send: Send) -> None:
+        self.status: int | None = None
+        self._request = request
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[HEADER] = self._request.id
+            headers.setdefault("x-content-type-options", "nosniff")
+            headers.setdefault("referrer-policy", "no-referrer")
+        await self._send(message)
+
+
+def _given_id(scope: Scope) -> str | None:
+    given = Headers(scope=scope).get(HEADER, "")
+    return given if _SANE.fullmatch(given) else None
+
+
+def _template(scope: Scope) -> str:
+    route: Any = scope.get("route")
+    return str(getattr(route, "path", None) or "unmatched")

@@ -1,0 +1,77 @@
+"""A client for the application in this process: its own event loop in a thread, no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx
+from fastapi import FastAPI
+
+T = TypeVar("T")
+
+
+class Client:
+    """Speaks to a running application. `request`, `get` and `post` are those of httpx."""
+
+    def __init__(self, app: FastAPI, loop: asyncio.AbstractEventLoop) -> None:
+        self.app = app
+        self._loop = loop
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://shop")
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the application's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def request(self, method: str, url: str, **more: Any) -> httpx.Response:
+        return self.run(self._http.request(method, url, **more))
+
+    def get(self, url: str, **more: Any) -> httpx.Response:
+        return self.request("GET", url, **more)
+
+    def post(self, url: str, **more: Any) -> httpx.Response:
+        return self.request("POST", url, **more)
+
+    def search(self, **query: Any) -> httpx.Response:
+        return self.post("/v1/search", json=query)
+
+    def wait(self, what: Callable[[dict[str, Any]], bool], seconds: float = 10.0) -> dict[str, Any]:
+        """Return what `/readyz` says as soon as it satisfies `what`."""
+        return wait_for(lambda: self.get("/readyz").json(), what, seconds)
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[Client]:
+    """Run an application with its background tasks."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    client = Client(app, loop)
+    lifespan = app.router.lifespan_context(app)
+    try:
+        client.run(lifespan.__aenter__())
+        try:
+            yield client
+        finally:
+            client.run(lifespan.__aexit__(None, None, None))
+            client.run(client._http.aclose())
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def wait_for(look: Callable[[], T], what: Callable[[T], bool], seconds: float = 10.0) -> T:
+    """Return what `look` gives as soon as it satisfies `what`."""
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if what(found):
+            return found
+        assert time.monotonic() < end, f"still {found}"
+        time.sleep(0.02)

@@ -1,0 +1,174 @@
+"""Real snapshots, as small as can be: pictures by Pillow, the `fake` encoder, every step that a reindex takes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageDraw
+
+from data import blobs
+from data.blobs import Blob
+from data.channels import Channel, Entry
+from data.embeddings import HASH, Embeddings, position
+from data.manifest import (
+    CatalogueSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+    content_hash,
+    snapshot_id,
+)
+from data.snapshots import write_manifest
+from data.stores import ObjectStore
+from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
+from tasks.encoders.onnx import OnnxEncoder
+from tasks.encoders.registry import source
+from tasks.indexing.building import build_index, shard_range, vectors_of, write_shard
+from tasks.indexing.planning import plan
+from tasks.indexing.training import train
+
+ODD_ID = "shoes/ä b?c#d.png"
+CATEGORIES = ("shoes", "hats", "bags")
+_FIRST = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+
+
+def picture(seed: int, size: tuple[int, int] = (64, 48), kind: str = "PNG") -> bytes:
+    """Return a picture that no other seed gives."""
+    random = np.random.default_rng(seed)
+    image = Image.new("RGB", size, tuple(int(value) for value in random.integers(0, 255, 3)))
+    draw = ImageDraw.Draw(image)
+    for _ in range(4):
+        left, top = (int(random.integers(0, side - 8)) for side in size)
+        colour = tuple(int(value) for value in random.integers(0, 255, 3))
+        draw.ellipse((left, top, left + size[0] // 2, top + size[1] // 2), fill=colour)
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def product_ids(count: int) -> list[str]:
+    """Return the ids of `count` products, with every trouble that an id can make."""
+    odd = [ODD_ID, "a", "a/image", "b/similar", "hats/ü/..//x", "100%/+&=.png"]
+    return (odd + [f"{CATEGORIES[number % 3]}/{number:03}.png" for number in range(count)])[:count]
+
+
+def write_pictures(folder: Path, count: int, first_seed: int = 0) -> list[dict[str, Any]]:
+    """Write pictures into a folder; return the rows of a catalogue that names them."""
+    rows = []
+    for number, product in enumerate(product_ids(count)):
+        file = folder / f"{number:04}.png"
+        file.write_bytes(picture(first_seed + number))
+        attributes = {
+            "category": CATEGORIES[number % 3],
+            "price": float("nan") if number == 7 else 10.0 + number,
+            "stock": number,
+            "new": number % 2 == 0,
+            "tags": ["red", "sale"] if number % 4 == 0 else ["blue"],
+        }
+        rows.append(
+            {"id": product, "title": f"Product {number} <b>&</b>", "image": str(file), "attributes": attributes}
+        )
+    return rows
+
+
+class Shop:
+    """A catalogue on disk, and its snapshots in a store."""
+
+    def __init__(self, store: ObjectStore, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+        self.channel = Channel(store)
+        self._built = 0
+
+    def publish(self, count: int = 24, *, first_seed: int = 0, shards: int = 2, encoder: str = "fake") -> Manifest:
+        """Build a snapshot of `count` products and point the channel at it."""
+        manifest = self.build(count, first_seed=first_seed, shards=shards, encoder=encoder)
+        self.point_at(manifest)
+        return manifest
+
+    def point_at(self, manifest: Manifest) -> Entry:
+        """Move the channel."""
+        return self.channel.move(manifest.id, after=self.channel.latest(), reason="a test", actor="tests")
+
+    def build(self, count: int, *, first_seed: int = 0, shards: int = 2, encoder: str = "fake") -> Manifest:
+        """Build a snapshot without publishing it."""
+        self._built += 1
+        pictures = self.folder / f"pictures-{self._built}"
+        pictures.mkdir(parents=True)
+        rows = write_pictures(pictures, count, first_seed)
+        with tempfile.TemporaryDirectory() as scratch:
+            return self._build(rows, Path(scratch), shards, encoder)
+
+    def _build(self, rows: list[dict[str, Any]], scratch: Path, shards: int, encoder: str) -> Manifest:
+        spec = source(encoder).export(scratch)
+        products, embeddings = self._embed(rows, scratch / MODEL_FILE, spec)
+        chosen = plan(len(rows), spec.dimension, spec.fingerprint, shards=shards, parent=None)
+        _, vectors = embeddings.read()
+        projection, trained = train(vectors, chosen, threads=1)
+        sections = []
+        for number in range(shards):
+            start, stop = shard_range(number, shards)
+            inside = [start <= position(product_hash) < stop for product_hash in products["image_hash"].to_pylist()]
+            mine = products.filter(pa.array(inside)).sort_by([("image_hash", "ascending"), ("id", "ascending")])
+            stored = vectors_of(mine, embeddings, start, stop)
+            index, _ = build_index(stored, chosen, projection, trained, threads=1)
+            files = write_shard(index, mine, scratch)
+            sections.append(ShardSection(index=self._put(files[0]), products=self._put(files[1]), count=len(mine)))
+        index_section = IndexSection(
+            key=chosen.key,
+            dimension=chosen.dimension,
+            projection=blobs.put_bytes(self.store, projection.to_bytes()) if projection else None,
+            trained_on=len(rows),
+            reason=chosen.reason,
+        )
+        encoder_section = EncoderSection(
+            name=spec.name,
+            fingerprint=spec.fingerprint,
+            dimension=spec.dimension,
+            spec=blobs.put_bytes(self.store, spec.model_dump_json().encode()),
+            model=self._put(scratch / MODEL_FILE),
+        )
+        return self._write(len(rows), encoder_section, index_section, tuple(sections))
+
+    def _embed(self, rows: list[dict[str, Any]], model: Path, spec: EncoderSpec) -> tuple[pa.Table, Embeddings]:
+        contents = [Path(row["image"]).read_bytes() for row in rows]
+        hashes = [hashlib.sha256(data).digest() for data in contents]
+        embeddings = Embeddings(self.store, spec.fingerprint)
+        embeddings.write(hashes, encode(OnnxEncoder(model, spec, threads=1), contents))
+        columns = {name: pa.array([row[name] for row in rows]) for name in ("id", "title", "image", "attributes")}
+        versions = pa.array(["1"] * len(rows))
+        return pa.table({**columns, "image_version": versions, "image_hash": pa.array(hashes, HASH)}), embeddings
+
+    def _put(self, file: Path) -> Blob:
+        return blobs.put_file(self.store, file)
+
+    def _write(
+        self, count: int, encoder: EncoderSection, index: IndexSection, shards: tuple[ShardSection, ...]
+    ) -> Manifest:
+        catalogue = CatalogueSection(
+            id="c1", uri="file:///shop", products=count, attribution="Pictures by <i>Pillow</i>"
+        )
+        content = content_hash(catalogue, encoder, index, shards)
+        created = _FIRST + timedelta(seconds=self._built)
+        manifest = Manifest(
+            id=snapshot_id(created, content),
+            content=content,
+            created_at=created,
+            code_version="0",
+            run="tests",
+            parent=None,
+            catalogue=catalogue,
+            encoder=encoder,
+            index=index,
+            shards=shards,
+            quality={"recall_at_10": 1.0},
+        )
+        return write_manifest(self.store, manifest)
