@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
+from dotenv import load_dotenv
 
 from data.errors import InputError, LookalikeError
 
@@ -39,7 +40,8 @@ output_option = click.option(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, with what `.env` in the current folder sets."""
+    load_dotenv(Path(".env"))
     cli(prog_name="lookalike")
 
 
@@ -106,11 +108,12 @@ def reindex(
 
     quiet_prefect()
     from flows.reindex import reindex as flow
+    from data.catalogue import locate
     from flows.settings import absolute
 
     show_stages()
     report = flow(
-        catalogue=absolute(catalogue),
+        catalogue=locate(catalogue),
         store=absolute(store),
         channel=channel,
         encoder=encoder,

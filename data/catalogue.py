@@ -43,7 +43,7 @@ class Catalogue:
 
 def read_catalogue(uri: str) -> Catalogue:
     """Read a catalogue. Raises `CatalogueError` with what to do about it."""
-    location = _absolute(uri)
+    location = locate(uri)
     reader = _reader(location)
     try:
         table = reader(location)
@@ -57,6 +57,14 @@ def read_catalogue(uri: str) -> Catalogue:
     if not products.num_rows:
         raise CatalogueError(f"the catalogue {uri} has no usable product: each row lacks an id or an image")
     return Catalogue(location, products, rejects)
+
+
+def locate(uri: str) -> str:
+    """Return where a catalogue is, absolutely. Raises `CatalogueError` at once for a path that does not exist."""
+    location = _absolute(uri)
+    if not _is_s3(location) and not Path(location).exists():
+        raise CatalogueError(f"there is no catalogue at {uri}: check the path")
+    return location
 
 
 def _reader(location: str) -> Callable[[str], pa.Table]:
