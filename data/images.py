@@ -64,8 +64,19 @@ def _read_file(reference: str, max_bytes: int) -> tuple[int, bytes]:
 
 
 def _read_s3(reference: str, max_bytes: int) -> tuple[int, bytes]:
-    data: bytes = _s3().cat_file(reference, start=0, end=max_bytes + 1)
+    try:
+        data: bytes = _s3().cat_file(reference, start=0, end=max_bytes + 1)
+    except OSError as error:
+        if _is_empty(error):
+            return 0, b""
+        raise
     return len(data), data
+
+
+def _is_empty(error: OSError) -> bool:
+    """An empty object has no first byte to begin a range at: 416."""
+    response: dict[str, Any] = getattr(error.__cause__, "response", {})
+    return response.get("Error", {}).get("Code") in {"InvalidRange", "416"}
 
 
 def _is_s3(reference: str) -> bool:

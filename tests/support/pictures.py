@@ -60,7 +60,7 @@ def write_odd_pictures(folder: Path) -> tuple[dict[str, str], set[str]]:
     rejected = {
         "empty.png": "empty",
         "text.png": "not_an_image",
-        "truncated.jpg": "truncated",
+        "truncated.jpg": "damaged",
         "tiny.png": "too_small",
         "huge.png": "too_many_pixels",
     }
