@@ -97,9 +97,14 @@ def make_ranking(k: int, offset: int, filters: Sequence[str], limits: Limits) ->
         raise ProblemError("bad_k", f"`k` is {k}: ask for 1 to {limits.max_k:,} hits.")
     if not 0 <= offset <= limits.max_offset:
         raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {limits.max_offset:,} hits.")
+    return Ranking(k, offset, make_conditions(filters, limits))
+
+
+def make_conditions(filters: Sequence[str], limits: Limits) -> tuple[Condition, ...]:
+    """Return the filters, read. Raises `ProblemError` for too many, or one that is not understood."""
     if len(filters) > limits.max_filters:
         raise ProblemError("too_many_filters", f"There are {len(filters)} filters: send {limits.max_filters} at most.")
-    return Ranking(k, offset, tuple(_condition(text) for text in filters))
+    return tuple(_condition(text) for text in filters)
 
 
 def _condition(text: str) -> Condition:

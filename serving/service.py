@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from serving.pictures import check_pixels
 from serving.problems import ProblemError
 from serving.settings import ServingSettings
 from serving.threads import in_thread
-from tasks.indexing.filters import Condition
+from tasks.indexing.filters import Condition, matching
 from tasks.searcher import Hit
 
 Vectors = NDArray[np.float32]
@@ -47,6 +48,15 @@ class Answer:
 
     snapshot: str
     hits: Sequence[Hit]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Some of `total` products of one snapshot."""
+
+    snapshot: str
+    total: int
+    products: Sequence[Product]
 
 
 class SearchService:
@@ -101,12 +111,12 @@ class SearchService:
                 return False
             return True
 
-    async def products(self, offset: int, limit: int) -> tuple[str, int, list[Product]]:
-        """Return the snapshot, how many products it has, and some of them, as mixed as they lie in the index."""
-        with self.follower.lease() as held:
-            total = held.manifest.products
-            rows = range(min(offset, total), min(offset + limit, total))
-            return held.manifest.id, total, held.searcher.products.take(rows)
+    async def products(self, ranking: Ranking) -> Listing:
+        """Return some products that satisfy the conditions, as mixed as they lie in the index."""
+        with self._admitted(), self.follower.lease() as held:
+            check_attributes(held, ranking)
+            find = partial(_list, held, ranking)
+            return await asyncio.get_running_loop().run_in_executor(self._searchers, find)
 
     async def picture(self, product: str) -> bytes:
         """Return a product's picture as its catalogue has it. Raises `UnknownProductError`, `ImageRejectedError`."""
@@ -161,8 +171,8 @@ class SearchService:
 
     async def _search(self, held: Held, ranking: Ranking, find: Callable[[int], list[Hit]]) -> Answer:
         def search() -> list[Hit]:
-            with self.metrics.stage("search"):
-                return _find(find, ranking)
+            with self.metrics.stage("search"), _comparable(ranking):
+                return find(ranking.offset + ranking.k)
 
         hits = await asyncio.get_running_loop().run_in_executor(self._searchers, search)
         return Answer(held.manifest.id, hits[ranking.offset :])
@@ -189,10 +199,19 @@ def check_attributes(held: Held, ranking: Ranking) -> None:
             raise ProblemError("unknown_attribute", detail)
 
 
-def _find(find: Callable[[int], list[Hit]], ranking: Ranking) -> list[Hit]:
-    """Search; what Arrow says about values that cannot be compared becomes a filter's problem."""
+def _list(held: Held, ranking: Ranking) -> Listing:
+    products = held.searcher.products
+    with _comparable(ranking):
+        rows = np.flatnonzero(matching(products, ranking.conditions))
+    shown = products.take(rows[ranking.offset : ranking.offset + ranking.k])
+    return Listing(held.manifest.id, len(rows), shown)
+
+
+@contextmanager
+def _comparable(ranking: Ranking) -> Iterator[None]:
+    """Turn what Arrow says about values that cannot be compared into a filter's problem."""
     try:
-        return find(ranking.offset + ranking.k)
+        yield
     except (pa.ArrowException, OverflowError, TypeError) as error:
         if not ranking.conditions:
             raise

@@ -21,14 +21,16 @@ def get_service(request: Request) -> SearchService:
 
 Service = Annotated[SearchService, Depends(get_service)]
 
+FilterFromUrl = Annotated[
+    list[str] | None, Query(description="A condition such as `category=shoes`; may be repeated, all must hold.")
+]
+
 
 def get_ranking(
     service: Service,
     k: Annotated[int, Query(description="How many hits.")] = DEFAULT_K,
     offset: Annotated[int, Query(description="How many hits to skip.")] = 0,
-    filter: Annotated[  # noqa: A002 - the name in the URL
-        list[str] | None, Query(description="A condition such as `category=shoes`; may be repeated.")
-    ] = None,
+    filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
 ) -> Ranking:
     """Return how the hits of a GET request are chosen."""
     return make_ranking(k, offset, filter or [], service.settings.limits)

@@ -14,12 +14,14 @@ from serving.addresses import PRODUCTS, PartRoute
 from serving.models import OneProductReply, ProductsReply, SearchReply, product_reply, reply
 from serving.pictures import content_type
 from serving.problems import ProblemError
+from serving.queries import make_conditions
 from serving.requests import context
-from serving.routes.common import RankingFromUrl, Service, problems
+from serving.routes.common import FilterFromUrl, RankingFromUrl, Service, problems
 from serving.routes.search import search_reply
-from serving.service import SearchService
+from serving.service import Ranking, SearchService
 
 MAX_LISTED = 100
+MAX_SKIPPED = 10**9
 PICTURE_HEADERS = {
     "cache-control": "private, max-age=300",
     # Opened on its own, a picture is nothing but a picture.
@@ -32,7 +34,7 @@ _log = logging.getLogger(__name__)
 router = APIRouter(tags=["products"])
 parts = APIRouter(tags=["products"], route_class=PartRoute)
 
-_RANKING_CODES = ("bad_k", "bad_offset", "bad_filter", "too_many_filters", "unknown_attribute")
+_FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
 
 
 @router.get(
@@ -40,21 +42,23 @@ _RANKING_CODES = ("bad_k", "bad_offset", "bad_filter", "too_many_filters", "unkn
     operation_id="listProducts",
     summary="List some products",
     response_model=ProductsReply,
-    responses=problems("bad_limit", "bad_offset", "not_ready"),
+    responses=problems("bad_limit", "bad_offset", *_FILTER_CODES, "overloaded", "not_ready"),
 )
 async def list_products(
     service: Service,
     limit: Annotated[int, Query(description=f"How many, {MAX_LISTED} at most.")] = 24,
     offset: Annotated[int, Query(description="How many to skip.")] = 0,
+    filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
 ) -> Response:
     """In the order of the index, which is that of the pictures' hashes: any stretch of it is a mixed sample."""
     if not 1 <= limit <= MAX_LISTED:
         raise ProblemError("bad_limit", f"`limit` is {limit}: ask for 1 to {MAX_LISTED} products.")
-    if offset < 0:
-        raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 products or more.")
-    snapshot, total, products = await service.products(offset, limit)
-    shown = [product_reply(product) for product in products]
-    return reply(ProductsReply.model_construct(snapshot=snapshot, total=total, products=shown))
+    if not 0 <= offset <= MAX_SKIPPED:
+        raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {MAX_SKIPPED:,} products.")
+    conditions = make_conditions(filter or [], service.settings.limits)
+    found = await service.products(Ranking(limit, offset, conditions))
+    shown = [product_reply(product) for product in found.products]
+    return reply(ProductsReply.model_construct(snapshot=found.snapshot, total=found.total, products=shown))
 
 
 @parts.get(
@@ -62,7 +66,9 @@ async def list_products(
     operation_id="similarProducts",
     summary="Find what looks like a product",
     response_model=SearchReply,
-    responses=problems(*_RANKING_CODES, "unknown_product", "overloaded", "not_ready", "deadline_exceeded"),
+    responses=problems(
+        "bad_k", "bad_offset", *_FILTER_CODES, "unknown_product", "overloaded", "not_ready", "deadline_exceeded"
+    ),
 )
 async def similar_products(request: Request, service: Service, product_id: str, ranking: RankingFromUrl) -> Response:
     """The product itself is left out."""

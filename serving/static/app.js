@@ -1,0 +1,348 @@
+// The search page. Everything that comes from the server is untrusted text: it is only ever set as textContent,
+// as an attribute that takes no code, or as a picture of this same server.
+"use strict";
+
+const PAGE = 24;
+const MAX_CHIPS = 16;
+const MAX_SIDE = 1600; // no encoder looks at more, and a photo of 12 megapixels takes long to send
+const SMALL_BYTES = 1.5 * 1024 * 1024;
+
+const $ = (id) => document.getElementById(id);
+const state = { query: null, filters: new Map(), shown: 0, snapshot: null, busy: null, preview: null };
+
+// ---- the server ----------------------------------------------------------------------------------------------------
+
+class Problem extends Error {
+  constructor(problem, status) {
+    super(problem.detail || "The server did not answer as expected.");
+    Object.assign(this, { title: problem.title, code: problem.code || `http_${status}`, request: problem.request_id, status });
+  }
+}
+
+async function call(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ title: "The server cannot be reached", detail: "Check your connection and that it runs, then try again.", code: "unreachable" }, 0);
+  }
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Problem(body, response.status);
+  return body;
+}
+
+function ask(query, offset, signal) {
+  const filters = [...state.filters].map(([name, value]) => `${name}=${value}`);
+  if (query.product !== undefined) {
+    const body = JSON.stringify({ product_id: query.product, k: PAGE, offset, filter: filters });
+    return call("/v1/search", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal });
+  }
+  const form = new FormData();
+  form.append("image", query.picture, "query");
+  form.append("k", PAGE);
+  form.append("offset", offset);
+  for (const filter of filters) form.append("filter", filter);
+  return call("/v1/search", { method: "POST", body: form, signal });
+}
+
+// ---- what is shown -------------------------------------------------------------------------------------------------
+
+const number = (value) => value.toLocaleString("en");
+const text = (element, value) => { element.textContent = value; return element; };
+const touch = matchMedia("(pointer: coarse)").matches;
+const LEAD = touch ? "Show us a picture" : "Drop a picture here";
+const HINT = touch ? "Take one, or choose it from your device" : "or paste one, or choose it from your device";
+const make = (tag, className = "") => Object.assign(document.createElement(tag), { className });
+
+function describe(attributes) {
+  const value = (one) => Array.isArray(one) ? one.join(", ") : typeof one === "object" ? JSON.stringify(one) : String(one);
+  return Object.entries(attributes)
+    .filter(([, one]) => one !== null && one !== "" && !(Array.isArray(one) && !one.length))
+    .map(([name, one]) => typeof one === "number" || typeof one === "boolean" ? `${name.replaceAll("_", " ")} ${one}` : value(one))
+    .slice(0, 4).join(" · ");
+}
+
+function card(product) {
+  const item = $("card").content.firstElementChild.cloneNode(true);
+  const name = product.title || product.id;
+  const image = item.querySelector("img");
+  image.alt = name;
+  image.addEventListener("error", () => image.parentElement.classList.add("broken"));
+  if (String(product.image_url).startsWith("/v1/")) image.src = product.image_url;
+  text(item.querySelector(".title"), name);
+  text(item.querySelector(".attributes"), describe(product.attributes));
+  if (product.score !== undefined) text(item.querySelector(".score"), product.score.toFixed(2));
+  const button = item.querySelector("button");
+  button.title = product.id;
+  button.setAttribute("aria-label", `More like ${name}`);
+  button.addEventListener("click", () => show({ product: product.id, name, image: product.image_url }, true));
+  return item;
+}
+
+function skeletons() {
+  $("grid").replaceChildren(...Array.from({ length: 12 }, () => {
+    const item = make("li");
+    const box = make("div", "skeleton");
+    box.append(make("i"), make("b"));
+    item.append(box);
+    item.setAttribute("aria-hidden", "true");
+    return item;
+  }));
+}
+
+function message(title, detail, { wrong = false, fine = "", retry = null } = {}) {
+  $("message").hidden = false;
+  $("message").classList.toggle("wrong", wrong);
+  text($("message-title"), title);
+  text($("message-text"), detail);
+  text($("message-fine"), fine);
+  $("retry").hidden = !retry;
+  $("retry").onclick = retry;
+}
+
+function clearResults(title) {
+  text($("results-title"), title);
+  text($("note"), "");
+  $("message").hidden = true;
+  $("more").hidden = true;
+  $("grid").replaceChildren();
+}
+
+function fail(error, again) {
+  $("grid").replaceChildren();
+  $("more").hidden = true;
+  if (error.code === "not_ready") {
+    message("Nothing to search yet", error.message);
+    setTimeout(again, 3000);
+    return;
+  }
+  const fine = [error.code, error.request].filter(Boolean).join(" · ");
+  message(error.title || "That did not work", error.message, { wrong: true, fine, retry: again });
+}
+
+function preview(query) {
+  const asked = query !== null;
+  document.body.classList.toggle("asked", asked);
+  $("clear").hidden = !asked;
+  $("preview").hidden = !asked;
+  if (state.preview) URL.revokeObjectURL(state.preview);
+  state.preview = asked && query.picture ? URL.createObjectURL(query.picture) : null;
+  text($("drop-lead"), !asked ? LEAD : query.picture ? "Your picture" : query.name);
+  text($("drop-hint"), !asked ? HINT : query.picture ? (touch ? "Products that look like it" : "Drop or paste another one at any time") : "Products that look like this one");
+  document.querySelector("label[for=file]").textContent = asked ? "Another picture" : "Choose a picture";
+  if (!asked) { $("preview").removeAttribute("src"); return; }
+  $("preview").alt = query.picture ? "Your picture" : query.name;
+  $("preview").src = state.preview || (String(query.image).startsWith("/v1/") ? query.image : "");
+}
+
+// ---- searching -----------------------------------------------------------------------------------------------------
+
+async function show(query, remember = false) {
+  state.query = query;
+  if (remember) history.pushState(null, "", query.product !== undefined ? `/?like=${encodeURIComponent(query.product)}` : "/");
+  preview(query);
+  clearResults("Lookalikes");
+  skeletons();
+  if (remember) window.scrollTo({ top: 0 });
+  await fetchHits(query, 0);
+}
+
+async function fetchHits(query, offset) {
+  state.busy?.abort();
+  const busy = state.busy = new AbortController();
+  $("more").disabled = true;
+  try {
+    const reply = await ask(query, offset, busy.signal);
+    if (busy !== state.busy) return;
+    showHits(query, reply, offset);
+  } catch (error) {
+    if (error.name !== "AbortError") fail(error, () => show(query));
+  } finally {
+    $("more").disabled = false;
+  }
+}
+
+function showHits(query, reply, offset) {
+  if (offset && reply.snapshot !== state.snapshot?.id) return show(query); // pages of two snapshots do not fit together
+  if (!offset) $("grid").replaceChildren();
+  $("message").hidden = true;
+  $("grid").append(...reply.hits.map(card));
+  state.shown = offset + reply.hits.length;
+  $("more").hidden = reply.hits.length < PAGE;
+  if (!state.shown) {
+    const why = state.filters.size ? "No product fits these filters. Take one away." : "No product looks like this.";
+    message("No lookalikes", why);
+  }
+  text($("note"), `${number(state.shown)} shown · ${reply.took_ms.toFixed(0)} ms · `);
+  $("note").append(text(make("span", "whole"), `snapshot ${reply.snapshot}`));
+  if (reply.snapshot !== state.snapshot?.id) loadSnapshot();
+}
+
+async function showSamples() {
+  state.query = null;
+  state.busy?.abort();
+  const busy = state.busy = new AbortController();
+  preview(null);
+  clearResults("Or begin with one of these");
+  skeletons();
+  try {
+    const filters = [...state.filters].map(([name, value]) => `filter=${encodeURIComponent(`${name}=${value}`)}`);
+    const reply = await call(`/v1/products?${["limit=18", ...filters].join("&")}`, { signal: busy.signal });
+    if (busy !== state.busy) return;
+    $("message").hidden = true;
+    $("grid").replaceChildren(...reply.products.map(card));
+    if (!reply.products.length) message("No products", "No product fits these filters. Take one away.");
+    if (!state.snapshot) loadSnapshot();
+  } catch (error) {
+    if (error.name !== "AbortError") fail(error, () => state.query || showSamples());
+  }
+}
+
+const again = () => state.query ? show(state.query) : showSamples();
+
+// ---- pictures ------------------------------------------------------------------------------------------------------
+
+async function usePicture(file) {
+  if (!file) return;
+  show({ picture: await shrunk(file) }, true);
+}
+
+// What the browser cannot decode (TIFF, say) goes to the server as it is.
+async function shrunk(file) {
+  try {
+    const bitmap = await createImageBitmap(file);
+    const scale = MAX_SIDE / Math.max(bitmap.width, bitmap.height);
+    if (scale >= 1 && file.size <= SMALL_BYTES) return file;
+    const canvas = make("canvas");
+    canvas.width = Math.max(1, Math.round(bitmap.width * Math.min(scale, 1)));
+    canvas.height = Math.max(1, Math.round(bitmap.height * Math.min(scale, 1)));
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#fff"; // as the server does with transparency
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    return await new Promise((done) => canvas.toBlob((blob) => done(blob || file), "image/jpeg", 0.92));
+  } catch {
+    return file;
+  }
+}
+
+const pictureOf = (data) => [...(data?.files || [])].find((file) => file.type.startsWith("image/")) || data?.files?.[0];
+const holdsFiles = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+
+let depth = 0;
+function over(change) {
+  depth = Math.max(0, depth + change);
+  $("veil").hidden = !depth;
+  $("drop").classList.toggle("over", depth > 0);
+}
+
+document.addEventListener("dragenter", (event) => { if (holdsFiles(event)) { event.preventDefault(); over(1); } });
+document.addEventListener("dragleave", (event) => { if (holdsFiles(event)) over(-1); });
+document.addEventListener("dragover", (event) => { if (holdsFiles(event)) event.preventDefault(); });
+document.addEventListener("drop", (event) => {
+  if (!holdsFiles(event)) return;
+  event.preventDefault();
+  depth = 0;
+  over(0);
+  usePicture(pictureOf(event.dataTransfer));
+});
+document.addEventListener("paste", (event) => {
+  const picture = pictureOf(event.clipboardData);
+  if (picture) { event.preventDefault(); usePicture(picture); }
+});
+
+// ---- the snapshot, and filters from its attributes -----------------------------------------------------------------
+
+async function loadSnapshot() {
+  let found;
+  try {
+    found = await call("/v1/snapshots/current");
+  } catch {
+    return; // the results say what is wrong
+  }
+  const before = state.snapshot;
+  state.snapshot = found;
+  const id = text(make("code", "long"), found.id);
+  $("facts").replaceChildren(`${number(found.products)} products`, text(make("span", "long"), " · "), id);
+  $("facts").title = `Snapshot ${found.id}, made ${new Date(found.created_at).toLocaleString()}`;
+  linked($("attribution"), found.attribution);
+  if (JSON.stringify(before?.attributes) !== JSON.stringify(found.attributes)) showFilters(found.attributes);
+}
+
+function linked(element, words) {
+  element.replaceChildren(...String(words).split(/(https?:\/\/[^\s<>"')]+[^\s<>"').,;])/).map((part) => {
+    if (!/^https?:\/\//.test(part)) return part;
+    return Object.assign(text(make("a"), part.replace(/^https?:\/\//, "")), { href: part, rel: "noopener noreferrer" });
+  }));
+}
+
+function showFilters(attributes) {
+  const useful = Object.entries(attributes).filter(([, one]) => one.values && Object.keys(one.values).length > 1);
+  const first = ([name]) => name === "category" ? 0 : 1;
+  useful.sort((a, b) => first(a) - first(b));
+  for (const [name, value] of state.filters) {
+    if (!(value in (attributes[name]?.values || {}))) state.filters.delete(name);
+  }
+  $("filters").replaceChildren(...useful.slice(0, 5).map(([name, one], place) => {
+    const values = Object.entries(one.values);
+    return place === 0 && values.length <= MAX_CHIPS ? chips(name, values) : choice(name, values);
+  }));
+  $("filters").hidden = !useful.length;
+}
+
+function setFilter(name, value) {
+  if (value) state.filters.set(name, value); else state.filters.delete(name);
+  again();
+}
+
+function chips(name, values) {
+  const group = make("fieldset", "filter chips");
+  const buttons = [["", "All"], ...values.map(([value]) => [value, value])].map(([value, label]) => {
+    const button = text(make("button", "chip"), label);
+    button.type = "button";
+    button.setAttribute("aria-pressed", String((state.filters.get(name) || "") === value));
+    button.addEventListener("click", () => {
+      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+      setFilter(name, value);
+    });
+    return button;
+  });
+  group.append(text(make("legend", "filter-name"), name.replaceAll("_", " ")), ...buttons);
+  return group;
+}
+
+function choice(name, values) {
+  const label = text(make("label", "filter"), "");
+  const select = make("select");
+  select.append(new Option("any", ""), ...values.map(([value, count]) => new Option(`${value} (${number(count)})`, value)));
+  select.value = state.filters.get(name) || "";
+  select.addEventListener("change", () => setFilter(name, select.value));
+  label.append(text(make("span", "filter-name"), name.replaceAll("_", " ")), select);
+  return label;
+}
+
+// ---- begin ---------------------------------------------------------------------------------------------------------
+
+async function fromAddress() {
+  const like = new URLSearchParams(location.search).get("like");
+  if (like === null) return showSamples();
+  const query = { product: like, name: like, image: "" };
+  try {
+    const path = like.split("/").map(encodeURIComponent).join("%2F");
+    const product = await call(`/v1/products/${path}`);
+    Object.assign(query, { name: product.title || product.id, image: product.image_url });
+  } catch { /* the search says what is wrong */ }
+  return show(query);
+}
+
+$("file").addEventListener("change", () => { usePicture($("file").files[0]); $("file").value = ""; });
+$("preview").addEventListener("error", () => { $("preview").hidden = true; });
+$("clear").addEventListener("click", () => { history.pushState(null, "", "/"); showSamples(); $("file").focus(); });
+$("more").addEventListener("click", () => fetchHits(state.query, state.shown));
+$("filters").addEventListener("submit", (event) => event.preventDefault());
+window.addEventListener("popstate", fromAddress);
+setInterval(() => { if (!document.hidden && state.snapshot) loadSnapshot(); }, 15000);
+
+loadSnapshot();
+fromAddress();
