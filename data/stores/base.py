@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from data.errors import InputError
@@ -73,10 +73,23 @@ class ObjectStore(Protocol):
         """Remove an object; one that is already gone is no error."""
         ...
 
+    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove what writers that died before then left behind, which no other method shows; return its bytes."""
+        ...
+
 
 def check_key(key: str) -> str:
-    """Return `key` if it stays inside the store. Raises `InputError`."""
-    parts = PurePosixPath(key).parts
-    if not parts or key.startswith("/") or ".." in parts or "\\" in key or "\0" in key:
+    """Return `key` if it stays inside the store. Raises `InputError`.
+
+    No part may be empty or begin with a dot: such names mean different objects in a folder and in a bucket.
+    """
+    if not key or "\\" in key or "\0" in key or any(not part or part.startswith(".") for part in key.split("/")):
         raise InputError(f"{key!r} is not a name inside the store")
     return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return `prefix` if it is empty or a folder inside the store, ending in `/`. Raises `InputError`."""
+    if prefix and (not prefix.endswith("/") or check_key(prefix[:-1]) != prefix[:-1]):
+        raise InputError(f"{prefix!r} is not a folder inside the store: it must end in '/'")
+    return prefix

@@ -6,13 +6,13 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from data.errors import AlreadyExistsError, NotFoundError, StoreRefusedError, StoreUnavailableError
-from data.stores.base import ObjectInfo, check_key
+from data.stores.base import ObjectInfo, check_key, check_prefix
 
 TEMPORARY = ".tmp"  # in the store's own file system, so that a link or a rename is atomic
 
@@ -64,11 +64,14 @@ class LocalStore:
     def stat(self, key: str) -> ObjectInfo:
         """Return size and time of one object."""
         with _translated(key):
-            return self._info(self._path(key))
+            path = self._path(key)
+            if path.is_dir():
+                raise IsADirectoryError(path)
+            return self._info(path)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the folder `prefix`, sorted by key."""
-        folder = self._path(prefix.rstrip("/")) if prefix else self.root
+        folder = self.root / check_prefix(prefix)
         found = [path for path in folder.rglob("*") if path.is_file() and not self._is_temporary(path)]
         for path in sorted(found, key=lambda path: path.relative_to(self.root).as_posix()):
             try:
@@ -80,6 +83,18 @@ class LocalStore:
         """Remove an object; one that is already gone is no error."""
         with _translated(key):
             self._path(key).unlink(missing_ok=True)
+
+    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove temporary files that no living writer can still be filling."""
+        freed = 0
+        for path in (self.root / TEMPORARY).glob("*"):
+            with suppress(FileNotFoundError):  # its writer is alive after all, and done with it
+                stat = path.stat()
+                if stat.st_mtime < before.timestamp():
+                    freed += stat.st_size
+                    if not dry_run:
+                        path.unlink()
+        return freed
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -94,9 +109,12 @@ class LocalStore:
 
     @contextmanager
     def _complete_file(self, target: Path) -> Iterator[Path]:
-        target.parent.mkdir(parents=True, exist_ok=True)
         folder = self.root / TEMPORARY
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreRefusedError(f"{error.filename} is a file where the store needs a folder") from error
         temporary = folder / uuid.uuid4().hex
         try:
             yield temporary

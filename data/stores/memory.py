@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data.errors import AlreadyExistsError, NotFoundError
-from data.stores.base import ObjectInfo, check_key
+from data.stores.base import ObjectInfo, check_key, check_prefix
 
 
 class MemoryStore:
@@ -53,14 +53,21 @@ class MemoryStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the folder `prefix`, sorted by key."""
-        for key in sorted(self._objects):
+        check_prefix(prefix)
+        with self._lock:
+            objects = sorted(self._objects.items())
+        for key, (data, modified) in objects:
             if key.startswith(prefix):
-                yield self.stat(key)
+                yield ObjectInfo(key, len(data), modified)
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is already gone is no error."""
         with self._lock:
             self._objects.pop(check_key(key), None)
+
+    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Nothing is ever half-written here."""
+        return 0
 
     def _entry(self, key: str) -> tuple[bytes, datetime]:
         try:

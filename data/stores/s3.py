@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import s3fs
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoCredentialsError, ParamValidationError, PartialCredentialsError
 
-from data.errors import AlreadyExistsError, NotFoundError, StoreRefusedError, StoreUnavailableError
-from data.stores.base import ObjectInfo, check_key
+from data.errors import AlreadyExistsError, NotFoundError, StoreError, StoreRefusedError, StoreUnavailableError
+from data.stores.base import ObjectInfo, check_key, check_prefix
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
+RETRIES = 4
+
+_NEXT_PAGE = {
+    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
+    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
+}
+_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
+_HOPELESS = {"InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed", "NotImplemented"}
 
 
 class S3Store:
@@ -42,7 +52,10 @@ class S3Store:
     def open(self, key: str) -> BinaryIO:
         """Open the object for seeking and reading in ranges."""
         with _translated(key):
-            return cast("BinaryIO", self._files.open(self._path(key), "rb"))
+            file = self._files.open(self._path(key), "rb")
+            if file.details["type"] != "file":  # a folder reads as an empty file otherwise
+                raise FileNotFoundError(key)
+            return cast("BinaryIO", file)
 
     def download(self, key: str, path: Path) -> None:
         """Stream the object into a new file."""
@@ -62,16 +75,20 @@ class S3Store:
 
     def stat(self, key: str) -> ObjectInfo:
         """Return size and time of one object."""
+        bucket, _, name = self._path(key).partition("/")
         with _translated(key):
-            return self._info(self._files.info(self._path(key), refresh=True))
+            head = self._files.call_s3("head_object", Bucket=bucket, Key=name)
+        return ObjectInfo(key, head["ContentLength"], head["LastModified"])
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the folder `prefix`, sorted by key."""
-        folder = f"{self._root}/{prefix}".rstrip("/")
-        with _translated(prefix):
-            found: dict[str, Any] = self._files.find(folder, detail=True, refresh=True)
-        for name in sorted(found):
-            yield self._info(found[name])
+        bucket, _, root = self._path_of_folder(check_prefix(prefix)).partition("/")
+        with _translated(prefix or self.uri):
+            objects = list(self._pages("list_objects_v2", "Contents", Bucket=bucket, Prefix=root))
+        files = [found for found in objects if not found["Key"].endswith("/")]  # some servers leave marks of folders
+        for found in sorted(files, key=itemgetter("Key")):  # and some sort by folder
+            key = f"{bucket}/{found['Key']}".removeprefix(f"{self._root}/")
+            yield ObjectInfo(key, found["Size"], found["LastModified"])
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is already gone is no error."""
@@ -79,41 +96,75 @@ class S3Store:
         with _translated(key):
             self._files.call_s3("delete_object", Bucket=bucket, Key=name)
 
+    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Abort multipart uploads that nobody completed; a bucket keeps, and bills, their parts."""
+        bucket, _, root = self._path_of_folder("").partition("/")
+        freed = 0
+        with _translated("unfinished uploads"):
+            for upload in list(self._pages("list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=root)):
+                if upload["Initiated"] >= before:
+                    continue
+                where = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                freed += sum(part["Size"] for part in self._files.call_s3("list_parts", **where).get("Parts", []))
+                if not dry_run:
+                    self._files.call_s3("abort_multipart_upload", **where)
+        return freed
+
+    def _pages(self, method: str, content: str, **where: str) -> Iterator[dict[str, Any]]:
+        marks: dict[str, str] = {}
+        while True:
+            page = self._files.call_s3(method, **where, **marks)
+            yield from page.get(content, [])
+            if not page.get("IsTruncated"):
+                return
+            marks = {here: page[there] for here, there in _NEXT_PAGE[method].items()}
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
-    def _info(self, entry: dict[str, Any]) -> ObjectInfo:
-        key = entry["name"].removeprefix(f"{self._root}/")
-        return ObjectInfo(key, entry["size"], entry["LastModified"])
+    def _path_of_folder(self, prefix: str) -> str:
+        return f"{self._root}/{prefix}"
 
 
-def file_system() -> s3fs.S3FileSystem:
-    """Return the one S3 client of this process: no listing cache, bounded waits."""
-    return s3fs.S3FileSystem(
+def file_system(**options: Any) -> s3fs.S3FileSystem:
+    """Return the one S3 client of this process: no listing cache, bounded waits. `options` as s3fs takes them."""
+    files = s3fs.S3FileSystem(
         use_listings_cache=False,
-        config_kwargs={"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS},
+        config_kwargs={
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": READ_SECONDS,
+            "retries": {"mode": "standard", "max_attempts": 1},  # s3fs has its own, and the two multiply
+        },
+        **options,
     )
+    files.retries = RETRIES
+    return files
 
 
 @contextmanager
 def _translated(key: str) -> Iterator[None]:
     try:
         yield
-    except FileExistsError as error:
-        raise AlreadyExistsError(f"{key} already exists") from error
-    except FileNotFoundError as error:
-        if "bucket" in str(error).lower():
-            raise StoreRefusedError(f"{key}: {error}; create the bucket first") from error
-        raise NotFoundError(f"the store has no {key}") from error
-    except PermissionError as error:
-        raise StoreRefusedError(f"{key}: {error}; check the credentials and the bucket's policy") from error
     except (OSError, BotoCoreError) as error:
-        if _is_precondition_failure(error):
-            raise AlreadyExistsError(f"{key} already exists") from error
-        raise StoreUnavailableError(f"{key}: {error}") from error
+        raise _ours(error, key) from error
 
 
-def _is_precondition_failure(error: Exception) -> bool:
-    """Tell 412 (the name is taken) from other invalid requests: s3fs maps both to EINVAL."""
+def _ours(error: Exception, key: str) -> StoreError:
+    """Return our error for one of s3fs's: it folds many of the store's answers into one, so ask for the code first."""
+    code = _code(error)
+    if isinstance(error, FileExistsError) or code in {"PreconditionFailed", "412"}:
+        return AlreadyExistsError(f"{key} already exists")
+    if code == "NoSuchBucket":
+        return StoreRefusedError(f"{key}: {error}; create the bucket first")
+    if isinstance(error, FileNotFoundError):
+        return NotFoundError(f"the store has no {key}")
+    if isinstance(error, (PermissionError, *_NO_CREDENTIALS)):
+        return StoreRefusedError(f"{key}: {error}; check the credentials and the bucket's policy")
+    if isinstance(error, ParamValidationError) or code in _HOPELESS:
+        return StoreRefusedError(f"{key}: {error}; check the bucket's name, region and endpoint")
+    return StoreUnavailableError(f"{key}: {error}")
+
+
+def _code(error: Exception) -> str:
     response: dict[str, Any] = getattr(error.__cause__, "response", {})
-    return response.get("Error", {}).get("Code") in {"PreconditionFailed", "412"}
+    return str(response.get("Error", {}).get("Code", ""))
