@@ -1,8 +1,8 @@
 """Runs one program so that nothing of it outlives the parent, however that ends.
 
 Called as `python guard.py GRACE_SECONDS PROGRAM [ARGUMENT…]`, with a pipe as standard input whose other end only the
-parent holds. The end of that pipe means "stop": the parent closes it to stop politely, and the kernel closes it when the
-parent is killed, so both ways take the same road. SIGTERM to the guard means "stop at once".
+parent holds. The end of that pipe means "stop": the parent closes it to stop politely, and the kernel closes it when
+the parent is killed, so both ways take the same road. SIGTERM to the guard means "stop at once".
 
 Only the standard library, and nothing of this repository: it is run with `-I -S`, so that it starts in milliseconds.
 """

@@ -21,7 +21,7 @@ STUBBORN = (
 # Starts a child in a session of its own, which starts another one and ends: neither group nor parent leads to the last.
 FAMILY = """
 import subprocess, sys, time
-middle = "from subprocess import Popen; import sys; Popen([sys.executable, '-c', *sys.argv[1:]], start_new_session=True)"
+middle = "import subprocess as s, sys; s.Popen([sys.executable, '-c', *sys.argv[1:]], start_new_session=True)"
 subprocess.run([sys.executable, "-c", middle, {stubborn!r}, sys.argv[1]], start_new_session=True, check=True)
 print("up", flush=True)
 time.sleep({seconds})

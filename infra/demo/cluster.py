@@ -1,0 +1,47 @@
+"""The demo's Dask cluster: a scheduler with its dashboard, and two workers in processes of their own."""
+
+from __future__ import annotations
+
+import sys
+
+import httpx
+
+from infra.demo.environment import Environment
+from infra.demo.ports import HOST
+from infra.demo.processes import Service
+
+WORKERS = 2
+
+
+def scheduler(place: Environment) -> Service:
+    """Return the scheduler; ready once it answers."""
+    argv = [sys.executable, "-m", "dask", "scheduler", "--host", HOST, "--port", str(place.scheduler_port)]
+    argv += ["--dashboard-address", f"{HOST}:{place.dashboard_port}"]
+    return Service(
+        "the Dask scheduler",
+        argv,
+        place.variables(),
+        place.log_file("dask-scheduler"),
+        ready=lambda: _worker_count(place) is not None,
+    )
+
+
+def workers(place: Environment) -> Service:
+    """Return the workers, one thread each; ready once the scheduler knows all of them."""
+    argv = [sys.executable, "-m", "dask", "worker", place.scheduler_url, "--host", HOST, "--no-dashboard"]
+    argv += ["--nworkers", str(WORKERS), "--nthreads", "1", "--local-directory", str(place.home / "dask")]
+    return Service(
+        "the Dask workers",
+        argv,
+        place.variables(),
+        place.log_file("dask-workers"),
+        ready=lambda: _worker_count(place) == WORKERS,
+    )
+
+
+def _worker_count(place: Environment) -> int | None:
+    try:
+        reply = httpx.get(f"{place.dashboard_url}/json/counts.json", timeout=2, trust_env=False)
+        return int(reply.raise_for_status().json()["workers"])
+    except (httpx.HTTPError, ValueError, KeyError):
+        return None

@@ -1,0 +1,221 @@
+"""`lookalike demo`: everything on this machine, from an empty folder to a page that answers queries."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from data.catalogue import read_catalogue
+from data.errors import ImageRejectedError, InputError
+from infra.demo import cluster, openmoji, orchestration
+from infra.demo.environment import REPOSITORY, Environment
+from infra.demo.ports import HOST, is_free
+from infra.demo.processes import Service, ServiceError, Services, StepError
+from infra.demo.query import DAMAGE, QueryError, ask, make_question
+from infra.demo.screen import Screen, moment
+from infra.demo.signals import Stopped, restored_signals, stop_signals
+
+LOOKALIKE = [sys.executable, "-m", "lookalike"]
+INTERRUPTED = 130
+FAILURES = (ServiceError, StepError, QueryError, ImageRejectedError, httpx.HTTPError, TimeoutError)
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What a person can choose.
+
+    Attributes:
+        once: do the same work, run one query, print its hits and end.
+        catalogue: pictures of one's own; without it, the OpenMoji sample.
+        port: of the search page.
+        store: where snapshots live; default: `LOOKALIKE_STORE`, else `./.lookalike`.
+        encoder: what makes the vectors.
+    """
+
+    once: bool = False
+    catalogue: str | None = None
+    port: int = 8000
+    store: str | None = None
+    encoder: str = "efficientnet-lite0"
+
+
+def run(options: DemoOptions) -> int:
+    """Run the demo; return its exit status. Raises `InputError` where it is asked for what cannot be."""
+    catalogue = _usable(options)
+    place = Environment.choose(options.store or os.environ.get("LOOKALIKE_STORE") or "./.lookalike", options.port)
+    demo = _Demo(options, place, Screen(), catalogue)
+    try:
+        with restored_signals(), Services(REPOSITORY) as services, stop_signals(services.hurry):
+            demo.run(services)
+    except Stopped:
+        demo.screen.say("\nStopped: nothing is left running.")
+        return 0 if demo.is_up else INTERRUPTED
+    except FAILURES as error:
+        demo.screen.fail(str(error), f"Everything has been stopped. The logs are in {_short(place.log_folder)}.")
+        return 1
+    return 0
+
+
+def _usable(options: DemoOptions) -> str | None:
+    """Return the catalogue as other programs understand it, or none. What cannot work is said before servers start."""
+    if not (REPOSITORY / "prefect.yaml").is_file():
+        raise InputError("the demo runs from a checkout of the repository: `git clone` it and run `make demo`")
+    if not is_free(options.port):
+        raise InputError(f"port {options.port} is taken: stop what listens there, or choose another one with --port")
+    if options.catalogue is None:
+        return None
+    return read_catalogue(options.catalogue).uri
+
+
+class _Demo:
+    """The steps, in their order."""
+
+    def __init__(self, options: DemoOptions, place: Environment, screen: Screen, catalogue: str | None) -> None:
+        self.screen = screen
+        self.is_up = False
+        self._options = options
+        self._place = place
+        self._catalogue = catalogue
+
+    def run(self, services: Services) -> None:
+        """Bring everything up, show it, and wait for somebody to end it."""
+        self.screen.title("Lookalike: find what looks like this")
+        self._start_servers(services)
+        catalogue = self._catalogue or self._render_sample()
+        self._await_servers(services)
+        self._index(services, catalogue)
+        next_run = self._next_run(services)
+        self._serve(services)
+        self._query(catalogue)
+        self.is_up = True
+        self._summarise(next_run)
+        while not self._options.once:
+            services.check()
+            time.sleep(0.5)
+
+    def _start_servers(self, services: Services) -> None:
+        self._prefect = orchestration.server(self._place)
+        self._dask = [cluster.scheduler(self._place), cluster.workers(self._place)]
+        for service in [self._prefect, *self._dask]:
+            services.start(service)
+
+    def _render_sample(self) -> str:
+        with self.screen.progress("Sample catalogue") as line:
+            path = openmoji.render(self._place.home / "samples" / openmoji.SAMPLE, line)
+            line.result = f"{line.total:,} pictures from OpenMoji"
+        return str(path)
+
+    def _await_servers(self, services: Services) -> None:
+        with self.screen.step("Dask cluster") as line:
+            for service in self._dask:
+                services.wait_ready(service)
+            line.result = f"{cluster.WORKERS} workers"
+        with self.screen.step("Prefect server") as line:
+            services.wait_ready(self._prefect)
+            line.result = self._place.prefect_url
+
+    def _index(self, services: Services, catalogue: str) -> None:
+        """Reindex for the first time, and meanwhile register the deployment and start its worker."""
+        api = orchestration.Api(self._place)
+        api.forget_the_past()
+        api.create_pool()
+        self._worker = orchestration.worker(self._place)
+        variables, attribution = self._place.variables(), "" if self._catalogue else openmoji.ATTRIBUTION
+        parameters = {"catalogue": catalogue, "store": self._place.store, "encoder": self._options.encoder}
+        parameters["attribution"] = attribution
+        register = orchestration.register_command(parameters)
+        reindex = [*LOOKALIKE, "reindex", catalogue, "--store", self._place.store, "--encoder", self._options.encoder]
+        reindex += ["--attribution", attribution, "--output", "json"]
+        log = self._place.log_file("prefect-deploy")
+        with services.step("registering the deployment", register, variables, log) as registering:
+            services.start(self._worker)
+            with (
+                self.screen.step("First reindex", quiet=True) as line,
+                services.step("the first reindex", reindex, variables) as reindexing,
+            ):
+                line.result = _in_words(json.loads(reindexing.result()))
+            try:
+                registering.result()
+            except StepError:
+                # Beside FastAPI 0.152 and newer, Prefect 3.8.8 registers, and only then fails, over what it wants to
+                # advise. So what the server has is what counts.
+                if not api.is_registered(parameters):
+                    raise
+
+    def _next_run(self, services: Services) -> datetime:
+        with self.screen.step("Nightly deployment") as line:
+            services.wait_ready(self._worker)
+            next_run = orchestration.Api(self._place).next_run()
+            line.result = f"next run on {moment(next_run)}"
+        return next_run
+
+    def _serve(self, services: Services) -> None:
+        argv = [*LOOKALIKE, "serve", "--store", self._place.store, "--host", HOST, "--port", str(self._options.port)]
+        server = Service(
+            "the search server",
+            argv,
+            self._place.variables(),
+            self._place.log_file("serve"),
+            ready=lambda: _answers(f"{self._place.search_url}/readyz"),
+        )
+        with self.screen.step("Search page") as line:
+            services.start(server)
+            services.wait_ready(server)
+            line.result = self._place.search_url
+
+    def _query(self, catalogue: str) -> None:
+        """Ask the server what a damaged picture of the catalogue shows."""
+        question = make_question(read_catalogue(catalogue).products)
+        self._query_file.write_bytes(question.picture)
+        hits = ask(self._place.search_url, question.picture)
+        self.screen.hits(f"{question.title}, {DAMAGE}", hits, question.product)
+
+    def _summarise(self, next_run: datetime) -> None:
+        where = {"Store": _short(self._place.store), "Logs": _short(self._place.log_folder)}
+        if self._options.once:
+            self.screen.summary("It works.", where)
+            return
+        search = self._place.search_url
+        addresses = {
+            "Search page": search,
+            "API docs": f"{search}/docs",
+            "Prefect UI": self._place.prefect_url,
+            "Dask dashboard": f"{self._place.dashboard_url}/status",
+            "Next reindex": moment(next_run),
+        }
+        curl = f"curl -F image=@{shlex.quote(_short(self._query_file))} -F k=3 {search}/v1/search"
+        self.screen.summary("Everything is up.", addresses | where | {"Try": curl})
+        self.screen.say("Ctrl-C stops everything.")
+
+    @property
+    def _query_file(self) -> Path:
+        return self._place.home / "query.jpg"
+
+
+def _in_words(report: dict[str, Any]) -> str:
+    pictures = [f"{report['embedded']:,} embedded", f"{report['reused']:,} reused"]
+    if report["rejected"]:
+        pictures.append(f"{report['rejected']:,} rejected")
+    return f"{report['products']:,} products ({', '.join(pictures)}), recall@10 {report['recall_at_10']:.3f}"
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _short(path: str | Path) -> str:
+    """Return a path as short as it can be written from here."""
+    text, here = str(path), f"{Path.cwd()}{os.sep}"
+    return text.removeprefix(here)

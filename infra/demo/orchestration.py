@@ -1,0 +1,122 @@
+"""The demo's Prefect: a server of its own, the deployment of `prefect.yaml`, and a worker that runs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from infra.demo.environment import Environment
+from infra.demo.ports import HOST
+from infra.demo.processes import Service
+
+POOL = "lookalike"
+DEPLOYMENT = "nightly"
+FLOW = "reindex"
+WORKER = "demo"
+PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
+SCHEDULED_WITHIN_S = 60.0
+
+
+def server(place: Environment) -> Service:
+    """Return the server with the UI; its database is in the demo's folder."""
+    argv = [*PREFECT, "server", "start", "--host", HOST, "--port", str(place.prefect_port)]
+    return Service(
+        "the Prefect server",
+        argv,
+        place.variables(),
+        place.log_file("prefect-server"),
+        ready=lambda: _answers(place),
+        ready_s=180,  # the first start makes the database, and a cold disk has thousands of files to read
+    )
+
+
+def worker(place: Environment) -> Service:
+    """Return the worker; one run at a time, so that two never compete for the same channel."""
+    argv = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--name", WORKER, "--limit", "1"]
+    return Service(
+        "the Prefect worker",
+        argv,
+        place.variables(),
+        place.log_file("prefect-worker"),
+        ready=lambda: _is_online(place),
+    )
+
+
+def register_command(parameters: dict[str, Any]) -> list[str]:
+    """Return the command that registers the deployment as `prefect.yaml` has it, with parameters of this demo's own."""
+    return [*PREFECT, "deploy", "--name", DEPLOYMENT, "--params", json.dumps(parameters)]
+
+
+class Api:
+    """The few questions that the demo has for its Prefect server."""
+
+    def __init__(self, place: Environment) -> None:
+        self._http = httpx.Client(base_url=f"{place.prefect_url}/api", timeout=30, trust_env=False)
+
+    def create_pool(self) -> None:
+        """Make the work pool, if it is not there."""
+        reply = self._http.post("/work_pools/", json={"name": POOL, "type": "process"})
+        if reply.status_code != httpx.codes.CONFLICT:
+            reply.raise_for_status()
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return the workers of the pool; none while there is no pool."""
+        reply = self._http.post(f"/work_pools/{POOL}/workers/filter", json={})
+        return [] if reply.status_code == httpx.codes.NOT_FOUND else self._list(reply)
+
+    def forget_the_past(self) -> None:
+        """Close what an earlier demo left: runs that were under way when it ended, and nightly ones that it missed."""
+        for run in self._runs(["RUNNING", "PENDING", "CANCELLING"]):
+            crashed = {"type": "CRASHED", "message": "The demo that ran this was stopped"}
+            self._http.post(f"/flow_runs/{run['id']}/set_state", json={"state": crashed, "force": True})
+        for run in self._runs(["SCHEDULED"], before=datetime.now(UTC)):
+            self._http.delete(f"/flow_runs/{run['id']}")
+
+    def is_registered(self, parameters: dict[str, Any]) -> bool:
+        """Tell whether the deployment is there, with these parameters."""
+        reply = self._http.get(f"/deployments/name/{FLOW}/{DEPLOYMENT}")
+        if reply.status_code == httpx.codes.NOT_FOUND:
+            return False
+        registered = reply.raise_for_status().json()["parameters"]
+        return all(registered.get(name) == value for name, value in parameters.items())
+
+    def next_run(self) -> datetime:
+        """Return when the deployment runs next, once the server has planned it."""
+        deadline = time.monotonic() + SCHEDULED_WITHIN_S
+        while not (runs := self._runs(["SCHEDULED"])):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the Prefect server has not scheduled {FLOW}/{DEPLOYMENT}; see its log")
+            time.sleep(0.5)
+        return datetime.fromisoformat(runs[0]["expected_start_time"])
+
+    def _runs(self, states: Iterable[str], before: datetime | None = None) -> list[dict[str, Any]]:
+        chosen: dict[str, Any] = {"state": {"type": {"any_": list(states)}}}
+        if before is not None:
+            chosen["expected_start_time"] = {"before_": before.isoformat()}
+        query = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC"}
+        return self._list(self._http.post("/flow_runs/filter", json=query))
+
+    @staticmethod
+    def _list(reply: httpx.Response) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = reply.raise_for_status().json()
+        return found
+
+
+def _is_online(place: Environment) -> bool:
+    try:
+        return any(one["status"] == "ONLINE" for one in Api(place).workers())
+    except httpx.HTTPError:
+        return False
+
+
+def _answers(place: Environment) -> bool:
+    try:
+        return httpx.get(f"{place.prefect_url}/api/health", timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

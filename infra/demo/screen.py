@@ -1,0 +1,115 @@
+"""What a person sees of the demo: a line for each step, then the addresses. A terminal also gets spinners and a bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from infra.demo.query import Hit
+
+NAME_WIDTH = 20
+
+
+class Screen:
+    """The terminal, or a file that the output goes to."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._began = time.monotonic()
+
+    def title(self, text: str) -> None:
+        """Begin."""
+        self._console.print(f"\n[bold]{escape(text)}[/bold]\n")
+
+    @contextmanager
+    def step(self, name: str, *, quiet: bool = False) -> Iterator[StepLine]:
+        """Show that a step is under way, and at its end one line with its result and time.
+
+        Args:
+            name: what is done.
+            quiet: without a spinner, because another program writes to the terminal meanwhile.
+        """
+        line = StepLine()
+        began = time.monotonic()
+        if quiet:
+            self._console.print(f"  [cyan]…[/cyan] {escape(name)}")
+            yield line
+        else:
+            with self._console.status(f"{escape(name)} …"):
+                yield line
+        took = f"[dim]{_seconds(time.monotonic() - began)}[/dim]"
+        self._console.print(f"  [green]✓[/green] {escape(name):<{NAME_WIDTH}} {escape(line.result)}  {took}")
+
+    @contextmanager
+    def progress(self, name: str) -> Iterator[ProgressLine]:
+        """Show a bar on a terminal, and at its end one line as `step` does."""
+        columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn()
+        bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        began = time.monotonic()
+        line = ProgressLine(bar, name)
+        with bar:
+            yield line
+        took = f"[dim]{_seconds(time.monotonic() - began)}[/dim]"
+        self._console.print(f"  [green]✓[/green] {escape(name):<{NAME_WIDTH}} {escape(line.result)}  {took}")
+
+    def hits(self, question: str, hits: Sequence[Hit], wanted: str) -> None:
+        """Show one query and its answer."""
+        self._console.print(f"\n[bold]One query[/bold]: {escape(question)}\n")
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        for rank, hit in enumerate(hits, start=1):
+            mark = "[green]← the picture itself[/green]" if hit.id == wanted else ""
+            table.add_row(str(rank), f"{hit.score:.3f}", escape(hit.title), f"[dim]{escape(hit.id)}[/dim]", mark)
+        self._console.print(table)
+
+    def summary(self, heading: str, facts: Mapping[str, str]) -> None:
+        """Show where everything is."""
+        took = _seconds(time.monotonic() - self._began)
+        self._console.print(f"\n[bold green]{escape(heading)}[/bold green] [dim]It took {took}.[/dim]\n")
+        for name, fact in facts.items():
+            self._console.print(f"  {escape(name):<{NAME_WIDTH}} {escape(fact)}")
+        self._console.print()
+
+    def say(self, text: str) -> None:
+        """Show one sentence."""
+        self._console.print(escape(text))
+
+    def fail(self, what: str, advice: str) -> None:
+        """Show what went wrong and what to do."""
+        self._console.print(f"\n[bold red]{escape(what)}[/bold red]\n\n{escape(advice)}\n")
+
+
+class StepLine:
+    """The result that a step's line will show."""
+
+    result = ""
+
+
+class ProgressLine(StepLine):
+    """A step that can be counted."""
+
+    def __init__(self, bar: Progress, name: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(name, total=None)
+        self.total = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far it is."""
+        self.total = total
+        self._bar.update(self._task, completed=done, total=total)
+
+
+def moment(when: datetime) -> str:
+    """Return a time as people here read it."""
+    return when.astimezone().strftime("%A %d %B, %H:%M %Z")
+
+
+def _seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
