@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+import posixpath
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeAlias
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from data.errors import CatalogueError
+from data.attributes import attributes, typed
+from data.errors import CatalogueError, NotFoundError, StoreRefusedError
 from data.images import file_version, s3_version
 from data.rejects import Reject
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 OWN_COLUMNS = ("id", "title", "image")
 VERSION = "image_version"
+
+_Rows: TypeAlias = tuple[pa.Table, list[Reject]]
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,24 @@ class Catalogue:
 
 
 def read_catalogue(uri: str) -> Catalogue:
-    """Read a catalogue. Raises `CatalogueError` with what to do about it."""
+    """Read a catalogue. Raises `CatalogueError` with what to do about it, `StoreUnavailableError`."""
     location = locate(uri)
     reader = _reader(location)
     try:
-        table = reader(location)
-    except FileNotFoundError as error:
+        table, unreadable = reader(location)
+    except (FileNotFoundError, NotFoundError) as error:
         raise CatalogueError(f"there is no catalogue at {uri}: check the path") from error
-    except PermissionError as error:
+    except (PermissionError, StoreRefusedError) as error:
         raise CatalogueError(f"the catalogue {uri} may not be read: {error}") from error
-    except pa.ArrowInvalid as error:
-        raise CatalogueError(f"the catalogue {uri} cannot be understood: {error}") from error
+    except pa.ArrowException as error:
+        hint = "; save it as UTF-8" if "UTF8" in str(error) else ""
+        raise CatalogueError(f"the catalogue {uri} cannot be understood: {error}{hint}") from error
+    except OSError as error:
+        raise CatalogueError(f"the catalogue {uri} cannot be read: {error}") from error
     products, rejects = _unique(table)
     if not products.num_rows:
         raise CatalogueError(f"the catalogue {uri} has no usable product: each row lacks an id or an image")
-    return Catalogue(location, products, rejects)
+    return Catalogue(location, products, [*unreadable, *rejects])
 
 
 def locate(uri: str) -> str:
@@ -67,8 +73,8 @@ def locate(uri: str) -> str:
     return location
 
 
-def _reader(location: str) -> Callable[[str], pa.Table]:
-    suffix = PurePosixPath(urlsplit(location).path).suffix.lower()
+def _reader(location: str) -> Callable[[str], _Rows]:
+    suffix = PurePosixPath(location).suffix.lower()
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".parquet": _read_parquet}
     if suffix in readers:
         return readers[suffix]
@@ -77,12 +83,14 @@ def _reader(location: str) -> Callable[[str], pa.Table]:
     return _read_folder
 
 
-def _read_folder(location: str) -> pa.Table:
-    found = list(_list_s3(location) if _is_s3(location) else _list_local(Path(location)))
+def _read_folder(location: str) -> _Rows:
+    listed = list(_list_s3(location) if _is_s3(location) else _list_local(Path(location)))
+    found = [image for image in listed if _is_text(image[0])]
+    rejects = [_unreadable_name(*image[:2]) for image in listed if not _is_text(image[0])]
     if not found:
         raise CatalogueError(f"no images below {location}: Lookalike looks for {', '.join(sorted(IMAGE_SUFFIXES))}")
     paths = [PurePosixPath(name) for name, _, _ in found]
-    return pa.table(
+    table = pa.table(
         {
             "id": [str(path) for path in paths],
             "title": [path.stem.replace("_", " ").replace("-", " ").strip() for path in paths],
@@ -94,6 +102,20 @@ def _read_folder(location: str) -> pa.Table:
             ),
         }
     )
+    return table, rejects
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a file name may be any bytes
+        return False
+    return True
+
+
+def _unreadable_name(name: str, reference: str) -> Reject:
+    shown, where = (text.encode("utf-8", "backslashreplace").decode() for text in (name, reference))
+    return Reject(shown, where, "scan", "unreadable_name", "the file's name is not UTF-8: rename the file")
 
 
 def _list_local(folder: Path) -> Iterator[tuple[str, str, str]]:
@@ -102,15 +124,19 @@ def _list_local(folder: Path) -> Iterator[tuple[str, str, str]]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if _is_image(name) and path.is_file():
-            yield name.as_posix(), str(path), file_version(path)
+            with suppress(FileNotFoundError):  # removed while we listed
+                yield name.as_posix(), str(path), file_version(path)
 
 
 def _list_s3(location: str) -> Iterator[tuple[str, str, str]]:
-    files = fsspec.filesystem("s3", use_listings_cache=False)
+    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+
     root = location.removeprefix("s3://").strip("/")
-    for key, entry in sorted(files.find(root, detail=True).items()):
+    with translated(location):
+        found = file_system().find(root, detail=True)
+    for key, entry in sorted(found.items()):
         name = key.removeprefix(f"{root}/")
-        if _is_image(PurePosixPath(name)):
+        if entry["type"] == "file" and _is_image(PurePosixPath(name)):
             yield name, f"s3://{key}", s3_version(entry)
 
 
@@ -119,53 +145,75 @@ def _is_image(name: PurePosixPath | Path) -> bool:
     return name.suffix.lower() in IMAGE_SUFFIXES and not hidden
 
 
-def _read_csv(location: str) -> pa.Table:
-    text = pa.csv.ConvertOptions(
-        column_types={name: pa.string() for name in OWN_COLUMNS}, strings_can_be_null=True, null_values=[""]
+def _read_csv(location: str) -> _Rows:
+    data = _bytes(location)
+    if not data.strip():
+        raise CatalogueError(f"the catalogue {location} is empty")
+    table = pa.csv.read_csv(
+        pa.BufferReader(data),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(
+            # types are found by looking at whole columns: a guess from the first rows fails on the later ones
+            column_types=dict.fromkeys(_csv_header(data), pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
+        ),
     )
-    return _normal(pa.csv.read_csv(pa.BufferReader(_bytes(location)), convert_options=text), location)
+    for place, name in enumerate(table.column_names):
+        if name.strip() not in OWN_COLUMNS:
+            table = table.set_column(place, name, typed(table.column(place)))
+    return _normal(table, location), []
 
 
-def _read_parquet(location: str) -> pa.Table:
-    return _normal(pq.read_table(pa.BufferReader(_bytes(location))), location)
+def _csv_header(data: bytes) -> list[str]:
+    with pa.csv.open_csv(pa.BufferReader(data), parse_options=pa.csv.ParseOptions(newlines_in_values=True)) as reader:
+        return list(reader.schema.names)
 
 
-def _read_jsonl(location: str) -> pa.Table:
+def _read_parquet(location: str) -> _Rows:
+    return _normal(pq.read_table(pa.BufferReader(_bytes(location))), location), []
+
+
+def _read_jsonl(location: str) -> _Rows:
     rows = []
     for number, line in enumerate(io.BytesIO(_bytes(location)), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CatalogueError(f"{location}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise CatalogueError(f"{location}, line {number}: each line must be a JSON object, like {{…}}")
         rows.append(row)
     names = dict.fromkeys(name for row in rows for name in row)
-    return _normal(pa.table({name: _json_column(name, rows) for name in names}), location)
+    return _normal(pa.table({name: _json_column(name, rows) for name in names}), location), []
 
 
 def _json_column(name: str, rows: list[dict[str, Any]]) -> pa.Array:
     values = [row.get(name) for row in rows]
     if name in OWN_COLUMNS:  # ids are often written as numbers; what was written is what is kept
-        values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+        values = _as_text(values)
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # a column of mixed types is compared as text
-        return pa.array([value if value is None else str(value) for value in values])
+    except UnicodeEncodeError as error:
+        raise CatalogueError(f"the column {name!r} holds half a character: {error}") from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a column of mixed types is compared as text
+        return pa.array(_as_text(values), pa.string())
+
+
+def _as_text(values: list[Any]) -> list[str | None]:
+    return [
+        value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values
+    ]
 
 
 def _normal(table: pa.Table, location: str) -> pa.Table:
     if not table.num_rows:
         raise CatalogueError(f"the catalogue {location} has no rows")
-    missing = [name for name in ("id", "image") if name not in table.column_names]
-    if missing:
-        raise CatalogueError(
-            f"the catalogue {location} lacks the column {' and '.join(map(repr, missing))}; it has "
-            f"{', '.join(map(repr, table.column_names))}. Rename its columns: 'id' (unique), 'image' (a path or "
-            "s3://… reference), 'title' (by choice); all others become attributes to filter by"
-        )
+    names = [name.strip() for name in table.column_names]
+    _check_names(names, location)
+    table = table.rename_columns(names)
     base = location.rsplit("/", 1)[0]
     references = [None if not value else _resolve(value, base) for value in _text(table["image"]).to_pylist()]
     titles = _text(table["title"]) if "title" in table.column_names else pa.nulls(table.num_rows, pa.string())
@@ -175,31 +223,22 @@ def _normal(table: pa.Table, location: str) -> pa.Table:
             "title": pc.fill_null(titles, ""),
             "image": pa.array(references, pa.string()),
             VERSION: pa.nulls(table.num_rows, pa.string()),
-            "attributes": _attributes(table),
+            "attributes": attributes(table, [name for name in names if name and name not in OWN_COLUMNS]),
         }
     )
 
 
-def _attributes(table: pa.Table) -> pa.StructArray:
-    names = [name for name in table.column_names if name not in OWN_COLUMNS]
-    columns = [_attribute(name, table[name].combine_chunks()) for name in names]
-    if not names:
-        return pa.array([{}] * table.num_rows, pa.struct([]))
-    return pa.StructArray.from_arrays(columns, names=names)
-
-
-def _attribute(name: str, column: pa.Array) -> pa.Array:
-    if isinstance(column, pa.ChunkedArray):  # what combine_chunks leaves of a column without rows
-        column = pa.concat_arrays(column.chunks)
-    if pa.types.is_dictionary(column.type):
-        return column.dictionary_decode()
-    if pa.types.is_null(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_struct(column.type) or pa.types.is_map(column.type) or pa.types.is_binary(column.type):
+def _check_names(names: list[str], location: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    if twice:
+        raise CatalogueError(f"the catalogue {location} has the column {' and '.join(map(repr, twice))} twice")
+    missing = [name for name in ("id", "image") if name not in names]
+    if missing:
         raise CatalogueError(
-            f"the attribute {name!r} is of type {column.type}: give text, numbers, booleans, dates or lists of text"
+            f"the catalogue {location} lacks the column {' and '.join(map(repr, missing))}; it has "
+            f"{', '.join(map(repr, names))}. Rename its columns: 'id' (unique), 'image' (a path or "
+            "s3://… reference), 'title' (by choice); all others become attributes to filter by"
         )
-    return column
 
 
 def _unique(table: pa.Table) -> tuple[pa.Table, list[Reject]]:
@@ -230,6 +269,8 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _absolute(uri: str) -> str:
+    if not uri.strip():
+        raise CatalogueError("name a catalogue: a folder of images, or a file in .csv, .jsonl or .parquet")
     if _is_s3(uri):
         return uri.rstrip("/")
     scheme, separator, rest = uri.partition("://")
@@ -241,14 +282,19 @@ def _absolute(uri: str) -> str:
 def _resolve(reference: str, base: str) -> str:
     if "://" in reference or reference.startswith("/"):
         return reference
+    if _is_s3(base):  # a bucket knows no `..`
+        return "s3:/" + posixpath.normpath(f"{base.removeprefix('s3:/')}/{reference}")
     return f"{base}/{reference}"
 
 
 def _bytes(location: str) -> bytes:
-    if _is_s3(location):
-        data: bytes = fsspec.filesystem("s3", use_listings_cache=False).cat_file(location)
-        return data
-    return Path(location).read_bytes()
+    if not _is_s3(location):
+        return Path(location).read_bytes()
+    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+
+    with translated(location):
+        data: bytes = file_system().cat_file(location)
+    return data
 
 
 def _is_s3(location: str) -> bool:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data.errors import AlreadyExistsError
+from data.errors import AlreadyExistsError, CorruptError
 from data.stores import ObjectStore
 
 HASH_BYTES = 32
@@ -45,7 +45,7 @@ class Embeddings:
         order = sorted(range(len(hashes)), key=hashes.__getitem__)
         data = _to_parquet([hashes[i] for i in order], vectors[order])
         first, last = position(hashes[order[0]]), position(hashes[order[-1]])
-        key = f"{self._folder}{first:08x}-{last:08x}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+        key = f"{self._folder}{first:08x}-{last:08x}-{_short_hash(data)}.parquet"
         with suppress(AlreadyExistsError):  # the same partition, computed again after its answer was lost
             self._store.create(key, data)
         return key
@@ -74,8 +74,15 @@ class Embeddings:
         return (found.key for found in self._store.list(self._folder))
 
     def _read_file(self, key: str) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
-        table = pq.read_table(pa.BufferReader(self._store.read(key))).combine_chunks()
+        data = self._store.read(key)
+        if not key.endswith(f"-{_short_hash(data)}.parquet"):
+            raise CorruptError(f"{key} is damaged: delete it, and its pictures are embedded again")
+        table = pq.read_table(pa.BufferReader(data)).combine_chunks()
         return hash_array(table["image_hash"]), vector_array(table["vector"])
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def hash_array(column: pa.ChunkedArray) -> NDArray[np.bytes_]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data.errors import ImageRejectedError
+from data.errors import ImageRejectedError, NotFoundError, StoreError
 
 MAX_BYTES = 64 * 2**20
 
@@ -20,14 +22,10 @@ def read_image(reference: str, *, max_bytes: int = MAX_BYTES) -> bytes:
     Raises:
         ImageRejectedError: `missing`, `unreadable`, `too_many_bytes` or `unsupported_reference`.
     """
-    try:
-        size, data = _read_s3(reference, max_bytes) if _is_s3(reference) else _read_file(reference, max_bytes)
-    except FileNotFoundError as error:
-        raise ImageRejectedError("missing", f"there is no file at {reference}") from error
-    except OSError as error:
-        raise ImageRejectedError("unreadable", f"{reference} cannot be read: {error}") from error
-    if size > max_bytes:
-        raise ImageRejectedError("too_many_bytes", f"{reference} has {size:,} bytes, the limit is {max_bytes:,}")
+    with _rejecting(reference):
+        data = _read_s3(reference, max_bytes + 1) if _is_s3(reference) else _read_file(reference, max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ImageRejectedError("too_many_bytes", f"{reference} has more bytes than the limit, {max_bytes:,}")
     return data
 
 
@@ -36,14 +34,10 @@ def image_version(reference: str) -> str:
 
     Raises `ImageRejectedError` as `read_image` does.
     """
-    try:
+    with _rejecting(reference):
         if _is_s3(reference):
-            return s3_version(_s3().info(reference, refresh=True))
+            return _s3_object_version(reference)
         return file_version(_local_path(reference))
-    except FileNotFoundError as error:
-        raise ImageRejectedError("missing", f"there is no file at {reference}") from error
-    except OSError as error:
-        raise ImageRejectedError("unreadable", f"{reference} cannot be read: {error}") from error
 
 
 def file_version(path: Path) -> str:
@@ -57,26 +51,34 @@ def s3_version(entry: dict[str, Any]) -> str:
     return f"{entry['size']}-{str(entry.get('ETag', '')).strip(chr(34))}"
 
 
-def _read_file(reference: str, max_bytes: int) -> tuple[int, bytes]:
-    path = _local_path(reference)
-    size = path.stat().st_size
-    return size, path.read_bytes() if size <= max_bytes else b""
+def _read_file(reference: str, limit: int) -> bytes:
+    with _local_path(reference).open("rb") as file:
+        return file.read(limit)
 
 
-def _read_s3(reference: str, max_bytes: int) -> tuple[int, bytes]:
+def _read_s3(reference: str, limit: int) -> bytes:
+    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+
+    with translated(reference):
+        data: bytes = file_system().cat_file(reference, start=0, end=limit)
+    return data
+
+
+def _s3_object_version(reference: str) -> str:
+    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+
+    with translated(reference):
+        return s3_version(file_system().info(reference, refresh=True))
+
+
+@contextmanager
+def _rejecting(reference: str) -> Iterator[None]:
     try:
-        data: bytes = _s3().cat_file(reference, start=0, end=max_bytes + 1)
-    except OSError as error:
-        if _is_empty(error):
-            return 0, b""
-        raise
-    return len(data), data
-
-
-def _is_empty(error: OSError) -> bool:
-    """An empty object has no first byte to begin a range at: 416."""
-    response: dict[str, Any] = getattr(error.__cause__, "response", {})
-    return response.get("Error", {}).get("Code") in {"InvalidRange", "416"}
+        yield
+    except (FileNotFoundError, NotFoundError) as error:
+        raise ImageRejectedError("missing", f"there is no file at {reference}") from error
+    except (OSError, StoreError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise ImageRejectedError("unreadable", f"{reference} cannot be read: {error}") from error
 
 
 def _is_s3(reference: str) -> bool:
@@ -87,10 +89,7 @@ def _local_path(reference: str) -> Path:
     scheme, separator, rest = reference.partition("://")
     if separator and scheme != "file":
         raise ImageRejectedError("unsupported_reference", f"{reference}: give a path, file:// or s3://")
-    return Path(rest if separator else reference)
-
-
-def _s3() -> Any:
-    from data.stores.s3 import file_system  # noqa: PLC0415 - a local catalogue need not pay for importing boto
-
-    return file_system()
+    path = Path(rest if separator else reference)
+    if path.exists() and not path.is_file():
+        raise ImageRejectedError("unreadable", f"{reference} is no file")  # a pipe or a device would never end
+    return path

@@ -45,13 +45,13 @@ class S3Store:
 
     def read(self, key: str) -> bytes:
         """Return the whole object."""
-        with _translated(key):
+        with translated(key):
             data: bytes = self._files.cat_file(self._path(key))
             return data
 
     def open(self, key: str) -> BinaryIO:
         """Open the object for seeking and reading in ranges."""
-        with _translated(key):
+        with translated(key):
             file = self._files.open(self._path(key), "rb")
             if file.details["type"] != "file":  # a folder reads as an empty file otherwise
                 raise FileNotFoundError(key)
@@ -59,31 +59,31 @@ class S3Store:
 
     def download(self, key: str, path: Path) -> None:
         """Stream the object into a new file."""
-        with _translated(key):
+        with translated(key):
             self._files.get_file(self._path(key), str(path))
 
     def create(self, key: str, data: bytes) -> None:
         """Put with `If-None-Match: *`: the store itself decides the one winner."""
         bucket, _, name = self._path(key).partition("/")
-        with _translated(key):
+        with translated(key):
             self._files.call_s3("put_object", Bucket=bucket, Key=name, Body=data, IfNoneMatch="*")
 
     def upload(self, key: str, path: Path) -> None:
         """Stream a file up, in parts where it is large."""
-        with _translated(key):
+        with translated(key):
             self._files.put_file(str(path), self._path(key))
 
     def stat(self, key: str) -> ObjectInfo:
         """Return size and time of one object."""
         bucket, _, name = self._path(key).partition("/")
-        with _translated(key):
+        with translated(key):
             head = self._files.call_s3("head_object", Bucket=bucket, Key=name)
         return ObjectInfo(key, head["ContentLength"], head["LastModified"])
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the folder `prefix`, sorted by key."""
         bucket, _, root = self._path_of_folder(check_prefix(prefix)).partition("/")
-        with _translated(prefix or self.uri):
+        with translated(prefix or self.uri):
             objects = list(self._pages("list_objects_v2", "Contents", Bucket=bucket, Prefix=root))
         files = [found for found in objects if not found["Key"].endswith("/")]  # some servers leave marks of folders
         for found in sorted(files, key=itemgetter("Key")):  # and some sort by folder
@@ -93,14 +93,14 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Remove an object; one that is already gone is no error."""
         bucket, _, name = self._path(key).partition("/")
-        with _translated(key):
+        with translated(key):
             self._files.call_s3("delete_object", Bucket=bucket, Key=name)
 
     def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
         """Abort multipart uploads that nobody completed; a bucket keeps, and bills, their parts."""
         bucket, _, root = self._path_of_folder("").partition("/")
         freed = 0
-        with _translated("unfinished uploads"):
+        with translated("unfinished uploads"):
             for upload in list(self._pages("list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=root)):
                 if upload["Initiated"] >= before:
                     continue
@@ -142,7 +142,8 @@ def file_system(**options: Any) -> s3fs.S3FileSystem:
 
 
 @contextmanager
-def _translated(key: str) -> Iterator[None]:
+def translated(key: str) -> Iterator[None]:
+    """Raise what S3 clients raise inside as our errors, which name `key`."""
     try:
         yield
     except (OSError, BotoCoreError) as error:

@@ -1,0 +1,118 @@
+"""What is stored as Parquet: embeddings, normalised catalogues, products, rejects."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.catalogues import catalogue_id, read_catalogue_range, write_catalogue
+from data.embeddings import Embeddings, position
+from data.errors import CorruptError, NotFoundError, UnknownProductError
+from data.products import BASE_FIELDS, Products
+from data.rejects import Reject, read_rejects, write_rejects
+from data.stores.memory import MemoryStore
+
+
+def hash_of(name: object) -> bytes:
+    return hashlib.sha256(str(name).encode()).digest()
+
+
+def products(count: int) -> pa.Table:
+    ids = [f"hats/ü-{number:03}" for number in range(count)]
+    base = {
+        "id": ids, "title": ids, "image": ids, "image_version": ids, "image_hash": [hash_of(name) for name in ids],
+    }  # fmt: skip
+    table = pa.table(base, schema=pa.schema(BASE_FIELDS))
+    return table.append_column("attributes", pa.array([{"n": number} for number in range(count)]))
+
+
+class TestEmbeddings:
+    def test_vectors_come_back_by_their_hash(self) -> None:
+        store = MemoryStore()
+        embeddings = Embeddings(store, "f1")
+        hashes = [hash_of(number) for number in range(100)]
+        vectors = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
+        for start in (0, 40):
+            embeddings.write(hashes[start : start + 60], vectors[start : start + 60])  # 20 are in both
+        found, read = embeddings.read()
+        assert [bytes(value) for value in found] == sorted(hashes)
+        order = sorted(range(100), key=hashes.__getitem__)
+        np.testing.assert_array_equal(read, vectors[order].astype(np.float16))
+        assert embeddings.hashes() == set(hashes)
+        assert Embeddings(store, "f2").hashes() == set()
+        assert Embeddings(store, "f2").read()[0].size == 0
+
+    def test_a_range_reads_only_what_overlaps(self) -> None:
+        embeddings = Embeddings(MemoryStore(), "f1")
+        hashes = sorted(hash_of(number) for number in range(100))
+        vectors = np.zeros((100, 4), np.float32)
+        embeddings.write(hashes[:50], vectors[:50])
+        embeddings.write(hashes[50:], vectors[50:])
+        start, stop = position(hashes[20]), position(hashes[70])
+        assert [bytes(value) for value in embeddings.read(start, stop)[0]] == hashes[20:70]
+
+    def test_writing_the_same_partition_again_changes_nothing(self) -> None:
+        store = MemoryStore()
+        embeddings = Embeddings(store, "f1")
+        for _ in range(2):
+            embeddings.write([hash_of(1), hash_of(2)], np.ones((2, 4), np.float32))
+        assert len(list(store.list(""))) == 1
+
+
+class TestCatalogues:
+    def test_the_id_says_the_products_and_not_their_order(self) -> None:
+        table = products(10)
+        assert catalogue_id(table) == catalogue_id(table.take(list(reversed(range(10)))))
+        assert catalogue_id(table) != catalogue_id(products(9))
+        renamed = table.set_column(1, "title", pa.array(["x"] * 10))
+        assert catalogue_id(table) != catalogue_id(renamed)
+
+    def test_ranges_cover_all_products_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("data.catalogues.PRODUCTS_PER_FILE", 7)
+        store, table = MemoryStore(), products(50)
+        name = write_catalogue(store, table)
+        assert write_catalogue(store, table) == name
+        halves = [read_catalogue_range(store, name, 0, 2**31), read_catalogue_range(store, name, 2**31)]
+        assert sorted(pa.concat_tables(halves)["id"].to_pylist()) == table["id"].to_pylist()
+        assert read_catalogue_range(store, name, 0, 0).num_rows == 0
+        with pytest.raises(NotFoundError):
+            read_catalogue_range(store, "0123456789abcdef")
+
+
+class TestProducts:
+    def test_products_are_found_by_row_and_by_id(self) -> None:
+        opened = Products(products(20).take(list(reversed(range(20)))))
+        assert len(opened) == 20
+        assert opened.row("hats/ü-019") == 0
+        (product,) = opened.take([1])
+        assert (product.id, product.attributes, product.image_hash) == (
+            "hats/ü-018", {"n": 18}, hash_of("hats/ü-018").hex(),
+        )  # fmt: skip
+        assert opened.attribute("n").to_pylist() == list(reversed(range(20)))
+        for missing in ("", "hats", "zzz"):
+            with pytest.raises(UnknownProductError):
+                opened.row(missing)
+
+    def test_damage_is_told(self, tmp_path: Path) -> None:
+        good, bad = tmp_path / "good.parquet", tmp_path / "bad.parquet"
+        pq.write_table(products(5), good)
+        assert len(Products.open([good, good])) == 10
+        bad.write_bytes(good.read_bytes()[:-10])
+        with pytest.raises(CorruptError):
+            Products.open([good, bad])
+        pq.write_table(products(5).drop_columns(["id"]), bad)
+        with pytest.raises(CorruptError):
+            Products.open([bad])
+
+
+def test_rejects_come_back(tmp_path: Path) -> None:
+    store = MemoryStore()
+    rejects = [Reject("ü/1", "a.png", "decode", "truncated", "the file ends too early")]
+    assert read_rejects(store, write_rejects(store, "run-1", rejects)) == rejects
+    assert read_rejects(store, write_rejects(store, "run-1", [])) == rejects  # a stage that ran twice
+    assert read_rejects(store, write_rejects(store, "run-2", [])) == []
