@@ -115,8 +115,7 @@ def test_a_huge_picture_is_rejected_before_it_is_decoded(width: int, height: int
 
 
 def test_a_huge_real_picture_is_rejected() -> None:
-    assert rejected(saved(Image.new("1", (20_000, 10_000)), "PNG")) == "too_many_pixels"
-    assert rejected(saved(Image.new("L", (9000, 8000)), "GIF")) == "too_many_pixels"
+    assert rejected(saved(Image.new("1", (20_000, 10_000)), "PNG", compress_level=1)) == "too_many_pixels"
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF"])

@@ -1,0 +1,149 @@
+"""How much of the bare ONNX Runtime rate is left once pictures are read and decoded as well.
+
+    python tests/benchmarks/embedding.py [FOLDER] [--encoder NAME] [--threads 2] [--rounds 5]
+
+Both rates are measured in turn, round by round, with the same session, so that other work on the machine
+touches both alike; the ratio is the median over the rounds. Without a folder, pictures are made: PNGs and JPEGs
+of 320 pixels, and JPEGs of 12 megapixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from tasks.embedding import DEFAULT_BATCH_SIZE, ImageToEmbed, embed
+from tasks.encoders.base import MODEL_FILE
+from tasks.encoders.onnx import OnnxEncoder
+from tasks.encoders.registry import source
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one measurement is made with."""
+
+    threads: int
+    batch_size: int
+    decode_threads: int | None
+    rounds: int
+    count: int
+
+
+def collections(folder: Path | None, scratch: Path, count: int) -> Iterator[tuple[str, list[Path]]]:
+    """Named lists of picture files: those of a folder, or made ones."""
+    if folder is not None:
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        yield folder.name, files[:: max(1, len(files) // count)][:count]
+        return
+    yield "PNG, 320 px, transparent", [drawing(scratch / f"{index}.png", index) for index in range(count)]
+    yield "JPEG, 320 px", [photo(scratch / f"{index}.jpg", 320, 320, index) for index in range(count)]
+    large = [photo(scratch / f"large-{index}.jpg", 4000, 3000, index) for index in range(4)]
+    yield "JPEG, 12 megapixels", [large[index % len(large)] for index in range(count // 2)]
+
+
+def drawing(path: Path, seed: int) -> Path:
+    """Flat shapes with smooth edges on nothing, as icons and cut-out products are."""
+    image = shapes(320, 320, seed).convert("RGBA")
+    mask = Image.new("L", (320, 320), 0)
+    mask.paste(255, (30, 30, 290, 290))
+    image.putalpha(mask.filter(ImageFilter.GaussianBlur(2)))
+    image.save(path)
+    return path
+
+
+def photo(path: Path, width: int, height: int, seed: int) -> Path:
+    """Shapes under noise: as hard to compress as a photo (about 3 bits a pixel)."""
+    noise = Image.effect_noise((width, height), 24).convert("RGB")
+    Image.blend(shapes(width, height, seed), noise, 0.3).save(path, quality=88)
+    return path
+
+
+def shapes(width: int, height: int, seed: int) -> Image.Image:
+    """A few blocks of colour, blown up smoothly."""
+    cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def bare_rate(encoder: OnnxEncoder, batch: NDArray[np.uint8], count: int) -> float:
+    """Pictures a second of the session alone, on pixels that are ready."""
+    start = time.perf_counter()
+    for _ in range(-(-count // len(batch))):
+        encoder.infer(batch)
+    return -(-count // len(batch)) * len(batch) / (time.perf_counter() - start)
+
+
+def pipeline_rate(encoder: OnnxEncoder, files: list[Path], settings: Settings) -> float:
+    """Pictures a second from files to vectors."""
+    images = [ImageToEmbed(str(index), str(path)) for index, path in enumerate(files)]
+    start = time.perf_counter()
+    batches = embed(
+        images,
+        encoder,
+        read=lambda reference: Path(reference).read_bytes(),
+        batch_size=settings.batch_size,
+        decode_threads=settings.decode_threads,
+    )
+    done = sum(len(batch.keys) for batch in batches)
+    rate = done / (time.perf_counter() - start)
+    if done != len(files):
+        raise SystemExit(f"{len(files) - done} of {len(files)} pictures were rejected")
+    return rate
+
+
+def measure(encoder: OnnxEncoder, name: str, files: list[Path], settings: Settings) -> str:
+    """One row of the table."""
+    ready = [encoder.prepare(path.read_bytes()) for path in files[: settings.batch_size]]
+    batch = np.stack(ready)
+    bare_rate(encoder, batch, len(batch))
+    rounds = [
+        (bare_rate(encoder, batch, len(files)), pipeline_rate(encoder, files, settings)) for _ in range(settings.rounds)
+    ]
+    bare = statistics.median(first for first, _ in rounds)
+    pipeline = statistics.median(second for _, second in rounds)
+    ratio = statistics.median(second / first for first, second in rounds)
+    return f"{name:<28} {len(files):>5} {bare:>10.1f} {pipeline:>10.1f} {ratio:>7.2f}\n"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Embedding rate against the bare ONNX Runtime rate.")
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--encoder", default="efficientnet-lite0")
+    parser.add_argument("--threads", type=int, default=2, help="of the model")
+    parser.add_argument("--decode-threads", type=int, default=None)
+    parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=128, help="pictures a round")
+    arguments = parser.parse_args()
+    settings = Settings(
+        arguments.threads,
+        arguments.batch_size,
+        arguments.decode_threads,
+        arguments.rounds,
+        arguments.count,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        spec = source(arguments.encoder).export(scratch)
+        encoder = OnnxEncoder(scratch / MODEL_FILE, spec, threads=settings.threads)
+        sys.stdout.write(f"{spec.name}, {settings}\n")
+        sys.stdout.write(f"{'pictures':<28} {'n':>5} {'bare/s':>10} {'embed/s':>10} {'ratio':>7}\n")
+        for name, files in collections(arguments.folder, scratch, settings.count):
+            sys.stdout.write(measure(encoder, name, files, settings))
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from tasks.encoders.fingerprints import fingerprint
+from tasks.encoders.preprocessing import Preprocessing
+
+
+def test_everything_that_decides_the_vectors_counts() -> None:
+    given = {"weights": "w", "pooling": "avg", "version": "1"}
+    default = Preprocessing()
+    prints = {
+        fingerprint(preprocessing=default, **given),
+        fingerprint(preprocessing=default, **{**given, "weights": "v"}),
+        fingerprint(preprocessing=default, **{**given, "pooling": "gem3"}),
+        fingerprint(preprocessing=default, **{**given, "version": "2"}),
+        fingerprint(preprocessing=default, **given, model="resnet18"),
+        fingerprint(preprocessing=Preprocessing(size=256), **given),
+        fingerprint(preprocessing=Preprocessing(fit="crop"), **given),
+    }
+
+    assert len(prints) == 7
+    assert all(len(digits) == 16 for digits in prints)
+
+
+def test_it_stays_the_same() -> None:
+    """Vectors in stores depend on it: a change here throws them all away."""
+    same = fingerprint(weights="w", preprocessing=Preprocessing(), pooling="avg", version="1")
+
+    assert same == "ddb45b59544a877b"

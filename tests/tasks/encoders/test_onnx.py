@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.errors import EncoderError, ImageRejectedError
+from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
+from tasks.encoders.fake import FakeEncoder
+from tasks.encoders.onnx import OnnxEncoder
+from tasks.encoders.preprocessing import Preprocessing
+from tasks.images import ImageLimits
+
+
+def picture(seed: int, size: int = 60) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((size, size)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> EncoderSpec:
+    return FakeEncoder().export(tmp_path)
+
+
+@pytest.fixture
+def encoder(tmp_path: Path, spec: EncoderSpec) -> OnnxEncoder:
+    return OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1)
+
+
+def test_vectors(encoder: OnnxEncoder) -> None:
+    vectors = encode(encoder, [picture(1), picture(2), picture(1)])
+
+    assert vectors.shape == (3, encoder.spec.dimension)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+    assert (vectors[0] == vectors[2]).all()
+    assert float(vectors[0] @ vectors[1]) < 0.9
+
+
+def test_alone_or_in_a_batch_a_picture_has_the_same_vector(encoder: OnnxEncoder) -> None:
+    pictures = [picture(seed) for seed in range(7)]
+
+    together = encode(encoder, pictures)
+
+    for image, vector in zip(pictures, together, strict=True):
+        assert float(encode(encoder, [image])[0] @ vector) >= 0.9999
+
+
+def test_nothing_gives_nothing(encoder: OnnxEncoder) -> None:
+    assert encode(encoder, []).shape == (0, encoder.spec.dimension)
+
+
+def test_from_bytes_and_from_a_file_are_the_same(tmp_path: Path, spec: EncoderSpec, encoder: OnnxEncoder) -> None:
+    other = OnnxEncoder((tmp_path / MODEL_FILE).read_bytes(), spec, threads=2)
+    other.warm_up()
+
+    assert (encode(other, [picture(1)]) == encode(encoder, [picture(1)])).all()
+
+
+def test_many_threads_share_a_session(encoder: OnnxEncoder) -> None:
+    expected = encode(encoder, [picture(3)])
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: encode(encoder, [picture(3)]), range(40)))
+
+    assert all((result == expected).all() for result in results)
+
+
+def test_limits_hold(tmp_path: Path, spec: EncoderSpec) -> None:
+    strict = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1, limits=ImageLimits(max_pixels=100))
+
+    with pytest.raises(ImageRejectedError, match="megapixels"):
+        strict.prepare(picture(1))
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (0, 32, 32, 3), (1, 32, 31, 3), (1, 3, 32, 32)])
+def test_wrong_batches(encoder: OnnxEncoder, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected uint8"):
+        encoder.infer(np.zeros(shape, dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dimension": 191},
+        {"input_name": "pixels"},
+        {"output_name": "features"},
+        {"preprocessing": Preprocessing(size=64)},
+    ],
+)
+def test_a_model_that_is_not_what_the_spec_says(tmp_path: Path, spec: EncoderSpec, change: dict[str, object]) -> None:
+    with pytest.raises(EncoderError, match="the spec says"):
+        OnnxEncoder(tmp_path / MODEL_FILE, spec.model_copy(update=change), threads=1)
+
+
+@pytest.mark.parametrize("model", [b"", b"no model"])
+def test_no_model(spec: EncoderSpec, model: bytes) -> None:
+    with pytest.raises(EncoderError, match="cannot be loaded"):
+        OnnxEncoder(model, spec, threads=1)
+
+
+def test_no_file(tmp_path: Path, spec: EncoderSpec) -> None:
+    with pytest.raises(EncoderError, match="cannot be loaded"):
+        OnnxEncoder(tmp_path / "absent.onnx", spec, threads=1)
+
+
+def test_what_a_query_needs_is_free_of_torch() -> None:
+    modules = "tasks.images, tasks.encoders.preprocessing, tasks.encoders.base, tasks.encoders.onnx, tasks.embedding"
+    heavy = ("torch", "torchvision", "onnx", "onnxscript", "prefect", "dask", "distributed")
+    code = f"import sys, {modules}; sys.exit(' '.join(m for m in {heavy!r} if m in sys.modules) or 0)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

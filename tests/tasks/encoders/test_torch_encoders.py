@@ -1,0 +1,185 @@
+"""The encoders that come from torch: exported for real, and run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+
+from data.errors import EncoderError
+from tasks.encoders import export
+from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
+from tasks.encoders.onnx import OnnxEncoder
+from tasks.encoders.preprocessing import Preprocessing
+from tasks.encoders.registry import source
+
+
+def picture(seed: int, format_: str = "JPEG") -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((300, 200)).save(buffer, format_)
+    return buffer.getvalue()
+
+
+class Tiny(nn.Module):
+    """A backbone that exports in a moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.Conv2d(3, 8, 3, stride=2)
+        self.pool = export.Gem()
+
+    def forward(self, planes: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(torch.relu(self.layer(planes)))
+        return pooled
+
+
+def spec_of(dimension: int) -> EncoderSpec:
+    return EncoderSpec(
+        name="tiny",
+        fingerprint="0" * 16,
+        dimension=dimension,
+        preprocessing=Preprocessing(size=32),
+        pooling="gem3",
+    )
+
+
+def test_gem_lies_between_mean_and_maximum() -> None:
+    features = torch.rand(2, 5, 4, 4)
+
+    mean, gem, high = (export.Gem(p)(features) for p in (1.0, 3.0, 200.0))
+
+    torch.testing.assert_close(mean, features.mean(dim=(2, 3)))
+    assert (mean <= gem).all()
+    assert (gem <= high).all()
+    torch.testing.assert_close(high, features.amax(dim=(2, 3)), atol=0.05, rtol=0.0)
+
+
+def test_normalisation_is_part_of_the_model() -> None:
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    images = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8)
+
+    planes = export.FromPixels(nn.Identity(), mean, std)(images).view(2, 3, 4, 5)
+
+    expected = (images.permute(0, 3, 1, 2) / 255.0 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    torch.testing.assert_close(planes, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_export_is_quiet_and_the_same_each_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = export.FromPixels(Tiny(), (0.5,) * 3, (0.5,) * 3)
+    models = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        export.export(model, spec_of(8), tmp_path / name)
+        models.append((tmp_path / name / MODEL_FILE).read_bytes())
+
+    assert models[0] == models[1]
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [MODEL_FILE]
+
+
+def test_a_model_that_computes_something_else_is_not_trusted(tmp_path: Path) -> None:
+    export.export(export.FromPixels(Tiny(), (0.5,) * 3, (0.5,) * 3), spec_of(8), tmp_path)
+    other = export.FromPixels(Tiny(), (0.1,) * 3, (0.1,) * 3)
+
+    with pytest.raises(EncoderError, match="differs from torch"):
+        export.check_parity(other, tmp_path / MODEL_FILE, spec_of(8))
+
+
+def test_a_model_that_cannot_be_exported(tmp_path: Path) -> None:
+    class Unsteady(nn.Module):
+        def forward(self, planes: Tensor) -> Tensor:
+            return planes.flatten(1) if float(planes.sum()) > 0 else planes.flatten(1)[:, :8]
+
+    with pytest.raises(EncoderError, match="cannot be exported"):
+        export.export(export.FromPixels(Unsteady(), (0.5,) * 3, (0.5,) * 3), spec_of(8), tmp_path)
+
+
+@pytest.mark.slow
+def test_efficientnet_lite0(tmp_path: Path) -> None:
+    origin = source("efficientnet-lite0")
+    spec = origin.export(tmp_path)
+    encoder = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=2)
+
+    assert origin.fingerprint() == spec.fingerprint
+    vectors = encode(encoder, [picture(1), picture(1, "PNG"), picture(2)])
+    assert vectors.shape == (3, 1952)
+    assert float(vectors[0] @ vectors[1]) > 0.98
+    assert float(vectors[0] @ vectors[2]) < float(vectors[0] @ vectors[1])
+    assert float(encode(encoder, [picture(1)])[0] @ vectors[0]) >= 0.9999
+
+
+@pytest.fixture(scope="module")
+def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a network trained for seven classes, had it been trained."""
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(torchvision.models.resnet18(weights=None, num_classes=7).state_dict(), path)
+    return path
+
+
+@pytest.mark.slow
+def test_torchvision_with_weights_from_a_file(tmp_path: Path, resnet18: Path) -> None:
+    origin = source(f"torchvision:resnet18@{resnet18}")
+    spec = origin.export(tmp_path)
+    encoder = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=2)
+
+    assert (spec.dimension, spec.preprocessing.size) == (512, 224)
+    assert spec.fingerprint == origin.fingerprint() == source(f"torchvision:resnet18@file://{resnet18}").fingerprint()
+    assert str(resnet18.parent) not in spec.model_dump_json()
+    assert encode(encoder, [picture(1), picture(2)]).shape == (2, 512)
+
+
+def test_torchvision_fingerprints_need_no_download(resnet18: Path) -> None:
+    names = ["torchvision:resnet18", "torchvision:resnet50", f"torchvision:resnet18@{resnet18}"]
+
+    assert len({source(name).fingerprint() for name in names}) == 3
+
+
+def test_weights_that_do_not_fit(tmp_path: Path, resnet18: Path) -> None:
+    with pytest.raises(EncoderError, match="do not fit"):
+        source(f"torchvision:resnet50@{resnet18}").export(tmp_path)
+    with pytest.raises(EncoderError, match="do not fit"):
+        source(f"torchvision:mobilenet_v2@{resnet18}").export(tmp_path)
+
+
+def test_weights_that_are_none(tmp_path: Path) -> None:
+    text = tmp_path / "text.pth"
+    text.write_text("no weights")
+    tensor = tmp_path / "tensor.pth"
+    torch.save(torch.zeros(3), tensor)
+    whole = tmp_path / "whole.pth"
+    torch.save(Tiny(), whole)  # a pickled object: never run
+
+    for path, message in ((text, "load safely"), (tensor, "state dict"), (whole, "load safely")):
+        with pytest.raises(EncoderError, match=message):
+            source(f"torchvision:resnet18@{path}").export(tmp_path)
+    with pytest.raises(EncoderError, match="cannot be read"):
+        source(f"torchvision:resnet18@{tmp_path}/absent.pth").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "dimension"),
+    [
+        ("squeezenet1_1", 64, None),
+        ("mobilenet_v3_small", 64, 1024),
+        ("shufflenet_v2_x0_5", 64, 1024),
+        ("regnet_y_400mf", 64, 440),
+    ],
+)
+def test_the_head_is_cut_off(model: str, size: int, dimension: int | None) -> None:
+    from tasks.encoders.torchvision_models import _cut_head
+
+    network = torchvision.models.get_model(model, weights=None)
+    _cut_head(network)
+    length = export.dimension(export.FromPixels(network, (0.5,) * 3, (0.5,) * 3), size)
+
+    assert length == (dimension or 512)
