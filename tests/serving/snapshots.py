@@ -29,6 +29,7 @@ from data.manifest import (
 from data.snapshots import write_manifest
 from data.stores import ObjectStore
 from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
+from tasks.encoders.fake import FakeEncoder
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.registry import source
 from tasks.indexing.building import build_index, shard_range, vectors_of, write_shard
@@ -36,8 +37,16 @@ from tasks.indexing.planning import plan
 from tasks.indexing.training import train
 
 ODD_ID = "shoes/ä b?c#d.png"
+OTHER_ENCODER = "tests.serving.snapshots:OtherEncoder"
 CATEGORIES = ("shoes", "hats", "bags")
 _FIRST = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+
+
+class OtherEncoder(FakeEncoder):
+    """The same vectors under another name: a model upgrade, as far as anybody can tell."""
+
+    name = "other"
+    _pooling = "other grid"
 
 
 def picture(seed: int, size: tuple[int, int] = (64, 48), kind: str = "PNG") -> bytes:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from serving.held import BLANK
+from tests.serving.conftest import Serve
+from tests.serving.snapshots import Shop
+
+
+def test_a_model_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alive and holding a snapshot is not enough: the path must work, and be seen to recover."""
+    shop.publish(8)
+    client = serve(probe_seconds=0.1)
+    client.wait(lambda state: state["ready"])
+    encoder = client.app.state.service.follower.current.searcher.encoder
+
+    def fail(batch: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    infer = encoder.infer
+    monkeypatch.setattr(encoder, "infer", fail)
+    state = client.wait(lambda state: not state["ready"])
+    assert client.get("/readyz").status_code == 503
+    assert "no picture went through" in state["detail"]
+    response = client.post("/v1/search", files={"image": ("x.png", BLANK)})
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert "memory" not in response.text
+
+    monkeypatch.setattr(encoder, "infer", infer)
+    client.wait(lambda state: state["ready"])
+
+
+def test_queries_count_as_proof(shop: Shop, serve: Serve) -> None:
+    shop.publish(8)
+    client = serve(probe_seconds=60.0)
+    client.wait(lambda state: state["ready"])
+    before = client.get("/readyz").json()["proved_seconds_ago"]
+    client.post("/v1/search", files={"image": ("x.png", BLANK)})
+    assert client.get("/readyz").json()["proved_seconds_ago"] < before + 0.5
+
+
+def test_overload_is_told_with_a_time_to_come_back(shop: Shop, serve: Serve) -> None:
+    shop.publish(8)
+    client = serve(batching={"queue_size": 1})
+    client.wait(lambda state: state["ready"])
+    client.app.state.service._in_progress = 1
+    response = client.search(product_id="a")
+    assert (response.status_code, response.json()["code"]) == (429, "overloaded")
+    assert int(response.headers["retry-after"]) >= 1
+    assert b"lookalike_overloaded_total 1.0" in client.get("/metrics").content
+    client.app.state.service._in_progress = 0
+    assert client.search(product_id="a").status_code == 200
+
+
+def test_a_query_that_takes_too_long(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    shop.publish(8)
+    client = serve(limits={"request_seconds": 0.3})
+    client.wait(lambda state: state["ready"])
+    encoder = client.app.state.service.follower.current.searcher.encoder
+    infer = encoder.infer
+
+    def dawdle(batch: Any) -> Any:
+        time.sleep(1)
+        return infer(batch)
+
+    monkeypatch.setattr(encoder, "infer", dawdle)
+    response = client.post("/v1/search", files={"image": ("x.png", BLANK)})
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")

@@ -1,0 +1,244 @@
+"""The real thing: server processes on a port, asked over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.serving.client import wait_for
+from tests.serving.snapshots import OTHER_ENCODER, Shop, picture, product_ids
+
+pytestmark = pytest.mark.services
+
+SCRIPT = "from serving.server import serve; from serving.settings import ServingSettings; serve(ServingSettings())"
+
+
+class Server:
+    """A server process; `url` is where it answers."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def state(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=5).json()
+        except httpx.HTTPError:
+            return {"ready": False}
+        return found
+
+    def wait(self, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        return wait_for(self.state, what, 60)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@contextmanager
+def server(folder: Path, **settings: str) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = {
+        "LOOKALIKE_STORE": str(folder / "store"),
+        "LOOKALIKE_CACHE": str(folder / "cache"),
+        "LOOKALIKE_PORT": str(port),
+        "LOOKALIKE_POLL_SECONDS": "0.2",
+        **settings,
+    }
+    log = folder / f"server-{port}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT], env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        yield Server(process, port, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+class Load:
+    """Queries without a pause, from several threads, each with its own connection."""
+
+    def __init__(self, url: str, ask: Callable[[httpx.Client, int], httpx.Response], threads: int = 4) -> None:
+        self.replies: list[tuple[int, str, str]] = []
+        self._url = url
+        self._ask = ask
+        self._ends = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, number: int) -> None:
+        with httpx.Client(base_url=self._url, timeout=20) as client:
+            while not self._ends.is_set():
+                number += 1
+                try:
+                    response = self._ask(client, number)
+                    self.replies.append((response.status_code, response.json()["snapshot"], response.text))
+                except (httpx.HTTPError, KeyError) as error:
+                    self.replies.append((0, "", repr(error)))
+
+
+def by_picture(client: httpx.Client, number: int) -> httpx.Response:
+    return client.post("/v1/search", files={"image": ("x.png", picture(number % 10))}, data={"k": "30"})
+
+
+def test_swaps_under_load(shop: Shop, tmp_path: Path) -> None:
+    """No failed query, and each reply from exactly one snapshot: its products, and only its."""
+    manifests = [shop.publish(10)]
+    sizes = {manifests[0].id: 10}
+    with server(tmp_path) as running:
+        running.wait(lambda state: state["ready"])
+        with Load(running.url, by_picture) as load:
+            for count, encoder in ((20, "fake"), (15, OTHER_ENCODER), (25, "fake"), (12, "fake")):
+                manifest = shop.publish(count, encoder=encoder)
+                sizes[manifest.id] = count
+                running.wait(lambda state, wanted=manifest.id: state["snapshot"] == wanted)  # type: ignore[misc]
+                time.sleep(0.3)
+    statuses = Counter(status for status, _, _ in load.replies)
+    assert set(statuses) == {200}, [reply for reply in load.replies if reply[0] != 200][:3]
+    assert {snapshot for _, snapshot, _ in load.replies} == set(sizes)
+    for _, snapshot, text in load.replies:
+        ids = [hit["id"] for hit in httpx.Response(200, text=text).json()["hits"]]
+        assert sorted(ids) == sorted(product_ids(sizes[snapshot])), snapshot
+
+
+def test_sigterm_finishes_what_was_taken(shop: Shop, tmp_path: Path) -> None:
+    shop.publish(8)
+    with server(tmp_path) as running:
+        running.wait(lambda state: state["ready"])
+        with Load(running.url, by_picture) as load:
+            wait_for(lambda: len(load.replies), lambda count: count > 20)
+            assert running.stop() == 0
+    answered = [reply for reply in load.replies if reply[0]]
+    assert {status for status, _, _ in answered} == {200}
+    assert "Application shutdown complete" in running.log
+    assert "Traceback" not in running.log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_leaves_nothing_behind(shop: Shop, tmp_path: Path, workers: str) -> None:
+    shop.publish(8)
+    with server(tmp_path, LOOKALIKE_WORKERS=workers) as running:
+        running.wait(lambda state: state["ready"])
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(30) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(running.url)
+    assert "Traceback" not in running.log
+
+
+def test_several_workers_count_together_and_swap(shop: Shop, tmp_path: Path) -> None:
+    shop.publish(8)
+    with server(tmp_path, LOOKALIKE_WORKERS="2") as running:
+        running.wait(lambda state: state["ready"])
+        wait_for(lambda: httpx.get(f"{running.url}/metrics").text, lambda text: "lookalike_swaps_total 2.0" in text, 30)
+        with Load(running.url, by_picture) as load:
+            second = shop.publish(9)
+            wait_for(
+                lambda: httpx.get(f"{running.url}/metrics").text, lambda text: "lookalike_swaps_total 4.0" in text, 30
+            )
+        assert {status for status, _, _ in load.replies} == {200}
+        for _ in range(10):
+            reply = httpx.post(f"{running.url}/v1/search", json={"product_id": "a"}).json()
+            assert reply["snapshot"] == second.id
+        text = httpx.get(f"{running.url}/metrics").text
+        counted = [line for line in text.splitlines() if line.startswith("lookalike_request_seconds_count")]
+        searches = [line for line in counted if 'route="/v1/search",status="200"' in line]
+        assert float(searches[0].rsplit(" ", 1)[1]) == len(load.replies) + 10
+        assert running.stop() == 0
+
+
+def test_a_large_body_is_refused_before_it_is_sent(shop: Shop, tmp_path: Path) -> None:
+    shop.publish(8)
+    with server(tmp_path) as running:
+        running.wait(lambda state: state["ready"])
+        head = "POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        for size, expected in ((30_000_000, b"413"), (30_000_000_000, b"413")):
+            with socket.create_connection(("127.0.0.1", running.port), 10) as connection:
+                connection.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode() + b"x" * 1000)
+                assert connection.recv(4096).startswith(b"HTTP/1.1 " + expected)
+        with socket.create_connection(("127.0.0.1", running.port), 10) as connection:
+            connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+            with suppress(ConnectionError):  # it may hang up while we still send
+                for _ in range(12):
+                    connection.sendall(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 413")
+        # a client that sends all of it before it reads still gets the answer
+        whole = httpx.post(f"{running.url}/v1/search", content=b"x" * 30_000_000, timeout=30)
+        assert (whole.status_code, whole.json()["code"]) == (413, "body_too_large")
+        assert running.state()["ready"]
+
+
+def test_it_starts_from_its_cache_and_says_so(shop: Shop, tmp_path: Path) -> None:
+    manifest = shop.publish(8)
+    with server(tmp_path) as running:
+        running.wait(lambda state: state["ready"])
+        wait_for(lambda: list((tmp_path / "cache").rglob("last-good.json")), bool)
+        assert running.stop() == 0
+    (tmp_path / "store").rename(tmp_path / "away")
+    with server(tmp_path) as running:
+        state = running.wait(lambda state: state["ready"])
+        assert state["snapshot"] == manifest.id
+        assert state["store"]["state"] != "ok"
+        assert httpx.post(f"{running.url}/v1/search", json={"product_id": "a"}).status_code == 200
+
+
+def test_a_damaged_snapshot_while_queries_run(shop: Shop, tmp_path: Path) -> None:
+    good = shop.publish(8)
+    with server(tmp_path) as running:
+        running.wait(lambda state: state["ready"])
+        bad = shop.build(12, first_seed=300)
+        file = tmp_path / "store" / bad.shards[0].index.key
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+        with Load(running.url, by_picture) as load:
+            shop.point_at(bad)
+            state = running.wait(lambda state: state["refused"] is not None)
+            assert (state["ready"], state["snapshot"]) == (True, good.id)
+            better = shop.publish(9)
+            state = running.wait(lambda state: state["snapshot"] == better.id)
+            assert state["refused"] is None
+    assert {status for status, _, _ in load.replies} == {200}
+    assert {snapshot for _, snapshot, _ in load.replies} <= {good.id, better.id}
+
+
+def test_an_impossible_store_is_said_at_once(tmp_path: Path) -> None:
+    with server(tmp_path, LOOKALIKE_STORE="ftp://somewhere") as running:
+        assert running.process.wait(30) != 0
+    assert "is no store" in running.log
