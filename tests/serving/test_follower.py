@@ -146,7 +146,8 @@ def test_a_snapshot_of_a_newer_release(shop: Shop, serve: Serve) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), "format": 99}))
     shop.point_at(newer)
     state = client.wait(lambda state: state["refused"] is not None)
-    assert "upgrade" in state["refused"]["reason"]
+    assert state["refused"]["snapshot"] == newer.id
+    assert search(client) == good.id
 
 
 def test_the_store_goes_away_and_comes_back(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
