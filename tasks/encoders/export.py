@@ -19,9 +19,6 @@ from data.errors import EncoderError
 from tasks.encoders.base import MODEL_FILE, EncoderSpec
 from tasks.encoders.onnx import OnnxEncoder
 
-VERSION = "export-1"
-"""Part of every fingerprint: a change here that changes vectors is a new version."""
-
 _PARITY = 0.999
 _PARITY_BATCHES = (1, 3)  # two sizes, so that a batch size frozen into the graph shows
 _PARITY_SEED = 20261122

@@ -10,6 +10,9 @@ from tasks.encoders.preprocessing import Preprocessing
 
 _DIGITS = 16
 
+EXPORT_VERSION = "export-1"
+"""Part of every exported encoder's fingerprint: a change to the export that changes vectors is a new version."""
+
 
 def fingerprint(*, weights: str, preprocessing: Preprocessing, pooling: str, version: str, **more: Any) -> str:
     """Sixteen hex digits over all that decides the vectors.

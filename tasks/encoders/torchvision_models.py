@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from data.errors import EncoderError
 from tasks.encoders import export
 from tasks.encoders.base import EncoderSpec
-from tasks.encoders.fingerprints import fingerprint
+from tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
 from tasks.encoders.preprocessing import Preprocessing
 
 # These two build parts that only training needs, and normalise once more inside.
@@ -59,7 +59,7 @@ class TorchvisionEncoder:
             weights=weights,
             preprocessing=self._preprocessing,
             pooling=_POOLING,
-            version=export.VERSION,
+            version=EXPORT_VERSION,
             model=self._model,
         )
 
