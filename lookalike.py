@@ -235,11 +235,9 @@ def verify(*, snapshot: str | None, store: str, channel: str) -> None:
 @reported
 def promote(*, snapshot: str, store: str, channel: str, reason: str) -> None:
     """Point the channel at SNAPSHOT, an older one too; servers follow within seconds."""
-    from data.snapshots import read_manifest
+    from data import publishing
 
-    opened = _channel(store, channel)
-    manifest = read_manifest(opened.store, snapshot)
-    entry = opened.move(manifest.id, after=opened.latest(), reason=reason)
+    entry = publishing.promote(_channel(store, channel), snapshot, reason=reason)
     click.echo(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number})")
 
 

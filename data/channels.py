@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
-import random
 import re
-import socket
-import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
 from data.errors import (
     AlreadyExistsError,
@@ -24,47 +20,56 @@ from data.errors import (
     SnapshotNotFoundError,
     StoreUnavailableError,
 )
+from data.retrying import attempts
+from data.sealed import Sealed, this_actor
 from data.stores import ObjectStore
 
 DEFAULT_CHANNEL = "current"
-ATTEMPTS = 4
-FIRST_WAIT_SECONDS = 0.1
+FOLDER = "channels/"
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_ENTRY = re.compile(r"[0-9]{10}\.json")
 _log = logging.getLogger(__name__)
 
 
-class Entry(BaseModel):
-    """Entry `number` of a channel: from `moved_at` on it points at `snapshot`. `commit` says whose write it is."""
+class Entry(Sealed):
+    """Entry `number` of a channel: from `moved_at` on it points at `snapshot`.
 
-    model_config = ConfigDict(frozen=True)
+    Attributes:
+        channel: whose entry it is.
+        reason: why it moved, for people.
+        commit: says whose write it is.
+        restores: the earlier entry that a rollback goes back to.
+    """
 
+    channel: str
     number: int = Field(ge=1)
     snapshot: str
-    moved_at: datetime
+    moved_at: AwareDatetime
     moved_by: str
     reason: str
     commit: str
+    restores: int | None = None
 
 
 class Channel:
     """One channel of a store. Entry n+1 is created only if it does not exist: one winner, no lock."""
 
     def __init__(self, store: ObjectStore, name: str = DEFAULT_CHANNEL) -> None:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise InputError(f"{name!r} is no channel name: use lower-case letters, digits, '.', '_' and '-'")
         self.store = store
         self.name = name
 
     def latest(self) -> Entry | None:
         """Return the newest entry, or None while nothing has been published."""
-        newest = None
-        for found in self.store.list(self._folder):
-            newest = found
-        if newest is None:
-            return None
-        number = int(newest.key.removeprefix(self._folder).removesuffix(".json"))
-        return self.newest_after(self._read(number))
+        numbers = self.numbers()
+        return self.newest_after(self.read(max(numbers))) if numbers else None
+
+    def numbers(self) -> dict[int, datetime]:
+        """Return the number of each entry, oldest first, and when the store says that it was written."""
+        names = ((found.key.removeprefix(self._folder), found.modified) for found in self.store.list(self._folder))
+        return {int(name.removesuffix(".json")): written for name, written in names if _ENTRY.fullmatch(name)}
 
     def current(self) -> Entry:
         """Return the newest entry. Raises `SnapshotNotFoundError` while nothing has been published."""
@@ -80,79 +85,105 @@ class Channel:
         """Return the newest entry, knowing `entry`: one small read when nothing moved."""
         while True:
             try:
-                entry = self._read(1 if entry is None else entry.number + 1)
+                entry = self.read(1 if entry is None else entry.number + 1)
             except NotFoundError:
                 return entry
 
     def history(self) -> Iterator[Entry]:
         """Yield all entries, oldest first."""
-        for found in self.store.list(self._folder):
-            yield self._read(int(found.key.removeprefix(self._folder).removesuffix(".json")))
+        for number in self.numbers():
+            yield self.read(number)
 
-    def move(self, snapshot: str, *, after: Entry | None, reason: str, actor: str = "") -> Entry:
+    def before(self, entry: Entry) -> Entry | None:
+        """Return the entry that a rollback from `entry` goes back to: the newest before it with another snapshot.
+
+        What was rolled back already is stepped over. Returns None where there is no such entry.
+        """
+        snapshot = entry.snapshot
+        while entry.snapshot == snapshot or entry.restores:
+            number = entry.restores or entry.number - 1
+            if number < 1:
+                return None
+            entry = self.read(number)
+        return entry
+
+    def move(
+        self,
+        snapshot: str,
+        *,
+        after: Entry | None,
+        reason: str,
+        actor: str = "",
+        commit: str = "",
+        restores: int | None = None,
+    ) -> Entry:
         """Point the channel at `snapshot`, if `after` is still its newest entry.
+
+        Args:
+            commit: says whose write the entry is, so that a move that landed is known when it is tried again.
+            restores: the number of the entry that this one goes back to.
 
         Raises:
             ChannelConflictError: somebody else moved it first; nothing was changed.
             ChannelUnknownError: the store stopped answering; the move may or may not have happened.
         """
         entry = Entry(
+            channel=self.name,
             number=1 if after is None else after.number + 1,
             snapshot=snapshot,
             moved_at=datetime.now(UTC),
-            moved_by=actor or f"{_user()}@{socket.gethostname()}",
+            moved_by=actor or this_actor(),
             reason=reason,
-            commit=uuid.uuid4().hex,
+            commit=commit or uuid.uuid4().hex,
+            restores=restores,
         )
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            if self._try_to_create(entry):
-                return entry
+        for _ in attempts():
+            landed = self._try_to_create(entry)
+            if landed is not None:
+                return landed
         raise ChannelUnknownError(
             f"channel {self.name!r} may or may not point at {snapshot} now: the store stopped answering. "
             "Look with `lookalike snapshots list` before you try again"
         )
 
-    def _try_to_create(self, entry: Entry) -> bool:
-        """Return whether the entry is surely ours, False where it must be tried again."""
+    def _try_to_create(self, entry: Entry) -> Entry | None:
+        """Return the entry that is surely ours, None where it must be tried again."""
         try:
-            self.store.create(self._key(entry.number), entry.model_dump_json(indent=2).encode())
+            self.store.create(self._key(entry.number), entry.to_json())
         except AlreadyExistsError:
             pass  # perhaps our own write, whose answer was lost and which a client library sent again
         except StoreUnavailableError as error:
             _log.warning("channel %s: %s; looking whether the write landed", self.name, error)
         else:
-            return True
+            return entry
         try:
-            found = self._read(entry.number)
+            found = self.read(entry.number)
         except (NotFoundError, StoreUnavailableError):
-            return False
+            return None
         if found.commit == entry.commit:
-            return True
+            return found
         raise ChannelConflictError(
             f"channel {self.name!r} was moved to {found.snapshot} by {found.moved_by} at "
             f"{found.moved_at:%Y-%m-%d %H:%M:%SZ}, before this move to {entry.snapshot}"
         )
 
+    def read(self, number: int) -> Entry:
+        """Return one entry. Raises `NotFoundError`, `CorruptError`, `UnsupportedFormatError`."""
+        key = self._key(number)
+        entry = Entry.from_json(self.store.read(key), key)
+        if (entry.channel, entry.number) != (self.name, number):
+            raise CorruptError(f"{key} is damaged: it is entry {entry.number} of channel {entry.channel!r}")
+        return entry
+
     @property
     def _folder(self) -> str:
-        return f"channels/{self.name}/"
+        return f"{FOLDER}{self.name}/"
 
     def _key(self, number: int) -> str:
         return f"{self._folder}{number:010d}.json"
 
-    def _read(self, number: int) -> Entry:
-        key = self._key(number)
-        data = self.store.read(key)
-        try:
-            return Entry.model_validate_json(data)
-        except ValidationError as error:
-            raise CorruptError(f"{key} is damaged: {error}") from error
 
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "unknown"
+def list_channels(store: ObjectStore) -> list[str]:
+    """Return the names of all channels that were ever moved."""
+    names = (found.key.removeprefix(FOLDER).partition("/")[0] for found in store.list(FOLDER))
+    return [name for name in dict.fromkeys(names) if _NAME.fullmatch(name)]

@@ -14,6 +14,8 @@ LookalikeError
 ├── CorruptError              stored bytes are not what the manifest promises
 ├── UnsupportedFormatError    written by a newer release
 ├── SnapshotNotFoundError     no such snapshot, or the channel is still empty
+├── IncompleteSnapshotError   refused: a snapshot whose files are not all there is not published; nothing was changed
+├── CollectionRefusedError    refused: what is needed cannot be told for sure, so nothing is deleted
 ├── ChannelConflictError      somebody else moved the channel first: the race is lost, nothing was changed
 ├── ChannelUnknownError       the channel may or may not have moved: read it before doing anything else
 └── EncoderError              an encoder cannot be found, exported or trusted
@@ -83,6 +85,14 @@ class UnsupportedFormatError(LookalikeError):
 
 class SnapshotNotFoundError(LookalikeError):
     """No such snapshot, or the channel is still empty."""
+
+
+class IncompleteSnapshotError(LookalikeError):
+    """A snapshot whose files are not all there is not published; nothing was changed."""
+
+
+class CollectionRefusedError(LookalikeError):
+    """What is needed cannot be told for sure, so nothing is deleted."""
 
 
 class ChannelConflictError(LookalikeError):

@@ -60,8 +60,19 @@ def _read_s3(reference: str, limit: int) -> bytes:
     from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
 
     with translated(reference):
-        data: bytes = file_system().cat_file(reference, start=0, end=limit)
+        try:
+            data: bytes = file_system().cat_file(reference, start=0, end=limit)
+        except OSError as error:
+            if _is_empty(error):
+                return b""
+            raise
     return data
+
+
+def _is_empty(error: OSError) -> bool:
+    """An empty object has no first byte to begin a range at: 416."""
+    response: dict[str, Any] = getattr(error.__cause__, "response", {})
+    return response.get("Error", {}).get("Code") in {"InvalidRange", "416"}
 
 
 def _s3_object_version(reference: str) -> str:

@@ -7,12 +7,11 @@ import json
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
 from data.blobs import Blob
-from data.errors import CorruptError, UnsupportedFormatError
-
-FORMAT_VERSION = 1
+from data.errors import CorruptError
+from data.sealed import Sealed
 
 
 class _Section(BaseModel):
@@ -22,7 +21,7 @@ class _Section(BaseModel):
 class CatalogueSection(_Section):
     """Which catalogue was indexed: its id in the store, where it came from, and whom its pictures are owed to."""
 
-    id: str
+    id: str = Field(pattern=r"^[0-9a-z]{1,64}$")
     uri: str
     products: int = Field(ge=1)
     attribution: str = ""
@@ -70,13 +69,12 @@ class ShardSection(_Section):
     count: int = Field(ge=1)
 
 
-class Manifest(_Section):
+class Manifest(Sealed):
     """What a snapshot is made of. `content` is the sha256 of everything that answers depend on."""
 
-    format: int = FORMAT_VERSION
     id: str = Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
     content: str = Field(pattern=r"^[0-9a-f]{64}$")
-    created_at: datetime
+    created_at: AwareDatetime
     code_version: str
     run: str
     parent: str | None
@@ -84,7 +82,7 @@ class Manifest(_Section):
     encoder: EncoderSection
     index: IndexSection
     shards: tuple[ShardSection, ...] = Field(min_length=1)
-    quality: dict[str, float]
+    quality: dict[str, FiniteFloat]
 
     @property
     def products(self) -> int:
@@ -93,13 +91,22 @@ class Manifest(_Section):
 
     def blobs(self) -> tuple[Blob, ...]:
         """Return every blob that a reader of this snapshot needs."""
-        own = [self.encoder.spec, self.encoder.model]
-        own += [blob for blob in (self.index.projection, self.index.trained) if blob]
-        return (*own, *(blob for shard in self.shards for blob in (shard.index, shard.products)))
+        return tuple(self.named_blobs().values())
 
-    def to_json(self) -> bytes:
-        """Return the manifest as it is stored."""
-        return self.model_dump_json(indent=2).encode()
+    def named_blobs(self) -> dict[str, Blob]:
+        """Return the same under names for people."""
+        own = {"the encoder's spec": self.encoder.spec, "the encoder's model": self.encoder.model}
+        shared = {"the projection": self.index.projection, "the trained index": self.index.trained}
+        own |= {name: blob for name, blob in shared.items() if blob}
+        for number, shard in enumerate(self.shards):
+            own[f"the index of shard {number}"] = shard.index
+            own[f"the products of shard {number}"] = shard.products
+        return own
+
+    def needs(self) -> tuple[str, ...]:
+        """Return the keys and folders (ending in `/`) in the store that this snapshot is complete with."""
+        blobs = dict.fromkeys(blob.key for blob in self.blobs())
+        return (*blobs, f"catalogues/{self.catalogue.id}/", f"snapshots/{self.id}/")
 
 
 def content_hash(
@@ -125,19 +132,7 @@ def snapshot_id(created_at: datetime, content: str) -> str:
 
 def parse_manifest(data: bytes, name: str) -> Manifest:
     """Return the manifest in `data`. Raises `UnsupportedFormatError`, `CorruptError` naming `name`."""
-    try:
-        document = json.loads(data)
-        version = document["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{name} is not a manifest: {error}") from error
-    if version != FORMAT_VERSION:
-        raise UnsupportedFormatError(
-            f"{name} has format version {version}, this release reads {FORMAT_VERSION}: upgrade Lookalike"
-        )
-    try:
-        manifest = Manifest.model_validate(document)
-    except ValidationError as error:
-        raise CorruptError(f"{name} is damaged: {error}") from error
+    manifest = Manifest.from_json(data, name)
     expected = content_hash(manifest.catalogue, manifest.encoder, manifest.index, manifest.shards)
     if manifest.content != expected:
         raise CorruptError(f"{name} is damaged: its content hash does not match what it lists")

@@ -11,14 +11,19 @@ from data.manifest import Manifest, parse_manifest
 from data.stores import ObjectStore
 
 FOLDER = "snapshots/"
-_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
 def manifest_key(snapshot: str) -> str:
     """Return the name of a snapshot's manifest in the store. Raises `SnapshotNotFoundError` for a malformed id."""
-    if not _ID.match(snapshot):
+    return f"{FOLDER}{check_snapshot_id(snapshot)}/manifest.json"
+
+
+def check_snapshot_id(snapshot: str) -> str:
+    """Return `snapshot` if it is well-formed. Raises `SnapshotNotFoundError`."""
+    if not _ID.fullmatch(snapshot):
         raise SnapshotNotFoundError(f"{snapshot!r} is no snapshot id; `lookalike snapshots list` shows them")
-    return f"{FOLDER}{snapshot}/manifest.json"
+    return snapshot
 
 
 def write_manifest(store: ObjectStore, manifest: Manifest) -> Manifest:
@@ -46,16 +51,16 @@ def list_snapshots(store: ObjectStore) -> Iterator[str]:
     """Yield the ids of all snapshots, oldest first."""
     for found in store.list(FOLDER):
         folder, _, name = found.key.removeprefix(FOLDER).partition("/")
-        if name == "manifest.json":
+        if name == "manifest.json" and _ID.fullmatch(folder):
             yield folder
 
 
 def verify(store: ObjectStore, manifest: Manifest) -> list[str]:
     """Read every byte of a snapshot; return a sentence for each blob that is missing or damaged."""
     problems = []
-    for blob in dict.fromkeys(manifest.blobs()):
+    for name, blob in manifest.named_blobs().items():
         try:
             blobs.check(store, blob)
         except (CorruptError, NotFoundError) as error:
-            problems.append(str(error))
+            problems.append(f"{name}: {error}")
     return problems

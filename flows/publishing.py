@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
+from data import publishing
 from data.manifest import (
     CatalogueSection,
     EncoderSection,
@@ -20,7 +21,6 @@ from data.manifest import (
     snapshot_id,
 )
 from data.rejects import write_rejects
-from data.snapshots import write_manifest
 from flows.run import Run
 from flows.stage import stage
 from tasks.indexing.planning import Plan
@@ -99,25 +99,23 @@ def publish(
     """Write the manifest, then point the channel at it; a refused snapshot is kept, unpublished."""
     sections = tuple(shard.section for shard in shards)
     content = content_hash(catalogue, encoder, index, sections)
-    manifest = write_manifest(
-        run.store,
-        Manifest(
-            id=snapshot_id(run.started, content),
-            content=content,
-            created_at=run.started,
-            code_version=run.code_version,
-            run=run.id,
-            parent=run.parent.id if run.parent else None,
-            catalogue=catalogue,
-            encoder=encoder,
-            index=index,
-            shards=sections,
-            quality={"recall_at_10": measured.recall, "query_ms": 1000 * measured.seconds},
-        ),
+    manifest = Manifest(
+        id=snapshot_id(run.started, content),
+        content=content,
+        created_at=run.started,
+        code_version=run.code_version,
+        run=run.id,
+        parent=run.parent.id if run.parent else None,
+        catalogue=catalogue,
+        encoder=encoder,
+        index=index,
+        shards=sections,
+        quality={"recall_at_10": measured.recall, "query_ms": 1000 * measured.seconds},
     )
-    if run.request.publish and not refused:
-        run.channel.move(manifest.id, after=run.entry, reason=f"reindex {run.id}")
-        get_run_logger().info("publish: channel %r points at %s", run.channel.name, manifest.id)
+    if refused or not run.request.publish:
+        return publishing.store_snapshot(run.store, manifest)
+    entry = publishing.publish(run.channel, manifest, after=run.entry, reason=f"reindex {run.id}")
+    get_run_logger().info("publish: channel %r points at %s", run.channel.name, entry.snapshot)
     return manifest
 
 

@@ -1,0 +1,90 @@
+"""Publishing: bring a snapshot into being and point a channel at it, in steps that are each safe to stop after.
+
+    announced   collectors know what the snapshot needs
+    checked     all of it is in the store
+    described   its manifest is written: the snapshot exists
+    moved       the channel points at it
+    withdrawn   the announcement is gone
+
+Until `moved` the channel points at the old snapshot, from then on at the new one, complete. Each step may be
+repeated: a run that died goes on where it stopped, because a commit id says which entry is its own.
+"""
+
+from __future__ import annotations
+
+from data.channels import Channel, Entry
+from data.errors import SnapshotNotFoundError
+from data.making import OnStep, Step, ignore, protected
+from data.manifest import Manifest
+from data.pins import pin as pin_snapshot
+from data.retrying import retried
+from data.snapshots import read_manifest, write_manifest
+from data.stores import ObjectStore
+
+__all__ = ["Step", "promote", "publish", "rollback", "store_snapshot"]
+
+
+def store_snapshot(store: ObjectStore, manifest: Manifest, *, on_step: OnStep = ignore) -> Manifest:
+    """Make a snapshot exist, unpublished. Return what the store then holds. Raises `IncompleteSnapshotError`."""
+    with protected(store, manifest, on_step):
+        written = retried(lambda: write_manifest(store, manifest))
+        on_step(Step.DESCRIBED)
+    return written
+
+
+def publish(
+    channel: Channel, manifest: Manifest, *, after: Entry | None, reason: str, on_step: OnStep = ignore
+) -> Entry:
+    """Make a snapshot exist and point the channel at it, if `after` is still the channel's newest entry.
+
+    May be called again with the same manifest when its outcome is unknown.
+
+    Raises:
+        IncompleteSnapshotError: refused, because blobs are missing; nothing was changed.
+        ChannelConflictError: the race is lost; the snapshot exists, unpublished.
+        ChannelUnknownError: the channel may or may not have moved.
+    """
+    with protected(channel.store, manifest, on_step):
+        written = retried(lambda: write_manifest(channel.store, manifest))
+        on_step(Step.DESCRIBED)
+        entry = channel.move(written.id, after=after, reason=reason, commit=f"{manifest.run}:{manifest.content[:16]}")
+        on_step(Step.MOVED)
+    return entry
+
+
+def promote(channel: Channel, snapshot: str, *, reason: str, pin: bool = False, on_step: OnStep = ignore) -> Entry:
+    """Point a channel at a snapshot that exists. Raises as `publish` does, and `SnapshotNotFoundError`."""
+    return _point(channel, channel.latest(), snapshot, reason, pin=pin, on_step=on_step)
+
+
+def rollback(channel: Channel, *, reason: str, on_step: OnStep = ignore) -> Entry:
+    """Point a channel at the snapshot that it pointed at before the current one; again, at the one before that.
+
+    Raises as `publish` does, and `SnapshotNotFoundError` where nothing is left to go back to.
+    """
+    newest = channel.current()
+    before = channel.before(newest)
+    if before is None:
+        raise SnapshotNotFoundError(
+            f"channel {channel.name!r} has pointed at nothing but {newest.snapshot}: there is nothing to go back to"
+        )
+    return _point(channel, newest, before.snapshot, reason, restores=before.number, on_step=on_step)
+
+
+def _point(
+    channel: Channel,
+    after: Entry | None,
+    snapshot: str,
+    reason: str,
+    *,
+    restores: int | None = None,
+    pin: bool = False,
+    on_step: OnStep,
+) -> Entry:
+    manifest = read_manifest(channel.store, snapshot)
+    if pin:
+        pin_snapshot(channel.store, snapshot, reason)
+    with protected(channel.store, manifest, on_step):
+        entry = channel.move(snapshot, after=after, reason=reason, restores=restores)
+        on_step(Step.MOVED)
+    return entry
