@@ -1,0 +1,239 @@
+"""Collecting: what nothing needs goes, what anything needs stays, whoever comes in between."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from data import blobs, pins
+from data.channels import Channel
+from data.collection import Collection, Retention, collect
+from data.errors import CollectionRefusedError, CorruptError, IncompleteSnapshotError, SnapshotNotFoundError
+from data.making import COLLECTIONS, Condemned
+from data.manifest import EncoderSection, Manifest
+from data.publishing import promote, publish, rollback, store_snapshot
+from data.snapshots import list_snapshots, read_manifest, verify
+from data.stores import ObjectStore
+from data.stores.memory import MemoryStore
+from tests.support.faults import WRITES, Crash, CrashingStore
+from tests.support.snapshots import draft, some_bytes
+
+OLD = timedelta(seconds=-5)  # everything that exists is older than this grace
+LAST = Retention(entries=1, grace=OLD)
+
+
+def releases(store: ObjectStore, *seeds: object) -> list[str]:
+    """Publish one snapshot for each seed; they share one shard."""
+    channel, published = Channel(store), []
+    for number, seed in enumerate(seeds):
+        created = datetime(2026, 1, 1, 0, 0, number, tzinfo=UTC)  # ids of one second sort by content
+        manifest = draft(store, ["shared", seed], run=f"r{seed}", created_at=created)
+        published.append(publish(channel, manifest, after=channel.latest(), reason="x").snapshot)
+    return published
+
+
+def complete(store: ObjectStore) -> list[str]:
+    """Return the snapshots that exist; each must be whole."""
+    names = list(list_snapshots(store))
+    for name in names:
+        assert verify(store, read_manifest(store, name)) == []
+    return names
+
+
+def test_only_the_last_entries_stay() -> None:
+    store = MemoryStore()
+    names = releases(store, 1, 2, 3, 4)
+    store.create("rejects/r1.parquet", b"12345")
+    dry = collect(store, LAST, dry_run=True)
+    assert complete(store) == names
+    done = collect(store, LAST)
+    assert done == dry
+    assert done.snapshots == names[:3]
+    assert done.freed > 3 * 600
+    assert "rejects/r1.parquet" in [found.key for found in done.objects]
+    assert complete(store) == names[3:]
+    assert collect(store, LAST) == Collection([], [], 0)
+    assert rollback_fails(store)
+
+
+def rollback_fails(store: ObjectStore) -> bool:
+    with pytest.raises(SnapshotNotFoundError, match="the store has no snapshot"):
+        rollback(Channel(store), reason="too late")
+    return True
+
+
+def test_what_was_superseded_lately_stays_for_its_readers() -> None:
+    store = MemoryStore()
+    names = releases(store, 1, 2, 3)
+    collect(store, Retention(entries=1, grace=timedelta(minutes=1)))
+    assert complete(store) == names
+
+
+def test_other_channels_and_pins_keep_theirs() -> None:
+    store = MemoryStore()
+    names = releases(store, 1, 2, 3, 4)
+    promote(Channel(store, "canary"), names[0], reason="x")
+    pins.pin(store, names[1], "audit")
+    collect(store, LAST)
+    assert complete(store) == [names[0], names[1], names[3]]
+    pins.unpin(store, names[1])
+    collect(store, LAST)
+    assert complete(store) == [names[0], names[3]]
+
+
+def test_encoders_and_embeddings_stay() -> None:
+    store = MemoryStore()
+    spec, model = (blobs.put_bytes(store, some_bytes(name)) for name in ("a spec", "a model"))
+    section = EncoderSection(name="e", fingerprint="f", dimension=1, spec=spec, model=model)
+    store.create("encoders/f.json", section.model_dump_json().encode())
+    store.create("embeddings/f/00-ff-0.parquet", b"")
+    collect(store, LAST)
+    assert len(list(store.list(""))) == 4
+
+
+def test_what_a_dead_collector_left_is_cleared() -> None:
+    store = MemoryStore()
+    names = releases(store, 1, 2)
+
+    def die(step: str) -> None:
+        if step == "condemned":
+            raise Crash
+
+    with pytest.raises(Crash):
+        collect(store, LAST, on_step=die)
+    store.create(f"{COLLECTIONS}left.json", b"whatever")
+    collect(store, LAST)
+    assert complete(store) == names[1:]
+    assert list(store.list(COLLECTIONS)) == []
+
+
+@pytest.mark.parametrize("landed", [False, True])
+def test_a_collector_that_dies_anywhere_leaves_whole_snapshots(landed: bool) -> None:
+    for at in range(1, 100):
+        store = MemoryStore()
+        names = releases(store, 1, 2, 3)
+        crashing = CrashingStore(store, at, landed=landed)
+        try:
+            collect(crashing, LAST)
+        except Crash:
+            pass
+        else:
+            break
+        assert names[2] in complete(store)
+        collect(store, LAST)
+        assert complete(store) == names[2:]
+        assert len(list(store.list(""))) == 3 + 1 + 6  # entries, a manifest, four shard files, encoder and spec
+
+
+@pytest.mark.parametrize("folder", ["channels/current/0000000002.json", "snapshots/", "making/"])
+def test_where_something_is_damaged_nothing_is_deleted(folder: str) -> None:
+    store = MemoryStore()
+    releases(store, 1, 2, 3)
+    store.create("making/some.json", b"{}")
+    for found in [found for found in store.list("") if found.key.startswith(folder)]:
+        data = store.read(found.key)
+        store.delete(found.key)
+        store.create(found.key, data[:-5])
+    before = [found.key for found in store.list("")]
+    with pytest.raises(CollectionRefusedError, match="damaged"):
+        collect(store, Retention(entries=3, grace=timedelta(seconds=60) if folder == "making/" else OLD))
+    assert [found.key for found in store.list("")] == before
+
+
+class TestRaces:
+    """One side stops at each of its steps while the other one does all of its work."""
+
+    @pytest.fixture(autouse=True)
+    def short_lease(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("data.making.LEASE_SECONDS", 0.2)
+
+    def reusing(self, store: MemoryStore) -> Manifest:
+        """Return a draft that relies on blobs which nothing refers to any more."""
+        gone = releases(store, "reused", "now")[0]
+        store.delete(f"snapshots/{gone}/manifest.json")
+        return draft(store, ["shared", "reused"], run="again")
+
+    @pytest.mark.parametrize("step", ["announced", "checked", "described", "moved", "withdrawn"])
+    def test_a_collector_that_comes_after_any_step_of_a_writer(self, step: str) -> None:
+        store = MemoryStore()
+        manifest = self.reusing(store)
+        channel = Channel(store)
+
+        def collect_then(reached: str) -> None:
+            if reached == step:
+                collect(store, Retention(entries=1, grace=timedelta(seconds=0.5)))  # the marker is young
+
+        age(store)
+        entry = publish(channel, manifest, after=channel.latest(), reason="x", on_step=collect_then)
+        assert entry.snapshot in complete(store)
+
+    @pytest.mark.parametrize("step", ["condemned", "spared", "a blob", "deleted"])
+    def test_a_writer_that_comes_after_any_step_of_a_collector(self, step: str) -> None:
+        store = MemoryStore()
+        manifest = self.reusing(store)
+        channel = Channel(store)
+        wanted = manifest.shards[1].index.key if step == "a blob" else step
+        outcome: list[object] = []
+        age(store)
+
+        def write() -> None:
+            try:
+                outcome.append(publish(channel, manifest, after=channel.latest(), reason="x"))
+            except IncompleteSnapshotError as error:
+                outcome.append(error)
+
+        writer = threading.Thread(target=write)
+
+        def write_then(reached: str) -> None:
+            if reached == wanted:
+                writer.start()
+                writer.join(0.1)
+
+        collect(store, Retention(entries=1, grace=timedelta(seconds=0.5)), on_step=write_then)
+        writer.join()
+        (result,) = outcome
+        if step == "condemned":  # the marker came in time
+            assert not isinstance(result, Exception)
+        else:
+            assert isinstance(result, IncompleteSnapshotError)
+        assert Channel(store).current().snapshot in complete(store)
+
+    def test_a_writer_waits_no_longer_than_a_lease_for_a_dead_collector(self) -> None:
+        store = MemoryStore()
+        manifest = self.reusing(store)
+        record = Condemned(keys=manifest.needs(), since=manifest.created_at, by="dead")
+        store.create(f"{COLLECTIONS}dead.json", record.to_json())
+        assert store_snapshot(store, manifest).id in complete(store)
+
+
+def age(store: MemoryStore) -> None:
+    """Make all that is stored old."""
+    store._objects = {key: (data, written - timedelta(hours=1)) for key, (data, written) in store._objects.items()}
+
+
+def test_a_clock_that_is_ahead_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    names = releases(store, 1, 2)
+    create = store.create
+
+    def create_long_ago(key: str, data: bytes) -> None:
+        create(key, data)
+        age(store)
+
+    monkeypatch.setattr(store, "create", create_long_ago)
+    with pytest.raises(CollectionRefusedError, match="ahead of the store's"):
+        collect(store, LAST)
+    assert complete(store) == names
+    assert "delete" in WRITES
+
+
+def test_a_pin_holds_even_where_its_note_is_damaged() -> None:
+    store = MemoryStore()
+    names = releases(store, 1, 2)
+    store.create(f"pins/{names[0]}.json", b"damaged")
+    collect(store, LAST)
+    assert complete(store) == names
+    with pytest.raises(CorruptError):
+        pins.read_pin(store, names[0])
