@@ -19,6 +19,7 @@ from data.errors import InputError, LookalikeError
 
 if TYPE_CHECKING:
     from data.channels import Channel
+    from data.overview import Summary
 
 P = ParamSpec("P")
 
@@ -107,8 +108,8 @@ def reindex(
     from flows.terminal import quiet_prefect, show_stages
 
     quiet_prefect()
-    from flows.reindex import reindex as flow
     from data.catalogue import locate
+    from flows.reindex import reindex as flow
     from flows.settings import absolute
 
     show_stages()
@@ -136,7 +137,6 @@ def reindex(
 def serve(*, store: str, channel: str, host: str, port: int, workers: int) -> None:
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
     from serving.server import serve as run
-
     from serving.settings import ServingSettings
 
     run(ServingSettings(store=store, channel=channel, host=host, port=port, workers=workers))
@@ -177,21 +177,14 @@ def snapshots() -> None:
 @reported
 def list_snapshots(*, store: str, channel: str, output: str) -> None:
     """List all snapshots, oldest first; a star marks the one that the channel points at."""
-    from data import snapshots as stored
+    from data.overview import overview
 
-    opened = _channel(store, channel)
-    entry = opened.latest()
-    rows = []
-    for name in stored.list_snapshots(opened.store):
-        manifest = stored.read_manifest(opened.store, name)
-        current = entry is not None and entry.snapshot == name
-        rows.append({"snapshot": name, "current": current, "products": manifest.products, **manifest.quality})
+    rows = overview(_channel(store, channel).store, channel)
     if output == "json":
-        _print(rows, output)
+        _print([{**row.model_dump(mode="json"), **row.quality} for row in rows], output)
         return
     for row in rows:
-        mark = "*" if row["current"] else " "
-        click.echo(f"{mark} {row['snapshot']}  {row['products']:>9,} products  recall@10 {row['recall_at_10']:.3f}")
+        click.echo(f"{'*' if row.current else ' '} {row.snapshot}  {_in_short(row)}")
 
 
 @snapshots.command()
@@ -206,6 +199,46 @@ def show(*, snapshot: str | None, store: str, channel: str) -> None:
     opened = _channel(store, channel)
     manifest = read_manifest(opened.store, snapshot or opened.current().snapshot)
     _print(manifest.model_dump(mode="json"), "json")
+
+
+@snapshots.command()
+@store_option
+@channel_option
+@output_option
+@reported
+def history(*, store: str, channel: str, output: str) -> None:
+    """Print every move of the channel, oldest first: which snapshot, when, who and why."""
+    entries = list(_channel(store, channel).history())
+    if output == "json":
+        _print([entry.model_dump(mode="json", exclude={"checksum", "format"}) for entry in entries], output)
+        return
+    for entry in entries:
+        back = f" (back to entry {entry.restores})" if entry.restores else ""
+        click.echo(
+            f"{entry.number:>5}  {entry.snapshot}  {entry.moved_at:%Y-%m-%d %H:%M:%SZ}  {entry.moved_by}  "
+            f"{entry.reason}{back}"
+        )
+
+
+@snapshots.command("diff")
+@click.argument("before", required=False)
+@click.argument("after", required=False)
+@store_option
+@channel_option
+@output_option
+@reported
+def diff_snapshots(*, before: str | None, after: str | None, store: str, channel: str, output: str) -> None:
+    """Say what is different in AFTER: products, files and figures.
+
+    Default: the snapshot that the channel points at, compared with the one before it.
+    """
+    from data.diff import diff
+    from data.snapshots import read_manifest
+
+    opened = _channel(store, channel)
+    old, new = (before, after) if before and after else _last_two(opened, before)
+    found = diff(opened.store, read_manifest(opened.store, old), read_manifest(opened.store, new))
+    _print(found.model_dump(mode="json"), "json") if output == "json" else click.echo(found.to_text())
 
 
 @snapshots.command()
@@ -232,13 +265,103 @@ def verify(*, snapshot: str | None, store: str, channel: str) -> None:
 @store_option
 @channel_option
 @click.option("--reason", default="promoted by hand", show_default=True, help="Kept in the channel's history.")
+@click.option("--pin", is_flag=True, help="Keep the snapshot until it is unpinned, too.")
 @reported
-def promote(*, snapshot: str, store: str, channel: str, reason: str) -> None:
+def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool) -> None:
     """Point the channel at SNAPSHOT, an older one too; servers follow within seconds."""
     from data import publishing
 
-    entry = publishing.promote(_channel(store, channel), snapshot, reason=reason)
+    entry = publishing.promote(_channel(store, channel), snapshot, reason=reason, pin=pin)
     click.echo(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number})")
+
+
+@snapshots.command()
+@store_option
+@channel_option
+@click.option("--reason", default="rolled back by hand", show_default=True, help="Kept in the channel's history.")
+@reported
+def rollback(*, store: str, channel: str, reason: str) -> None:
+    """Point the channel at the snapshot before the current one; again, at the one before that."""
+    from data import publishing
+
+    entry = publishing.rollback(_channel(store, channel), reason=reason)
+    click.echo(f"channel {channel!r} points at {entry.snapshot} again (entry {entry.number})")
+
+
+@snapshots.command("pin")
+@click.argument("snapshot")
+@store_option
+@click.option("--note", default="", help="Why; kept with who and when.")
+@reported
+def pin_snapshot(*, snapshot: str, store: str, note: str) -> None:
+    """Keep SNAPSHOT, whatever gc would do, until it is unpinned."""
+    from data import pins
+    from data.stores import open_store
+
+    pin = pins.pin(open_store(store), snapshot, note)
+    click.echo(f"{pin.snapshot} is pinned by {pin.pinned_by} since {pin.pinned_at:%Y-%m-%d %H:%M:%SZ}  {pin.note}")
+
+
+@snapshots.command("unpin")
+@click.argument("snapshot")
+@store_option
+@reported
+def unpin_snapshot(*, snapshot: str, store: str) -> None:
+    """Let SNAPSHOT go when its time comes."""
+    from data import pins
+    from data.stores import open_store
+
+    pins.unpin(open_store(store), snapshot)
+
+
+@snapshots.command()
+@store_option
+@click.option("--keep", default=10, show_default=True, type=click.IntRange(min=1), help="Last entries of each channel.")
+@click.option(
+    "--grace",
+    default="24h",
+    show_default=True,
+    help="Keep all that is younger: longer than a reindex and than a server's fetch take.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@output_option
+@reported
+def gc(*, store: str, keep: int, grace: str, dry_run: bool, output: str) -> None:
+    """Remove snapshots and files that nothing needs any more, in all channels."""
+    from data.collection import Retention, collect
+    from data.durations import duration
+    from data.stores import open_store
+
+    done = collect(open_store(store), Retention(entries=keep, grace=duration(grace)), dry_run=dry_run)
+    keys = [found.key for found in done.objects]
+    if output == "json":
+        _print({"dry_run": dry_run, "snapshots": done.snapshots, "objects": keys, "freed_bytes": done.freed}, output)
+        return
+    for key in keys:
+        click.echo(key)
+    freed = "would be freed" if dry_run else "freed"
+    click.echo(f"{len(done.snapshots)} snapshots, {len(keys)} objects, {done.freed:,} bytes {freed}", err=True)
+
+
+@cli.command()
+@store_option
+@output_option
+@reported
+def doctor(*, store: str, output: str) -> None:
+    """Prove that the store does what publishing needs; check its channels, clocks and versions."""
+    from data.doctor import examine
+    from data.stores import open_store
+
+    findings = []
+    for finding in examine(open_store(store)):
+        findings.append(finding)
+        if output == "text":
+            click.echo(f"{'ok    ' if finding.ok else 'FAILED'}  {finding.check:<18} {finding.detail}")
+            if not finding.ok:
+                click.echo(f"{'':26} so {finding.breaks}")
+    if output == "json":
+        _print([finding.model_dump() for finding in findings], output)
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
 @cli.group()
@@ -254,6 +377,24 @@ def list_encoders() -> None:
 
     for name in available():
         click.echo(name)
+
+
+def _in_short(row: Summary) -> str:
+    if row.problem:
+        return row.problem
+    marks = [*row.channels, *(["pinned"] if row.pinned else [])]
+    recall = f"recall@10 {row.quality['recall_at_10']:.3f}" if "recall_at_10" in row.quality else ""
+    return f"{row.products or 0:>9,} products  {recall}  {', '.join(marks)}".rstrip()
+
+
+def _last_two(channel: Channel, before: str | None) -> tuple[str, str]:
+    newest = channel.current()
+    if before:
+        return before, newest.snapshot
+    earlier = channel.before(newest)
+    if earlier is None:
+        raise InputError(f"channel {channel.name!r} has had one snapshot only: name the two to compare")
+    return earlier.snapshot, newest.snapshot
 
 
 def _search_store(store: str, channel: str, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:

@@ -77,6 +77,10 @@ class ObjectStore(Protocol):
         """Remove what writers that died before then left behind, which no other method shows; return its bytes."""
         ...
 
+    def abandon(self, key: str, data: bytes) -> None:
+        """Begin an upload, and do as if the process died in the middle of it: to prove that nobody sees it."""
+        ...
+
 
 def check_key(key: str) -> str:
     """Return `key` if it stays inside the store. Raises `InputError`.

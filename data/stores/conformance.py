@@ -175,8 +175,15 @@ class StoreTests:
         with pytest.raises(InputError):
             store.download(key, tmp_path / "copy")
 
-    def test_a_sweep_leaves_objects_alone(self, store: ObjectStore) -> None:
-        """It is only for what died while it was written."""
+    def test_an_abandoned_upload_is_invisible_until_it_is_swept(self, store: ObjectStore) -> None:
+        """And sweeping leaves whole objects alone, and young uploads too: their writer may be alive."""
         store.create("a/b", b"1")
+        store.abandon("a/half", b"12345")
+        assert [found.key for found in store.list("")] == ["a/b"]
+        with pytest.raises(NotFoundError):
+            store.read("a/half")
+        assert store.sweep(datetime.now(UTC) - timedelta(hours=1)) == 0
+        left = store.sweep(datetime.now(UTC) + CLOCK_SLACK, dry_run=True)
+        assert store.sweep(datetime.now(UTC) + CLOCK_SLACK) == left
         assert store.sweep(datetime.now(UTC) + CLOCK_SLACK) == 0
         assert store.read("a/b") == b"1"

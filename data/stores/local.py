@@ -96,6 +96,14 @@ class LocalStore:
                         path.unlink()
         return freed
 
+    def abandon(self, key: str, data: bytes) -> None:
+        """Leave a temporary file."""
+        check_key(key)
+        with _translated(key):
+            folder = self.root / TEMPORARY
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / uuid.uuid4().hex).write_bytes(data)
+
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 

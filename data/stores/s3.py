@@ -110,6 +110,13 @@ class S3Store:
                     self._files.call_s3("abort_multipart_upload", **where)
         return freed
 
+    def abandon(self, key: str, data: bytes) -> None:
+        """Begin a multipart upload, and never complete it."""
+        bucket, _, name = self._path(key).partition("/")
+        with translated(key):
+            upload = self._files.call_s3("create_multipart_upload", Bucket=bucket, Key=name)["UploadId"]
+            self._files.call_s3("upload_part", Bucket=bucket, Key=name, UploadId=upload, PartNumber=1, Body=data)
+
     def _pages(self, method: str, content: str, **where: str) -> Iterator[dict[str, Any]]:
         marks: dict[str, str] = {}
         while True:

@@ -59,6 +59,9 @@ class WrapperStore:
     def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
         return self.call("sweep", "", lambda: self.inner.sweep(before, dry_run=dry_run))
 
+    def abandon(self, key: str, data: bytes) -> None:
+        self.call("abandon", key, lambda: self.inner.abandon(key, data))
+
 
 class RecordingStore(WrapperStore):
     """Notes which keys each method was called with."""

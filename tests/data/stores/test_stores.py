@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from data.stores import ObjectStore, open_store
 from data.stores.conformance import StoreTests
 from data.stores.local import TEMPORARY, LocalStore
 from data.stores.memory import MemoryStore
-from data.stores.s3 import S3Store, file_system
+from data.stores.s3 import file_system
 from tests.support.seaweedfs import BUCKET, SeaweedFS
 
 
@@ -27,19 +26,6 @@ class TestLocalStore(StoreTests):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ObjectStore:
         return LocalStore(tmp_path / "store")
-
-    def test_a_torn_write_is_invisible_until_it_is_swept(self, tmp_path: Path) -> None:
-        store = LocalStore(tmp_path)
-        store.create("whole", b"1")
-        torn = tmp_path / TEMPORARY / "torn"
-        torn.write_bytes(b"123")
-        assert [found.key for found in store.list("")] == ["whole"]
-        assert store.sweep(datetime.now(UTC) - timedelta(hours=1)) == 0
-        assert store.sweep(datetime.now(UTC) + timedelta(hours=1), dry_run=True) == 3
-        assert torn.exists()
-        assert store.sweep(datetime.now(UTC) + timedelta(hours=1)) == 3
-        assert not torn.exists()
-        assert store.read("whole") == b"1"
 
     def test_writing_leaves_nothing_else_behind(self, tmp_path: Path) -> None:
         store = LocalStore(tmp_path)
@@ -77,26 +63,6 @@ class TestS3Store(StoreTests):
     @pytest.fixture
     def store(self, s3_uri: str) -> ObjectStore:
         return open_store(s3_uri)
-
-    def test_an_abandoned_upload_is_invisible_until_it_is_swept(self, s3_uri: str) -> None:
-        store = S3Store(s3_uri)
-        bucket, _, prefix = s3_uri.removeprefix("s3://").partition("/")
-        client = file_system()
-        upload = client.call_s3("create_multipart_upload", Bucket=bucket, Key=f"{prefix}/large")
-        client.call_s3(
-            "upload_part",
-            Bucket=bucket,
-            Key=f"{prefix}/large",
-            UploadId=upload["UploadId"],
-            PartNumber=1,
-            Body=b"x" * 9,
-        )
-        assert list(store.list("")) == []
-        with pytest.raises(NotFoundError):
-            store.read("large")
-        assert store.sweep(datetime.now(UTC) - timedelta(hours=1)) == 0
-        assert store.sweep(datetime.now(UTC) + timedelta(hours=1)) == 9
-        assert store.sweep(datetime.now(UTC) + timedelta(hours=1)) == 0
 
     def test_a_missing_bucket_is_told_from_a_missing_object(self, seaweedfs: SeaweedFS) -> None:
         with pytest.raises(StoreRefusedError, match="create the bucket first"):

@@ -1,0 +1,124 @@
+"""The difference between two snapshots: products that came, went and changed, files they share, figures that moved."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from data import blobs
+from data.blobs import Blob
+from data.errors import CorruptError
+from data.manifest import Manifest
+from data.stores import ObjectStore
+
+
+class Change(BaseModel):
+    """A product that both snapshots have; `fields` are those that differ, the picture's as `picture`."""
+
+    id: str
+    fields: list[str]
+
+
+class Moved(BaseModel):
+    """A figure in both snapshots; None where one of them lacks it."""
+
+    before: float | str | None
+    after: float | str | None
+
+
+class Diff(BaseModel):
+    """What is different in `after`. Files are counted once, however often a snapshot uses them."""
+
+    before: str
+    after: str
+    came: list[str]
+    went: list[str]
+    changed: list[Change]
+    unchanged: int
+    shared_files: int
+    shared_bytes: int
+    new_files: int
+    new_bytes: int
+    figures: dict[str, Moved]
+
+    def to_text(self) -> str:
+        """Return it for people: a product a line, then files and figures."""
+        lines = [f"+ {product}" for product in self.came] + [f"- {product}" for product in self.went]
+        lines += [f"~ {change.id}: {', '.join(change.fields)}" for change in self.changed]
+        lines.append(f"{len(self.came):,} came, {len(self.went):,} went, {len(self.changed):,} changed")
+        lines.append(f"{self.unchanged:,} products and {self.shared_files} files ({self.shared_bytes:,} bytes) stayed")
+        lines.append(f"{self.new_files} files ({self.new_bytes:,} bytes) are new")
+        lines += [f"{name}: {moved.before} -> {moved.after}" for name, moved in self.figures.items()]
+        return "\n".join(lines)
+
+
+def diff(store: ObjectStore, before: Manifest, after: Manifest) -> Diff:
+    """Compare two snapshots; only products in files that they do not share are read. Raises `CorruptError`."""
+    old_files, new_files = (_product_files(manifest) for manifest in (before, after))
+    old, new = _rows(store, old_files - new_files), _rows(store, new_files - old_files)
+    both = [product for product in new if product in old]
+    changed = [Change(id=product, fields=fields) for product in both if (fields := _fields(old[product], new[product]))]
+    old_blobs, new_blobs = set(before.blobs()), set(after.blobs())
+    shared, added = old_blobs & new_blobs, new_blobs - old_blobs
+    came = [product for product in new if product not in old]
+    return Diff(
+        before=before.id,
+        after=after.id,
+        came=sorted(came),
+        went=sorted(product for product in old if product not in new),
+        changed=sorted(changed, key=lambda change: change.id),
+        unchanged=after.products - len(came) - len(changed),
+        shared_files=len(shared),
+        shared_bytes=sum(blob.size for blob in shared),
+        new_files=len(added),
+        new_bytes=sum(blob.size for blob in added),
+        figures=_figures(before, after),
+    )
+
+
+def _product_files(manifest: Manifest) -> set[Blob]:
+    return {shard.products for shard in manifest.shards}
+
+
+def _rows(store: ObjectStore, files: set[Blob]) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for blob in sorted(files, key=lambda blob: blob.sha256):
+        try:
+            table = pq.read_table(io.BytesIO(blobs.read(store, blob)))
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptError(f"{blob.key} holds no products: {error}") from error
+        rows.update((row["id"], row) for row in table.to_pylist())
+    return rows
+
+
+def _fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    fields = ["title"] if old["title"] != new["title"] else []
+    if old["image_hash"] != new["image_hash"]:
+        fields.append("picture")
+    before, after = old["attributes"] or {}, new["attributes"] or {}
+    return fields + [name for name in sorted({*before, *after}) if _differ(before.get(name), after.get(name))]
+
+
+def _differ(old: Any, new: Any) -> bool:
+    return old != new and not (old != old and new != new)  # NaN is unlike itself  # noqa: PLR0124
+
+
+def _figures(before: Manifest, after: Manifest) -> dict[str, Moved]:
+    old, new = _all_figures(before), _all_figures(after)
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    return {name: Moved(before=old.get(name), after=new.get(name)) for name in names}
+
+
+def _all_figures(manifest: Manifest) -> dict[str, float | str]:
+    return {
+        "products": manifest.products,
+        "shards": len(manifest.shards),
+        "encoder": f"{manifest.encoder.name} ({manifest.encoder.fingerprint})",
+        "index": manifest.index.key,
+        "bytes": sum(blob.size for blob in set(manifest.blobs())),
+        **manifest.quality,
+    }
