@@ -110,6 +110,7 @@ function clearResults(title) {
 }
 
 function fail(error, again) {
+  text($("results-title"), "");
   $("grid").replaceChildren();
   $("more").hidden = true;
   if (error.code === "not_ready") {
@@ -157,7 +158,7 @@ async function fetchHits(query, offset) {
     if (busy !== state.busy) return;
     showHits(query, reply, offset);
   } catch (error) {
-    if (error.name !== "AbortError") fail(error, () => show(query));
+    if (error.name !== "AbortError") fail(error, () => state.query === query && show(query));
   } finally {
     $("more").disabled = false;
   }
