@@ -57,7 +57,7 @@ def run(options: DemoOptions) -> int:
         with restored_signals(), Services(REPOSITORY) as services, stop_signals(services.hurry):
             demo.run(services)
     except Stopped:
-        demo.screen.say("\nStopped: nothing is left running.")
+        demo.screen.say("Stopped: nothing is left running.")
         return 0 if demo.is_up else INTERRUPTED
     except FAILURES as error:
         demo.screen.fail(str(error), f"Everything has been stopped. The logs are in {_short(place.log_folder)}.")
@@ -88,6 +88,16 @@ class _Demo:
 
     def run(self, services: Services) -> None:
         """Bring everything up, show it, and wait for somebody to end it."""
+        try:
+            self._bring_up(services)
+            while not self._options.once:
+                services.check()
+                time.sleep(0.5)
+        except Stopped:
+            self.screen.say("\nStopping …")
+            raise
+
+    def _bring_up(self, services: Services) -> None:
         self.screen.title("Lookalike: find what looks like this")
         self._start_servers(services)
         catalogue = self._catalogue or self._render_sample()
@@ -98,9 +108,6 @@ class _Demo:
         self._query(catalogue)
         self.is_up = True
         self._summarise(next_run)
-        while not self._options.once:
-            services.check()
-            time.sleep(0.5)
 
     def _start_servers(self, services: Services) -> None:
         self._prefect = orchestration.server(self._place)
@@ -143,13 +150,7 @@ class _Demo:
                 services.step("the first reindex", reindex, variables) as reindexing,
             ):
                 line.result = _in_words(json.loads(reindexing.result()))
-            try:
-                registering.result()
-            except StepError:
-                # Beside FastAPI 0.152 and newer, Prefect 3.8.8 registers, and only then fails, over what it wants to
-                # advise. So what the server has is what counts.
-                if not api.is_registered(parameters):
-                    raise
+            registering.result()
 
     def _next_run(self, services: Services) -> datetime:
         with self.screen.step("Nightly deployment") as line:

@@ -45,6 +45,7 @@ def worker(place: Environment) -> Service:
         place.variables(),
         place.log_file("prefect-worker"),
         ready=lambda: _is_online(place),
+        grace_s=1.5,  # it waits for its threads far longer than that, with nothing left to do
     )
 
 
@@ -77,14 +78,6 @@ class Api:
             self._http.post(f"/flow_runs/{run['id']}/set_state", json={"state": crashed, "force": True})
         for run in self._runs(["SCHEDULED"], before=datetime.now(UTC)):
             self._http.delete(f"/flow_runs/{run['id']}")
-
-    def is_registered(self, parameters: dict[str, Any]) -> bool:
-        """Tell whether the deployment is there, with these parameters."""
-        reply = self._http.get(f"/deployments/name/{FLOW}/{DEPLOYMENT}")
-        if reply.status_code == httpx.codes.NOT_FOUND:
-            return False
-        registered = reply.raise_for_status().json()["parameters"]
-        return all(registered.get(name) == value for name, value in parameters.items())
 
     def next_run(self) -> datetime:
         """Return when the deployment runs next, once the server has planned it."""

@@ -63,8 +63,10 @@ class Screen:
         """Show one query and its answer."""
         self._console.print(f"\n[bold]One query[/bold]: {escape(question)}\n")
         table = Table(box=None, padding=(0, 2), show_header=False)
+        for widest in (3, 5, 28, 20, None):  # together they fit the 80 columns of a log
+            table.add_column(no_wrap=True, max_width=widest)
         for rank, hit in enumerate(hits, start=1):
-            mark = "[green]← the picture itself[/green]" if hit.id == wanted else ""
+            mark = "[green]← itself[/green]" if hit.id == wanted else ""
             table.add_row(str(rank), f"{hit.score:.3f}", escape(hit.title), f"[dim]{escape(hit.id)}[/dim]", mark)
         self._console.print(table)
 
