@@ -18,19 +18,21 @@ GRACE_SECONDS = 3600  # another process may just be about to open what we would 
 class BlobCache:
     """Blobs as local files under their sha256.
 
-    A file is checked once, when it arrives; it then belongs to this cache alone, so that nothing that
-    happens to the store can change or truncate it under a reader that has it mapped.
+    A file is checked when it arrives, and once more by each process that finds it there: the disk it lies on may
+    have lost power, or a bit. It belongs to this cache alone, so that nothing that happens to the store can change
+    or truncate it under a reader that has it mapped.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.fetched_bytes = 0
+        self._checked: set[str] = set()
 
     def get(self, store: ObjectStore, blob: Blob) -> Path:
         """Return a local file with the blob's bytes. Raises `CorruptError`, `NotFoundError`."""
         path = self.folder / blob.sha256
-        if path.exists() and path.stat().st_size == blob.size:
+        if self._is_good(path, blob):
             os.utime(path)
             return path
         partial = self.folder / f"{blob.sha256}.{uuid.uuid4().hex}.partial"
@@ -40,7 +42,20 @@ class BlobCache:
         finally:
             partial.unlink(missing_ok=True)
         self.fetched_bytes += blob.size
+        self._checked.add(blob.sha256)
         return path
+
+    def _is_good(self, path: Path, blob: Blob) -> bool:
+        try:
+            if path.stat().st_size != blob.size:
+                return False
+        except FileNotFoundError:
+            return False
+        if blob.sha256 not in self._checked:
+            if blobs.describe(path) != blob:
+                return False
+            self._checked.add(blob.sha256)
+        return True
 
     def keep_only(self, needed: Iterable[Blob]) -> None:
         """Remove what is not needed and has not been asked for lately; open maps of it stay valid."""

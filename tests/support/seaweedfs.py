@@ -22,7 +22,7 @@ import pytest
 HOST = "127.0.0.1"
 BUCKET = "lookalike-tests"
 START_SECONDS = 60
-STOP_SECONDS = 10
+STOP_SECONDS = 2  # nothing that it holds is worth waiting for
 
 # all of them, so that nothing falls back to a well-known port that another server may hold
 _PORTS = (
