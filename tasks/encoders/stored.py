@@ -6,35 +6,51 @@ import tempfile
 from pathlib import Path
 
 from data import blobs
-from data.errors import AlreadyExistsError, NotFoundError
+from data.errors import AlreadyExistsError, EncoderError, NotFoundError
 from data.manifest import EncoderSection
 from data.stores import ObjectStore
-from tasks.encoders.base import MODEL_FILE
+from tasks.encoders.base import MODEL_FILE, EncoderSource
 from tasks.encoders.registry import source
 
 
 def stored_encoder(store: ObjectStore, name: str) -> EncoderSection:
     """Return the encoder `name` as it lies in the store, exporting it first where it is new there.
 
-    Raises `EncoderError` where it cannot be found or exported.
+    Raises `EncoderError` where it cannot be found or exported, or where the store lost it.
     """
     encoder = source(name)
     key = f"encoders/{encoder.fingerprint()}.json"
     try:
-        return EncoderSection.model_validate_json(store.read(key))
+        found = EncoderSection.model_validate_json(store.read(key))
     except NotFoundError:
-        pass
+        return _first(store, key, _export(store, encoder))
+    if not _is_whole(store, found) and _export(store, encoder) != found:
+        raise EncoderError(f"the store lost the bytes of {name}, and exporting it again gives others: delete {key}")
+    return found
+
+
+def _export(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
     with tempfile.TemporaryDirectory(prefix="lookalike-encoder-") as folder:
         spec = encoder.export(Path(folder))
-        section = EncoderSection(
-            name=name,
+        return EncoderSection(
+            name=encoder.name,
             fingerprint=spec.fingerprint,
             dimension=spec.dimension,
             spec=blobs.put_bytes(store, spec.model_dump_json(indent=2).encode()),
             model=blobs.put_file(store, Path(folder) / MODEL_FILE),
         )
+
+
+def _first(store: ObjectStore, key: str, section: EncoderSection) -> EncoderSection:
     try:
         store.create(key, section.model_dump_json(indent=2).encode())
     except AlreadyExistsError:  # another run exported it at the same time, and its bytes are the ones that count
         return EncoderSection.model_validate_json(store.read(key))
     return section
+
+
+def _is_whole(store: ObjectStore, section: EncoderSection) -> bool:
+    try:
+        return all(store.stat(blob.key).size == blob.size for blob in (section.spec, section.model))
+    except NotFoundError:
+        return False

@@ -1,0 +1,48 @@
+"""An encoder is exported into a store once, and found again there."""
+
+from __future__ import annotations
+
+import pytest
+
+from data.stores.memory import MemoryStore
+from tasks.encoders import stored
+from tasks.encoders.fake import FakeEncoder
+from tasks.encoders.stored import stored_encoder
+
+
+@pytest.fixture
+def exports(monkeypatch: pytest.MonkeyPatch) -> list[FakeEncoder]:
+    """Every export that is made."""
+    made: list[FakeEncoder] = []
+    export = FakeEncoder.export
+
+    def counted(self: FakeEncoder, *args: object) -> object:
+        made.append(self)
+        return export(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FakeEncoder, "export", counted)
+    return made
+
+
+def test_exports_once(exports: list[FakeEncoder]) -> None:
+    store = MemoryStore()
+    first = stored_encoder(store, "fake")
+    assert stored_encoder(store, "fake") == first
+    assert len(exports) == 1
+
+
+def test_the_first_of_two_that_export_at_once_counts() -> None:
+    store = MemoryStore()
+    first = stored_encoder(store, "fake")
+    later = first.model_copy(update={"name": "later"})
+    key = next(found.key for found in store.list("encoders/"))
+    assert stored._first(store, key, later) == first
+
+
+def test_bytes_that_the_store_lost_are_exported_again(exports: list[FakeEncoder]) -> None:
+    store = MemoryStore()
+    section = stored_encoder(store, "fake")
+    store.delete(section.model.key)
+    assert stored_encoder(store, "fake") == section
+    assert store.stat(section.model.key).size == section.model.size
+    assert len(exports) == 2
