@@ -97,10 +97,10 @@ class Channel:
     def before(self, entry: Entry) -> Entry | None:
         """Return the entry that a rollback from `entry` goes back to: the newest before it with another snapshot.
 
-        What was rolled back already is stepped over. Returns None where there is no such entry.
+        Past a rollback it goes on from where that went back to. Returns None where there is no such entry.
         """
         snapshot = entry.snapshot
-        while entry.snapshot == snapshot or entry.restores:
+        while entry.snapshot == snapshot:
             number = entry.restores or entry.number - 1
             if number < 1:
                 return None
