@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +18,7 @@ from data.making import FOLDER as MAKING
 from data.publishing import Step
 from data.snapshots import list_snapshots, read_manifest, verify
 from data.stores import ObjectStore, open_store
-from tests.support.publisher import STEPS
+from tests.support.publisher import STEPS, publishers
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 
@@ -37,22 +33,6 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
-@contextmanager
-def publishers(uri: str, count: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """Start processes that publish; end those that are left at the end."""
-    command = [sys.executable, "-m", "tests.support.publisher", uri, *arguments]
-    started = [
-        subprocess.Popen([*command, "--name", f"p{number}"], stdout=subprocess.PIPE, text=True)
-        for number in range(count)
-    ]
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
 def current(store: ObjectStore) -> str:
     """Return what the channel points at, and see that every byte of it is there."""
     entry = Channel(store).current()
@@ -61,7 +41,7 @@ def current(store: ObjectStore) -> str:
 
 
 def run(uri: str, name: str, *arguments: str) -> tuple[int, list[str]]:
-    with publishers(uri, 1, "--name", name, *arguments) as (process,):
+    with publishers(uri, 1, *arguments, name=name) as (process,):
         output, _ = process.communicate(timeout=60)
         return process.returncode, output.split()
 

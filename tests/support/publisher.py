@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from data.channels import Channel
 from data.errors import ChannelConflictError
@@ -47,6 +49,25 @@ def _publish(store: str, name: str, die_after: str | None) -> str:
     except ChannelConflictError:
         return f"lost {manifest.id}"
     return f"won {entry.number} {manifest.id}"
+
+
+@contextmanager
+def publishers(
+    store: str, count: int, *arguments: str, name: str = "p", output: int = subprocess.PIPE
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start processes that publish; end those that are left at the end."""
+    command = [sys.executable, "-m", "tests.support.publisher", store, *arguments]
+    started = [
+        subprocess.Popen([*command, "--name", f"{name}{number}"], stdout=output, text=True) for number in range(count)
+    ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
 
 
 if __name__ == "__main__":
