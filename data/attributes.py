@@ -19,8 +19,6 @@ _WRITTEN_AS = (
 
 def attributes(table: pa.Table, names: list[str]) -> pa.StructArray:
     """Return some columns of a table as one struct. Raises `CatalogueError` for a type that no filter understands."""
-    if not names:
-        return pa.array([{}] * table.num_rows, pa.struct([]))
     return pa.StructArray.from_arrays([_attribute(name, table[name]) for name in names], names=names)
 
 

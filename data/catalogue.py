@@ -35,7 +35,7 @@ class Catalogue:
     Attributes:
         uri: where it was read.
         products: columns `id`, `title`, `image` (an absolute reference), `image_version` (null where only a
-            look at the image can tell) and `attributes`, a struct with one field for each attribute.
+            look at the image can tell) and, where there are any, `attributes`, a struct with one field for each.
         rejects: rows that are no product: without id, without image, or with an id that was there already.
     """
 
@@ -217,15 +217,17 @@ def _normal(table: pa.Table, location: str) -> pa.Table:
     base = location.rsplit("/", 1)[0]
     references = [None if not value else _resolve(value, base) for value in _text(table["image"]).to_pylist()]
     titles = _text(table["title"]) if "title" in table.column_names else pa.nulls(table.num_rows, pa.string())
-    return pa.table(
+    products = pa.table(
         {
             "id": _text(table["id"]),
             "title": pc.fill_null(titles, ""),
             "image": pa.array(references, pa.string()),
             VERSION: pa.nulls(table.num_rows, pa.string()),
-            "attributes": attributes(table, [name for name in names if name and name not in OWN_COLUMNS]),
         }
     )
+    others = [name for name in names if name and name not in OWN_COLUMNS]
+    # Parquet has no struct without fields, so a catalogue without attributes has no such column
+    return products.append_column("attributes", attributes(table, others)) if others else products
 
 
 def _check_names(names: list[str], location: str) -> None:

@@ -99,7 +99,7 @@ def _fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     fields = ["title"] if old["title"] != new["title"] else []
     if old["image_hash"] != new["image_hash"]:
         fields.append("picture")
-    before, after = old["attributes"] or {}, new["attributes"] or {}
+    before, after = old.get("attributes") or {}, new.get("attributes") or {}
     return fields + [name for name in sorted({*before, *after}) if _differ(before.get(name), after.get(name))]
 
 

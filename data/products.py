@@ -59,6 +59,8 @@ class Products:
     @property
     def attributes(self) -> dict[str, pa.DataType]:
         """The attributes' names and types."""
+        if "attributes" not in self.table.column_names:
+            return {}
         return {field.name: field.type for field in self.table.schema.field("attributes").type}
 
     def attribute(self, name: str) -> pa.Array:
@@ -77,7 +79,7 @@ class Products:
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> list[Product]:
         """Return the products of some rows, in that order."""
         return [
-            Product(row["id"], row["title"], row["image"], row["image_hash"].hex(), row["attributes"])
+            Product(row["id"], row["title"], row["image"], row["image_hash"].hex(), row.get("attributes") or {})
             for row in self.table.take(pa.array(rows, pa.int64())).to_pylist()
         ]
 

@@ -10,11 +10,12 @@ from importlib.metadata import version
 import prefect.runtime
 import pyarrow as pa
 from distributed import Client
+from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
 from data.catalogues import read_catalogue_range
 from data.channels import Channel, Entry
-from data.errors import NotFoundError
+from data.errors import CorruptError, NotFoundError, SnapshotNotFoundError
 from data.manifest import Manifest
 from data.rejects import Reject
 from data.snapshots import read_manifest
@@ -78,8 +79,14 @@ class Run:
 
     @cached_property
     def parent(self) -> Manifest | None:
-        """The snapshot that the channel pointed at when the run began."""
-        return read_manifest(self.store, self.entry.snapshot) if self.entry else None
+        """The snapshot that the channel pointed at when the run began; none where it is lost: then all is made anew."""
+        if self.entry is None:
+            return None
+        try:
+            return read_manifest(self.store, self.entry.snapshot)
+        except (CorruptError, SnapshotNotFoundError) as error:
+            get_run_logger().warning("the published snapshot cannot be built upon: %s", error)
+            return None
 
     @cached_property
     def previous(self) -> pa.Table | None:

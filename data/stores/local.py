@@ -115,12 +115,19 @@ class LocalStore:
         key = path.relative_to(self.root).as_posix()
         return ObjectInfo(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
 
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder that outlives a loss of power: its name is synced, in the folder above it."""
+        if not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            _sync(folder.parent)
+
     @contextmanager
     def _complete_file(self, target: Path) -> Iterator[Path]:
         folder = self.root / TEMPORARY
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(target.parent)
         except (FileExistsError, NotADirectoryError) as error:
             raise StoreRefusedError(f"{error.filename} is a file where the store needs a folder") from error
         temporary = folder / uuid.uuid4().hex

@@ -29,7 +29,7 @@ from data.snapshots import list_snapshots, read_manifest, verify
 from data.stores import ObjectStore
 from data.stores.local import LocalStore
 from data.stores.memory import MemoryStore
-from tests.support.faults import Crash, CrashingStore, FailingStore, LostResponseStore, RecordingStore
+from tests.support.faults import Crash, CrashingStore, FailingStore, LostResponseStore, RecordingStore, SlowStore
 from tests.support.snapshots import draft
 
 EVERYTHING_IS_OLD = Retention(grace=timedelta(seconds=-5))
@@ -142,7 +142,7 @@ class TestRaces:
         assert list(store.list(MAKING)) == []
 
     def test_many_writers_leave_no_gap_and_no_double(self, tmp_path: Path) -> None:
-        store = LocalStore(tmp_path)
+        store = SlowStore(LocalStore(tmp_path), seconds=0.003)
         barrier = threading.Barrier(8)
 
         def write(writer: int) -> int:
