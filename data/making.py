@@ -30,10 +30,12 @@ from data.blobs import Blob
 from data.errors import (
     AlreadyExistsError,
     ChannelConflictError,
+    CorruptError,
     IncompleteSnapshotError,
     NotFoundError,
     StoreRefusedError,
     StoreUnavailableError,
+    UnsupportedFormatError,
 )
 from data.manifest import Manifest
 from data.retrying import retried
@@ -141,6 +143,8 @@ def _condemns(store: ObjectStore, key: str, needs: frozenset[str]) -> bool:
         condemned = Condemned.from_json(store.read(key), key)
     except NotFoundError:
         return False
+    except (CorruptError, UnsupportedFormatError):
+        return True  # whatever it condemns: it cannot be for longer than the lease
     return any(key in needs or f"{key.rpartition('/')[0]}/" in needs for key in condemned.keys)
 
 

@@ -200,11 +200,12 @@ class TestRaces:
             assert isinstance(result, IncompleteSnapshotError)
         assert Channel(store).current().snapshot in complete(store)
 
-    def test_a_writer_waits_no_longer_than_a_lease_for_a_dead_collector(self) -> None:
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_a_writer_waits_no_longer_than_a_lease_for_a_dead_collector(self, damaged: bool) -> None:
         store = MemoryStore()
         manifest = self.reusing(store)
         record = Condemned(keys=manifest.needs(), since=manifest.created_at, by="dead")
-        store.create(f"{COLLECTIONS}dead.json", record.to_json())
+        store.create(f"{COLLECTIONS}dead.json", record.to_json()[: -1 if damaged else None])
         assert store_snapshot(store, manifest).id in complete(store)
 
 
