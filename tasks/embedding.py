@@ -21,7 +21,7 @@ Read = Callable[[str], bytes]
 
 Stage = Literal["read", "decode", "encode"]
 
-DEFAULT_BATCH_SIZE = 16
+DEFAULT_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ def embed(
 ) -> Iterator[EmbeddedBatch]:
     """Embed pictures in order. No picture stops the run: one that cannot be used is among the rejects.
 
-    At most `decode_threads` pictures (default: one for each core, and one) are held as read and decoded, and
+    At most `decode_threads` pictures (default: one for each core) are held as read and decoded, and
     two batches as the model takes them, whatever the size and number of the pictures.
     A caller that stops early leaves no thread behind.
     """
-    threads = decode_threads or (os.cpu_count() or 1) + 1
+    threads = decode_threads or os.cpu_count() or 1
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
         prepared = _in_order(images, lambda image: _prepare(image, encoder, read), pool, ahead=2 * batch_size)

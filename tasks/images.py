@@ -187,7 +187,7 @@ def _range(low: float, high: float, kind: str) -> tuple[float, float]:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    layered = image.convert("RGBA")
+    layered = image if image.mode == "RGBA" else image.convert("RGBA")
     flat = Image.new("RGB", layered.size, _WHITE)
     flat.paste(layered, mask=layered)
     return flat

@@ -15,7 +15,7 @@ from tasks.encoders.preprocessing import Preprocessing
 _MEAN = (127.0 / 255.0,) * 3
 _STD = (128.0 / 255.0,) * 3
 _LICENCE = "Apache-2.0"
-_FIT = Preprocessing(size=224, fit="pad")
+_FIT = Preprocessing(size=224, fit="pad", interpolation="bilinear")
 
 Pooling = Literal["avg", "gem3", "gem3+2*gem3(middle)"]
 """How feature maps become a vector: the mean or the generalised mean of the last, alone or beside a middle one."""
