@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from data.channels import Channel, list_channels
 from data.errors import AlreadyExistsError, LookalikeError, NotFoundError
+from data.making import check_complete
 from data.snapshots import read_manifest
 from data.stores import ObjectStore
 
@@ -147,7 +148,8 @@ def _clock(store: ObjectStore, folder: str) -> str:
 def _channel(store: ObjectStore, name: str) -> str:
     entry = Channel(store, name).current()
     manifest = read_manifest(store, entry.snapshot)
-    return f"points at {manifest.id} with {manifest.products:,} products"
+    check_complete(store, manifest)
+    return f"points at {manifest.id} with {manifest.products:,} products; all its files are there, in full size"
 
 
 def _channel_names(store: ObjectStore) -> list[str]:

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.seaweedfs"]
+pytest_plugins = ["tests.support.seaweedfs", "tests.support.servers"]

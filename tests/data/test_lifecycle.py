@@ -171,6 +171,12 @@ class TestCommands:
         assert all(finding["ok"] for finding in findings)
         assert f"points at {names[2]}" in findings[-2]["detail"]
         assert "ok      create if absent" in self.run(folder, "doctor").stdout
+        manifest = json.loads(self.run(folder, "snapshots", "show").stdout)
+        sha = manifest["encoder"]["model"]["sha256"]
+        (Path(folder) / "objects" / "sha256" / sha[:2] / sha).unlink()
+        failed = self.run(folder, "doctor", exit_code=1).stdout
+        assert "FAILED  channel current" in failed
+        assert "lacks the encoder's model" in failed
 
 
 class TestDoctor:
