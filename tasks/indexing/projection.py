@@ -55,7 +55,7 @@ def normalise(vectors: Vectors) -> Vectors:
 
 
 def projected_dimension(samples: int, dimension: int, target: int) -> int | None:
-    """Return how many dimensions `samples` vectors can support, a power of two, or None for too few."""
+    """Return how many dimensions `samples` vectors can support: `target`, or that halved, or None for too few."""
     wanted = min(target, dimension)
     while wanted >= MIN_DIMENSION:
         if samples >= SAMPLES_PER_DIMENSION * wanted:
