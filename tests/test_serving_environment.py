@@ -24,7 +24,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment with what `requirements/serve.lock` names, and Lookalike."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check"]
     subprocess.run([*pip, "--requirement", str(ROOT / "requirements" / "serve.lock")], check=True)
     subprocess.run([*pip, "--no-deps", "--editable", str(ROOT)], check=True)
     return folder
