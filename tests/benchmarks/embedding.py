@@ -2,20 +2,23 @@
 
     python tests/benchmarks/embedding.py [FOLDER] [--encoder NAME] [--threads 2] [--rounds 5]
 
-Both rates are measured in turn, round by round, with the same session, so that other work on the machine
-touches both alike; the ratio is the median over the rounds. The last column is the same ratio in processor time,
-which other work hardly disturbs. Without a folder, pictures are made: PNGs and JPEGs
+Three rates are measured in turn, round by round, so that other work on the machine touches all alike: the session
+alone on pixels that are ready, `embed` in this process with the same session, and `embed` in as many processes as there
+are threads with a session of one thread each, which is how a reindex uses its workers. Ratios are medians over the
+rounds. Without a folder, pictures are made: PNGs and JPEGs
 of 320 pixels, and JPEGs of 12 megapixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from tasks.embedding import DEFAULT_BATCH_SIZE, ImageToEmbed, embed
-from tasks.encoders.base import MODEL_FILE
+from tasks.encoders.base import MODEL_FILE, EncoderSpec
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.registry import source
 
@@ -77,19 +80,10 @@ def shapes(width: int, height: int, seed: int) -> Image.Image:
     return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one run: pictures a second, and seconds of processor time for each picture."""
-
-    rate: float
-    processor: float
-
-
-def cost(run: Callable[[], int]) -> Cost:
-    """Time a function that says how many pictures it has done."""
-    wall, processor = time.perf_counter(), time.process_time()
-    done = run()
-    return Cost(done / (time.perf_counter() - wall), (time.process_time() - processor) / done)
+def rate(run: Callable[[], int]) -> float:
+    """Pictures a second of a function that says how many pictures it has done."""
+    start = time.perf_counter()
+    return run() / (time.perf_counter() - start)
 
 
 def bare(encoder: OnnxEncoder, batch: NDArray[np.uint8], count: int) -> int:
@@ -115,22 +109,58 @@ def pipeline(encoder: OnnxEncoder, files: list[Path], settings: Settings) -> int
     return done
 
 
-def measure(encoder: OnnxEncoder, name: str, files: list[Path], settings: Settings) -> str:
+class Workers:
+    """Processes with a session of one thread each."""
+
+    def __init__(self, count: int, model: Path, spec: EncoderSpec) -> None:
+        self._count = count
+        self._pool = ProcessPoolExecutor(
+            count, multiprocessing.get_context("spawn"), _load, (model, spec.model_dump_json())
+        )
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def pipeline(self, files: list[Path], settings: Settings) -> int:
+        """From files to vectors, each process its share."""
+        shares = [files[start :: self._count] for start in range(self._count)]
+        return sum(self._pool.map(_share, shares, [settings] * self._count))
+
+
+_encoder: OnnxEncoder
+"""Of a worker process."""
+
+
+def _load(model: Path, spec: str) -> None:
+    global _encoder  # noqa: PLW0603 - a process pool has no other place for what its tasks share
+    _encoder = OnnxEncoder(model, EncoderSpec.model_validate_json(spec), threads=1)
+
+
+def _share(files: list[Path], settings: Settings) -> int:
+    return pipeline(_encoder, files, settings)
+
+
+def measure(encoder: OnnxEncoder, workers: Workers, name: str, files: list[Path], settings: Settings) -> str:
     """One row of the table."""
     batch = np.stack([encoder.prepare(path.read_bytes()) for path in files[: settings.batch_size]])
     bare(encoder, batch, len(batch))
+    workers.pipeline(files[: 2 * settings.threads], settings)
     rounds = [
         (
-            cost(lambda: bare(encoder, batch, len(files))),
-            cost(lambda: pipeline(encoder, files, settings)),
+            rate(lambda: bare(encoder, batch, len(files))),
+            rate(lambda: pipeline(encoder, files, settings)),
+            rate(lambda: workers.pipeline(files, settings)),
         )
         for _ in range(settings.rounds)
     ]
-    alone = statistics.median(first.rate for first, _ in rounds)
-    whole = statistics.median(second.rate for _, second in rounds)
-    ratio = statistics.median(second.rate / first.rate for first, second in rounds)
-    processor = statistics.median(first.processor / second.processor for first, second in rounds)
-    return f"{name:<28} {len(files):>5} {alone:>10.1f} {whole:>10.1f} {ratio:>7.2f} {processor:>10.2f}\n"
+    alone, here, spread = (statistics.median(column) for column in zip(*rounds, strict=True))
+    here_ratio = statistics.median(second / first for first, second, _ in rounds)
+    spread_ratio = statistics.median(third / first for first, _, third in rounds)
+    figures = f"{alone:>10.1f} {here:>12.1f} {here_ratio:>7.2f} {spread:>12.1f} {spread_ratio:>7.2f}"
+    return f"{name:<28} {len(files):>5} {figures}\n"
 
 
 def main() -> None:
@@ -156,10 +186,12 @@ def main() -> None:
         spec = source(arguments.encoder).export(scratch)
         encoder = OnnxEncoder(scratch / MODEL_FILE, spec, threads=settings.threads)
         sys.stdout.write(f"{spec.name}, {settings}\n")
-        sys.stdout.write(f"{'pictures':<28} {'n':>5} {'bare/s':>10} {'embed/s':>10} {'ratio':>7} {'processor':>10}\n")
-        for name, files in collections(arguments.folder, scratch, settings.count):
-            sys.stdout.write(measure(encoder, name, files, settings))
-            sys.stdout.flush()
+        head = f"{'bare/s':>10} {'one process':>12} {'ratio':>7} {'processes':>12} {'ratio':>7}"
+        sys.stdout.write(f"{'pictures':<28} {'n':>5} {head}\n")
+        with Workers(settings.threads, scratch / MODEL_FILE, spec) as workers:
+            for name, files in collections(arguments.folder, scratch, settings.count):
+                sys.stdout.write(measure(encoder, workers, name, files, settings))
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":
