@@ -42,9 +42,12 @@ lint: $(READY) ## Check style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## Measure: embedding rate, retrieval under damage (see docs/benchmarks.md)
-	@$(BIN)/python -m tests.benchmarks.embedding
-	@$(BIN)/python -m tests.benchmarks.retrieval
+SAMPLES := .lookalike/samples
+
+bench: $(READY) ## Measure what docs/benchmarks.md states, on the pictures that `make demo` rendered
+	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
+	@$(BIN)/python tests/benchmarks/embedding.py $(SAMPLES) --rounds 5 --count 256
+	@$(BIN)/python tests/benchmarks/retrieval.py $(SAMPLES) --whiten 256
 
 lock: ## Resolve the lock files anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
