@@ -379,6 +379,22 @@ def list_encoders() -> None:
         click.echo(name)
 
 
+@encoders.command("show")
+@click.argument("name")
+@store_option
+@reported
+def show_encoder(*, name: str, store: str) -> None:
+    """Print the fingerprint of encoder NAME and, where the store has it, how it looks at pictures."""
+    from data.stores import open_store
+    from tasks.encoders.registry import source
+    from tasks.encoders.stored import find_spec
+
+    encoder = source(name)
+    spec = find_spec(open_store(store), encoder.fingerprint())
+    found = spec.model_dump(mode="json") if spec else None
+    _print({"name": encoder.name, "fingerprint": encoder.fingerprint(), "stored": found}, "json")
+
+
 def _in_short(row: Summary) -> str:
     if row.problem:
         return row.problem

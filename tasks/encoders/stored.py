@@ -9,7 +9,7 @@ from data import blobs
 from data.errors import AlreadyExistsError, EncoderError, NotFoundError
 from data.manifest import EncoderSection
 from data.stores import ObjectStore
-from tasks.encoders.base import MODEL_FILE, EncoderSource
+from tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec
 from tasks.encoders.registry import source
 
 
@@ -19,7 +19,7 @@ def stored_encoder(store: ObjectStore, name: str) -> EncoderSection:
     Raises `EncoderError` where it cannot be found or exported, or where the store lost it.
     """
     encoder = source(name)
-    key = f"encoders/{encoder.fingerprint()}.json"
+    key = _key(encoder.fingerprint())
     try:
         found = EncoderSection.model_validate_json(store.read(key))
     except NotFoundError:
@@ -27,6 +27,19 @@ def stored_encoder(store: ObjectStore, name: str) -> EncoderSection:
     if not _is_whole(store, found) and _export(store, encoder) != found:
         raise EncoderError(f"the store lost the bytes of {name}, and exporting it again gives others: delete {key}")
     return found
+
+
+def find_spec(store: ObjectStore, fingerprint: str) -> EncoderSpec | None:
+    """Return the description of an encoder that lies in the store, or None where it does not."""
+    try:
+        section = EncoderSection.model_validate_json(store.read(_key(fingerprint)))
+    except NotFoundError:
+        return None
+    return EncoderSpec.model_validate_json(blobs.read(store, section.spec))
+
+
+def _key(fingerprint: str) -> str:
+    return f"encoders/{fingerprint}.json"
 
 
 def _export(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:

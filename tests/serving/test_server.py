@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
+from data.manifest import Manifest
+from data.snapshots import manifest_key
 from tests.serving.client import wait_for
 from tests.serving.snapshots import OTHER_ENCODER, Shop, picture, product_ids
 
@@ -218,22 +220,51 @@ def test_it_starts_from_its_cache_and_says_so(shop: Shop, tmp_path: Path) -> Non
         assert httpx.post(f"{running.url}/v1/search", json={"product_id": "a"}).status_code == 200
 
 
-def test_a_damaged_snapshot_while_queries_run(shop: Shop, tmp_path: Path) -> None:
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "one flipped bit": flipped,
+    "truncated": lambda data: data[:-1],
+    "deleted": lambda _: None,
+    "swapped": lambda _: picture(99),
+}
+
+
+def files_of(manifest: Manifest) -> dict[str, str]:
+    """Return the key of every file of a snapshot, by the part it plays; what an encoder shares comes first."""
+    parts = {"encoder spec": manifest.encoder.spec, "encoder model": manifest.encoder.model}
+    for number, shard in enumerate(manifest.shards):
+        parts |= {f"index {number}": shard.index, f"products {number}": shard.products}
+    return {**{part: blob.key for part, blob in parts.items()}, "manifest": manifest_key(manifest.id)}
+
+
+@pytest.mark.slow
+def test_every_damage_to_every_file_is_refused_and_no_query_fails(shop: Shop, tmp_path: Path) -> None:
     good = shop.publish(8)
+    store = tmp_path / "store"
+    parts = files_of(good)
     with server(tmp_path) as running:
         running.wait(lambda state: state["ready"])
-        bad = shop.build(12, first_seed=300)
-        file = tmp_path / "store" / bad.shards[0].index.key
-        data = bytearray(file.read_bytes())
-        data[-1] ^= 1
-        file.write_bytes(data)
-        with Load(running.url, by_picture) as load:
-            shop.point_at(bad)
-            state = running.wait(lambda state: state["refused"] is not None)
-            assert (state["ready"], state["snapshot"]) == (True, good.id)
+        with Load(running.url, by_picture, threads=2) as load:
+            for part in parts:
+                for name, damage in DAMAGES.items():
+                    bad = shop.build(8, first_seed=1000 + len(load.replies), encoder=OTHER_ENCODER)
+                    file = store / files_of(bad)[part]
+                    whole = file.read_bytes()
+                    damaged = damage(whole)
+                    file.unlink()
+                    if damaged is not None:
+                        file.write_bytes(damaged)
+                    shop.channel.move(bad.id, after=shop.channel.latest(), reason=f"{part}: {name}")
+                    state = running.wait(lambda state, bad=bad: bad.id in str(state["refused"]))  # type: ignore[misc]
+                    assert (state["ready"], state["snapshot"]) == (True, good.id), (part, name)
+                    file.write_bytes(whole)
+                    shop.point_at(good)  # the encoder must not come whole into the cache before its own turn
+                    running.wait(lambda state: state["refused"] is None)
             better = shop.publish(9)
-            state = running.wait(lambda state: state["snapshot"] == better.id)
-            assert state["refused"] is None
+            running.wait(lambda state: state["snapshot"] == better.id)
     assert {status for status, _, _ in load.replies} == {200}
     assert {snapshot for _, snapshot, _ in load.replies} <= {good.id, better.id}
 

@@ -7,7 +7,7 @@ import pytest
 from data.stores.memory import MemoryStore
 from tasks.encoders import stored
 from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.stored import stored_encoder
+from tasks.encoders.stored import find_spec, stored_encoder
 
 
 @pytest.fixture
@@ -29,6 +29,16 @@ def test_exports_once(exports: list[FakeEncoder]) -> None:
     first = stored_encoder(store, "fake")
     assert stored_encoder(store, "fake") == first
     assert len(exports) == 1
+
+
+def test_finds_what_is_stored() -> None:
+    store = MemoryStore()
+    fingerprint = FakeEncoder().fingerprint()
+    assert find_spec(store, fingerprint) is None
+    section = stored_encoder(store, "fake")
+    spec = find_spec(store, fingerprint)
+    assert spec is not None
+    assert (spec.fingerprint, spec.dimension) == (section.fingerprint, section.dimension)
 
 
 def test_the_first_of_two_that_export_at_once_counts() -> None:

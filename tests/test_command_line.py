@@ -1,0 +1,100 @@
+"""The command line: data on stdout, one sentence for each mistake, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from data.stores import open_store
+from lookalike import cli
+from tests.serving.snapshots import ODD_ID, Shop, picture
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(open_store(str(tmp_path / "store")), tmp_path)
+
+
+@pytest.fixture
+def query(tmp_path: Path) -> str:
+    (tmp_path / "query.png").write_bytes(picture(0))
+    return str(tmp_path / "query.png")
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def test_search_finds_the_picture_itself(shop: Shop, query: str) -> None:
+    manifest = shop.publish()
+    found = call("search", query, "--store", shop.store.uri, "-k", "3", "--output", "json")
+    assert found.exit_code == 0, found.output
+    answer = json.loads(found.stdout)
+    assert answer["snapshot"] == manifest.id
+    assert [len(answer["hits"]), answer["hits"][0]["id"]] == [3, ODD_ID]
+    text = call("search", query, "--store", shop.store.uri, "-k", "3", "--filter", "category=hats")
+    assert len(text.stdout.splitlines()) == 3
+    assert ODD_ID not in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--filter", "colour=red"], 2, "no attribute 'colour'"),
+        (["--filter", "nonsense"], 2, "write category=shoes"),
+        (["--channel", "canary"], 1, "nothing has been published to channel 'canary'"),
+        (["--channel", "No Name"], 2, "is no channel name"),
+        (["--url", "http://127.0.0.1:9"], 1, "does not answer"),
+        (["--nonsense"], 2, "No such option"),
+    ],
+)
+def test_says_what_is_wrong(shop: Shop, query: str, arguments: list[str], code: int, says: str) -> None:
+    shop.publish()
+    result = call("search", query, "--store", shop.store.uri, *arguments)
+    assert result.exit_code == code
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_query_that_is_no_picture(shop: Shop, tmp_path: Path) -> None:
+    shop.publish()
+    (tmp_path / "text.png").write_text("no picture")
+    result = call("search", str(tmp_path / "text.png"), "--store", shop.store.uri)
+    assert (result.exit_code, "cannot be used: not a picture" in result.stderr) == (2, True)
+
+
+def test_a_catalogue_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    result = call("reindex", str(tmp_path / "nowhere"), "--store", str(tmp_path))
+    assert (result.exit_code, "there is no catalogue at" in result.stderr) == (2, True)
+
+
+def test_snapshots_are_listed_shown_verified_and_promoted(shop: Shop) -> None:
+    first, second = shop.publish(8), shop.publish(9)
+    store = ["--store", shop.store.uri]
+    listed = json.loads(call("snapshots", "list", "--output", "json", *store).stdout)
+    assert [row["snapshot"] for row in listed] == [first.id, second.id]
+    assert json.loads(call("snapshots", "show", *store).stdout)["id"] == second.id
+    assert call("snapshots", "verify", *store).exit_code == 0
+    assert call("snapshots", "promote", first.id, *store).exit_code == 0
+    current = shop.channel.current()
+    assert (current.number, current.snapshot) == (3, first.id)
+    shop.store.delete(first.shards[0].index.key)
+    damaged = call("snapshots", "verify", *store)
+    assert (damaged.exit_code, first.shards[0].index.sha256 in damaged.stderr) == (1, True)
+
+
+def test_encoders_are_listed_and_shown(shop: Shop) -> None:
+    assert "efficientnet-lite0" in call("encoders", "list").stdout.split()
+    shown = json.loads(call("encoders", "show", "fake", "--store", shop.store.uri).stdout)
+    assert (shown["name"], shown["stored"]) == ("fake", None)
+    assert call("encoders", "show", "none", "--store", shop.store.uri).exit_code == 1
+
+
+@pytest.mark.parametrize("verb", [[], ["demo"], ["reindex"], ["serve"], ["search"], ["snapshots"], ["doctor"]])
+def test_each_verb_explains_itself(verb: list[str]) -> None:
+    result = call(*verb, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
