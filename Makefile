@@ -17,12 +17,12 @@ help: ## List what you can do
 	@echo "  make demo ONCE=1           do the work, run one query, print its hits and exit"
 	@echo "  make demo PORT=8080        another port for the search page"
 
-setup: $(READY) ## Make the virtual environment (about 3 minutes; quick when nothing changed)
+setup: $(READY) ## Make the virtual environment (3 to 6 minutes; quick when nothing changed)
 
 $(READY): requirements/all.lock pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Lookalike needs Python 3.11 or newer: set PYTHON=/path/to/python3"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing what Lookalike needs into $(VENV) (once, about 3 minutes) …"
+	@echo "Installing what Lookalike needs into $(VENV) (once, 3 to 6 minutes) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/all.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $(READY)
