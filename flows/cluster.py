@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import dask
 from distributed import Client, LocalCluster
 
 from flows.settings import BatchSettings
@@ -23,6 +24,8 @@ def dask_client(settings: BatchSettings) -> Iterator[Client]:
         return
     workers = settings.batch_workers or os.cpu_count() or 1
     with (
+        # a worker that died is started again however long that takes: by default a busy machine loses it for good
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}),
         # one thread each: the encoder and FAISS use the cores themselves, and Python code does not share one
         LocalCluster(
             n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"

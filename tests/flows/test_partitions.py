@@ -7,19 +7,18 @@ import signal
 from collections.abc import Iterator, Sequence
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
+from flows.cluster import dask_client
 from flows.partitions import cut, map_partitions
+from flows.settings import BatchSettings
 
 pytestmark = pytest.mark.services
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster) as client,
-    ):
+    with dask_client(BatchSettings(DASK_SCHEDULER_ADDRESS=None, batch_workers=2)) as client:
         yield client
 
 
