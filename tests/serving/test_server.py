@@ -242,7 +242,7 @@ def files_of(manifest: Manifest) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_every_damage_to_every_file_is_refused_and_no_query_fails(shop: Shop, tmp_path: Path) -> None:
-    good = shop.publish(8)
+    good, seeds = shop.publish(8), 1000
     store = tmp_path / "store"
     parts = files_of(good)
     with server(tmp_path) as running:
@@ -250,7 +250,8 @@ def test_every_damage_to_every_file_is_refused_and_no_query_fails(shop: Shop, tm
         with Load(running.url, by_picture, threads=2) as load:
             for part in parts:
                 for name, damage in DAMAGES.items():
-                    bad = shop.build(8, first_seed=1000 + len(load.replies), encoder=OTHER_ENCODER)
+                    seeds += 100
+                    bad = shop.build(24, first_seed=seeds, encoder=OTHER_ENCODER)
                     file = store / files_of(bad)[part]
                     whole = file.read_bytes()
                     damaged = damage(whole)
