@@ -20,6 +20,7 @@ from data.errors import InputError, LookalikeError
 if TYPE_CHECKING:
     from data.channels import Channel
     from data.overview import Summary
+    from data.reports import RunReport
 
 P = ParamSpec("P")
 
@@ -123,8 +124,42 @@ def reindex(
         publish=not no_publish,
         attribution=attribution,
     )
-    _print(report.model_dump(mode="json"), output)
-    sys.exit(1 if report.refused else 0)
+    _end(report, output)
+
+
+@cli.command()
+@click.argument("catalogue")
+@store_option
+@channel_option
+@click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
+@click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
+@click.option("--attribution", default="", help="Whom the pictures are owed to; shown on the search page.")
+@output_option
+@reported
+def refresh(
+    *, catalogue: str, store: str, channel: str, encoder: str, no_publish: bool, attribution: str, output: str
+) -> None:
+    """Add to a channel what came, changed or went in CATALOGUE since the last reindex, in seconds.
+
+    Trains nothing and rebuilds nothing; where too much changed, it does what `reindex` does.
+    """
+    from flows.terminal import quiet_prefect, show_stages
+
+    quiet_prefect()
+    from data.catalogue import locate
+    from flows.refresh import refresh as flow
+    from flows.settings import absolute
+
+    show_stages()
+    report = flow(
+        catalogue=locate(catalogue),
+        store=absolute(store),
+        channel=channel,
+        encoder=encoder,
+        publish=not no_publish,
+        attribution=attribution,
+    )
+    _end(report, output)
 
 
 @cli.command()
@@ -266,12 +301,13 @@ def verify(*, snapshot: str | None, store: str, channel: str) -> None:
 @channel_option
 @click.option("--reason", default="promoted by hand", show_default=True, help="Kept in the channel's history.")
 @click.option("--pin", is_flag=True, help="Keep the snapshot until it is unpinned, too.")
+@click.option("--force", is_flag=True, help="Also one that did not reach its limits and was refused.")
 @reported
-def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool) -> None:
+def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool, force: bool) -> None:
     """Point the channel at SNAPSHOT, an older one too; servers follow within seconds."""
     from data import publishing
 
-    entry = publishing.promote(_channel(store, channel), snapshot, reason=reason, pin=pin)
+    entry = publishing.promote(_channel(store, channel), snapshot, reason=reason, pin=pin, force=force)
     click.echo(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number})")
 
 
@@ -393,6 +429,90 @@ def show_encoder(*, name: str, store: str) -> None:
     spec = find_spec(open_store(store), encoder.fingerprint())
     found = spec.model_dump(mode="json") if spec else None
     _print({"name": encoder.name, "fingerprint": encoder.fingerprint(), "stored": found}, "json")
+
+
+keys_file_option = click.option(
+    "--keys-file",
+    envvar="LOOKALIKE_ACCESS__KEYS_FILE",
+    show_envvar=True,
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where keys are kept, hashed; servers read it again when it changes.",
+)
+
+
+@cli.group()
+def keys() -> None:
+    """Look after the API keys that servers accept."""
+
+
+@keys.command("create")
+@keys_file_option
+@click.option("--name", required=True, help="Whose it is, such as 'web shop'; logs show it.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    default=["search"],
+    show_default=True,
+    type=click.Choice(["search", "admin"]),
+    help="What it is good for; may be repeated.",
+)
+@click.option("--expires", metavar="DURATION", help="Such as 90d; default: never.")
+@output_option
+@reported
+def create_api_key(*, keys_file: Path, name: str, scopes: tuple[str, ...], expires: str | None, output: str) -> None:
+    """Make a key and print it, this once: only a hash of it is kept."""
+    from data.durations import duration
+    from serving.access.callers import AccessScope
+    from serving.access.keys import create_key
+    from serving.access.keys_file import add_key
+
+    chosen = [AccessScope(scope) for scope in scopes]
+    key, text = create_key(name, chosen, lifetime=duration(expires) if expires else None)
+    add_key(keys_file.expanduser(), key)
+    if output == "json":
+        _print({"key": text, **key.model_dump(mode="json", exclude={"sha256"})}, output)
+        return
+    click.echo(text)
+    click.echo(f"key {key.id} for {key.name!r}: it cannot be shown again", err=True)
+
+
+@keys.command("list")
+@keys_file_option
+@output_option
+@reported
+def list_api_keys(*, keys_file: Path, output: str) -> None:
+    """List the keys, without what is secret."""
+    from datetime import UTC, datetime
+
+    from serving.access.keys_file import read_keys
+
+    found, now = read_keys(keys_file.expanduser()), datetime.now(UTC)
+    if output == "json":
+        rows = [{**key.model_dump(mode="json", exclude={"sha256"}), "expired": key.expired(now)} for key in found]
+        _print(rows, output)
+        return
+    for key in found:
+        expiry = f"{'expired' if key.expired(now) else 'until'} {key.expires_at:%Y-%m-%d}" if key.expires_at else ""
+        click.echo(f"{key.id}  {','.join(key.scopes):<12}  {key.created_at:%Y-%m-%d}  {expiry:<18}  {key.name}")
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+@keys_file_option
+@reported
+def revoke_api_key(*, key_id: str, keys_file: Path) -> None:
+    """Take the key ID back: servers refuse it within seconds."""
+    from serving.access.keys_file import remove_key
+
+    key = remove_key(keys_file.expanduser(), key_id)
+    click.echo(f"key {key.id} for {key.name!r} is revoked", err=True)
+
+
+def _end(report: RunReport, output: str) -> None:
+    _print(report.model_dump(mode="json"), output)
+    sys.exit(1 if report.refused else 0)
 
 
 def _in_short(row: Summary) -> str:

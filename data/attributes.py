@@ -22,15 +22,36 @@ def attributes(table: pa.Table, names: list[str]) -> pa.StructArray:
     return pa.StructArray.from_arrays([_attribute(name, table[name]) for name in names], names=names)
 
 
-def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of text in the type that all its values are written in, or as it is."""
-    for kind, pattern in _WRITTEN_AS:
-        if pc.all(pc.match_substring_regex(column, pattern)).as_py():
-            try:
-                return column.cast(kind)
-            except pa.ArrowInvalid:  # looks like one and is none: 2026-02-31
-                continue
-    return column
+class TextTypes:
+    """The types that columns of text are written in, found batch by batch: one that every value is written as."""
+
+    def __init__(self) -> None:
+        self._candidates: dict[str, list[tuple[pa.DataType, str]]] = {}
+        self._filled: set[str] = set()
+
+    def narrow(self, name: str, column: pa.ChunkedArray) -> None:
+        """Drop the types that a value of this batch is not written as."""
+        candidates = self._candidates.setdefault(name, list(_WRITTEN_AS))
+        self._candidates[name] = [candidate for candidate in candidates if _is_written_as(column, *candidate)]
+        if column.null_count < len(column):
+            self._filled.add(name)
+
+    def apply(self, table: pa.Table) -> pa.Table:
+        """Return a batch with its columns in the types found; one without any value stays text."""
+        for place, name in enumerate(table.column_names):
+            if name in self._filled and self._candidates[name]:
+                table = table.set_column(place, name, table.column(place).cast(self._candidates[name][0][0]))
+        return table
+
+
+def _is_written_as(column: pa.ChunkedArray, kind: pa.DataType, pattern: str) -> bool:
+    if not pc.all(pc.match_substring_regex(column, pattern)).as_py():
+        return False
+    try:
+        column.cast(kind)
+    except pa.ArrowInvalid:  # looks like one and is none: 2026-02-31
+        return False
+    return True
 
 
 def _attribute(name: str, column: pa.ChunkedArray) -> pa.Array:

@@ -1,108 +1,154 @@
-"""Catalogues: products from a folder of images, CSV, JSONL or Parquet, local or in S3, as one normal form."""
+"""Catalogues: products from a folder of images, CSV, JSONL or Parquet, as one normal form, a batch at a time."""
 
 from __future__ import annotations
 
-import io
-import json
+import itertools
+import os
 import posixpath
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
-from data.attributes import attributes, typed
-from data.errors import CatalogueError, NotFoundError, StoreRefusedError
+from data.attributes import attributes
+from data.errors import CatalogueError, FetchError, NotFoundError, StoreRefusedError
+from data.fetching import FetchPolicy, fetch
 from data.images import file_version, s3_version
 from data.rejects import Reject
+from data.tables import BATCH_ROWS, OWN_COLUMNS, table_reader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-OWN_COLUMNS = ("id", "title", "image")
 VERSION = "image_version"
-
-_Rows: TypeAlias = tuple[pa.Table, list[Reject]]
+MAX_FETCHED_BYTES = 2**30  # of a catalogue over HTTP, which is held in memory once
+NO_FETCHING = FetchPolicy()
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """A catalogue in its normal form.
+class Batch:
+    """Some products of a catalogue in its normal form.
 
     Attributes:
-        uri: where it was read.
         products: columns `id`, `title`, `image` (an absolute reference), `image_version` (null where only a
             look at the image can tell) and, where there are any, `attributes`, a struct with one field for each.
-        rejects: rows that are no product: without id, without image, or with an id that was there already.
+            An id may be there twice.
+        rejects: rows that are no product: without id or without image.
     """
 
-    uri: str
     products: pa.Table
     rejects: list[Reject]
 
 
-def read_catalogue(uri: str) -> Catalogue:
-    """Read a catalogue. Raises `CatalogueError` with what to do about it, `StoreUnavailableError`."""
+def read_catalogue(uri: str, policy: FetchPolicy = NO_FETCHING) -> Iterator[Batch]:
+    """Yield a catalogue, a few thousand products at a time.
+
+    Args:
+        uri: a folder of images, local or s3://; or a .csv, .jsonl or .parquet, local, s3:// or https://.
+        policy: what may be fetched over HTTP.
+
+    Raises `CatalogueError` with what to do about it, `StoreUnavailableError`.
+    """
     location = locate(uri)
-    reader = _reader(location)
-    try:
-        table, unreadable = reader(location)
-    except (FileNotFoundError, NotFoundError) as error:
-        raise CatalogueError(f"there is no catalogue at {uri}: check the path") from error
-    except (PermissionError, StoreRefusedError) as error:
-        raise CatalogueError(f"the catalogue {uri} may not be read: {error}") from error
-    except pa.ArrowException as error:
-        hint = "; save it as UTF-8" if "UTF8" in str(error) else ""
-        raise CatalogueError(f"the catalogue {uri} cannot be understood: {error}{hint}") from error
-    except OSError as error:
-        raise CatalogueError(f"the catalogue {uri} cannot be read: {error}") from error
-    products, rejects = _unique(table)
-    if not products.num_rows:
+    usable = 0
+    with _explained(uri):
+        for batch in _batches(location, policy):
+            usable += batch.products.num_rows
+            yield batch
+    if not usable:
         raise CatalogueError(f"the catalogue {uri} has no usable product: each row lacks an id or an image")
-    return Catalogue(location, products, [*unreadable, *rejects])
 
 
 def locate(uri: str) -> str:
     """Return where a catalogue is, absolutely. Raises `CatalogueError` at once for a path that does not exist."""
     location = _absolute(uri)
-    if not _is_s3(location) and not Path(location).exists():
+    if not _is_remote(location) and not Path(location).exists():
         raise CatalogueError(f"there is no catalogue at {uri}: check the path")
     return location
 
 
-def _reader(location: str) -> Callable[[str], _Rows]:
-    suffix = PurePosixPath(location).suffix.lower()
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".parquet": _read_parquet}
-    if suffix in readers:
-        return readers[suffix]
-    if not _is_s3(location) and Path(location).is_file():
-        raise CatalogueError(f"{location}: a catalogue is a folder, or a file in .csv, .jsonl or .parquet")
-    return _read_folder
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotFoundError) as error:
+        raise CatalogueError(f"there is no catalogue at {uri}: check the path") from error
+    except (PermissionError, StoreRefusedError) as error:
+        raise CatalogueError(f"the catalogue {uri} may not be read: {error}") from error
+    except FetchError as error:
+        raise CatalogueError(f"the catalogue {uri} cannot be fetched: {error}") from error
+    except pa.ArrowException as error:
+        hint = "; save it as UTF-8" if "UTF8" in str(error) else ""
+        raise CatalogueError(f"the catalogue {uri} cannot be understood: {error}{hint}") from error
+    except OSError as error:
+        raise CatalogueError(f"the catalogue {uri} cannot be read: {error}") from error
 
 
-def _read_folder(location: str) -> _Rows:
-    listed = list(_list_s3(location) if _is_s3(location) else _list_local(Path(location)))
+def _batches(location: str, policy: FetchPolicy) -> Iterator[Batch]:
+    read = table_reader(PurePosixPath(location).name)
+    if read is None:
+        if _is_http(location) or (not _is_s3(location) and Path(location).is_file()):
+            raise CatalogueError(f"{location}: a catalogue is a folder, or a file in .csv, .jsonl or .parquet")
+        yield from _folder_batches(location)
+        return
+    base = location.rsplit("/", 1)[0]
+    rows = 0
+    with _local_copy(location, policy) as file:
+        for table in read(file, location):
+            rows += table.num_rows
+            yield _checked(_normal(table, location, base))
+    if not rows:
+        raise CatalogueError(f"the catalogue {location} has no rows")
+
+
+@contextmanager
+def _local_copy(location: str, policy: FetchPolicy) -> Iterator[Path]:
+    """Yield a local file: tables are read twice, and in no order that suits a network."""
+    if not _is_remote(location):
+        yield Path(location)
+        return
+    with tempfile.TemporaryDirectory(prefix="lookalike-catalogue-") as folder:
+        file = Path(folder) / "catalogue"
+        if _is_http(location):
+            file.write_bytes(fetch(location, policy, max_bytes=MAX_FETCHED_BYTES))
+        else:
+            _download_s3(location, file)
+        yield file
+
+
+def _download_s3(location: str, file: Path) -> None:
+    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+
+    with translated(location):
+        file_system().get_file(location, str(file))
+
+
+def _folder_batches(location: str) -> Iterator[Batch]:
+    listed = iter(_list_s3(location) if _is_s3(location) else _list_local(Path(location)))
+    empty = True
+    while found := list(itertools.islice(listed, BATCH_ROWS)):
+        empty = False
+        yield _folder_batch(found)
+    if empty:
+        raise CatalogueError(f"no images below {location}: Lookalike looks for {', '.join(sorted(IMAGE_SUFFIXES))}")
+
+
+def _folder_batch(listed: Iterable[tuple[str, str, str]]) -> Batch:
     found = [image for image in listed if _is_text(image[0])]
     rejects = [_unreadable_name(*image[:2]) for image in listed if not _is_text(image[0])]
-    if not found:
-        raise CatalogueError(f"no images below {location}: Lookalike looks for {', '.join(sorted(IMAGE_SUFFIXES))}")
     paths = [PurePosixPath(name) for name, _, _ in found]
-    table = pa.table(
-        {
-            "id": [str(path) for path in paths],
-            "title": [path.stem.replace("_", " ").replace("-", " ").strip() for path in paths],
-            "image": [reference for _, reference, _ in found],
-            VERSION: [version for _, _, version in found],
-            "attributes": pa.StructArray.from_arrays(
-                [pa.array([path.parts[0] if len(path.parts) > 1 else None for path in paths], pa.string())],
-                names=["category"],
-            ),
-        }
-    )
-    return table, rejects
+    category = pa.array([path.parts[0] if len(path.parts) > 1 else None for path in paths], pa.string())
+    titles = [path.stem.replace("_", " ").replace("-", " ").strip() for path in paths]
+    columns: dict[str, list[str]] = {
+        "id": [str(path) for path in paths],
+        "title": titles,
+        "image": [reference for _, reference, _ in found],
+        VERSION: [version for _, _, version in found],
+    }
+    products = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    return Batch(products.append_column("attributes", pa.StructArray.from_arrays([category], ["category"])), rejects)
 
 
 def _is_text(name: str) -> bool:
@@ -121,100 +167,38 @@ def _unreadable_name(name: str, reference: str) -> Reject:
 def _list_local(folder: Path) -> Iterator[tuple[str, str, str]]:
     if not folder.is_dir():
         raise FileNotFoundError(folder)
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if _is_image(name) and path.is_file():
+    return _walk(folder, "")
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, str, str]]:
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        name = PurePosixPath(prefix + entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(folder / entry.name, f"{name}/")
+        elif _is_image(name) and entry.is_file():
             with suppress(FileNotFoundError):  # removed while we listed
-                yield name.as_posix(), str(path), file_version(path)
+                yield str(name), entry.path, file_version(Path(entry.path))
 
 
 def _list_s3(location: str) -> Iterator[tuple[str, str, str]]:
-    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+    from data.stores.s3 import list_objects  # noqa: PLC0415 - a local catalogue need not import boto
 
-    root = location.removeprefix("s3://").strip("/")
-    with translated(location):
-        found = file_system().find(root, detail=True)
-    for key, entry in sorted(found.items()):
-        name = key.removeprefix(f"{root}/")
-        if entry["type"] == "file" and _is_image(PurePosixPath(name)):
-            yield name, f"s3://{key}", s3_version(entry)
+    for name, entry in list_objects(location):
+        if _is_image(PurePosixPath(name)):
+            yield name, f"{location}/{name}", s3_version(entry)
 
 
-def _is_image(name: PurePosixPath | Path) -> bool:
+def _is_image(name: PurePosixPath) -> bool:
     hidden = any(part.startswith(".") for part in name.parts)  # .DS_Store, ._photo.jpg, .thumbnails/
     return name.suffix.lower() in IMAGE_SUFFIXES and not hidden
 
 
-def _read_csv(location: str) -> _Rows:
-    data = _bytes(location)
-    if not data.strip():
-        raise CatalogueError(f"the catalogue {location} is empty")
-    table = pa.csv.read_csv(
-        pa.BufferReader(data),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(
-            # types are found by looking at whole columns: a guess from the first rows fails on the later ones
-            column_types=dict.fromkeys(_csv_header(data), pa.string()),
-            strings_can_be_null=True,
-            null_values=[""],
-        ),
-    )
-    for place, name in enumerate(table.column_names):
-        if name.strip() not in OWN_COLUMNS:
-            table = table.set_column(place, name, typed(table.column(place)))
-    return _normal(table, location), []
-
-
-def _csv_header(data: bytes) -> list[str]:
-    with pa.csv.open_csv(pa.BufferReader(data), parse_options=pa.csv.ParseOptions(newlines_in_values=True)) as reader:
-        return list(reader.schema.names)
-
-
-def _read_parquet(location: str) -> _Rows:
-    return _normal(pq.read_table(pa.BufferReader(_bytes(location))), location), []
-
-
-def _read_jsonl(location: str) -> _Rows:
-    rows = []
-    for number, line in enumerate(io.BytesIO(_bytes(location)), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CatalogueError(f"{location}, line {number}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise CatalogueError(f"{location}, line {number}: each line must be a JSON object, like {{…}}")
-        rows.append(row)
-    names = dict.fromkeys(name for row in rows for name in row)
-    return _normal(pa.table({name: _json_column(name, rows) for name in names}), location), []
-
-
-def _json_column(name: str, rows: list[dict[str, Any]]) -> pa.Array:
-    values = [row.get(name) for row in rows]
-    if name in OWN_COLUMNS:  # ids are often written as numbers; what was written is what is kept
-        values = _as_text(values)
-    try:
-        return pa.array(values)
-    except UnicodeEncodeError as error:
-        raise CatalogueError(f"the column {name!r} holds half a character: {error}") from error
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a column of mixed types is compared as text
-        return pa.array(_as_text(values), pa.string())
-
-
-def _as_text(values: list[Any]) -> list[str | None]:
-    return [
-        value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values
-    ]
-
-
-def _normal(table: pa.Table, location: str) -> pa.Table:
-    if not table.num_rows:
-        raise CatalogueError(f"the catalogue {location} has no rows")
+def _normal(table: pa.Table, location: str, base: str) -> pa.Table:
     names = [name.strip() for name in table.column_names]
     _check_names(names, location)
     table = table.rename_columns(names)
-    base = location.rsplit("/", 1)[0]
     references = [None if not value else _resolve(value, base) for value in _text(table["image"]).to_pylist()]
     titles = _text(table["title"]) if "title" in table.column_names else pa.nulls(table.num_rows, pa.string())
     products = pa.table(
@@ -238,31 +222,26 @@ def _check_names(names: list[str], location: str) -> None:
     if missing:
         raise CatalogueError(
             f"the catalogue {location} lacks the column {' and '.join(map(repr, missing))}; it has "
-            f"{', '.join(map(repr, names))}. Rename its columns: 'id' (unique), 'image' (a path or "
-            "s3://… reference), 'title' (by choice); all others become attributes to filter by"
+            f"{', '.join(map(repr, names))}. Rename its columns: 'id' (unique), 'image' (a path, s3://… or "
+            "https://… reference), 'title' (by choice); all others become attributes to filter by"
         )
 
 
-def _unique(table: pa.Table) -> tuple[pa.Table, list[Reject]]:
-    seen: set[str] = set()
+def _checked(table: pa.Table) -> Batch:
     keep, rejects = [], []
     for product, reference in zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True):
-        problem = _row_problem(product, reference, seen)
+        problem = _row_problem(product, reference)
         keep.append(problem is None)
         if problem:
             rejects.append(Reject(product or "", reference or "", "scan", *problem))
-        else:
-            seen.add(product)
-    return table.filter(pa.array(keep)), rejects
+    return Batch(table.filter(pa.array(keep, pa.bool_())) if rejects else table, rejects)
 
 
-def _row_problem(product: str | None, reference: str | None, seen: set[str]) -> tuple[str, str] | None:
+def _row_problem(product: str | None, reference: str | None) -> tuple[str, str] | None:
     if not product:
         return "missing_id", "the row has no id"
     if not reference:
         return "missing_image", f"product {product!r} names no image"
-    if product in seen:
-        return "duplicate_id", f"an earlier row has the id {product!r} already; the first one is used"
     return None
 
 
@@ -273,31 +252,30 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _absolute(uri: str) -> str:
     if not uri.strip():
         raise CatalogueError("name a catalogue: a folder of images, or a file in .csv, .jsonl or .parquet")
-    if _is_s3(uri):
+    if _is_remote(uri):
         return uri.rstrip("/")
     scheme, separator, rest = uri.partition("://")
     if separator and scheme != "file":
-        raise CatalogueError(f"{uri}: a catalogue is read from a path, file:// or s3://")
+        raise CatalogueError(f"{uri}: a catalogue is read from a path, file://, s3:// or https://")
     return str(Path(rest if separator else uri).expanduser().resolve())
 
 
 def _resolve(reference: str, base: str) -> str:
     if "://" in reference or reference.startswith("/"):
         return reference
-    if _is_s3(base):  # a bucket knows no `..`
-        return "s3:/" + posixpath.normpath(f"{base.removeprefix('s3:/')}/{reference}")
+    if _is_remote(base):  # neither a bucket nor every web server knows `..`
+        scheme, _, rest = base.partition("://")
+        return f"{scheme}:/" + posixpath.normpath(f"/{rest}/{reference}")
     return f"{base}/{reference}"
 
 
-def _bytes(location: str) -> bytes:
-    if not _is_s3(location):
-        return Path(location).read_bytes()
-    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
-
-    with translated(location):
-        data: bytes = file_system().cat_file(location)
-    return data
+def _is_remote(location: str) -> bool:
+    return _is_s3(location) or _is_http(location)
 
 
 def _is_s3(location: str) -> bool:
     return location.startswith("s3://")
+
+
+def _is_http(location: str) -> bool:
+    return location.startswith(("http://", "https://"))

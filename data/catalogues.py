@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.embeddings import hash_array, positions
-from data.errors import AlreadyExistsError, NotFoundError
+from data.errors import NotFoundError
 from data.stores import ObjectStore
 
-PRODUCTS_PER_FILE = 250_000
+PRODUCTS_PER_FILE = 65_536
 
 
-def catalogue_id(products: pa.Table) -> str:
-    """Return an id that says the content: equal for two catalogues with the same products."""
-    digest = hashlib.sha256()
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, products.schema.remove_metadata()) as writer:
-        writer.write_table(_in_order(products))
-    digest.update(sink.getvalue())
-    return digest.hexdigest()[:16]
+class LocalCatalogue:
+    """A normalised catalogue in local files, to be stored when it turns out to be wanted.
 
+    Attributes:
+        id: says the content: equal for two catalogues with the same products.
+        products: how many.
+    """
 
-def write_catalogue(store: ObjectStore, products: pa.Table) -> str:
-    """Write products with their `image_hash`, cut by ranges of it; return the catalogue's id."""
-    name = catalogue_id(products)
-    ordered = _in_order(products)
-    for start in range(0, ordered.num_rows, PRODUCTS_PER_FILE):
-        part = ordered.slice(start, PRODUCTS_PER_FILE)
-        places = positions(hash_array(part["image_hash"]))
-        buffer = io.BytesIO()
-        pq.write_table(part, buffer, compression="zstd")
-        with suppress(AlreadyExistsError):  # the same catalogue, written by an earlier run
-            store.create(f"catalogues/{name}/products-{places[0]:08x}-{places[-1]:08x}.parquet", buffer.getvalue())
-    return name
+    def __init__(self, folder: Path, ranges: Iterable[pa.Table]) -> None:
+        """Write products with their `image_hash`, which come in ranges of it, one range after the other."""
+        self._files: list[tuple[Path, str]] = []
+        self.products = 0
+        digest = hashlib.sha256()
+        for part in _coalesced(ranges):
+            ordered = _in_order(part)
+            digest.update(_digest(ordered))
+            places = positions(hash_array(ordered["image_hash"]))
+            path = folder / f"{len(self._files)}.parquet"
+            pq.write_table(ordered, path, compression="zstd")
+            self._files.append((path, f"products-{places[0]:08x}-{places[-1]:08x}.parquet"))
+            self.products += ordered.num_rows
+        self.id = digest.hexdigest()[:16]
+
+    def store(self, store: ObjectStore) -> None:
+        """Bring the files into a store."""
+        for path, name in self._files:
+            store.upload(f"catalogues/{self.id}/{name}", path)
 
 
 def read_catalogue_range(store: ObjectStore, name: str, start: int = 0, stop: int = 2**32) -> pa.Table:
@@ -54,6 +59,25 @@ def read_catalogue_range(store: ObjectStore, name: str, start: int = 0, stop: in
 def _overlaps(key: str, start: int, stop: int) -> bool:
     _, first, last = key.removesuffix(".parquet").rsplit("-", 2)
     return int(first, 16) < stop and int(last, 16) >= start
+
+
+def _coalesced(ranges: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join ranges until they make a file."""
+    waiting: list[pa.Table] = []
+    for table in ranges:
+        waiting.append(table)
+        if sum(part.num_rows for part in waiting) >= PRODUCTS_PER_FILE:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if any(part.num_rows for part in waiting):
+        yield pa.concat_tables(waiting)
+
+
+def _digest(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as writer:
+        writer.write_table(table)
+    return hashlib.sha256(sink.getvalue()).digest()
 
 
 def _in_order(products: pa.Table) -> pa.Table:

@@ -2,8 +2,9 @@
 
 Kept are the snapshots that a channel's last entries point at, those that an entry pointed at within the grace period
 (a reader may still be fetching them), pinned ones, young ones, and what a writer has announced (`data.making`); with
-each its blobs and its catalogue. Encoders and embeddings are never removed. Young objects are kept whatever they are:
-somebody may be about to point at them.
+each its blobs, its catalogue, and its run's rejects and contact sheet. Of reports each channel's newest are kept.
+Encoders and embeddings are never removed. Young objects are kept whatever they are: somebody may be about to point
+at them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
-from data import channels, making, pins
+from data import channels, contact_sheets, making, pins, reports
 from data.channels import Channel
 from data.errors import (
     CollectionRefusedError,
@@ -32,7 +33,16 @@ from data.snapshots import FOLDER as SNAPSHOTS
 from data.snapshots import read_manifest
 from data.stores import ObjectInfo, ObjectStore
 
-COLLECTED = ("snapshots/", "objects/sha256/", "catalogues/", "rejects/", making.FOLDER, making.COLLECTIONS)
+COLLECTED = (
+    "snapshots/",
+    "objects/sha256/",
+    "catalogues/",
+    "rejects/",
+    contact_sheets.FOLDER,
+    reports.FOLDER,
+    making.FOLDER,
+    making.COLLECTIONS,
+)
 CLOCK_SLACK = timedelta(seconds=60)
 RESOLUTION = timedelta(seconds=1)  # of the times in an S3 listing, which are rounded down
 
@@ -152,7 +162,7 @@ class _Collector:
     def _needed(self) -> tuple[set[str], set[str]]:
         try:
             # markers before channels: a writer withdraws its marker only when its entry is there to be read
-            needs = [*self._announced(), *self._encoders()]
+            needs = [*self._announced(), *self._encoders(), *reports.kept_reports(self._store)]
             for snapshot in self._kept_snapshots():
                 needs.extend(self._needs_of(snapshot))
         except (CorruptError, UnsupportedFormatError, ValidationError) as error:
@@ -203,5 +213,6 @@ class _Collector:
                 manifest = read_manifest(self._store, snapshot)
             except SnapshotNotFoundError:  # an entry of the kept history may point at what is gone long since
                 return ()
-            self._needs[snapshot] = (*manifest.needs(), f"rejects/{manifest.run}.parquet")
+            of_run = (f"rejects/{manifest.run}.parquet", contact_sheets.contact_sheet_key(manifest.run))
+            self._needs[snapshot] = (*manifest.needs(), *of_run)
         return self._needs[snapshot]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from data import blobs
-from data.blobs import Blob
-from data.errors import CorruptError
-from data.manifest import Manifest
+from data.manifest import Manifest, ShardSection
+from data.products import read_shard_products
 from data.stores import ObjectStore
 
 
@@ -58,8 +53,8 @@ class Diff(BaseModel):
 
 def diff(store: ObjectStore, before: Manifest, after: Manifest) -> Diff:
     """Compare two snapshots; only products in files that they do not share are read. Raises `CorruptError`."""
-    old_files, new_files = (_product_files(manifest) for manifest in (before, after))
-    old, new = _rows(store, old_files - new_files), _rows(store, new_files - old_files)
+    old_parts, new_parts = (_parts(manifest) for manifest in (before, after))
+    old, new = _rows(store, old_parts - new_parts), _rows(store, new_parts - old_parts)
     both = [product for product in new if product in old]
     changed = [Change(id=product, fields=fields) for product in both if (fields := _fields(old[product], new[product]))]
     old_blobs, new_blobs = set(before.blobs()), set(after.blobs())
@@ -80,18 +75,16 @@ def diff(store: ObjectStore, before: Manifest, after: Manifest) -> Diff:
     )
 
 
-def _product_files(manifest: Manifest) -> set[Blob]:
-    return {shard.products for shard in manifest.shards}
+def _parts(manifest: Manifest) -> set[ShardSection]:
+    """Return what decides the products of a snapshot: two with equal parts have those in common."""
+    return {shard.model_copy(update={"index": shard.products, "delta": False}) for shard in manifest.shards}
 
 
-def _rows(store: ObjectStore, files: set[Blob]) -> dict[str, dict[str, Any]]:
+def _rows(store: ObjectStore, parts: set[ShardSection]) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    for blob in sorted(files, key=lambda blob: blob.sha256):
-        try:
-            table = pq.read_table(io.BytesIO(blobs.read(store, blob)))
-        except (pa.ArrowException, OSError) as error:
-            raise CorruptError(f"{blob.key} holds no products: {error}") from error
-        rows.update((row["id"], row) for row in table.to_pylist())
+    for part in sorted(parts, key=lambda part: part.products.sha256):
+        for table, _ in read_shard_products(store, part):
+            rows.update((row["id"], row) for row in table.to_pylist())
     return rows
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,9 @@ from data.stores import ObjectStore
 
 HASH_BYTES = 32
 HASH = pa.binary(HASH_BYTES)
+READ_THREADS = 8  # a small read from an object store is mostly waiting
+READ_AHEAD = 64  # files
+LOST = "the store lost vectors that were embedded before: run again to embed them"
 
 
 def position(image_hash: bytes) -> int:
@@ -33,7 +38,8 @@ class Embeddings:
     """The vectors of one encoder in one store.
 
     Each file holds the vectors of one partition, sorted by hash, and its name says the range of hashes inside:
-    whoever needs a range reads only the files that overlap it. Files are written once and never changed.
+    whoever needs a range reads only the files that overlap it. Files are written once and never changed. What others
+    write after the first look is not seen.
     """
 
     def __init__(self, store: ObjectStore, fingerprint: str) -> None:
@@ -48,19 +54,35 @@ class Embeddings:
         key = f"{self._folder}{first:08x}-{last:08x}-{_short_hash(data)}.parquet"
         with suppress(AlreadyExistsError):  # the same partition, computed again after its answer was lost
             self._store.create(key, data)
+        self.__dict__.pop("_files", None)
         return key
 
-    def hashes(self) -> set[bytes]:
-        """Return every image hash that has a vector."""
-        found: set[bytes] = set()
-        for key in self._files():
-            with self._store.open(key) as file:
-                found.update(pq.read_table(file, columns=["image_hash"])["image_hash"].to_pylist())
-        return found
+    def hash_columns(self) -> Iterator[NDArray[np.bytes_]]:
+        """Yield the (n,) hashes of each file; the hash of a repeated partition comes twice."""
+        with ThreadPoolExecutor(READ_THREADS) as pool:
+            for start in range(0, len(self._files), READ_AHEAD):
+                yield from pool.map(self._hashes_of, self._files[start : start + READ_AHEAD])
+
+    def lookup(self, hashes: NDArray[np.bytes_]) -> NDArray[np.float16]:
+        """Return the (n, d) vectors of (n,) hashes. Raises `CorruptError` where one has none."""
+        wanted = np.unique(hashes)
+        places = np.sort(positions(wanted))
+        found: dict[bytes, NDArray[np.float16]] = {}
+        for key in self._files:
+            first, last = _range(key)
+            if np.searchsorted(places, first) == np.searchsorted(places, last, side="right"):
+                continue
+            if not np.isin(self._hashes_of(key), wanted).any():
+                continue
+            there, vectors = self._read_file(key)
+            found.update((bytes(there[row]), vectors[row]) for row in np.flatnonzero(np.isin(there, wanted)))
+        if len(found) != len(wanted):
+            raise CorruptError(LOST)
+        return np.stack([found[bytes(one)] for one in hashes])
 
     def read(self, start: int = 0, stop: int = 2**32) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
         """Return the sorted (n,) hashes with `start <= position < stop`, and their (n, d) vectors."""
-        tables = [self._read_file(key) for key in self._files() if _overlaps(key, start, stop)]
+        tables = [self._read_file(key) for key in self._files if _overlaps(key, start, stop)]
         if not tables:
             return np.empty(0, "V32"), np.empty((0, 0), np.float16)
         hashes = np.concatenate([hashes for hashes, _ in tables])
@@ -70,8 +92,13 @@ class Embeddings:
         inside = (places >= start) & (places < stop)
         return unique[inside], vectors[first[inside]]
 
-    def _files(self) -> Iterator[str]:
-        return (found.key for found in self._store.list(self._folder))
+    @cached_property
+    def _files(self) -> list[str]:
+        return [found.key for found in self._store.list(self._folder)]
+
+    def _hashes_of(self, key: str) -> NDArray[np.bytes_]:
+        with self._store.open(key) as file:
+            return hash_array(pq.read_table(file, columns=["image_hash"])["image_hash"])
 
     def _read_file(self, key: str) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
         data = self._store.read(key)
@@ -112,6 +139,11 @@ def _to_parquet(hashes: list[bytes], vectors: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def _overlaps(key: str, start: int, stop: int) -> bool:
+def _range(key: str) -> tuple[int, int]:
     first, last, _ = key.rsplit("/", 1)[1].split("-", 2)
-    return int(first, 16) < stop and int(last, 16) >= start
+    return int(first, 16), int(last, 16)
+
+
+def _overlaps(key: str, start: int, stop: int) -> bool:
+    first, last = _range(key)
+    return first < stop and last >= start

@@ -4,8 +4,10 @@ LookalikeError
 ├── InputError                what the caller gave cannot be used; the message says what to do
 │   ├── CatalogueError        a catalogue that cannot be read
 │   ├── FilterError           a filter that cannot be understood
-│   └── UnknownProductError   no product has this id
+│   ├── UnknownProductError   no product has this id
+│   └── SnapshotRefusedError  the snapshot did not reach its limits: it is published by force only
 ├── ImageRejectedError        one picture cannot be used; carries a reason code, ends as a row in the rejects
+├── FetchError                a URL was refused or did not give its bytes; carries a reason code
 ├── StoreError                the object store did not do what was asked
 │   ├── NotFoundError         no such object
 │   ├── AlreadyExistsError    create-if-absent found the object already there
@@ -18,7 +20,10 @@ LookalikeError
 ├── CollectionRefusedError    refused: what is needed cannot be told for sure, so nothing is deleted
 ├── ChannelConflictError      somebody else moved the channel first: the race is lost, nothing was changed
 ├── ChannelUnknownError       the channel may or may not have moved: read it before doing anything else
-└── EncoderError              an encoder cannot be found, exported or trusted
+├── EncoderError              an encoder cannot be found, exported or trusted
+├── ChannelBusyError          another run is working on the channel
+├── ClusterLostError          the Dask cluster has no worker any more: what was done is kept, run again
+└── RunTimeoutError           a run took longer than it may: what was done is kept, run again
 """
 
 from __future__ import annotations
@@ -52,6 +57,17 @@ class ImageRejectedError(LookalikeError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[ImageRejectedError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))  # survives the way back from a worker
+
+
+class FetchError(LookalikeError):
+    """A URL was refused or did not give its bytes. `reason` is a stable code, the message is for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[FetchError], tuple[str, str]]:
         return type(self), (self.reason, str(self))  # survives the way back from a worker
 
 
@@ -105,3 +121,19 @@ class ChannelUnknownError(LookalikeError):
 
 class EncoderError(LookalikeError):
     """An encoder cannot be found, exported or trusted."""
+
+
+class ChannelBusyError(LookalikeError):
+    """Another run is working on the channel."""
+
+
+class ClusterLostError(LookalikeError):
+    """The Dask cluster has no worker any more; what was done is kept."""
+
+
+class RunTimeoutError(LookalikeError):
+    """A run took longer than it may; what was done is kept."""
+
+
+class SnapshotRefusedError(InputError):
+    """The snapshot did not reach its limits, so only force publishes it."""

@@ -1,4 +1,4 @@
-"""Images where the catalogue says they are: local files and objects in S3."""
+"""Images where the catalogue says they are: local files, objects in S3, and what an allowed web server has."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data.errors import ImageRejectedError, NotFoundError, StoreError
+from data.errors import FetchError, ImageRejectedError, NotFoundError, StoreError
+from data.fetch_policy import HOSTS_SETTING, FetchPolicy
 
 MAX_BYTES = 64 * 2**20
 
 
-def read_image(reference: str, *, max_bytes: int = MAX_BYTES) -> bytes:
+def read_image(reference: str, *, max_bytes: int = MAX_BYTES, policy: FetchPolicy | None = None) -> bytes:
     """Return an image's bytes.
 
     Args:
-        reference: an absolute path, `file://…` or `s3://bucket/key`.
+        reference: an absolute path, `file://…`, `s3://bucket/key`, `http://…` or `https://…`.
         max_bytes: a larger file is refused before it is read.
+        policy: what may be fetched over HTTP; its own `max_bytes` holds, too. Without one, nothing may.
 
     Raises:
-        ImageRejectedError: `missing`, `unreadable`, `too_many_bytes` or `unsupported_reference`.
+        ImageRejectedError: `missing`, `unreadable`, `too_many_bytes` or `unsupported_reference`; over HTTP also
+            `bad_url`, `host_not_allowed`, `private_address`, `forbidden`, `unreachable` or `too_many_redirects`.
+        InputError: the policy names certificates that this machine does not have.
     """
+    if _is_remote(reference):
+        return _read_remote(reference, max_bytes, policy)
     with _rejecting(reference):
         data = _read_s3(reference, max_bytes + 1) if _is_s3(reference) else _read_file(reference, max_bytes + 1)
     if len(data) > max_bytes:
@@ -29,11 +35,13 @@ def read_image(reference: str, *, max_bytes: int = MAX_BYTES) -> bytes:
     return data
 
 
-def image_version(reference: str) -> str:
+def image_version(reference: str, *, policy: FetchPolicy | None = None) -> str | None:
     """Return what changes when the image does, without reading it: size and time, or the ETag.
 
-    Raises `ImageRejectedError` as `read_image` does.
+    None where a web server says neither: only reading the image tells. Raises as `read_image` does.
     """
+    if _is_remote(reference):
+        return _remote_version(reference, policy)
     with _rejecting(reference):
         if _is_s3(reference):
             return _s3_object_version(reference)
@@ -92,6 +100,40 @@ def _rejecting(reference: str) -> Iterator[None]:
         raise ImageRejectedError("unreadable", f"{reference} cannot be read: {error}") from error
 
 
+def _read_remote(reference: str, max_bytes: int, policy: FetchPolicy | None) -> bytes:
+    from data.fetching import fetch  # noqa: PLC0415 - a local catalogue need not import an HTTP client
+
+    allowed = _policy(reference, policy)
+    with _fetching():
+        return fetch(reference, allowed, max_bytes=min(max_bytes, allowed.max_bytes))
+
+
+def _remote_version(reference: str, policy: FetchPolicy | None) -> str | None:
+    from data.fetching import remote_version  # noqa: PLC0415 - a local catalogue need not import an HTTP client
+
+    with _fetching():
+        return remote_version(reference, _policy(reference, policy))
+
+
+def _policy(reference: str, policy: FetchPolicy | None) -> FetchPolicy:
+    if policy is None:
+        message = f"{reference}: images over HTTP come from allowed hosts only: name them in {HOSTS_SETTING}"
+        raise ImageRejectedError("host_not_allowed", message)
+    return policy
+
+
+@contextmanager
+def _fetching() -> Iterator[None]:
+    try:
+        yield
+    except FetchError as error:
+        raise ImageRejectedError(error.reason, str(error)) from error
+
+
+def _is_remote(reference: str) -> bool:
+    return reference[:8].lower().startswith(("http://", "https://"))
+
+
 def _is_s3(reference: str) -> bool:
     return reference.startswith("s3://")
 
@@ -99,7 +141,9 @@ def _is_s3(reference: str) -> bool:
 def _local_path(reference: str) -> Path:
     scheme, separator, rest = reference.partition("://")
     if separator and scheme != "file":
-        raise ImageRejectedError("unsupported_reference", f"{reference}: give a path, file:// or s3://")
+        raise ImageRejectedError(
+            "unsupported_reference", f"{reference}: give a path, file://, s3://, http:// or https://"
+        )
     path = Path(rest if separator else reference)
     if path.exists() and not path.is_file():
         raise ImageRejectedError("unreadable", f"{reference} is no file")  # a pipe or a device would never end

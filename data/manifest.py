@@ -62,15 +62,35 @@ class IndexSection(_Section):
 
 
 class ShardSection(_Section):
-    """One shard: a FAISS index, and the Parquet rows of the same products in the same order."""
+    """One shard: a FAISS index, and the Parquet rows of the same products in the same order.
+
+    Attributes:
+        count: rows, those that are dead included.
+        tombstones: the rows that a refresh took out, as a `.npy` (`data.tombstones`); none where all are alive.
+        dead: how many those are.
+        delta: whether a refresh made this shard, on top of those of the last full build.
+    """
 
     index: Blob
     products: Blob
     count: int = Field(ge=1)
+    tombstones: Blob | None = None
+    dead: int = Field(default=0, ge=0)
+    delta: bool = False
+
+    @property
+    def alive(self) -> int:
+        """How many of its products can be found."""
+        return self.count - self.dead
 
 
 class Manifest(Sealed):
-    """What a snapshot is made of. `content` is the sha256 of everything that answers depend on."""
+    """What a snapshot is made of.
+
+    Attributes:
+        content: the sha256 of everything that answers depend on.
+        refused: the limits that it did not reach, for which it was not published.
+    """
 
     id: str = Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
     content: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -83,11 +103,12 @@ class Manifest(Sealed):
     index: IndexSection
     shards: tuple[ShardSection, ...] = Field(min_length=1)
     quality: dict[str, FiniteFloat]
+    refused: tuple[str, ...] = ()
 
     @property
     def products(self) -> int:
         """How many products can be found."""
-        return sum(shard.count for shard in self.shards)
+        return sum(shard.alive for shard in self.shards)
 
     def blobs(self) -> tuple[Blob, ...]:
         """Return every blob that a reader of this snapshot needs."""
@@ -101,6 +122,8 @@ class Manifest(Sealed):
         for number, shard in enumerate(self.shards):
             own[f"the index of shard {number}"] = shard.index
             own[f"the products of shard {number}"] = shard.products
+            if shard.tombstones:
+                own[f"the tombstones of shard {number}"] = shard.tombstones
         return own
 
     def needs(self) -> tuple[str, ...]:
@@ -120,7 +143,8 @@ def content_hash(
         "attribution": catalogue.attribution,
         "encoder": encoder.model_dump(mode="json"),
         "index": index.model_dump(mode="json", exclude={"reason"}),
-        "shards": [shard.model_dump(mode="json") for shard in shards],
+        # what a shard has not is not counted: a snapshot without tombstones hashes as it did before there were any
+        "shards": [shard.model_dump(mode="json", exclude_defaults=True) for shard in shards],
     }
     return hashlib.sha256(json.dumps(served, sort_keys=True).encode()).hexdigest()
 
@@ -128,6 +152,11 @@ def content_hash(
 def snapshot_id(created_at: datetime, content: str) -> str:
     """Return an id that sorts by time (UTC) and says its content."""
     return f"{created_at:%Y%m%dT%H%M%SZ}-{content[:8]}"
+
+
+def format_of(shards: tuple[ShardSection, ...]) -> int:
+    """Return the format version that a manifest of these shards is written in: readers of 1 ignore tombstones."""
+    return 2 if any(shard.tombstones for shard in shards) else 1
 
 
 def parse_manifest(data: bytes, name: str) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data import blobs
 from data.embeddings import HASH
 from data.errors import CorruptError, UnknownProductError
+from data.manifest import ShardSection
+from data.stores import ObjectStore
+from data.tombstones import read_alive_rows
+
+READ_ROWS = 8192
 
 BASE_FIELDS = (
     pa.field("id", pa.string()),
@@ -38,23 +44,38 @@ class Product:
 
 
 class Products:
-    """The products of a snapshot; row i belongs to row i of the index."""
+    """The products of a snapshot; row i belongs to row i of the index.
 
-    def __init__(self, table: pa.Table) -> None:
+    `alive` is a mask (rows,) of those that can be found, None where all can.
+    """
+
+    def __init__(self, table: pa.Table, alive: NDArray[np.bool_] | None = None) -> None:
         self.table = table.combine_chunks()
+        self.alive = None if alive is None or alive.all() else alive
         self._ids = _one_array(self.table["id"])
-        self._order = np.asarray(pc.sort_indices(self._ids))  # UTF-8 bytes sort as Python's strings do
+        order = np.asarray(pc.sort_indices(self._ids))  # UTF-8 bytes sort as Python's strings do
+        self._order = order if self.alive is None else order[self.alive[order]]
 
     @classmethod
-    def open(cls, files: Sequence[Path]) -> Products:
+    def open(cls, files: Sequence[Path], alive: NDArray[np.bool_] | None = None) -> Products:
         """Read the shards' Parquet files, in order. Raises `CorruptError`."""
         try:
-            return cls(pa.concat_tables([pq.read_table(file) for file in files]))
+            return cls(pa.concat_tables([pq.read_table(file) for file in files]), alive)
         except (pa.ArrowInvalid, KeyError, OSError) as error:
             raise CorruptError(f"product columns cannot be read: {error}") from error
 
     def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, those that cannot be found included."""
         return int(self.table.num_rows)
+
+    def any_id(self) -> str:
+        """Return the id of some product that can be found."""
+        found: str = self._ids[int(self._order[0])].as_py()
+        return found
 
     @property
     def attributes(self) -> dict[str, pa.DataType]:
@@ -76,12 +97,37 @@ class Products:
                 return row
         raise UnknownProductError(f"there is no product {product!r} in this snapshot")
 
+    def has(self, product: str) -> bool:
+        """Tell whether there is a product of this id that can be found."""
+        try:
+            self.row(product)
+        except UnknownProductError:
+            return False
+        return True
+
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> list[Product]:
         """Return the products of some rows, in that order."""
         return [
             Product(row["id"], row["title"], row["image"], row["image_hash"].hex(), row.get("attributes") or {})
             for row in self.table.take(pa.array(rows, pa.int64())).to_pylist()
         ]
+
+
+def read_shard_products(store: ObjectStore, shard: ShardSection) -> Iterator[tuple[pa.Table, NDArray[np.int64]]]:
+    """Yield a shard's products that can be found, some thousand at a time, each with its row in the shard.
+
+    Raises `CorruptError`, `NotFoundError`.
+    """
+    alive = read_alive_rows(store, shard)
+    start = 0
+    try:
+        with pq.ParquetFile(pa.BufferReader(blobs.read(store, shard.products))) as file:
+            for batch in file.iter_batches(READ_ROWS):
+                rows = np.flatnonzero(alive[start : start + batch.num_rows])
+                yield pa.Table.from_batches([batch]).take(pa.array(rows)), rows + start
+                start += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptError(f"{shard.products.key} holds no products: {error}") from error
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

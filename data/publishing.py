@@ -13,7 +13,7 @@ repeated: a run that died goes on where it stopped, because a commit id says whi
 from __future__ import annotations
 
 from data.channels import Channel, Entry
-from data.errors import SnapshotNotFoundError
+from data.errors import SnapshotNotFoundError, SnapshotRefusedError
 from data.making import OnStep, Step, ignore, protected
 from data.manifest import Manifest
 from data.pins import pin as pin_snapshot
@@ -52,8 +52,19 @@ def publish(
     return entry
 
 
-def promote(channel: Channel, snapshot: str, *, reason: str, pin: bool = False, on_step: OnStep = ignore) -> Entry:
-    """Point a channel at a snapshot that exists. Raises as `publish` does, and `SnapshotNotFoundError`."""
+def promote(
+    channel: Channel, snapshot: str, *, reason: str, pin: bool = False, force: bool = False, on_step: OnStep = ignore
+) -> Entry:
+    """Point a channel at a snapshot that exists.
+
+    Raises as `publish` does, `SnapshotNotFoundError`, and `SnapshotRefusedError` for one that its run refused to
+    publish, unless by `force`.
+    """
+    refused = read_manifest(channel.store, snapshot).refused
+    if refused and not force:
+        raise SnapshotRefusedError(
+            f"snapshot {snapshot} was not published: {'; '.join(refused)}. Look at it, then promote it with --force"
+        )
     return _point(channel, channel.latest(), snapshot, reason, pin=pin, on_step=on_step)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.errors import AlreadyExistsError
 from data.stores import ObjectStore
 
-SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "reference", "stage", "reason", "message")])
+FIELDS = ("id", "reference", "stage", "reason", "message", "version")
+SCHEMA = pa.schema([(name, pa.string()) for name in FIELDS])
+SHOWN = 50
+PER_WRITE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,10 @@ class Reject:
     Attributes:
         id: the product's id, empty where it has none.
         reference: its image, as the catalogue names it.
-        stage: where it failed: `scan`, `read` or `decode`.
+        stage: where it failed: `scan`, `read`, `decode` or `encode`.
         reason: a stable code, such as `truncated`.
         message: for a person.
+        version: the image's version then: while it stays, the image need not be tried again. Empty where unknown.
     """
 
     id: str
@@ -33,19 +36,76 @@ class Reject:
     stage: str
     reason: str
     message: str
+    version: str = ""
 
 
-def write_rejects(store: ObjectStore, run: str, rejects: Sequence[Reject]) -> str:
-    """Write the rejects of one run, also when there are none, and return the object's name."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=SCHEMA), buffer)
+class RejectLog:
+    """The rejects of one stage, on disk, however many they are.
+
+    Attributes:
+        counts: how many there are for each reason.
+        first: the first few, to show.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = pq.ParquetWriter(path, SCHEMA)
+        self._waiting: list[Reject] = []
+        self.counts: Counter[str] = Counter()
+        self.first: list[Reject] = []
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return self.counts.total()
+
+    def extend(self, rejects: Iterable[Reject]) -> None:
+        """Add some."""
+        for reject in rejects:
+            self.counts[reject.reason] += 1
+            self._waiting.append(reject)
+            if len(self.first) < SHOWN:
+                self.first.append(reject)
+            if len(self._waiting) >= PER_WRITE:
+                self._flush()
+
+    def close(self) -> Path:
+        """End the log; return its file."""
+        if self._writer.is_open:
+            self._flush()
+            self._writer.close()
+        return self._path
+
+    def _flush(self) -> None:
+        self._writer.write_table(_table(self._waiting))
+        self._waiting.clear()
+
+
+def store_rejects(store: ObjectStore, run: str, logs: Iterable[RejectLog], scratch: Path) -> str:
+    """Store the rejects of one run, also when there are none, and return the object's name."""
+    joined = scratch / "rejects.parquet"
+    with pq.ParquetWriter(joined, SCHEMA) as writer:
+        for log in logs:
+            with pq.ParquetFile(log.close()) as file:
+                for batch in file.iter_batches(PER_WRITE):
+                    writer.write_batch(batch)
     key = f"rejects/{run}.parquet"
-    with suppress(AlreadyExistsError):  # a stage that was tried again after it had finished
-        store.create(key, buffer.getvalue())
+    store.upload(key, joined)
     return key
 
 
 def read_rejects(store: ObjectStore, key: str) -> list[Reject]:
-    """Return the rejects of one run."""
-    table = pq.read_table(pa.BufferReader(store.read(key)), schema=SCHEMA)
-    return [Reject(**row) for row in table.to_pylist()]
+    """Return the rejects of one run. Raises `NotFoundError`."""
+    return [Reject(**row) for row in read_reject_table(store, key).to_pylist()]
+
+
+def read_reject_table(store: ObjectStore, key: str) -> pa.Table:
+    """Return the same as a table with the columns FIELDS."""
+    table = pq.read_table(pa.BufferReader(store.read(key)))
+    if "version" not in table.column_names:  # written before versions were kept
+        table = table.append_column("version", pa.array([""] * table.num_rows, pa.string()))
+    return table.select(FIELDS)
+
+
+def _table(rejects: Sequence[Reject]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=SCHEMA)

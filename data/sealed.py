@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
 from data.errors import CorruptError, UnsupportedFormatError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest that this release reads
+WRITTEN_FORMAT = 1  # of all that readers of 1 understand
 
 
 class Sealed(BaseModel):
@@ -20,7 +21,7 @@ class Sealed(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: int = FORMAT_VERSION
+    format: int = WRITTEN_FORMAT
 
     @computed_field  # type: ignore[prop-decorator]
     @property

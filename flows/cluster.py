@@ -1,10 +1,14 @@
-"""The Dask cluster a run computes on: a running one by setting, else one of its own."""
+"""The Dask cluster a run computes on: a running one by setting, else one of its own, and only if there is work."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import resource
+from contextlib import ExitStack
+from functools import cached_property
+from threading import Thread
+from types import TracebackType
+from typing import Self
 
 import dask
 from distributed import Client, LocalCluster
@@ -12,35 +16,96 @@ from distributed import Client, LocalCluster
 from flows.settings import BatchSettings
 
 CONNECT_SECONDS = 30
+_OWN = {
+    # a worker that died is started again however long that takes: by default a busy machine loses it for good
+    "distributed.deploy.lost-worker-timeout": "1 day",
+    # what was on two workers that died is looked at in parts: by default it takes four, and each a few seconds
+    "distributed.scheduler.allowed-failures": 1,
+}
 
 
-@contextmanager
-def dask_client(settings: BatchSettings) -> Iterator[Client]:
-    """Yield a client of the cluster; one that was started here is stopped at the end."""
-    if settings.dask_scheduler_address:
-        with Client(settings.dask_scheduler_address, timeout=CONNECT_SECONDS) as client:
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-            yield client
-        return
-    workers = settings.batch_workers or os.cpu_count() or 1
-    with (
-        # a worker that died is started again however long that takes: by default a busy machine loses it for good
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}),
-        # one thread each: the encoder and FAISS use the cores themselves, and Python code does not share one
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+class Cluster:
+    """Started at its first use, or beforehand by `start_soon`; what was started here is stopped at the end."""
+
+    def __init__(self, settings: BatchSettings) -> None:
+        self._settings = settings
+        self._stack = ExitStack()
+        self._starting: Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._starting:
+            self._starting.join()
+        self._stack.close()
+
+    def start_soon(self) -> None:
+        """Start in the background, where it is known that there will be work."""
+        self._starting = Thread(target=lambda: self._client, name="start cluster", daemon=True)
+        self._starting.start()
+
+    @property
+    def client(self) -> Client:
+        """A client of the cluster. Raises `OSError` where there is none at the address."""
+        if self._starting:
+            self._starting.join()
+        return self._client
+
+    @property
+    def is_started(self) -> bool:
+        """Whether anything was computed."""
+        return "_client" in self.__dict__
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long to wait for a worker where there is none."""
+        return self._settings.dask_patience_seconds
+
+    @cached_property
+    def threads(self) -> int:
+        """How many threads each worker may compute with: for good, so that an encoder is loaded once."""
+        return min((int(worker["nthreads"]) for worker in self._workers().values()), default=1)
+
+    def worker_count(self) -> int:
+        """Return how many workers there are now."""
+        return len(self._workers())
+
+    def worker_peak_bytes(self) -> int | None:
+        """Return the most memory that any one worker has held; None where none was used or none answers."""
+        if not self.is_started:
+            return None
+        peaks = self.client.run(peak_bytes, on_error="ignore")
+        return max(peaks.values(), default=None)
+
+    def _workers(self) -> dict[str, dict[str, int]]:
+        workers: dict[str, dict[str, int]] = self.client.scheduler_info(n_workers=-1)["workers"]
+        return workers
+
+    @cached_property
+    def _client(self) -> Client:
+        address = self._settings.dask_scheduler_address
+        client = Client(address or self._own(), timeout=CONNECT_SECONDS)
+        self._stack.callback(client.close)
+        if address:
+            _ = client.submit(int, pure=False)  # a cluster that scales to nothing starts a worker only when it has work
+            client.wait_for_workers(1, timeout=self.patience_seconds)
+        return client
+
+    def _own(self) -> LocalCluster:
+        self._stack.enter_context(dask.config.set(_OWN))
+        cluster = LocalCluster(
+            n_workers=self._settings.batch_workers or os.cpu_count() or 1,
+            threads_per_worker=1,  # the encoder and FAISS use the cores themselves, and Python code does not share one
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        )
+        self._stack.callback(cluster.close)
+        return cluster
 
 
-def worker_threads(client: Client) -> int:
-    """Return how many threads a worker may compute with."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return min(int(worker["nthreads"]) for worker in workers)
-
-
-def worker_count(client: Client) -> int:
-    """Return how many workers there are."""
-    return len(client.scheduler_info(n_workers=-1)["workers"])
+def peak_bytes() -> int:
+    """Return the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -2,81 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from prefect.logging import get_run_logger
 
-from data.embeddings import HASH
-from data.errors import CatalogueError
+from data.embeddings import HASH, positions
 from data.manifest import EncoderSection
 from data.rejects import Reject
-from flows.partitions import KILLED, cut, map_partitions
+from data.spill import Spill
+from flows.logs import run_log
+from flows.partitions import KILLED, Partition, map_partitions
 from flows.progress import stage_progress
 from flows.run import Run
+from flows.scanning import Missing
 from flows.stage import stage
 from tasks import embedding, partitions
 from tasks.encoders.stored import stored_encoder
 from tasks.partitions import Embedded
+from tasks.scanning import hash_buckets, regrouped
+
+PARTITIONS_PER_WORKER = 8  # so that all workers end at about the same time
+LEAST_PICTURES = 32
+ASSUMED_BYTES = 256 * 2**10  # of a picture whose size is not known
+
+_REJECTED = pa.schema([("image_hash", HASH), *((name, pa.string()) for name in ("stage", "reason", "message"))])
+
+
+class Embeds:
+    """What embedding came to: how many vectors were made, and the pictures without one, by range of hashes."""
+
+    def __init__(self, rejected: Spill) -> None:
+        self.rejected = rejected
+        self.vectors = 0
 
 
 @stage("encoder")
 def prepare_encoder(run: Run) -> EncoderSection:
     """Bring the encoder into the store, exported once."""
     encoder = stored_encoder(run.store, run.request.encoder)
-    get_run_logger().info("encoder: %s, fingerprint %s", encoder.name, encoder.fingerprint)
+    run_log(__name__).info("encoder: %s, fingerprint %s", encoder.name, encoder.fingerprint)
     return encoder
 
 
 @stage("embed")
-def embed(run: Run, products: pa.Table, missing: pa.Table, encoder: EncoderSection) -> pa.Table:
-    """Embed what is missing, on Dask; return the products that have a vector."""
-    images = list(zip(missing["image_hash"].to_pylist(), missing["image"].to_pylist(), strict=True))
-    rejected = _embed_on_dask(run, images, encoder) if images else {}
-    run.rejects.extend(_product_rejects(products, rejected))
-    bad = pa.array([bytes.fromhex(key) for key in rejected], HASH)
-    usable = products.filter(pc.invert(pc.is_in(products["image_hash"], value_set=bad)))
-    if not usable.num_rows:
-        first = next(iter(rejected.values()))
-        raise CatalogueError(f"no picture of {run.request.catalogue} could be used; the first one: {first.message}")
-    return usable
+def embed(run: Run, missing: Missing, encoder: EncoderSection) -> Embeds:
+    """Embed what is missing, on Dask."""
+    done = Embeds(run.new_spill("unembedded"))
+    with stage_progress("embed") as progress:
+        progress.expect(missing.count)
+        for partition, embedded in _embedded(run, missing, encoder) if missing.count else ():
+            done.vectors += embedded.vectors
+            _take_rejects(done.rejected, partition, embedded.rejects)
+            progress.advance(partition.rows.num_rows)
+    return done
 
 
-def _embed_on_dask(
-    run: Run, images: Sequence[tuple[bytes, str]], encoder: EncoderSection
-) -> dict[str, embedding.Reject]:
-    rejected: dict[str, embedding.Reject] = {}
-    work = partial(_embed_partition, store=run.request.store, encoder=encoder, threads=run.threads)
-    with stage_progress("embed", len(images)) as progress:
-        for count, done in map_partitions(
-            run.client, work, cut(images, run.request.partition), on_poison=_killed_worker
-        ):
-            rejected.update({reject.key: reject for reject in done.rejects})
-            progress.advance(count)
-    return rejected
+def _embedded(run: Run, missing: Missing, encoder: EncoderSection) -> Iterator[tuple[Partition, Embedded]]:
+    work = partial(
+        partitions.embed_pictures,
+        store=run.request.store,
+        encoder=encoder,
+        policy=run.request.policy,
+        threads=run.cluster.threads,
+    )
+    return map_partitions(
+        run.cluster,
+        work,
+        _partitions(run, missing),
+        on_poison=_killed_worker,
+        columns=("image_hash", "image"),
+        deadline=run.deadline,
+        resources=run.request.embed_resources,
+    )
 
 
-def _embed_partition(
-    images: Sequence[tuple[bytes, str]], *, store: str, encoder: EncoderSection, threads: int
-) -> Embedded:
-    return partitions.embed_images(store, encoder, images, threads=threads)
+def _partitions(run: Run, missing: Missing) -> Iterator[Partition]:
+    size = partition_size(missing.count, run.cluster.worker_count(), run.request.partition)
+    parts = regrouped(missing.pictures.tables(), size, weigh=_bytes_of, most_weight=run.request.partition_bytes)
+    for number, part in enumerate(parts):
+        yield Partition(f"embed-{number}", part)
 
 
-def _killed_worker(image: tuple[bytes, str]) -> Embedded:
-    image_hash, reference = image
-    reject = embedding.Reject(image_hash.hex(), reference, "encode", "killed_worker", KILLED)
-    return Embedded(0, (reject,))
+def partition_size(pictures: int, workers: int, most: int) -> int:
+    """Return how many pictures a worker takes at a time."""
+    fair = -(-pictures // (PARTITIONS_PER_WORKER * max(workers, 1)))
+    return max(1, min(most, max(LEAST_PICTURES, fair)))
 
 
-def _product_rejects(products: pa.Table, rejected: dict[str, embedding.Reject]) -> list[Reject]:
-    """Return a reject for each product that shows a picture without a vector."""
-    if not rejected:
-        return []
-    columns = (products[name].to_pylist() for name in ("id", "image", "image_hash"))
-    return [
-        Reject(product, reference, found.stage, found.reason, found.message)
-        for product, reference, image_hash in zip(*columns, strict=True)
-        if (found := rejected.get(image_hash.hex()))
-    ]
+def _bytes_of(pictures: pa.Table) -> list[int]:
+    return [_bytes(version) for version in pictures["image_version"].to_pylist()]
+
+
+def _bytes(version: str | None) -> int:
+    """Return a picture's size, with which the version of a file and of an object in S3 begins."""
+    size, separator, _ = (version or "").partition("-")
+    return int(size) if separator and size.isdecimal() else ASSUMED_BYTES
+
+
+def _killed_worker(pictures: pa.Table) -> Embedded:
+    image_hash, reference = pictures["image_hash"][0].as_py(), pictures["image"][0].as_py()
+    return Embedded(0, (embedding.Reject(image_hash.hex(), reference, "encode", "killed_worker", KILLED),))
+
+
+def _take_rejects(rejected: Spill, partition: Partition, rejects: Sequence[embedding.Reject]) -> None:
+    if not rejects:
+        return
+    run_log(__name__).info(
+        "partition %s: %s of %s pictures cannot be used, such as %s: %s",
+        partition.name,
+        len(rejects),
+        partition.rows.num_rows,
+        rejects[0].reference,
+        rejects[0].message,
+    )
+    hashes = [bytes.fromhex(reject.key) for reject in rejects]
+    columns = [[getattr(reject, name) for reject in rejects] for name in ("stage", "reason", "message")]
+    table = pa.table([hashes, *columns], schema=_REJECTED)
+    rejected.add(table, hash_buckets(positions(np.array(hashes, "V32"))))
+
+
+def product_rejects(products: pa.Table, rejected: pa.Table) -> Iterator[Reject]:
+    """Yield a reject for each product that shows a picture without a vector."""
+    found = {row["image_hash"]: row for row in rejected.to_pylist()}
+    columns = (products[name].to_pylist() for name in ("id", "image", "image_version", "image_hash"))
+    for product, reference, version, image_hash in zip(*columns, strict=True):
+        row = found[image_hash]
+        lasting = version or "" if row["stage"] == "decode" else ""  # another reading or encoding may go better
+        yield Reject(product, reference, row["stage"], row["reason"], row["message"], lasting)

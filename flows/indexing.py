@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from prefect.logging import get_run_logger
 
-from data.manifest import EncoderSection
+from data.manifest import EncoderSection, IndexSection
+from flows.logs import run_log
+from flows.partitions import gather
 from flows.run import Run
 from flows.stage import stage
-from tasks import partitions
+from tasks import shards as building
 from tasks.indexing import planning
 from tasks.indexing.building import Neighbours
 from tasks.indexing.evaluating import EXACT_DEPTH
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Vectors
 from tasks.indexing.searching import merge
-from tasks.partitions import Measured, Shard, Trained
+from tasks.shards import Measured, Shard, Source, Trained
 
 
 @stage("plan")
@@ -30,49 +31,40 @@ def plan(run: Run, products: int, encoder: EncoderSection) -> Plan:
         shards=run.request.shards,
         parent=None if run.request.full else run.parent,
     )
-    get_run_logger().info("plan: %s in %s shard(s): %s", chosen.key, chosen.shards, chosen.reason)
+    run_log(__name__).info("plan: %s in %s shard(s): %s", chosen.key, chosen.shards, chosen.reason)
     return chosen
 
 
 @stage("train")
-def train(run: Run, catalogue: str, encoder: EncoderSection, chosen: Plan) -> Trained:
+def train(run: Run, source: Source) -> Trained:
     """Learn what all shards share, once, on one worker; or take it from the last snapshot."""
-    if chosen.keep_trained and run.parent:
+    if source.plan.keep_trained and run.parent:
         return Trained(run.parent.index.projection, run.parent.index.trained)
-    trained: Trained = run.client.submit(
-        partitions.train_index,
-        run.request.store,
-        catalogue,
-        encoder.fingerprint,
-        chosen,
-        threads=run.threads,
-        pure=False,
-    ).result()
-    get_run_logger().info("train: done on %s products", f"{min(chosen.products, planning.TRAINING_SAMPLE):,}")
+    future = run.cluster.client.submit(building.train_index, source, threads=run.cluster.threads, pure=False)
+    trained: Trained = gather(run.cluster, [future], run.deadline)[0]
+    run_log(__name__).info("train: done on %s products", f"{min(source.plan.products, planning.TRAINING_SAMPLE):,}")
     return trained
 
 
 @stage("build")
-def build(
-    run: Run, catalogue: str, encoder: EncoderSection, chosen: Plan, trained: Trained
-) -> tuple[Vectors, list[Shard]]:
+def build(run: Run, source: Source, trained: Trained) -> tuple[Vectors, list[Shard]]:
     """Build each shard on its own worker, with exact answers to sample queries; return queries and shards."""
-    where = (run.request.store, catalogue, encoder.fingerprint, chosen)
-    queries = run.client.submit(partitions.sample_queries, *where, trained.projection, pure=False)
+    client, threads = run.cluster.client, run.cluster.threads
+    queries = client.submit(building.sample_queries, source, trained, pure=False)
     futures = [
-        run.client.submit(partitions.build_shard, *where, shard, queries, trained, threads=run.threads, pure=False)
-        for shard in range(chosen.shards)
+        client.submit(building.build_shard, source, shard, queries, trained, threads=threads, pure=False)
+        for shard in range(source.plan.shards)
     ]
-    shards: list[Shard] = [shard for shard in run.client.gather(futures) if shard is not None]
-    get_run_logger().info("build: %s shard(s), %s vectors", len(shards), f"{sum(s.section.count for s in shards):,}")
+    shards: list[Shard] = [shard for shard in gather(run.cluster, futures, run.deadline) if shard is not None]
+    run_log(__name__).info("build: %s shard(s), %s vectors", len(shards), f"{sum(s.section.count for s in shards):,}")
     return queries.result(), shards
 
 
 @stage("evaluate")
 def evaluate(run: Run, chosen: Plan, queries: Vectors, shards: Sequence[Shard]) -> Measured:
     """Measure recall@10 with the search code that serves, against the exact answers of all shards."""
-    measured: Measured = run.client.submit(
-        partitions.evaluate_index,
+    future = run.cluster.client.submit(
+        building.evaluate_index,
         run.request.store,
         [shard.section for shard in shards],
         chosen.dimension,
@@ -80,8 +72,9 @@ def evaluate(run: Run, chosen: Plan, queries: Vectors, shards: Sequence[Shard]) 
         exact_answers(shards),
         run.request.limits.min_recall,
         pure=False,
-    ).result()
-    get_run_logger().info(
+    )
+    measured: Measured = gather(run.cluster, [future], run.deadline)[0]
+    run_log(__name__).info(
         "evaluate: recall@10 %.3f, %.2f ms a query, nprobe %s",
         measured.recall,
         1000 * measured.seconds,
@@ -98,3 +91,17 @@ def exact_answers(shards: Sequence[Shard]) -> Neighbours:
         for shard, start in zip(shards, starts[:-1], strict=True)
     ]
     return merge(parts, EXACT_DEPTH)
+
+
+def index_section(run: Run, chosen: Plan, trained: Trained, measured: Measured) -> IndexSection:
+    """Return the manifest's description of the index."""
+    kept = run.parent.index.trained_on if chosen.keep_trained and run.parent else chosen.products
+    return IndexSection(
+        key=chosen.key,
+        dimension=chosen.dimension,
+        projection=trained.projection,
+        trained=trained.index,
+        trained_on=kept,
+        nprobe=measured.nprobe,
+        reason=chosen.reason,
+    )

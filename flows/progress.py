@@ -10,9 +10,10 @@ from typing import cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flows.logs import run_log
 
 UI_SECONDS = 2.0
 LOG_SECONDS = 15.0
@@ -21,18 +22,23 @@ LOG_SECONDS = 15.0
 class StageProgress:
     """Counts what is done; shows it where someone looks."""
 
-    def __init__(self, stage: str, total: int, bar: Progress) -> None:
+    def __init__(self, stage: str, unit: str, bar: Progress) -> None:
         self._stage = stage
-        self._total = total
+        self._unit = unit
+        self._total = 0
         self._bar = bar
-        self._row = bar.add_task(stage, total=total)
-        self._artifact = cast(
-            "UUID",
-            create_progress_artifact(0.0, key=f"progress-{stage}", description=f"{stage}: {total:,} pictures"),
-        )
-        self._log = get_run_logger()
+        self._row = bar.add_task(stage, total=None)
+        self._artifact = cast("UUID", create_progress_artifact(0.0, key=f"progress-{stage}", description=stage))
         self._started = self._shown = self._logged = time.monotonic()
         self.done = 0
+
+    def expect(self, total: int) -> None:
+        """Say how much there is to do."""
+        self._total = total
+        self._started = time.monotonic()
+        self._bar.update(self._row, total=total)
+        if not total:
+            self._show(self._started)
 
     def advance(self, count: int) -> None:
         """Count `count` more as done."""
@@ -40,23 +46,28 @@ class StageProgress:
         self._bar.update(self._row, completed=self.done)
         now = time.monotonic()
         if now - self._shown > UI_SECONDS or self.done == self._total:
-            self._shown = now
-            update_progress_artifact(self._artifact, 100 * self.done / self._total, description=self._sentence(now))
+            self._show(now)
         if now - self._logged > LOG_SECONDS:
             self._logged = now
-            self._log.info(self._sentence(now))
+            run_log(__name__).info(self._sentence(now))
+
+    def _show(self, now: float) -> None:
+        self._shown = now
+        share = 100 * self.done / self._total if self._total else 100.0
+        update_progress_artifact(self._artifact, min(100.0, share), description=self._sentence(now))
 
     def _sentence(self, now: float) -> str:
+        if not self._total:
+            return f"{self._stage}: nothing to do"
         rate = self.done / max(now - self._started, 1e-9)
         left = (self._total - self.done) / max(rate, 1e-9)
-        return (
-            f"{self._stage}: {self.done:,} of {self._total:,} pictures, {rate:.0f} pictures/s, about {left:.0f} s left"
-        )
+        done = f"{self._stage}: {self.done:,} of {self._total:,} {self._unit}"
+        return f"{done}, {rate:,.0f} a second, about {left:,.0f} s left"
 
 
 @contextmanager
-def stage_progress(stage: str, total: int) -> Iterator[StageProgress]:
-    """Show the progress of one stage over `total` pictures."""
+def stage_progress(stage: str, unit: str = "pictures") -> Iterator[StageProgress]:
+    """Show the progress of one stage; how much there is to do is told by `expect`."""
     bar = Progress(
         TextColumn("  {task.description:<8}"),
         BarColumn(),
@@ -66,4 +77,4 @@ def stage_progress(stage: str, total: int) -> Iterator[StageProgress]:
         disable=not sys.stderr.isatty(),
     )
     with bar:
-        yield StageProgress(stage, total, bar)
+        yield StageProgress(stage, unit, bar)

@@ -1,15 +1,8 @@
-"""The end of a reindex: the manifest, the channel's move, and the report."""
+"""Gate and publish: whether a snapshot may go out, and the channel's move to it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-
-import pyarrow as pa
-import pyarrow.compute as pc
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.logging import get_run_logger
-from pydantic import BaseModel
 
 from data import publishing
 from data.manifest import (
@@ -17,89 +10,33 @@ from data.manifest import (
     EncoderSection,
     IndexSection,
     Manifest,
+    ShardSection,
     content_hash,
+    format_of,
     snapshot_id,
 )
-from data.rejects import write_rejects
+from flows.logs import run_log
+from flows.partitions import gather
+from flows.recording import Changes
 from flows.run import Run
 from flows.stage import stage
-from tasks.indexing.planning import Plan
-from tasks.partitions import Measured, Shard, Trained
-
-SHOWN_REJECTS = 50
-
-
-class Report(BaseModel):
-    """What a reindex did.
-
-    Attributes:
-        snapshot: the one that was made, or the published one where nothing changed.
-        published: whether the channel was moved to it by this run.
-        unchanged: whether the published snapshot already answers as a new one would.
-        refused: why it was not published, where a limit was not reached.
-        embedded, reused: pictures embedded by this run, and those whose vector was there.
-    """
-
-    snapshot: str
-    published: bool
-    unchanged: bool
-    refused: list[str]
-    channel: str
-    products: int
-    embedded: int
-    reused: int
-    rejected: int
-    rejects: str
-    shards: int
-    index: str
-    recall_at_10: float
-    query_ms: float
-    seconds: float
+from tasks import comparing
+from tasks.comparing import Comparison
+from tasks.shards import Measured
 
 
-@stage("gate")
-def gate(run: Run, products: pa.Table, measured: Measured) -> list[str]:
-    """Return the reasons not to publish; none where the snapshot may go out."""
-    limits = run.request.limits
-    rejected = len(run.rejects) / (products.num_rows + len(run.rejects))
-    gone = vanished(run.previous, products)
-    checks = {
-        f"recall@10 is {measured.recall:.3f}, the limit is {limits.min_recall}": measured.recall < limits.min_recall,
-        f"{rejected:.0%} of the catalogue cannot be used, the limit is {limits.max_rejected:.0%}": (
-            rejected > limits.max_rejected
-        ),
-        f"{gone:.0%} of the last snapshot's products are gone, the limit is {limits.max_vanished:.0%}": (
-            gone > limits.max_vanished
-        ),
-    }
-    reasons = [reason for reason, failed in checks.items() if failed]
-    for reason in reasons:
-        get_run_logger().error("gate: not published: %s", reason)
-    return reasons
-
-
-def vanished(previous: pa.Table | None, products: pa.Table) -> float:
-    """Return the share of the previous products that are no longer there."""
-    if previous is None or not previous.num_rows:
-        return 0.0
-    kept: int = pc.sum(pc.is_in(previous["id"], value_set=products["id"].combine_chunks())).as_py()
-    return 1 - kept / int(previous.num_rows)
-
-
-@stage("publish")
-def publish(
+def draft(
     run: Run,
     catalogue: CatalogueSection,
     encoder: EncoderSection,
     index: IndexSection,
-    shards: Sequence[Shard],
+    shards: Sequence[ShardSection],
     measured: Measured,
-    refused: Sequence[str],
 ) -> Manifest:
-    """Write the manifest, then point the channel at it; a refused snapshot is kept, unpublished."""
-    sections = tuple(shard.section for shard in shards)
-    content = content_hash(catalogue, encoder, index, sections)
-    manifest = Manifest(
+    """Return the manifest of what was built, which does not exist yet as a snapshot."""
+    content = content_hash(catalogue, encoder, index, tuple(shards))
+    return Manifest(
+        format=format_of(tuple(shards)),
         id=snapshot_id(run.started, content),
         content=content,
         created_at=run.started,
@@ -109,92 +46,75 @@ def publish(
         catalogue=catalogue,
         encoder=encoder,
         index=index,
-        shards=sections,
+        shards=tuple(shards),
         quality={"recall_at_10": measured.recall, "query_ms": 1000 * measured.seconds},
     )
-    if refused or not run.request.publish:
+
+
+@stage("compare")
+def compare(run: Run, manifest: Manifest) -> Comparison | None:
+    """Search the new snapshot beside the published one; None where they are too large for one worker."""
+    if not comparing.is_comparable(run.parent, manifest):
+        run_log(__name__).info("compare: left out, the snapshots have more than %s bytes", comparing.MOST_BYTES)
+        return None
+    future = run.cluster.client.submit(
+        comparing.compare,
+        run.request.store,
+        run.parent,
+        manifest,
+        policy=run.request.policy,
+        threads=run.cluster.threads,
+        pure=False,
+    )
+    found: Comparison = gather(run.cluster, [future], run.deadline)[0]
+    if found.overlap is not None:
+        run_log(__name__).info(
+            "compare: %.0f %% of the last snapshot's first hits are found again", 100 * found.overlap
+        )
+    return found
+
+
+@stage("gate")
+def gate(run: Run, manifest: Manifest, changes: Changes, overlap: float | None = None) -> list[str]:
+    """Return the reasons not to publish; none where the snapshot may go out."""
+    reasons = [reason for reason, failed in _checks(run, manifest, changes, overlap).items() if failed]
+    for reason in reasons:
+        run_log(__name__).error("gate: not published: %s", reason)
+    return reasons
+
+
+def _checks(run: Run, manifest: Manifest, changes: Changes, overlap: float | None) -> dict[str, bool]:
+    limits, recall = run.request.limits, manifest.quality["recall_at_10"]
+    rejected = run.rejected / (manifest.products + run.rejected)
+    before = run.parent.products if run.parent else 0
+    vanished = changes.removed / before if before else 0.0
+    growth = manifest.products / before if before else 1.0
+    size = sum(blob.size for blob in set(manifest.blobs()))
+    return {
+        f"recall@10 is {recall:.3f}, the limit is {limits.min_recall}": recall < limits.min_recall,
+        f"{rejected:.0%} of the catalogue cannot be used, the limit is {limits.max_rejected:.0%}": (
+            rejected > limits.max_rejected
+        ),
+        f"{vanished:.0%} of the last snapshot's products are gone, the limit is {limits.max_vanished:.0%}": (
+            vanished > limits.max_vanished
+        ),
+        f"there are {growth:.1f} times as many products as before, the limit is {limits.max_growth}": (
+            growth > limits.max_growth
+        ),
+        f"the snapshot has {size:,} bytes, the limit is {limits.max_bytes or 0:,}": (
+            limits.max_bytes is not None and size > limits.max_bytes
+        ),
+        f"{overlap or 0:.0%} of the first hits are those of the last snapshot, the limit is {limits.min_overlap:.0%}": (
+            overlap is not None and overlap < limits.min_overlap
+        ),
+    }
+
+
+@stage("publish")
+def publish(run: Run, manifest: Manifest) -> Manifest:
+    """Write the manifest, then point the channel at it; a refused snapshot is kept, unpublished, with the reasons."""
+    if manifest.refused or not run.request.publish:
         return publishing.store_snapshot(run.store, manifest)
-    entry = publishing.publish(run.channel, manifest, after=run.entry, reason=f"reindex {run.id}")
-    get_run_logger().info("publish: channel %r points at %s", run.channel.name, entry.snapshot)
+    entry = publishing.publish(run.channel, manifest, after=run.entry, reason=f"{run.request.kind} {run.id}")
+    run_log(__name__).info("publish: channel %r points at %s", run.channel.name, entry.snapshot)
     return manifest
-
-
-@stage("report")
-def report(run: Run, manifest: Manifest, *, embedded: int, pictures: int, refused: Sequence[str]) -> Report:
-    """Write the rejects, and the figures for the Prefect UI."""
-    unchanged = run.parent is not None and manifest.id == run.parent.id
-    result = Report(
-        snapshot=manifest.id,
-        published=run.request.publish and not refused and not unchanged,
-        unchanged=unchanged,
-        refused=list(refused),
-        channel=run.channel.name,
-        products=manifest.products,
-        embedded=embedded,
-        reused=pictures - embedded,
-        rejected=len(run.rejects),
-        rejects=write_rejects(run.store, run.id, run.rejects),
-        shards=len(manifest.shards),
-        index=manifest.index.key,
-        recall_at_10=manifest.quality["recall_at_10"],
-        query_ms=manifest.quality["query_ms"],
-        seconds=run.seconds(),
-    )
-    create_table_artifact(
-        [{"figure": name, "value": _text(value)} for name, value in result],
-        key="reindex",
-        description=f"Reindex of {run.request.catalogue}: {_verdict(result)}",
-    )
-    create_markdown_artifact(_rejects_markdown(run), key="rejects", description=f"{len(run.rejects):,} rejects")
-    get_run_logger().info("report: %s", _verdict(result))
-    return result
-
-
-def index_section(chosen: Plan, trained: Trained, measured: Measured, trained_on: int) -> IndexSection:
-    """Return the manifest's description of the index."""
-    return IndexSection(
-        key=chosen.key,
-        dimension=chosen.dimension,
-        projection=trained.projection,
-        trained=trained.index,
-        trained_on=trained_on,
-        nprobe=measured.nprobe,
-        reason=chosen.reason,
-    )
-
-
-def _verdict(result: Report) -> str:
-    if result.unchanged:
-        return f"nothing changed, {result.snapshot} stays published"
-    if result.refused:
-        return f"snapshot {result.snapshot} was not published: {'; '.join(result.refused)}"
-    if not result.published:
-        return f"snapshot {result.snapshot} was made, and not published, as asked"
-    return f"published {result.snapshot} with {result.products:,} products"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3f}"
-    if isinstance(value, list):
-        return "; ".join(value) or "-"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _rejects_markdown(run: Run) -> str:
-    if not run.rejects:
-        return "Every product could be used."
-    counts = Counter(reject.reason for reject in run.rejects)
-    lines = ["| reason | products |", "|---|---|", *(f"| {reason} | {n:,} |" for reason, n in counts.most_common())]
-    lines += ["", "| product | picture | stage | reason | |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {' | '.join(map(_cell, (row.id, row.reference, row.stage, row.reason, row.message)))} |"
-        for row in run.rejects[:SHOWN_REJECTS]
-    ]
-    if len(run.rejects) > SHOWN_REJECTS:
-        lines.append(f"\n… and {len(run.rejects) - SHOWN_REJECTS:,} more in `rejects/{run.id}.parquet`")
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")[:200]

@@ -8,73 +8,116 @@ from prefect import flow
 from pydantic import Field
 
 from data.channels import DEFAULT_CHANNEL
-from data.manifest import CatalogueSection
-from flows import embedding, indexing, publishing, scanning
-from flows.cluster import dask_client
-from flows.publishing import Report
-from flows.run import Limits, Request, Run
-from flows.settings import BatchSettings
+from data.manifest import EncoderSection
+from data.reports import RunReport
+from flows import embedding, indexing, publishing, recording, reporting, scanning
+from flows.conduct import DEFAULT_ENCODER, conducted, make_request
+from flows.forms import described
+from flows.recording import Recorded
+from flows.reporting import Outcome
+from flows.run import Limits, Run
+from tasks.shards import Source
 
-DEFAULT_ENCODER = "efficientnet-lite0"
+Catalogue = Annotated[
+    str,
+    Field(
+        min_length=1,
+        title="Catalogue",
+        description="A folder of images, or a .csv, .jsonl or .parquet; a path, s3:// or (a file) https://",
+    ),
+]
+Store = Annotated[
+    str | None,
+    Field(title="Store", description="Where snapshots live: a folder or s3://…; default: LOOKALIKE_STORE"),
+]
+ChannelName = Annotated[
+    str, Field(title="Channel", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Which to publish to")
+]
+Encoder = Annotated[str, Field(title="Encoder", description="`lookalike encoders list` shows them")]
+Publish = Annotated[
+    bool, Field(title="Publish", description="Point the channel at the new snapshot, if it is good enough")
+]
+Attribution = Annotated[
+    str, Field(title="Attribution", description="Whom the pictures are owed to; shown on the search page")
+]
+LimitsOf = Annotated[
+    Limits | None, Field(title="Limits", description="What a snapshot must reach to be published; default: sane ones")
+]
+Minutes = Annotated[float, Field(gt=0, title="Timeout", description="Minutes after which the run gives up")]
 
 
-@flow(name="reindex", persist_result=False, validate_parameters=True)
+@flow(name="reindex", persist_result=False, validate_parameters=True, flow_run_name="reindex-{channel}")
+@described
 def reindex(
-    catalogue: Annotated[str, Field(description="A folder of images, or a .csv, .jsonl or .parquet; local or s3://")],
-    store: Annotated[
-        str | None, Field(description="Where snapshots live; default: the setting LOOKALIKE_STORE")
-    ] = None,
-    channel: Annotated[str, Field(description="Which channel to publish to")] = DEFAULT_CHANNEL,
-    encoder: Annotated[str, Field(description="`lookalike encoders list` shows them")] = DEFAULT_ENCODER,
+    catalogue: Catalogue,
+    store: Store = None,
+    channel: ChannelName = DEFAULT_CHANNEL,
+    encoder: Encoder = DEFAULT_ENCODER,
     shards: Annotated[
-        int | None, Field(ge=1, description="Parts of the index; default: by the catalogue's size")
+        int | None, Field(ge=1, title="Shards", description="Parts of the index; default: by the catalogue's size")
     ] = None,
-    full: Annotated[bool, Field(description="Hash every picture and train the index anew")] = False,
-    publish: Annotated[bool, Field(description="Point the channel at the new snapshot")] = True,
-    attribution: Annotated[str, Field(description="Whom the pictures are owed to; shown on the search page")] = "",
-    limits: Annotated[Limits | None, Field(description="What a snapshot must reach to be published")] = None,
-) -> Report:
+    full: Annotated[
+        bool, Field(title="Full", description="Read every picture again, and train the index anew")
+    ] = False,
+    publish: Publish = True,
+    attribution: Attribution = "",
+    limits: LimitsOf = None,
+    timeout_minutes: Minutes = 24 * 60,
+) -> RunReport:
     """Bring a channel up to date with a catalogue: embed what is new, build a snapshot, publish it."""
-    settings = BatchSettings()
-    request = Request(
-        catalogue=catalogue,
-        store=store or settings.absolute_store(),
+    request = make_request(
+        "reindex",
+        catalogue,
+        store=store,
         channel=channel,
         encoder=encoder,
-        shards=shards,
-        full=full,
         publish=publish,
         attribution=attribution,
-        limits=limits or Limits(),
-        partition=settings.batch_partition,
+        limits=limits,
+        timeout_minutes=timeout_minutes,
+        shards=shards,
+        full=full,
     )
-    with dask_client(settings) as client:
-        return run_stages(Run(request, client))
+    with conducted(request, wait_seconds=request.timeout_seconds) as run:
+        return run_stages(run)
 
 
-def run_stages(run: Run) -> Report:
+def run_stages(run: Run) -> RunReport:
     """Run the stages, one after the other."""
     found = scanning.scan(run)
     encoder = embedding.prepare_encoder(run)
     missing = scanning.diff(run, found, encoder)
-    products = embedding.embed(run, found, missing, encoder)
-    pictures = len(products["image_hash"].unique())
-    embedded = missing.num_rows - len(found["image_hash"].unique()) + pictures
+    embeds = embedding.embed(run, missing, encoder)
+    recorded = recording.record(run, found, embeds)
 
-    if run.parent and scanning.unchanged(run, products, encoder):
-        return publishing.report(run, run.parent, embedded=embedded, pictures=pictures, refused=[])
+    if run.parent and unchanged(run, recorded, encoder):
+        return reporting.report(run, Outcome(run.parent, "unchanged", found, recorded, embeds.vectors))
 
-    catalogue = scanning.record(run, products)
-    chosen = indexing.plan(run, products.num_rows, encoder)
-    trained = indexing.train(run, catalogue, encoder, chosen)
-    queries, shards = indexing.build(run, catalogue, encoder, chosen, trained)
+    catalogue = recording.store_catalogue(run, recorded)
+    chosen = indexing.plan(run, catalogue.products, encoder)
+    source = Source(run.request.store, catalogue.id, encoder, chosen)
+    trained = indexing.train(run, source)
+    queries, shards = indexing.build(run, source, trained)
     measured = indexing.evaluate(run, chosen, queries, shards)
-    refused = publishing.gate(run, products, measured)
+    index = indexing.index_section(run, chosen, trained, measured)
+    manifest = publishing.draft(run, catalogue, encoder, index, [shard.section for shard in shards], measured)
+    comparison = publishing.compare(run, manifest)
+    refused = publishing.gate(run, manifest, recorded.changes, comparison.overlap if comparison else None)
+    snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
 
-    trained_on = run.parent.index.trained_on if chosen.keep_trained and run.parent else products.num_rows
-    source = CatalogueSection(
-        id=catalogue, uri=run.request.catalogue, products=products.num_rows, attribution=run.request.attribution
+    outcome = Outcome(snapshot, run.state_of(snapshot), found, recorded, embeds.vectors)
+    outcome.comparison = comparison
+    return reporting.report(run, outcome)
+
+
+def unchanged(run: Run, recorded: Recorded, encoder: EncoderSection) -> bool:
+    """Tell whether a new snapshot would answer exactly as the one that is published."""
+    request, parent = run.request, run.parent
+    if parent is None or request.full or recorded.changes.total:
+        return False
+    return (
+        not any(shard.delta or shard.tombstones for shard in parent.shards)
+        and parent.catalogue.attribution == request.attribution
+        and parent.encoder == encoder
+        and request.shards in {None, len(parent.shards)}
     )
-    index = publishing.index_section(chosen, trained, measured, trained_on)
-    snapshot = publishing.publish(run, source, encoder, index, shards, measured, refused)
-    return publishing.report(run, snapshot, embedded=embedded, pictures=pictures, refused=refused)

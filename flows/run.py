@@ -1,26 +1,30 @@
-"""A run: what all stages of one reindex need to know."""
+"""A run: what all stages of one reindex or refresh need to know."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 
 import prefect.runtime
-import pyarrow as pa
-from distributed import Client
-from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
-from data.catalogues import read_catalogue_range
 from data.channels import Channel, Entry
-from data.errors import CorruptError, NotFoundError, SnapshotNotFoundError
+from data.errors import CorruptError, SnapshotNotFoundError
+from data.fetching import FetchPolicy
 from data.manifest import Manifest
-from data.rejects import Reject
+from data.rejects import RejectLog
+from data.reports import Kind, State
 from data.snapshots import read_manifest
+from data.spill import Spill
 from data.stores import ObjectStore, open_store
-from flows.cluster import worker_threads
+from flows.cluster import Cluster
+from flows.logs import run_log
 
 
 class Limits(BaseModel):
@@ -29,12 +33,18 @@ class Limits(BaseModel):
     min_recall: float = Field(0.95, ge=0, le=1, description="Recall@10 against exact search that the index must reach")
     max_rejected: float = Field(0.2, ge=0, le=1, description="Share of the catalogue that may be unusable")
     max_vanished: float = Field(0.5, ge=0, le=1, description="Share of the last snapshot's products that may be gone")
+    min_overlap: float = Field(
+        0.5, ge=0, le=1, description="Share of the first ten hits that must be those of the last snapshot's"
+    )
+    max_growth: float = Field(10.0, gt=1, description="How many times the last snapshot's products there may be")
+    max_bytes: int | None = Field(None, ge=1, description="Largest snapshot, in bytes; default: any")
 
 
 @dataclass(frozen=True)
 class Request:
     """What was asked for: the flow's parameters, completed from the settings."""
 
+    kind: Kind
     catalogue: str
     store: str
     channel: str
@@ -45,22 +55,35 @@ class Request:
     attribution: str
     limits: Limits
     partition: int
+    partition_bytes: int
+    policy: FetchPolicy
+    embed_resources: dict[str, float]
+    timeout_seconds: float
 
 
 class Run:
-    """One reindex: what was asked, the store and cluster it works on, and the snapshot it starts from.
+    """One run: what was asked, the store and cluster it works on, and the snapshot it starts from.
 
     Not a dataclass: Prefect looks into those for futures, one field and row at a time.
+
+    Attributes:
+        scratch: a folder on this machine that goes when the run ends.
+        rejects: what could not be used, by stage.
+        stage_seconds: how long each stage took.
     """
 
-    def __init__(self, request: Request, client: Client) -> None:
+    def __init__(self, request: Request, cluster: Cluster, scratch: Path) -> None:
         self.request = request
-        self.client = client
+        self.cluster = cluster
+        self.scratch = scratch
         self.started = datetime.now(UTC)
+        self.deadline = time.monotonic() + request.timeout_seconds
         flow_run = prefect.runtime.flow_run.id or "local"
         self.id = f"{self.started:%Y%m%dT%H%M%SZ}-{flow_run[:8]}"
         self.code_version = version("lookalike")
-        self.rejects: list[Reject] = []
+        self.rejects: dict[str, RejectLog] = {}
+        self.stage_seconds: dict[str, float] = {}
+        self._files = 0
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -85,23 +108,53 @@ class Run:
         try:
             return read_manifest(self.store, self.entry.snapshot)
         except (CorruptError, SnapshotNotFoundError) as error:
-            get_run_logger().warning("the published snapshot cannot be built upon: %s", error)
+            run_log(__name__).warning("the published snapshot cannot be built upon: %s", error)
             return None
 
-    @cached_property
-    def previous(self) -> pa.Table | None:
-        """The products of that snapshot, as they were then."""
+    def published(self) -> Manifest:
+        """Return the snapshot that the run starts from. Raises `SnapshotNotFoundError`."""
         if self.parent is None:
-            return None
-        try:
-            return read_catalogue_range(self.store, self.parent.catalogue.id)
-        except NotFoundError:
-            return None
+            raise SnapshotNotFoundError(f"channel {self.channel.name!r} has no snapshot to build upon")
+        return self.parent
 
-    @cached_property
-    def threads(self) -> int:
-        """How many threads a worker may compute with."""
-        return worker_threads(self.client)
+    def state_of(self, snapshot: Manifest) -> State:
+        """Return what became of a snapshot that the run made."""
+        if snapshot.refused:
+            return "refused"
+        return "published" if self.request.publish else "unpublished"
+
+    def become_reindex(self) -> None:
+        """Go on as a full build: scanned anew, as a refresh looks at what changed only."""
+        self.request = replace(self.request, kind="reindex")
+        self.rejects.clear()
+
+    @property
+    def rejected(self) -> int:
+        """How many products could not be used, so far."""
+        return sum(log.total for log in self.rejects.values())
+
+    def new_rejects(self, stage: str) -> RejectLog:
+        """Return an empty log for a stage, in place of what an earlier try of it wrote."""
+        self.rejects[stage] = RejectLog(self.scratch_file(f"rejects-{stage}.parquet"))
+        return self.rejects[stage]
+
+    def new_spill(self, name: str) -> Spill:
+        """Return an empty spill: a stage that is tried again begins anew."""
+        return Spill(self.scratch_file(name))
+
+    def scratch_file(self, name: str) -> Path:
+        """Return the path of a new file or folder on this machine."""
+        self._files += 1
+        return self.scratch / f"{self._files:03}-{name}"
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the time as that of a stage."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + time.monotonic() - started
 
     def seconds(self) -> float:
         """Return how long the run has been going."""

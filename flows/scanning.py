@@ -1,113 +1,246 @@
-"""Scan and diff: what there is, and what has no vector yet."""
+"""Scan and diff: what there is, what moved, and what has no vector yet."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 
+import numpy as np
 import pyarrow as pa
-from prefect.logging import get_run_logger
+import pyarrow.compute as pc
 
-from data.catalogue import read_catalogue
-from data.catalogues import catalogue_id, write_catalogue
-from data.embeddings import Embeddings
-from data.errors import ImageRejectedError
+from data.catalogue import Batch, read_catalogue
+from data.embeddings import HASH, Embeddings, hash_array, positions
+from data.errors import ImageRejectedError, NotFoundError
+from data.hashes import list_hashes, read_hashes
 from data.manifest import EncoderSection
-from data.rejects import Reject
-from flows.partitions import KILLED, cut, map_partitions
-from flows.progress import stage_progress
+from data.products import read_shard_products
+from data.rejects import Reject, RejectLog, read_reject_table
+from data.spill import BUCKETS, Spill
+from flows.logs import run_log
+from flows.partitions import KILLED, Partition, map_partitions
+from flows.progress import StageProgress, stage_progress
 from flows.run import Run
 from flows.stage import stage
 from tasks import partitions, scanning
+from tasks.scanning import NOWHERE, SAME, id_buckets
 
-HASHES_PER_PARTITION = 1024
+PICTURES_PER_PARTITION = 512
+ROWS_IN_A_SHARD = 2**40  # a place is a shard's number times this, and the row in it
 
-Hashes = dict[str, bytes | ImageRejectedError]
+Hashes = list[bytes | ImageRejectedError]
+
+
+class Found:
+    """What a scan found.
+
+    Attributes:
+        products: what can be used, with the columns of `tasks.scanning.Joined`, by range of image hashes; of a
+            refresh, those only that came or changed.
+        gone: `id` and `place` of what the published snapshot has, and the catalogue has not, or no longer usable.
+        listed: how many products the catalogue has.
+        known: names of the hashes that this scan no longer needs once its snapshot exists.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.products = run.new_spill("products")
+        self.gone: list[pa.Table] = []
+        self.listed = 0
+        self.known = list_hashes(run.store)
+
+
+class Missing:
+    """Pictures without a vector under the run's encoder: `image_hash`, `image` and `image_version`, by range."""
+
+    def __init__(self, pictures: Spill) -> None:
+        self.pictures = pictures
+
+    @property
+    def count(self) -> int:
+        """How many there are, each once."""
+        return self.pictures.rows
 
 
 @stage("scan")
-def scan(run: Run) -> pa.Table:
-    """Read the catalogue; hash the pictures that moved. Returns the products, each with its `image_hash`."""
-    catalogue = scanning.with_versions(read_catalogue(run.request.catalogue))
-    products = scanning.with_known_hashes(catalogue.products, None if run.request.full else run.previous)
-    references = products["image"].filter(products["image_hash"].is_null()).unique().to_pylist()
-    hashes = _hash_on_dask(run, references)
-    found, rejects = _with_hashes(products, hashes)
-    run.rejects.extend([*catalogue.rejects, *rejects])
-    get_run_logger().info(
+def scan(run: Run) -> Found:
+    """Read the catalogue, beside what the published snapshot has; hash the pictures that moved."""
+    found, rejects = Found(run), run.new_rejects("scan")
+    moved = 0
+    with stage_progress("scan") as progress:
+        joined = _Joining(run, found, rejects, progress)
+        for partition, hashes in map_partitions(
+            run.cluster,
+            partial(partitions.hash_pictures, store=run.request.store, policy=run.request.policy),
+            joined.to_hash(),
+            on_poison=_killed_worker,
+            columns=("id", "image", "image_version"),
+            deadline=run.deadline,
+        ):
+            moved += partition.rows.num_rows
+            _take_hashes(run, found, partition.rows, hashes, rejects)
+            progress.advance(partition.rows.num_rows)
+    run_log(__name__).info(
         "scan: %s products, %s pictures new or moved, %s rejected",
-        f"{found.num_rows:,}",
-        f"{len(references):,}",
-        f"{len(catalogue.rejects) + len(rejects):,}",
+        f"{found.listed:,}",
+        f"{moved:,}",
+        f"{rejects.total:,}",
     )
     return found
 
 
 @stage("diff")
-def diff(run: Run, products: pa.Table, encoder: EncoderSection) -> pa.Table:
-    """Return the pictures, each once, that have no vector under this encoder: `image_hash` and `image`."""
-    wanted = products.select(["image_hash", "image"]).group_by("image_hash").aggregate([("image", "min")])
-    known = Embeddings(run.store, encoder.fingerprint).hashes()
-    new = pa.array([image_hash not in known for image_hash in wanted["image_hash"].to_pylist()], pa.bool_())
-    missing = wanted.filter(new).rename_columns(["image_hash", "image"]).sort_by("image_hash")
-    get_run_logger().info(
-        "diff: %s pictures to embed, %s have their vector",
-        f"{missing.num_rows:,}",
-        f"{wanted.num_rows - missing.num_rows:,}",
+def diff(run: Run, found: Found, encoder: EncoderSection) -> Missing:
+    """Return the pictures, each once, that have no vector under this encoder."""
+    known = run.new_spill("known")
+    if found.products.rows:
+        for hashes in Embeddings(run.store, encoder.fingerprint).hash_columns():
+            column = pa.array(hashes.tolist(), HASH)
+            known.add(pa.table({"image_hash": column}), scanning.hash_buckets(positions(hashes)))
+    missing = run.new_spill("missing")
+    pictures = 0
+    for bucket in range(BUCKETS):
+        products = found.products.read(bucket)
+        if products is not None:
+            once = _each_once(products)
+            pictures += once.num_rows
+            new = _without(once, known.read(bucket))
+            missing.add(new, np.full(new.num_rows, bucket))
+    run_log(__name__).info(
+        "diff: %s pictures to embed, %s have their vector", f"{missing.rows:,}", f"{pictures - missing.rows:,}"
     )
-    return missing
+    return Missing(missing)
 
 
-@stage("record")
-def record(run: Run, products: pa.Table) -> str:
-    """Write the normalised catalogue; return its id."""
-    return write_catalogue(run.store, products)
+class _Joining:
+    """The catalogue beside what is known, a bucket of ids at a time."""
+
+    def __init__(self, run: Run, found: Found, rejects: RejectLog, progress: StageProgress) -> None:
+        self._run = run
+        self._found = found
+        self._rejects = rejects
+        self._progress = progress
+
+    def to_hash(self) -> Iterator[Partition]:
+        """Yield the products whose pictures must be read; take up all others."""
+        for number, part in enumerate(scanning.regrouped(self._unknown(), PICTURES_PER_PARTITION)):
+            yield Partition(f"scan-{number}", part)
+
+    def _unknown(self) -> Iterator[pa.Table]:
+        listed = self._listed()
+        self._progress.expect(listed.rows)
+        previous = self._previous()
+        known, rejected = (None, None) if self._run.request.full else (self._known(), self._rejected())
+        for bucket in range(BUCKETS):
+            products = listed.read(bucket)
+            if products is None:
+                self._gone_bucket(previous.read(bucket))
+                continue
+            yield self._join(bucket, products, previous, known, rejected)
+
+    def _join(
+        self, bucket: int, products: pa.Table, previous: Spill, known: Spill | None, rejected: Spill | None
+    ) -> pa.Table:
+        before = previous.read(bucket)
+        facts = [table for spill in (known,) if spill and (table := spill.read(bucket)) is not None]
+        joined = scanning.join(
+            products, before, facts, rejected.read(bucket) if rejected else None, trust=not self._run.request.full
+        )
+        self._rejects.extend(joined.rejects)
+        self._found.gone.append(joined.gone)
+        self._found.listed += joined.products.num_rows
+        resolved = joined.products["image_hash"].is_valid()
+        _take(self._run, self._found, joined.products.filter(resolved))
+        unknown = joined.products.filter(pc.invert(resolved))
+        self._progress.advance(products.num_rows - unknown.num_rows)
+        return unknown
+
+    def _gone_bucket(self, before: pa.Table | None) -> None:
+        if before is not None:
+            self._found.gone.append(before.select(["id", "place"]))
+
+    def _listed(self) -> Spill:
+        spill = self._run.new_spill("listed")
+        for batch in read_catalogue(self._run.request.catalogue, self._run.request.policy):
+            seen: Batch = scanning.with_versions(batch, self._run.request.policy)
+            self._rejects.extend(seen.rejects)
+            spill.add(seen.products, id_buckets(seen.products["id"].to_pylist()))
+        return spill
+
+    def _previous(self) -> Spill:
+        spill = self._run.new_spill("previous")
+        for number, shard in enumerate(self._run.parent.shards if self._run.parent else ()):
+            for table, rows in read_shard_products(self._run.store, shard):
+                places = pa.array(rows + number * ROWS_IN_A_SHARD)
+                spill.add(table.append_column("place", places), id_buckets(table["id"].to_pylist()))
+        return spill
+
+    def _known(self) -> Spill:
+        spill = self._run.new_spill("hashes")
+        for key in self._found.known:
+            table = read_hashes(self._run.store, key)
+            spill.add(table, id_buckets(table["id"].to_pylist()))
+        return spill
+
+    def _rejected(self) -> Spill:
+        """What the run that made the published snapshot could not use: it need not be tried while it stays as it is."""
+        spill = self._run.new_spill("rejected")
+        if self._run.parent and self._run.parent.encoder.name == self._run.request.encoder:
+            with suppress(NotFoundError):
+                table = read_reject_table(self._run.store, f"rejects/{self._run.parent.run}.parquet")
+                spill.add(table, id_buckets(table["id"].to_pylist()))
+        return spill
 
 
-def unchanged(run: Run, products: pa.Table, encoder: EncoderSection) -> bool:
-    """Tell whether a new snapshot would answer exactly as the one that is published."""
-    request, parent = run.request, run.parent
-    if parent is None or request.full:
-        return False
-    return (
-        parent.catalogue.id == catalogue_id(products)
-        and parent.catalogue.attribution == request.attribution
-        and parent.encoder == encoder
-        and request.shards in {None, len(parent.shards)}
-    )
-
-
-def _hash_on_dask(run: Run, references: Sequence[str]) -> Hashes:
-    if not references:
-        return {}
-    hashes: Hashes = {}
-    with stage_progress("scan", len(references)) as progress:
-        for count, found in map_partitions(
-            run.client,
-            _hash_pairs,
-            cut(references, HASHES_PER_PARTITION),
-            on_poison=_killed_worker,
-        ):
-            hashes.update(found)
-            progress.advance(count)
-    return hashes
-
-
-def _hash_pairs(references: Sequence[str]) -> Hashes:
-    return dict(zip(references, partitions.hash_images(references), strict=True))
-
-
-def _killed_worker(reference: str) -> Hashes:
-    return {reference: ImageRejectedError("killed_worker", KILLED)}
-
-
-def _with_hashes(products: pa.Table, hashes: dict[str, bytes | ImageRejectedError]) -> tuple[pa.Table, list[Reject]]:
-    known, rejects = [], []
-    columns = (products[name].to_pylist() for name in ("id", "image", "image_hash"))
-    for product, reference, image_hash in zip(*columns, strict=True):
-        found = image_hash or hashes[reference]
-        if isinstance(found, ImageRejectedError):
-            rejects.append(Reject(product, reference, "read", found.reason, str(found)))
-            found = None
-        known.append(found)
+def _take_hashes(run: Run, found: Found, products: pa.Table, hashes: Hashes, rejects: RejectLog) -> None:
+    known = [None if isinstance(one, ImageRejectedError) else one for one in hashes]
     hashed = scanning.with_hashes(products, known)
-    return hashed.filter(hashed["image_hash"].is_valid()), rejects
+    usable = hashed["image_hash"].is_valid()
+    _take(run, found, hashed.filter(usable))
+    lost = hashed.filter(pc.invert(usable))
+    if lost.num_rows:
+        errors = [one for one in hashes if isinstance(one, ImageRejectedError)]
+        rejects.extend(_rejects(lost, errors))
+        found.gone.append(were_there(lost))
+
+
+def _take(run: Run, found: Found, products: pa.Table) -> None:
+    if run.request.kind == "refresh":
+        products = products.filter(pa.array(scanning.changes(products) != SAME))
+    if products.num_rows:
+        places = positions(hash_array(products["image_hash"]))
+        found.products.add(products, scanning.hash_buckets(places))
+
+
+def were_there(products: pa.Table) -> pa.Table:
+    """Return the `id` and `place` of those that the published snapshot has."""
+    return products.filter(pc.not_equal(products["place"], NOWHERE)).select(["id", "place"])
+
+
+def _rejects(products: pa.Table, errors: list[ImageRejectedError]) -> Iterator[Reject]:
+    columns = (products[name].to_pylist() for name in ("id", "image"))
+    for product, reference, error in zip(*columns, errors, strict=True):
+        # without its version: what could not be read may be there again without having changed
+        yield Reject(product, reference, "read", error.reason, str(error))
+
+
+def _killed_worker(products: pa.Table) -> Hashes:
+    return [ImageRejectedError("killed_worker", KILLED)] * products.num_rows
+
+
+def _each_once(products: pa.Table) -> pa.Table:
+    """Return each picture once, sorted by its hash; of several references to it the first by name."""
+    pictures = products.select(["image_hash", "image", "image_version"]).sort_by(
+        [("image_hash", "ascending"), ("image", "ascending")]
+    )
+    hashes = hash_array(pictures["image_hash"])
+    first = np.ones(len(hashes), bool)
+    first[1:] = hashes[1:] != hashes[:-1]
+    return pictures.filter(pa.array(first))
+
+
+def _without(pictures: pa.Table, known: pa.Table | None) -> pa.Table:
+    if known is None:
+        return pictures
+    there = pc.is_in(pictures["image_hash"], value_set=known["image_hash"].combine_chunks())
+    return pictures.filter(pc.invert(there))

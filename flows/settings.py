@@ -4,15 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BaseModel, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from data.fetching import FetchPolicy
+
+
+class FetchSettings(BaseModel):
+    """What may be fetched over HTTP: pictures and catalogues."""
+
+    allowed_hosts: str = Field("", description="Hosts to fetch from, such as img.shop.com,*.cdn.com; default: none")
+    allowed_networks: str = Field("", description="Private networks that may be fetched from, such as 10.1.0.0/16")
+    allowed_ports: str = Field("80,443", description="Ports that may be fetched from")
+    max_bytes: int = Field(64 * 2**20, ge=1, description="Largest picture fetched, in bytes")
+    connect_seconds: float = Field(5.0, gt=0, description="How long connecting may take")
+    total_seconds: float = Field(30.0, gt=0, description="How long one fetch may take, redirects and retries included")
+    retries: int = Field(3, ge=0, description="How often a fetch is tried again")
+    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's")
+
+    def policy(self) -> FetchPolicy:
+        """Return the same as what fetches. Raises `InputError` for what makes no sense."""
+        return FetchPolicy(
+            allowed_hosts=_listed(self.allowed_hosts),
+            allowed_networks=_listed(self.allowed_networks),
+            allowed_ports=tuple(int(port) for port in _listed(self.allowed_ports)),
+            max_bytes=self.max_bytes,
+            connect_seconds=self.connect_seconds,
+            total_seconds=self.total_seconds,
+            retries=self.retries,
+            ca_file=self.ca_file,
+        )
 
 
 class BatchSettings(BaseSettings):
     """What a reindex takes from its environment; the flow's parameters say the rest."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LOOKALIKE_", env_nested_delimiter="__", env_file=".env", extra="ignore"
+        env_prefix="LOOKALIKE_", env_nested_delimiter="__", env_file=".env", env_ignore_empty=True, extra="ignore"
     )
 
     store: str = Field("./.lookalike", description="Where snapshots live: a folder, or s3://bucket/prefix")
@@ -21,14 +49,64 @@ class BatchSettings(BaseSettings):
         validation_alias=AliasChoices("DASK_SCHEDULER_ADDRESS"),
         description="A running Dask scheduler, such as tcp://10.0.0.5:8786; without one, each run starts its own",
     )
+    dask_embed_resources: str = Field(
+        "", description="Dask resources that a worker must have to embed, such as GPU=1; default: any worker embeds"
+    )
+    dask_patience_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="How long a run waits for a Dask worker where there is none, such as while it scales up",
+    )
     batch_workers: int | None = Field(
         None, ge=1, description="Worker processes of a run that starts its own; default: one for each core"
     )
-    batch_partition: int = Field(256, ge=1, description="Pictures that a worker takes at a time")
+    batch_partition: int = Field(1024, ge=1, description="Most pictures that a worker takes at a time")
+    batch_partition_bytes: int = Field(
+        256 * 2**20, ge=1, description="Most bytes of pictures that a worker takes at a time"
+    )
+    fetch: FetchSettings = FetchSettings()
+    notify: str = Field(
+        "", description="Prefect blocks to tell of failures, refusals and recoveries, such as slack-webhook/ops"
+    )
+    metrics_textfile: str | None = Field(
+        None, description="A folder that node-exporter's textfile collector reads; default: no such metrics"
+    )
+    metrics_pushgateway: str | None = Field(
+        None, description="A Prometheus push gateway, such as http://10.0.0.7:9091; default: no such metrics"
+    )
+    search_url: str | None = Field(
+        None, description="Where the search page answers, for links in the Prefect UI, such as http://10.0.0.9:8000"
+    )
+
+    @field_validator("dask_embed_resources")
+    @classmethod
+    def _resources(cls, value: str) -> str:
+        _parsed_resources(value)
+        return value
+
+    def embed_resources(self) -> dict[str, float]:
+        """Return what embedding takes of a worker's resources, as Dask wants it; nothing where any worker will do."""
+        return _parsed_resources(self.dask_embed_resources)
+
+    def notify_blocks(self) -> list[str]:
+        """Return the names of the blocks to notify."""
+        return [name.strip() for name in self.notify.split(",") if name.strip()]
 
     def absolute_store(self) -> str:
         """Return the store so that workers in other folders understand it."""
         return absolute(self.store)
+
+
+def _parsed_resources(text: str) -> dict[str, float]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    try:
+        return {name.strip(): float(amount) for name, _, amount in pairs}
+    except ValueError:
+        raise ValueError(f"{text!r} names no resources: write such as GPU=1, or GPU=1,MEMORY=8e9") from None
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def absolute(location: str) -> str:

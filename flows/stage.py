@@ -1,34 +1,27 @@
-"""A stage: a Prefect task that runs where the flow runs, and puts its work on Dask."""
+"""A stage: a step of a run, which counts the time it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
-from prefect import Task, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-
-from data.errors import StoreUnavailableError
-
-RETRY_SECONDS = [2, 10, 30]
+from flows.run import Run
+from flows.steps import step
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def stage(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function a stage, called as before; its result stays in the process: what must last lies in our store."""
-    return task(
-        name=name,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=len(RETRY_SECONDS),
-        retry_delay_seconds=[float(seconds) for seconds in RETRY_SECONDS],
-        retry_condition_fn=_worth_another_try,
-    )
+def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Concatenate[Run, P], R]]:
+    """Make a function a stage: a Prefect task that runs where the flow runs, and puts its work on Dask."""
 
+    def decorate(function: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R]:
+        @wraps(function)
+        def timed(run: Run, *args: P.args, **kwargs: P.kwargs) -> R:
+            with run.timed(name):
+                return function(run, *args, **kwargs)
 
-def _worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Try again what the store or the network failed at, not what will fail the same way again."""
-    return isinstance(state.result(raise_on_failure=False), StoreUnavailableError | OSError)
+        return cast("Callable[Concatenate[Run, P], R]", step(name)(timed))
+
+    return decorate

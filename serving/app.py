@@ -9,14 +9,22 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from data.stores import open_store
+from serving.access.audit import Audit
+from serving.access.authenticator import Authenticator
+from serving.access.gate import Gate
+from serving.access.policy import Policy
+from serving.access.rates import RateLimits
+from serving.cors import Cors
 from serving.deadlines import Deadline
 from serving.follower import Follower
 from serving.handlers import install_handlers
+from serving.headers import SecurityHeaders
 from serving.limits import BodyLimit
 from serving.metrics import Metrics
 from serving.openapi import DESCRIPTION, TAGS, install_openapi
 from serving.readiness import Readiness
-from serving.routes import page, probes, products, search, snapshots
+from serving.reloads import Reloads
+from serving.routes import admin, docs, page, probes, products, search, snapshots
 from serving.service import SearchService
 from serving.settings import ServingSettings
 from serving.supervision import supervise
@@ -25,13 +33,14 @@ from serving.version import version
 
 
 def create_app(settings: ServingSettings) -> FastAPI:
-    """Return the application. Raises `InputError` for a store or a channel that cannot be."""
+    """Return the application. Raises `InputError` for a store, a channel or keys that cannot be."""
     metrics = Metrics()
     store = open_store(settings.store)
+    folder = settings.cache_folder(store.uri)
     follower = Follower(
         store,
         settings.channel,
-        settings.cache_folder(store.uri),
+        folder,
         threads=settings.encoder_threads,
         poll_seconds=settings.poll_seconds,
         metrics=metrics,
@@ -41,12 +50,21 @@ def create_app(settings: ServingSettings) -> FastAPI:
         description=DESCRIPTION,
         version=version(),
         openapi_tags=TAGS,
+        docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
     )
     app.state.metrics = metrics
     app.state.service = SearchService(settings, follower, metrics)
     app.state.readiness = Readiness(app.state.service, metrics, seconds=settings.probe_seconds)
+    app.state.reloads = Reloads(folder, follower.wake)
+    app.state.audit = Audit(metrics)
+    app.state.policy = Policy(
+        required=settings.access.required,
+        admin_port=settings.admin_port,
+        open_metrics=settings.access.open_metrics,
+    )
+    app.state.authenticator = Authenticator(settings.access, metrics)
     _add_layers(app, settings, metrics)
     _add_routes(app)
     install_handlers(app)
@@ -55,14 +73,28 @@ def create_app(settings: ServingSettings) -> FastAPI:
 
 
 def _add_layers(app: FastAPI, settings: ServingSettings, metrics: Metrics) -> None:
-    """The last one added is the outermost. Authentication will stand between `Tracing` and `Deadline`."""
+    """The last one added is the outermost: nothing inside of `Gate` sees a request that may not be made."""
+    authenticator: Authenticator = app.state.authenticator
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
     app.add_middleware(Deadline, seconds=settings.limits.request_seconds)
-    app.add_middleware(Tracing, metrics=metrics)
+    app.add_middleware(
+        Gate,
+        policy=app.state.policy,
+        authenticator=authenticator,
+        rates=RateLimits(settings.rates),
+        audit=app.state.audit,
+        metrics=metrics,
+        max_body_bytes=settings.limits.max_body_bytes,
+    )
+    if settings.web.origins:
+        app.add_middleware(Cors, origins=settings.web.origins)
+    app.add_middleware(Tracing, metrics=metrics, access_log=settings.access_log)
+    app.add_middleware(SecurityHeaders, hsts_seconds=settings.web.hsts_seconds)
 
 
 def _add_routes(app: FastAPI) -> None:
-    for router in (search.router, products.parts, products.router, snapshots.router, probes.router, page.router):
+    gateways = (search.router, products.parts, products.router, snapshots.router, admin.router, probes.router)
+    for router in (*gateways, page.router, docs.router):
         app.include_router(router)
     app.mount("/static", page.static_files(), name="static")
 
@@ -71,11 +103,16 @@ def _add_routes(app: FastAPI) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: SearchService = app.state.service
     readiness: Readiness = app.state.readiness
-    tasks = [
-        asyncio.create_task(supervise("batcher", service.encode_for_ever)),
-        asyncio.create_task(supervise("follower", service.follower.run)),
-        asyncio.create_task(supervise("readiness", readiness.run)),
-    ]
+    reloads: Reloads = app.state.reloads
+    authenticator: Authenticator = app.state.authenticator
+    background = {
+        "batcher": service.encode_for_ever,
+        "follower": service.follower.run,
+        "readiness": readiness.run,
+        "reloads": reloads.run,
+        **authenticator.background(),
+    }
+    tasks = [asyncio.create_task(supervise(name, run)) for name, run in background.items()]
     try:
         yield
     finally:

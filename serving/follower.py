@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.blobs import Blob
@@ -20,6 +20,7 @@ from serving.held import Held, prove
 from serving.last_good import LastGood, Published
 from serving.metrics import Metrics
 from serving.problems import ProblemError
+from serving.requests import current
 from serving.threads import in_thread
 from tasks.searcher import Searcher
 
@@ -70,6 +71,7 @@ class Follower:
         self._metrics = metrics
         self._newest: Entry | None = None
         self._polls = 0
+        self._woken = asyncio.Event()
 
     @property
     def held(self) -> list[Held]:
@@ -82,6 +84,9 @@ class Follower:
         held = self.current
         if held is None:
             raise ProblemError("not_ready", self.why_not_ready(), headers={"retry-after": "5"})
+        asked = current()
+        if asked is not None:
+            asked.snapshot = held.manifest.id
         held.queries += 1
         try:
             yield held
@@ -94,8 +99,20 @@ class Follower:
         if self.current is None:
             await self._start()
         while True:
-            await asyncio.sleep(_pause(self._poll_seconds, self.state.failures))
+            await self._rest(_pause(self._poll_seconds, self.state.failures))
             await self.poll()
+
+    def wake(self) -> None:
+        """Look at the whole channel now, and try again what was refused."""
+        self._newest = None
+        if self.refusal is not None:
+            self.refusal = replace(self.refusal, retry_at=time.monotonic())
+        self._woken.set()
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        self._woken.clear()
 
     async def poll(self) -> None:
         """Look at the channel once, and swap where there is something new."""

@@ -62,6 +62,27 @@ class Metrics:
             "lookalike_dropped_total", "Pictures dropped before encoding", ["reason"], registry=registry
         )
         self.shed = Counter("lookalike_overloaded_total", "Queries refused because too many wait", registry=registry)
+        self.refused = Counter(
+            "lookalike_refused_total", "Requests refused before their body was read", ["reason"], registry=registry
+        )
+        self.audit_suppressed = Counter(
+            "lookalike_audit_suppressed_total", "Refusals too many to be audited one by one", registry=registry
+        )
+        self.keys = Gauge(
+            "lookalike_keys", "API keys that are valid now", registry=registry, multiprocess_mode="livemin"
+        )
+        self.keys_readable = Gauge(
+            "lookalike_keys_readable",
+            "1 where the last look at the keys worked; else those known before are used",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.issuer_reachable = Gauge(
+            "lookalike_issuer_reachable",
+            "1 where the OIDC issuer last told its keys; 0 too where none is set",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self.snapshot = Gauge(
             "lookalike_snapshot_info",
             "1 for the snapshot that is served",

@@ -181,6 +181,12 @@ class LiveReply(BaseModel):
     live: bool = True
 
 
+class ReloadReply(BaseModel):
+    """Every server process of this machine looks at the channel now; `snapshot` is what was served until then."""
+
+    snapshot: str | None
+
+
 class ProblemReply(BaseModel):
     """RFC 9457: `detail` says what to do, `code` never changes its meaning."""
 

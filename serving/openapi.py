@@ -8,17 +8,26 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from serving.access.policy import Policy
 from serving.models import ProblemReply, SearchRequest
 
 DESCRIPTION = """Find products that look like a picture.
 
 Every error is `application/problem+json` with a stable `code`. Every reply carries `X-Request-ID`; send your own to
-find it again in the server's log."""
+find it again in the server's log.
+
+Where the server has API keys or an OIDC issuer, send one as `Authorization: Bearer …` or, a key, as `X-API-Key`."""
+
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a JWT where an issuer is set."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
 
 TAGS = [
     {"name": "search", "description": "By a picture, a product or a vector."},
     {"name": "products", "description": "What can be found."},
     {"name": "snapshots", "description": "What is being served."},
+    {"name": "admin", "description": "Takes the scope `admin`."},
     {"name": "probes", "description": "For those who run the server."},
 ]
 
@@ -45,9 +54,14 @@ def _build(app: FastAPI) -> dict[str, Any]:
     schemas.update(own["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which no route answers with
         schemas.pop(name, None)
-    for operations in document["paths"].values():
+    document["components"]["securitySchemes"] = SCHEMES
+    policy = Policy(required=True)
+    for path, operations in document["paths"].items():
+        needed = policy.needed(path)
         for operation in operations.values():
             _without_own_validation(operation)
+            if needed is not None:  # `{}`: a server without keys asks for none
+                operation["security"] = [{name: [needed]} for name in SCHEMES] + [{}]
     return document
 
 

@@ -29,6 +29,9 @@ KINDS: Mapping[str, Kind] = {
     "malformed_multipart": Kind(400, "The form cannot be read"),
     "malformed_base64": Kind(400, "The picture is not valid base64"),
     "bad_request": Kind(400, "The request cannot be understood"),
+    "unauthorized": Kind(401, "This takes a valid API key or token"),
+    "forbidden": Kind(403, "You may not do this"),
+    "cross_origin_refused": Kind(403, "Pages of this web site may not ask"),
     "not_found": Kind(404, "There is nothing here"),
     "unknown_product": Kind(404, "No such product"),
     "image_missing": Kind(404, "The product's picture is not there"),
@@ -57,9 +60,11 @@ KINDS: Mapping[str, Kind] = {
     "image_damaged": Kind(422, "The picture is damaged"),
     "image_too_small": Kind(422, "The picture is too small"),
     "overloaded": Kind(429, "The server is busy"),
+    "rate_limited": Kind(429, "You ask too often"),
     "internal": Kind(500, "Something went wrong here"),
     "image_unreadable": Kind(502, "The product's picture cannot be read"),
     "not_ready": Kind(503, "No snapshot is being served yet"),
+    "access_unavailable": Kind(503, "Tokens cannot be verified right now"),
     "deadline_exceeded": Kind(504, "The answer took too long"),
 }
 

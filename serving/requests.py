@@ -1,23 +1,33 @@
-"""What a request carries through every layer: its id, when it came, and until when an answer is wanted."""
+"""What a request carries through every layer: its id, who asks, when it came, and until when an answer is wanted."""
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from starlette.types import Scope
+
+from serving.access.callers import Caller, anonymous
 
 _KEY = "lookalike"
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """`deadline` and `started` are on the monotonic clock."""
+    """`deadline` and `started` are on the monotonic clock; `snapshot` is the one that was answered from."""
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: float = field(default_factory=time.monotonic)
     deadline: float = float("inf")
+    caller: Caller = field(default_factory=anonymous)
+    snapshot: str | None = None
+
+
+_current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
 
 
 def context(scope: Scope) -> RequestContext:
@@ -33,3 +43,18 @@ def context(scope: Scope) -> RequestContext:
 def request_id(scope: Scope) -> str:
     """Return the request's id."""
     return context(scope).id
+
+
+def current() -> RequestContext | None:
+    """Return the context of the request that is being answered, None where none is."""
+    return _current.get()
+
+
+@contextmanager
+def answering(request: RequestContext) -> Iterator[None]:
+    """Let all that is logged meanwhile belong to this request."""
+    token = _current.set(request)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+import logging.config
 import os
 import signal
+import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,27 +17,33 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.config import LOGGING_CONFIG
+from uvicorn.supervisors import Multiprocess
 
+from serving.logs import log_config
 from serving.settings import ServingSettings
 
 _HANDED_OVER = "_LOOKALIKE_SERVING"
 """How a worker process, which is spawned and not forked, learns the settings that its parent was given."""
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_FAILED = 3  # as uvicorn itself exits where it cannot start
 
 _log = logging.getLogger(__name__)
 
 
 def serve(settings: ServingSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was taken. Raises `InputError` for an impossible store."""
-    with _ends_quietly():
-        if settings.workers == 1:
-            from serving.app import create_app  # noqa: PLC0415 - the parent of workers needs none of it
+    """Serve until SIGTERM or SIGINT, then finish what was taken. Raises `InputError` for a store or keys of no use."""
+    logging.config.dictConfig(log_config(settings))
+    if settings.is_exposed and not settings.access.required:
+        _warn_of_open_doors(settings)
+    if settings.workers == 1:
+        from serving.app import create_app  # noqa: PLC0415 - the parent of workers needs none of it
 
-            uvicorn.run(create_app(settings), **_options(settings))
-        else:
-            with _handed_over(settings):
-                uvicorn.run("serving.server:worker", factory=True, workers=settings.workers, **_options(settings))
+        app = create_app(settings)
+        with _ends_quietly():
+            _listen(app, settings)
+    else:
+        with _ends_quietly(), _handed_over(settings):
+            _listen("serving.server:worker", settings, factory=True, workers=settings.workers)
 
 
 def worker() -> FastAPI:
@@ -45,25 +53,48 @@ def worker() -> FastAPI:
     return create_app(ServingSettings.model_validate_json(os.environ[_HANDED_OVER]))
 
 
+def _listen(app: FastAPI | str, settings: ServingSettings, **more: Any) -> None:
+    options = {**_options(settings), **more}
+    if settings.admin_port is None:
+        uvicorn.run(app, **options)
+        return
+    admin = {**options, "host": settings.admin_host, "port": settings.admin_port}
+    # One application behind both: it tells them apart by the port that a connection came to.
+    sockets = [uvicorn.Config(app, **given).bind_socket() for given in (options, admin)]
+    _run(uvicorn.Config(app, **options), sockets)
+
+
+def _run(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    if config.workers > 1:
+        Multiprocess(config, sockets).run()
+        return
+    server = uvicorn.Server(config)
+    server.run(sockets)
+    if not server.started:
+        sys.exit(_FAILED)
+
+
+def _warn_of_open_doors(settings: ServingSettings) -> None:
+    _log.warning(
+        "EVERYBODY who reaches %s:%d may search, read all products and /metrics: there are no API keys. "
+        "`lookalike keys create` makes one; LOOKALIKE_ACCESS__KEYS_FILE names their file",
+        settings.host, settings.port,
+    )  # fmt: skip
+
+
 def _options(settings: ServingSettings) -> dict[str, Any]:
     return {
         "host": settings.host,
         "port": settings.port,
         "log_level": settings.log_level,
-        "log_config": _log_config(settings),
-        "access_log": settings.access_log,
+        "log_config": log_config(settings),
+        "access_log": False,  # `Tracing` writes a better line
         "server_header": False,
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": settings.trusted_proxies or "",
         "timeout_graceful_shutdown": settings.shutdown_seconds,
         "timeout_keep_alive": 30,
     }
-
-
-def _log_config(settings: ServingSettings) -> dict[str, Any]:
-    config = copy.deepcopy(LOGGING_CONFIG)
-    config["disable_existing_loggers"] = False
-    for name in ("serving", "data", "tasks"):
-        config["loggers"][name] = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
-    return config
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.channels import DEFAULT_CHANNEL
@@ -45,6 +47,76 @@ class Batching(BaseModel):
     )
 
 
+class Access(BaseModel):
+    """Who may ask; nobody needs a key or a token unless one of these says how they are known."""
+
+    keys_file: Path | None = Field(
+        None, description="File of API keys that `lookalike keys` looks after; read again when it changes."
+    )
+    keys: str | None = Field(
+        None, description="What a keys file holds, as one line: for secrets that come as environment variables."
+    )
+    jwt_issuer: str | None = Field(None, description="OIDC issuer whose tokens are accepted: an https address.")
+    jwt_audience: str | None = Field(None, description="Audience that such a token must be for.")
+    jwt_search_scope: str = Field("search", min_length=1, description="What `scope` or `scp` says for searching.")
+    jwt_admin_scope: str = Field("admin", min_length=1, description="What `scope` or `scp` says for administration.")
+    open_metrics: bool = Field(
+        False, description="Let everybody read /metrics on the public port, where else it takes the scope `admin`."
+    )
+
+    @property
+    def required(self) -> bool:
+        """Whether a caller must prove who they are."""
+        return bool(self.keys_file or self.keys or self.jwt_issuer)
+
+    @model_validator(mode="after")
+    def _issuer_and_audience(self) -> Self:
+        if bool(self.jwt_issuer) != bool(self.jwt_audience):
+            raise ValueError("set both jwt_issuer and jwt_audience: a token for somebody else must not count here")
+        if self.jwt_issuer and not is_trustworthy_url(self.jwt_issuer):
+            raise ValueError("jwt_issuer must be an https address; http is for this machine only")
+        if self.jwt_search_scope == self.jwt_admin_scope:
+            raise ValueError("jwt_search_scope and jwt_admin_scope must differ")
+        return self
+
+
+class Rates(BaseModel):
+    """How often one caller may ask; each worker process counts for itself."""
+
+    per_key: int | None = Field(
+        None, ge=1, description="Requests a minute of one key or token, in each worker; more get 429."
+    )
+    per_address: int | None = Field(
+        None, ge=1, description="Requests a minute of one address without a key, in each worker; more get 429."
+    )
+    burst: int = Field(60, ge=1, description="How many of them may come at once.")
+
+
+class Web(BaseModel):
+    """What browsers are told."""
+
+    cors_origins: str | None = Field(
+        None, description="Web sites whose pages may ask, with commas, such as https://shop.example."
+    )
+    hsts_seconds: int | None = Field(
+        None, ge=1, description="How long browsers shall insist on https; set it only where all is https."
+    )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str | None) -> str | None:
+        for origin in _listed(value):
+            parts = urlsplit(origin)
+            if origin != "*" and (f"{parts.scheme}://{parts.netloc}" != origin or not parts.hostname):
+                raise ValueError(f"{origin!r} is no origin: write https://shop.example, without a path")
+        return value
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins, one by one."""
+        return _listed(self.cors_origins)
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """One environment variable: its name, its default as it would be written, and what it is for."""
@@ -65,6 +137,13 @@ class ServingSettings(BaseSettings):
     channel: str = Field(DEFAULT_CHANNEL, description="The channel of snapshots that is served.")
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(DEFAULT_PORT, ge=1, le=65535, description="Port to listen on.")
+    admin_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of its own for /metrics and /v1/admin, which then leave the public one."
+    )
+    admin_host: str = Field("127.0.0.1", description="Address that the admin port listens on.")
+    trusted_proxies: str | None = Field(
+        None, description="Addresses and networks of proxies whose X-Forwarded-For is believed, with commas."
+    )
     workers: int = Field(1, ge=1, le=256, description="Server processes that share the port.")
     poll_seconds: float = Field(2.0, gt=0, description="How often to look whether the channel moved.")
     probe_seconds: float = Field(10.0, gt=0, description="How often an idle server proves that it can still answer.")
@@ -73,15 +152,30 @@ class ServingSettings(BaseSettings):
         Path("~/.cache/lookalike"), description="Local copies of what is served: one folder for each store and channel."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people, or one JSON object a line.")
     access_log: bool = Field(False, description="Log a line for each request.")
     limits: Limits = Field(default_factory=Limits)
     batching: Batching = Field(default_factory=Batching)
+    access: Access = Field(default_factory=Access)
+    rates: Rates = Field(default_factory=Rates)
+    web: Web = Field(default_factory=Web)
 
     @field_validator("port", mode="before")
     @classmethod
     def _not_a_service_link(cls, value: Any) -> Any:
         # Kubernetes sets LOOKALIKE_PORT=tcp://… in every pod beside a service that is named "lookalike".
         return DEFAULT_PORT if isinstance(value, str) and value.startswith("tcp://") else value
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.admin_port == self.port:
+            raise ValueError("admin_port must be another port than port")
+        return self
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine can reach the public port."""
+        return not _is_loopback(self.host)
 
     @property
     def decode_threads(self) -> int:
@@ -116,3 +210,22 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[Variable]:
         else:
             default = "" if field.default is None else str(field.default)
             yield Variable(f"{prefix}{name.upper()}", default, field.description or "")
+
+
+def is_trustworthy_url(url: str) -> bool:
+    """Tell whether nobody on the way can change what comes from an address: https, or this very machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "http":
+        return _is_loopback(parts.hostname)
+    return parts.scheme == "https" and bool(parts.hostname)
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

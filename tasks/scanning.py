@@ -1,63 +1,255 @@
-"""Scanning: which products there are, and which pictures moved since the last run."""
+"""Scanning: which products came, went or changed since the last snapshot, and which pictures must be read to tell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from data.catalogue import Catalogue
+from data.catalogue import VERSION, Batch
 from data.embeddings import HASH
 from data.errors import ImageRejectedError
+from data.fetching import FetchPolicy
 from data.images import image_version
 from data.rejects import Reject
+from data.spill import BUCKETS
 
 STAT_THREADS = 32  # a look at an object in S3 is one round trip, and most of it is waiting
+STAT_CHUNK = 64
+NOWHERE = -1
+
+SAME, ADDED, PICTURE, TEXT = range(4)
+
+_Fact: TypeAlias = tuple[str, str]  # a picture's reference and version
 
 
-def with_versions(catalogue: Catalogue) -> Catalogue:
-    """Return the catalogue with each picture's version, without reading pictures; those that are away are rejects."""
-    if not catalogue.products["image_version"].null_count:
-        return catalogue
-    references = catalogue.products["image"].to_pylist()
+@dataclass(frozen=True)
+class Joined:
+    """Some products of a catalogue, beside what is known of them.
+
+    Attributes:
+        products: with the columns `image_hash` (null where the picture must be read), `place` (where the published
+            snapshot has the product, NOWHERE where it has not), `old_hash` (of its picture there) and `text_moved`
+            (whether anything but the picture differs).
+        rejects: those whose id was there already, and those that the last run rejected and that did not move since.
+        gone: `id` and `place` of the products that the published snapshot has and this catalogue has not.
+    """
+
+    products: pa.Table
+    rejects: list[Reject]
+    gone: pa.Table
+
+
+def id_buckets(ids: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the bucket of each product, by its id."""
+    return np.fromiter((zlib.crc32(product.encode()) % BUCKETS for product in ids), np.uint8, len(ids))
+
+
+def hash_buckets(positions: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return the bucket of each picture, by the position of its hash: bucket i holds the i-th range of hashes."""
+    return (positions >> (32 - (BUCKETS - 1).bit_length())).astype(np.uint8)
+
+
+def with_versions(batch: Batch, policy: FetchPolicy) -> Batch:
+    """Return a batch with each picture's version, without reading pictures; those that are away are rejects."""
+    if not batch.products[VERSION].null_count:
+        return batch
+    references = batch.products["image"].to_pylist()
+    chunks = [references[start : start + STAT_CHUNK] for start in range(0, len(references), STAT_CHUNK)]
     with ThreadPoolExecutor(STAT_THREADS) as pool:
-        found = list(pool.map(_version, references))
-    versions = [None if isinstance(version, ImageRejectedError) else version for version in found]
+        found = [one for chunk in pool.map(lambda part: _versions(part, policy), chunks) for one in chunk]
     rejects = [
         Reject(product, reference, "scan", problem.reason, str(problem))
-        for product, reference, problem in zip(catalogue.products["id"].to_pylist(), references, found, strict=True)
+        for product, reference, problem in zip(batch.products["id"].to_pylist(), references, found, strict=True)
         if isinstance(problem, ImageRejectedError)
     ]
-    place = catalogue.products.schema.get_field_index("image_version")
-    products = catalogue.products.set_column(place, "image_version", pa.array(versions, pa.string()))
-    present = products.filter(products["image_version"].is_valid())
-    return Catalogue(catalogue.uri, present, [*catalogue.rejects, *rejects])
+    versions = [None if isinstance(version, ImageRejectedError) else version for version in found]
+    place = batch.products.schema.get_field_index(VERSION)
+    products = batch.products.set_column(place, VERSION, pa.array(versions, pa.string()))
+    if rejects:
+        present = [not isinstance(problem, ImageRejectedError) for problem in found]
+        products = products.filter(pa.array(present, pa.bool_()))
+    return Batch(products, [*batch.rejects, *rejects])
 
 
-def with_known_hashes(products: pa.Table, previous: pa.Table | None) -> pa.Table:
-    """Return the products with a column `image_hash`: known for pictures that did not move, null for the others."""
-    known = {} if previous is None else _hashes_by_version(previous)
-    keys = zip(products["image"].to_pylist(), products["image_version"].to_pylist(), strict=True)
-    return with_hashes(products, [known.get(key) for key in keys])
+def join(
+    products: pa.Table,
+    previous: pa.Table | None,
+    known: Iterable[pa.Table] = (),
+    rejected: pa.Table | None = None,
+    *,
+    trust: bool = True,
+) -> Joined:
+    """Put products beside those of the published snapshot with the same ids.
+
+    Args:
+        products: in the normal form of catalogues.
+        previous: the same columns, and `image_hash` and `place`; of the same bucket of ids.
+        known: tables with `image`, `image_version` and `image_hash` of pictures that were read before.
+        rejected: what the last run could not use, as `data.rejects` stores it.
+        trust: whether a picture whose version did not move is taken for the one it was.
+    """
+    before = _Before(previous)
+    facts = _facts([*known, *([] if previous is None else [previous])]) if trust else {}
+    hopeless = _hopeless(rejected)
+    keep: list[int] = []
+    rejects: list[Reject] = []
+    found: list[tuple[bytes | None, int, bytes | None, bool]] = []
+    seen: set[str] = set()
+    texts = _texts(products)
+    columns = (products[name].to_pylist() for name in ("id", "image", VERSION))
+    for row, (product, image, version) in enumerate(zip(*columns, strict=True)):
+        if product in seen:
+            message = f"an earlier row has the id {product!r} already; the first one is used"
+            rejects.append(Reject(product, image, "scan", "duplicate_id", message))
+            continue
+        seen.add(product)
+        if again := hopeless.get((product, image, version)):
+            rejects.append(again)
+            continue
+        keep.append(row)
+        old = before.rows.get(product)
+        image_hash = facts.get((image, version))
+        if old is None:
+            found.append((image_hash, NOWHERE, None, False))
+        else:
+            moved = image != before.images[old] or _differ(texts[row], before.texts[old])
+            found.append((image_hash, before.places[old], before.hashes[old], moved))
+    kept = products if len(keep) == products.num_rows else products.take(pa.array(keep, pa.int64()))
+    return Joined(_with_findings(kept, found), rejects, before.gone(seen))
 
 
 def with_hashes(products: pa.Table, hashes: Sequence[bytes | None]) -> pa.Table:
     """Return the products with the column `image_hash` set."""
-    column = pa.array(hashes, HASH)
-    place = products.schema.get_field_index("image_hash")
-    if place < 0:
-        return products.append_column("image_hash", column)
-    return products.set_column(place, "image_hash", column)
+    return products.set_column(products.schema.get_field_index("image_hash"), "image_hash", pa.array(hashes, HASH))
 
 
-def _hashes_by_version(previous: pa.Table) -> dict[tuple[str, str], bytes]:
-    columns = (previous[name].to_pylist() for name in ("image", "image_version", "image_hash"))
-    return {(reference, version): image_hash for reference, version, image_hash in zip(*columns, strict=True)}
+def changes(products: pa.Table) -> NDArray[np.uint8]:
+    """Return for each product SAME, ADDED, PICTURE or TEXT: what changed since the published snapshot."""
+    added = np.asarray(products["place"]) == NOWHERE
+    moved = np.asarray(pc.not_equal(products["image_hash"], products["old_hash"]).fill_null(True))
+    text = np.asarray(products["text_moved"])
+    return np.select([added, moved, text], [ADDED, PICTURE, TEXT], SAME).astype(np.uint8)
 
 
-def _version(reference: str) -> str | ImageRejectedError:
+def without_findings(products: pa.Table) -> pa.Table:
+    """Return the products as a normalised catalogue holds them."""
+    return products.drop_columns(["place", "old_hash", "text_moved"])
+
+
+def slices(table: pa.Table, size: int) -> Iterator[pa.Table]:
+    """Cut a table into slices of at most `size` rows."""
+    for start in range(0, table.num_rows, size):
+        yield table.slice(start, size)
+
+
+def regrouped(
+    tables: Iterable[pa.Table],
+    most: int,
+    *,
+    weigh: Callable[[pa.Table], Sequence[int]] | None = None,
+    most_weight: int = 0,
+) -> Iterator[pa.Table]:
+    """Cut and join tables so that each has `most` rows, or fewer where those weigh more than `most_weight`."""
+    waiting: list[pa.Table] = []
+    rows = weight = 0
+    for table in tables:
+        weights = weigh(table) if weigh else [0] * table.num_rows
+        start = 0
+        for row, one in enumerate(weights):
+            if rows and (rows == most or weight + one > most_weight):
+                yield pa.concat_tables([*waiting, table.slice(start, row - start)])
+                waiting, start, rows, weight = [], row, 0, 0
+            rows += 1
+            weight += one
+        waiting.append(table.slice(start))
+    if rows:
+        yield pa.concat_tables(waiting)
+
+
+class _Before:
+    """The products of the published snapshot, by id."""
+
+    def __init__(self, table: pa.Table | None) -> None:
+        self._table = table
+        self.rows = {product: row for row, product in enumerate(self._column("id"))}
+        self.images: list[str] = self._column("image")
+        self.hashes: list[bytes] = self._column("image_hash")
+        self.places: list[int] = self._column("place")
+        self.texts = [] if table is None else _texts(table)
+
+    def gone(self, ids: set[str]) -> pa.Table:
+        """Return the id and place of those that are not among `ids`."""
+        rows = [row for product, row in self.rows.items() if product not in ids]
+        if self._table is None:
+            return pa.table({"id": pa.array([], pa.string()), "place": pa.array([], pa.int64())})
+        return self._table.select(["id", "place"]).take(pa.array(rows, pa.int64()))
+
+    def _column(self, name: str) -> list[Any]:
+        return [] if self._table is None else self._table[name].to_pylist()
+
+
+def _texts(table: pa.Table) -> list[tuple[str, dict[str, Any]]]:
+    titles = table["title"].to_pylist()
+    if "attributes" not in table.column_names:
+        return [(title, {}) for title in titles]
+    return list(zip(titles, (value or {} for value in table["attributes"].to_pylist()), strict=True))
+
+
+def _differ(one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> bool:
+    if one == other:
+        return False
+    return _canonical(one) != _canonical(other)
+
+
+def _canonical(text: tuple[str, dict[str, Any]]) -> tuple[str, list[tuple[str, str]]]:
+    """An attribute without a value is none, their order says nothing, and NaN, as text, is like itself."""
+    title, attributes = text
+    return title, sorted((name, repr(value)) for name, value in attributes.items() if value is not None)
+
+
+def _facts(tables: Iterable[pa.Table]) -> dict[_Fact, bytes]:
+    facts: dict[_Fact, bytes] = {}
+    for table in tables:
+        columns = (table[name].to_pylist() for name in ("image", VERSION, "image_hash"))
+        facts.update(((image, version), found) for image, version, found in zip(*columns, strict=True) if version)
+    return facts
+
+
+def _hopeless(rejected: pa.Table | None) -> dict[tuple[str, str, str], Reject]:
+    """Return what cannot be used, while its picture stays as it is: by id, reference and version."""
+    if rejected is None:
+        return {}
+    rejects = (Reject(**row) for row in rejected.to_pylist())
+    return {(reject.id, reject.reference, reject.version): reject for reject in rejects if reject.version}
+
+
+def _with_findings(products: pa.Table, found: Sequence[tuple[bytes | None, int, bytes | None, bool]]) -> pa.Table:
+    hashes, places, old, moved = zip(*found, strict=True) if found else ((), (), (), ())
+    columns = {
+        "image_hash": pa.array(hashes, HASH),
+        "place": pa.array(places, pa.int64()),
+        "old_hash": pa.array(old, HASH),
+        "text_moved": pa.array(moved, pa.bool_()),
+    }
+    for name, column in columns.items():
+        products = products.append_column(name, column)
+    return products
+
+
+def _versions(references: Sequence[str], policy: FetchPolicy) -> list[str | ImageRejectedError | None]:
+    return [_version(reference, policy) for reference in references]
+
+
+def _version(reference: str, policy: FetchPolicy) -> str | ImageRejectedError | None:
     try:
-        return image_version(reference)
+        return image_version(reference, policy=policy)
     except ImageRejectedError as error:
         return error

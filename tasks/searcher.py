@@ -16,6 +16,7 @@ from data.errors import CorruptError, InputError
 from data.manifest import Manifest
 from data.products import Product, Products
 from data.stores import ObjectStore
+from data.tombstones import alive_rows
 from tasks.encoders.base import EncoderSpec
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.indexing.filters import Condition, matching
@@ -71,15 +72,17 @@ class Searcher:
         """
         section = manifest.index
         files = {blob: cache.get(store, blob) for blob in manifest.blobs()}
+        alive = _alive(manifest, files)
         index = ShardedIndex.open(
             [files[shard.index] for shard in manifest.shards],
             [shard.count for shard in manifest.shards],
             section.dimension,
             nprobe=section.nprobe,
+            alive=alive,
         )
-        products = Products.open([files[shard.products] for shard in manifest.shards])
-        if len(products) != index.size:
-            raise CorruptError(f"{len(products)} products for {index.size} vectors in snapshot {manifest.id}")
+        products = Products.open([files[shard.products] for shard in manifest.shards], alive)
+        if products.rows != index.size:
+            raise CorruptError(f"{products.rows} products for {index.size} vectors in snapshot {manifest.id}")
         projection = None
         if section.projection:
             projection = Projection.from_bytes(
@@ -125,6 +128,16 @@ class Searcher:
         products = self.products.take(found.rows[0][kept])
         scores = np.clip(found.scores[0][kept], -1.0, 1.0).tolist()
         return [Hit(score, product) for score, product in zip(scores, products, strict=True)]
+
+
+def _alive(manifest: Manifest, files: dict[Blob, Any]) -> NDArray[np.bool_] | None:
+    if not any(shard.tombstones for shard in manifest.shards):
+        return None
+    masks = [
+        alive_rows(shard, files[shard.tombstones].read_bytes() if shard.tombstones else None)
+        for shard in manifest.shards
+    ]
+    return np.concatenate(masks)
 
 
 def _open_encoder(manifest: Manifest, files: dict[Blob, Any], threads: int, previous: Searcher | None) -> OnnxEncoder:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from flows.settings import BatchSettings
 from serving.settings import ServingSettings
 
@@ -16,15 +18,15 @@ def documented() -> dict[str, str]:
     return dict(re.findall(r"^#([A-Z][A-Z0-9_]*)=(.*)$", FILE.read_text(), re.MULTILINE))
 
 
-def batch_variables() -> dict[str, str]:
-    names = {
-        name: getattr(field.validation_alias, "choices", [f"LOOKALIKE_{name.upper()}"])[0]
-        for name, field in BatchSettings.model_fields.items()
-    }
-    return {
-        str(names[name]): "" if field.default is None else str(field.default)
-        for name, field in BatchSettings.model_fields.items()
-    }
+def batch_variables(model: type[BaseModel] = BatchSettings, prefix: str = "LOOKALIKE_") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= batch_variables(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            variable = getattr(field.validation_alias, "choices", [f"{prefix}{name.upper()}"])[0]
+            found[str(variable)] = "" if field.default is None else str(field.default)
+    return found
 
 
 def test_every_setting_stands_there_with_its_default() -> None:

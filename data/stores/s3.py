@@ -84,7 +84,7 @@ class S3Store:
         """Yield the objects below the folder `prefix`, sorted by key."""
         bucket, _, root = self._path_of_folder(check_prefix(prefix)).partition("/")
         with translated(prefix or self.uri):
-            objects = list(self._pages("list_objects_v2", "Contents", Bucket=bucket, Prefix=root))
+            objects = list(_pages(self._files, "list_objects_v2", "Contents", Bucket=bucket, Prefix=root))
         files = [found for found in objects if not found["Key"].endswith("/")]  # some servers leave marks of folders
         for found in sorted(files, key=itemgetter("Key")):  # and some sort by folder
             key = f"{bucket}/{found['Key']}".removeprefix(f"{self._root}/")
@@ -101,7 +101,7 @@ class S3Store:
         bucket, _, root = self._path_of_folder("").partition("/")
         freed = 0
         with translated("unfinished uploads"):
-            for upload in list(self._pages("list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=root)):
+            for upload in list(_pages(self._files, "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=root)):
                 if upload["Initiated"] >= before:
                     continue
                 where = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
@@ -116,15 +116,6 @@ class S3Store:
         with translated(key):
             upload = self._files.call_s3("create_multipart_upload", Bucket=bucket, Key=name)["UploadId"]
             self._files.call_s3("upload_part", Bucket=bucket, Key=name, UploadId=upload, PartNumber=1, Body=data)
-
-    def _pages(self, method: str, content: str, **where: str) -> Iterator[dict[str, Any]]:
-        marks: dict[str, str] = {}
-        while True:
-            page = self._files.call_s3(method, **where, **marks)
-            yield from page.get(content, [])
-            if not page.get("IsTruncated"):
-                return
-            marks = {here: page[there] for here, there in _NEXT_PAGE[method].items()}
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
@@ -146,6 +137,26 @@ def file_system(**options: Any) -> s3fs.S3FileSystem:
     )
     files.retries = RETRIES
     return files
+
+
+def list_objects(location: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name below `location` (s3://bucket/folder) and the listing's entry of each object there."""
+    bucket, _, folder = location.removeprefix("s3://").partition("/")
+    root = f"{folder}/" if folder else ""
+    with translated(location):
+        for found in _pages(file_system(), "list_objects_v2", "Contents", Bucket=bucket, Prefix=root):
+            if not found["Key"].endswith("/"):  # some servers leave marks of folders
+                yield found["Key"].removeprefix(root), {"size": found["Size"], "ETag": found["ETag"]}
+
+
+def _pages(files: s3fs.S3FileSystem, method: str, content: str, **where: str) -> Iterator[dict[str, Any]]:
+    marks: dict[str, str] = {}
+    while True:
+        page = files.call_s3(method, **where, **marks)
+        yield from page.get(content, [])
+        if not page.get("IsTruncated"):
+            return
+        marks = {here: page[there] for here, there in _NEXT_PAGE[method].items()}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from data.catalogue import read_catalogue
+from data.catalogue import locate, read_catalogue
 from data.errors import ImageRejectedError, InputError
 from infra.demo import cluster, openmoji, orchestration
 from infra.demo.environment import REPOSITORY, Environment
@@ -73,7 +73,8 @@ def _usable(options: DemoOptions) -> str | None:
         raise InputError(f"port {options.port} is taken: stop what listens there, or choose another one with --port")
     if options.catalogue is None:
         return None
-    return read_catalogue(options.catalogue).uri
+    next(read_catalogue(options.catalogue))  # raises what is wrong with it
+    return locate(options.catalogue)
 
 
 class _Demo:
@@ -175,7 +176,7 @@ class _Demo:
 
     def _query(self, catalogue: str) -> None:
         """Ask the server what a damaged picture of the catalogue shows."""
-        question = make_question(read_catalogue(catalogue).products)
+        question = make_question(next(batch.products for batch in read_catalogue(catalogue) if batch.products))
         self._query_file.write_bytes(question.picture)
         hits = ask(self._place.search_url, question.picture)
         self.screen.hits(f"{question.title}, {DAMAGE}", hits, question.product)

@@ -36,13 +36,16 @@ def get_ranking(
     return make_ranking(k, offset, filter or [], service.settings.limits)
 
 
+ACCESS = ("unauthorized", "forbidden", "rate_limited", "access_unavailable")
+"""Problems of every address that is not open to all."""
+
 RankingFromUrl = Annotated[Ranking, Depends(get_ranking)]
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI's description of the problems that a route may answer with."""
+    """Return OpenAPI's description of the problems that a route may answer with, those of access among them."""
     documented: dict[int | str, dict[str, Any]] = {}
-    for code in (*codes, "internal"):
+    for code in dict.fromkeys((*codes, *ACCESS, "internal")):
         status = KINDS[code].status
         entry = documented.setdefault(status, _empty())
         names = [name for name in (entry["description"], f"`{code}`: {KINDS[code].title}") if name]

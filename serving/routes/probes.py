@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from serving.access.policy import Policy
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.models import LiveReply, ReadyReply, RefusedReply, StoreReply, reply
 from serving.readiness import Readiness
-from serving.routes.common import Service
+from serving.routes.common import Service, problems
 
 router = APIRouter(tags=["probes"])
 
@@ -41,11 +42,27 @@ async def ready(request: Request, service: Service) -> Response:
         refused=refusal
         and RefusedReply(snapshot=refusal.entry.snapshot, reason=refusal.reason, attempts=refusal.attempts),
     )
-    return reply(found, 200 if is_ready else 503)
+    policy: Policy = request.app.state.policy
+    shown = found if policy.tells_all(request.scope) else _in_short(found)
+    return reply(shown, 200 if is_ready else 503)
 
 
-@router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses=problems(),
+)
 async def metrics(request: Request) -> Response:
     """In the text format."""
     found: Metrics = request.app.state.metrics
     return Response(found.render(), headers={"content-type": CONTENT_TYPE})
+
+
+def _in_short(found: ReadyReply) -> ReadyReply:
+    """Leave out the sentences: they may name buckets, folders and machines."""
+    detail = "Queries are answered." if found.ready else "Queries are not answered: the server's log says why."
+    refused = found.refused and found.refused.model_copy(update={"reason": ""})
+    store = StoreReply(state=found.store.state, detail="")
+    return found.model_copy(update={"detail": detail, "store": store, "refused": refused})

@@ -45,7 +45,8 @@ _BODY: dict[str, Any] = {
         },
     },
 }
-_CODES = [code for code in KINDS if code not in {"not_found", "image_missing", "image_unreadable", "bad_limit"}]
+_ELSEWHERE = {"not_found", "image_missing", "image_unreadable", "bad_limit", "cross_origin_refused"}
+_CODES = [code for code in KINDS if code not in _ELSEWHERE]
 
 
 @router.post(

@@ -19,10 +19,14 @@ class Problem extends Error {
   }
 }
 
+// The key stays in this tab: it is gone when the tab is, and it is only ever sent to the server that sent this page.
+const key = () => sessionStorage.getItem("key") || "";
+const withKey = (headers = {}) => key() ? { ...headers, Authorization: `Bearer ${key()}` } : headers;
+
 async function call(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, { ...options, headers: withKey(options.headers) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({ title: "The server cannot be reached", detail: "Check your connection and that it runs, then try again.", code: "unreachable" }, 0);
@@ -53,6 +57,22 @@ const text = (element, value) => { element.textContent = value; return element; 
 const touch = matchMedia("(pointer: coarse)").matches;
 const LEAD = touch ? "Show us a picture" : "Drop a picture here";
 const HINT = touch ? "Take one, or choose it from your device" : "or paste one, or choose it from your device";
+// A picture's address takes no header: where there is a key, the page fetches the picture itself.
+async function showPicture(image, path) {
+  if (!key()) { image.src = path; return; }
+  try {
+    const response = await fetch(path, { headers: withKey() });
+    if (!response.ok) throw new Error(response.status);
+    const address = URL.createObjectURL(await response.blob());
+    const free = () => URL.revokeObjectURL(address);
+    image.addEventListener("load", free, { once: true });
+    image.addEventListener("error", free, { once: true });
+    image.src = address;
+  } catch {
+    image.dispatchEvent(new Event("error"));
+  }
+}
+
 const make = (tag, className = "") => Object.assign(document.createElement(tag), { className });
 
 function describe(attributes) {
@@ -69,7 +89,7 @@ function card(product) {
   const image = item.querySelector("img");
   image.alt = name;
   image.addEventListener("error", () => image.parentElement.classList.add("broken"));
-  if (String(product.image_url).startsWith("/v1/")) image.src = product.image_url;
+  if (String(product.image_url).startsWith("/v1/")) showPicture(image, product.image_url);
   text(item.querySelector(".title"), name);
   text(item.querySelector(".attributes"), describe(product.attributes));
   if (product.score !== undefined) text(item.querySelector(".score"), product.score.toFixed(2));
@@ -91,8 +111,9 @@ function skeletons() {
   }));
 }
 
-function message(title, detail, { wrong = false, fine = "", retry = null } = {}) {
+function message(title, detail, { wrong = false, fine = "", retry = null, askKey = false } = {}) {
   $("message").hidden = false;
+  $("key-form").hidden = !askKey;
   $("message").classList.toggle("wrong", wrong);
   text($("message-title"), title);
   text($("message-text"), detail);
@@ -118,6 +139,19 @@ function fail(error, again) {
     setTimeout(again, 3000);
     return;
   }
+  if (error.code === "unauthorized" || error.code === "forbidden") {
+    const hint = key() ? "That key does not open it: it may be mistyped, expired or for something else." : "Whoever runs this server can give you one.";
+    sessionStorage.removeItem("key");
+    message("This catalogue takes a key", hint, { askKey: true });
+    $("key-form").onsubmit = (event) => {
+      event.preventDefault();
+      sessionStorage.setItem("key", $("key").value.trim());
+      $("key").value = "";
+      loadSnapshot();
+      again();
+    };
+    return;
+  }
   const fine = [error.code, error.request].filter(Boolean).join(" · ");
   message(error.title || "That did not work", error.message, { wrong: true, fine, retry: again });
 }
@@ -134,7 +168,9 @@ function preview(query) {
   document.querySelector("label[for=file]").textContent = asked ? "Another picture" : "Choose a picture";
   if (!asked) { $("preview").removeAttribute("src"); return; }
   $("preview").alt = query.picture ? "Your picture" : query.name;
-  $("preview").src = state.preview || (String(query.image).startsWith("/v1/") ? query.image : "");
+  if (state.preview) $("preview").src = state.preview;
+  else if (String(query.image).startsWith("/v1/")) showPicture($("preview"), query.image);
+  else $("preview").src = "";
 }
 
 // ---- searching -----------------------------------------------------------------------------------------------------

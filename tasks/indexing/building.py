@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data.embeddings import Embeddings, hash_array
+from data.embeddings import LOST, Embeddings, hash_array, positions
 from data.errors import CorruptError
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Projection, normalise
 from tasks.indexing.threads import use_threads
 from tasks.indexing.training import new_index
 
-ADD_BATCH = 65_536  # vectors at a time, so that a large shard needs little beside itself
+ADD_BATCH = 16_384  # vectors at a time, so that a large shard needs little beside itself
 
 Vectors = NDArray[np.float32]
 
@@ -41,26 +42,46 @@ def vectors_of(products: pa.Table, embeddings: Embeddings, start: int, stop: int
     known, vectors = embeddings.read(start, stop)
     wanted = hash_array(products["image_hash"])
     places = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-    if len(known) == 0 or not np.array_equal(known[places], wanted):
-        raise CorruptError("the store lost vectors that were embedded before: run again to embed them")
+    if len(wanted) and (len(known) == 0 or not np.array_equal(known[places], wanted)):
+        raise CorruptError(LOST)
     return vectors[places]
 
 
+def vector_batches(products: pa.Table, embeddings: Embeddings, start: int, stop: int) -> Iterator[NDArray[np.float16]]:
+    """Yield the same a part of the range at a time; the products must be sorted by hash."""
+    parts = max(1, -(-products.num_rows // ADD_BATCH))
+    edges = [start + (stop - start) * part // parts for part in range(parts + 1)]
+    places = positions(hash_array(products["image_hash"]))
+    rows = np.searchsorted(places, edges)
+    for part in range(parts):
+        inside = products.slice(int(rows[part]), int(rows[part + 1] - rows[part]))
+        if inside.num_rows:
+            yield vectors_of(inside, embeddings, edges[part], edges[part + 1])
+
+
 def build_index(
-    vectors: NDArray[np.float16], plan: Plan, projection: Projection | None, trained: bytes | None, *, threads: int
+    batches: Iterable[NDArray[np.float16]],
+    count: int,
+    plan: Plan,
+    projection: Projection | None,
+    trained: bytes | None,
+    *,
+    threads: int,
 ) -> tuple[faiss.Index, Vectors]:
-    """Return the index over (n, d) encoder vectors under ids 0 to n - 1, and the (n, plan.dimension) vectors in it."""
+    """Return the index over `count` encoder vectors under ids 0 to count - 1, and the (count, plan.dimension) in it."""
     use_threads(threads)
     index = faiss.deserialize_index(np.frombuffer(trained, np.uint8)) if trained else new_index(plan)
-    indexed = np.empty((len(vectors), plan.dimension), np.float32)
-    for start in range(0, len(vectors), ADD_BATCH):
-        batch = vectors[start : start + ADD_BATCH].astype(np.float32)
+    indexed = np.empty((count, plan.dimension), np.float32)
+    start = 0
+    for vectors in batches:
+        batch = vectors.astype(np.float32)
         rows = np.arange(start, start + len(batch), dtype=np.int64)
         indexed[rows] = projection(batch) if projection else normalise(batch)
         if trained:  # explicit ids: the order inside inverted lists says nothing about rows
             index.add_with_ids(indexed[rows], rows)
         else:
             index.add(indexed[rows])
+        start += len(batch)
     return index, indexed
 
 

@@ -49,13 +49,14 @@ def parse(text: str) -> Condition:
 
 
 def matching(products: Products, conditions: Sequence[Condition]) -> NDArray[np.bool_]:
-    """Return a mask (rows,) of the products that satisfy all conditions.
+    """Return a mask (rows,) of the products that can be found and satisfy all conditions.
 
     A missing value equals nothing and is unequal to everything. A list matches where one of its items does;
     with `!=`, where none does. Raises `FilterError` for an unknown attribute or a value of the wrong type.
     """
     masks = [_mask(products, condition) for condition in conditions]
-    return reduce(np.logical_and, masks, np.ones(len(products), bool))
+    alive = np.ones(products.rows, bool) if products.alive is None else products.alive
+    return reduce(np.logical_and, masks, alive)
 
 
 def _mask(products: Products, condition: Condition) -> NDArray[np.bool_]:

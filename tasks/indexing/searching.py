@@ -21,33 +21,52 @@ Vectors = NDArray[np.float32]
 class ShardedIndex:
     """Shards that answer as one index; row r of it is row r of the snapshot's products.
 
-    Safe to search from many threads at once. `nprobe` is the number of inverted lists to visit in each shard.
+    Safe to search from many threads at once. `nprobe` is the number of inverted lists to visit in each shard,
+    `alive` a mask (rows,) of those that can be found, None where all can.
     """
 
-    def __init__(self, shards: Sequence[faiss.Index], *, nprobe: int | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        shards: Sequence[faiss.Index],
+        *,
+        nprobe: int | None = None,
+        threads: int = 1,
+        alive: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._shards = list(shards)
         self._starts = np.cumsum([0, *(shard.ntotal for shard in self._shards)])
         self._threads = threads
         self.nprobe = nprobe
         self.dimension = int(self._shards[0].d)
         self.size = int(self._starts[-1])
+        self._alive = [None if alive is None else _bitmap(alive[rows]) for rows in self._slices()]
 
     @classmethod
     def open(
-        cls, files: Sequence[Path], counts: Sequence[int], dimension: int, *, nprobe: int | None, threads: int = 1
+        cls,
+        files: Sequence[Path],
+        counts: Sequence[int],
+        dimension: int,
+        *,
+        nprobe: int | None,
+        threads: int = 1,
+        alive: NDArray[np.bool_] | None = None,
     ) -> ShardedIndex:
         """Map shards into memory. Raises `CorruptError` where one is not what the manifest says."""
         shards = [_open_shard(file, count, dimension) for file, count in zip(files, counts, strict=True)]
-        return cls(shards, nprobe=nprobe, threads=threads)
+        return cls(shards, nprobe=nprobe, threads=threads, alive=alive)
 
     @property
     def lists(self) -> int | None:
-        """How many inverted lists a shard has; None for an index without."""
+        """How many inverted lists a shard of the full build has; None for an index without."""
         shard = self._shards[0]
         return int(shard.nlist) if isinstance(shard, faiss.IndexIVF) else None
 
+    def _slices(self) -> list[slice]:
+        return [slice(int(start), int(stop)) for start, stop in zip(self._starts, self._starts[1:], strict=False)]
+
     def search(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
-        """Return the k nearest of (n, dimension) queries, among `allowed` rows only where a (size,) mask is given.
+        """Return the k nearest of (n, dimension) queries, among `allowed` rows where a (size,) mask is given, else all.
 
         There are fewer than k columns where fewer rows exist, and -1 in `rows` where fewer were found.
         """
@@ -77,7 +96,7 @@ class ShardedIndex:
         self, number: int, shard: faiss.Index, queries: Vectors, k: int, allowed: NDArray[np.bool_] | None
     ) -> Neighbours:
         mask = None if allowed is None else allowed[self._starts[number] : self._starts[number + 1]]
-        bitmap = None if mask is None else np.packbits(mask, bitorder="little")
+        bitmap = self._alive[number] if mask is None else _bitmap(mask)
         selector = None if bitmap is None else faiss.IDSelectorBitmap(bitmap)
         scores, rows = shard.search(queries, min(k, shard.ntotal), params=self._parameters(shard, selector, mask))
         return Neighbours(scores, np.where(rows < 0, -1, rows + self._starts[number]))
@@ -107,6 +126,10 @@ def _probes(nprobe: int, lists: int, mask: NDArray[np.bool_] | None) -> int:
     if share < EXACT_BELOW:
         return lists
     return min(lists, int(np.ceil(nprobe / share)))
+
+
+def _bitmap(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.packbits(mask, bitorder="little")
 
 
 def _open_shard(file: Path, count: int, dimension: int) -> faiss.Index:

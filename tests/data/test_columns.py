@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.catalogues import catalogue_id, read_catalogue_range, write_catalogue
+from data.catalogues import LocalCatalogue, read_catalogue_range
 from data.embeddings import Embeddings, position
 from data.errors import CorruptError, NotFoundError, UnknownProductError
 from data.products import BASE_FIELDS, Products
-from data.rejects import Reject, read_rejects, write_rejects
+from data.rejects import Reject, RejectLog, read_rejects, store_rejects
 from data.stores.memory import MemoryStore
 
 
@@ -31,6 +31,12 @@ def products(count: int) -> pa.Table:
     return table.append_column("attributes", pa.array([{"n": number} for number in range(count)]))
 
 
+def local(folder: Path, table: pa.Table) -> LocalCatalogue:
+    """Return a catalogue of these products, given in four ranges of hashes."""
+    quarters = np.array([position(image_hash) >> 30 for image_hash in table["image_hash"].to_pylist()])
+    return LocalCatalogue(folder, (table.filter(pa.array(quarters == quarter)) for quarter in range(4)))
+
+
 class TestEmbeddings:
     def test_vectors_come_back_by_their_hash(self) -> None:
         store = MemoryStore()
@@ -43,8 +49,8 @@ class TestEmbeddings:
         assert [bytes(value) for value in found] == sorted(hashes)
         order = sorted(range(100), key=hashes.__getitem__)
         np.testing.assert_array_equal(read, vectors[order].astype(np.float16))
-        assert embeddings.hashes() == set(hashes)
-        assert Embeddings(store, "f2").hashes() == set()
+        assert {bytes(one) for column in embeddings.hash_columns() for one in column} == set(hashes)
+        assert list(Embeddings(store, "f2").hash_columns()) == []
         assert Embeddings(store, "f2").read()[0].size == 0
 
     def test_a_range_reads_only_what_overlaps(self) -> None:
@@ -63,23 +69,38 @@ class TestEmbeddings:
             embeddings.write([hash_of(1), hash_of(2)], np.ones((2, 4), np.float32))
         assert len(list(store.list(""))) == 1
 
+    def test_vectors_are_looked_up_by_their_hash(self) -> None:
+        embeddings = Embeddings(MemoryStore(), "f1")
+        hashes = sorted(hash_of(number) for number in range(100))
+        vectors = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
+        for part in (slice(0, 50), slice(50, 100), slice(10, 90)):
+            embeddings.write(hashes[part], vectors[part])
+        wanted = [77, 3, 3, 50]
+        found = embeddings.lookup(np.array([hashes[number] for number in wanted], "V32"))
+        np.testing.assert_array_equal(found, vectors[wanted].astype(np.float16))
+        with pytest.raises(CorruptError, match="run again to embed them"):
+            embeddings.lookup(np.array([hashes[0], hash_of("another")], "V32"))
+
 
 class TestCatalogues:
-    def test_the_id_says_the_products_and_not_their_order(self) -> None:
+    def test_the_id_says_the_products_and_not_their_order(self, tmp_path: Path) -> None:
         table = products(10)
-        assert catalogue_id(table) == catalogue_id(table.take(list(reversed(range(10)))))
-        assert catalogue_id(table) != catalogue_id(products(9))
+        assert local(tmp_path, table).id == local(tmp_path, table.take(list(reversed(range(10))))).id
+        assert local(tmp_path, table).id != local(tmp_path, products(9)).id
         renamed = table.set_column(1, "title", pa.array(["x"] * 10))
-        assert catalogue_id(table) != catalogue_id(renamed)
+        assert local(tmp_path, table).id != local(tmp_path, renamed).id
 
-    def test_ranges_cover_all_products_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ranges_cover_all_products_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("data.catalogues.PRODUCTS_PER_FILE", 7)
         store, table = MemoryStore(), products(50)
-        name = write_catalogue(store, table)
-        assert write_catalogue(store, table) == name
-        halves = [read_catalogue_range(store, name, 0, 2**31), read_catalogue_range(store, name, 2**31)]
+        written = local(tmp_path, table)
+        for _ in range(2):
+            written.store(store)
+        assert written.products == 50
+        assert len(list(store.list(f"catalogues/{written.id}/"))) > 3
+        halves = [read_catalogue_range(store, written.id, 0, 2**31), read_catalogue_range(store, written.id, 2**31)]
         assert sorted(pa.concat_tables(halves)["id"].to_pylist()) == table["id"].to_pylist()
-        assert read_catalogue_range(store, name, 0, 0).num_rows == 0
+        assert read_catalogue_range(store, written.id, 0, 0).num_rows == 0
         with pytest.raises(NotFoundError):
             read_catalogue_range(store, "0123456789abcdef")
 
@@ -112,7 +133,11 @@ class TestProducts:
 
 def test_rejects_come_back(tmp_path: Path) -> None:
     store = MemoryStore()
-    rejects = [Reject("ü/1", "a.png", "decode", "truncated", "the file ends too early")]
-    assert read_rejects(store, write_rejects(store, "run-1", rejects)) == rejects
-    assert read_rejects(store, write_rejects(store, "run-1", [])) == rejects  # a stage that ran twice
-    assert read_rejects(store, write_rejects(store, "run-2", [])) == []
+    rejects = [Reject("ü/1", "a.png", "decode", "truncated", "the file ends too early", "12-34")] * 3
+    logs = [RejectLog(tmp_path / name) for name in "ab"]
+    logs[0].extend(rejects[:1])
+    logs[1].extend(rejects[1:])
+    assert (logs[1].total, logs[1].counts["truncated"], logs[1].first) == (2, 2, rejects[1:])
+    for _ in range(2):  # a stage that ran twice
+        assert read_rejects(store, store_rejects(store, "run-1", logs, tmp_path)) == rejects
+    assert read_rejects(store, store_rejects(store, "run-2", [], tmp_path)) == []

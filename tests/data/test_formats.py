@@ -117,8 +117,8 @@ def sealed(**fields: object) -> bytes:
 
 class TestManifests:
     def test_a_newer_format_is_told_with_the_version_that_it_needs(self) -> None:
-        with pytest.raises(UnsupportedFormatError, match="format version 2, this release reads 1: upgrade"):
-            parse_manifest(sealed(format=2), "m")
+        with pytest.raises(UnsupportedFormatError, match="format version 3, this release reads 2: upgrade"):
+            parse_manifest(sealed(format=3), "m")
 
     @pytest.mark.parametrize(
         "fields",
@@ -143,7 +143,7 @@ class TestManifests:
             parse_manifest(data, "m")
 
     def test_fields_of_a_later_release_of_the_same_format_are_passed_over(self) -> None:
-        assert parse_manifest(sealed(later="something"), "m").format == 1
+        assert parse_manifest(sealed(later="something"), "m").format == FORMAT_VERSION
 
     def test_the_order_of_fields_and_white_space_do_not_matter(self) -> None:
         manifest = draft(MemoryStore(), ["ü"])

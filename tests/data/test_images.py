@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data.errors import ImageRejectedError
+from data.fetch_policy import FetchPolicy
 from data.images import image_version, read_image
 from data.stores import open_store
+from tests.support.sites import Site, answer, running
 
 
-def reason(reference: str, max_bytes: int = 100) -> str:
+def reason(reference: str, max_bytes: int = 100, policy: FetchPolicy | None = None) -> str:
     with pytest.raises(ImageRejectedError) as caught:
-        read_image(reference, max_bytes=max_bytes)
+        read_image(reference, max_bytes=max_bytes, policy=policy)
     assert reference.replace("\0", "") in str(caught.value).replace("\0", "")
     return caught.value.reason
 
@@ -38,9 +41,37 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
     assert reason(str(tmp_path / "pipe.png")) == "unreadable"  # would wait for ever
     assert reason("/dev/zero") == "unreadable"  # would never end
     assert reason("a\0b.png") == "unreadable"
-    assert reason("https://example.com/a.png") == "unsupported_reference"
+    assert reason("ftp://example.com/a.png") == "unsupported_reference"
     with pytest.raises(ImageRejectedError, match="no file at"):
         image_version(str(tmp_path / "missing.png"))
+
+
+@pytest.mark.parametrize("reference", ["http://example.com/a.png", "HTTPS://example.com/a.png", "http://"])
+def test_nothing_is_fetched_without_a_policy(reference: str) -> None:
+    assert reason(reference) == "host_not_allowed"
+    with pytest.raises(ImageRejectedError, match="LOOKALIKE_FETCH__ALLOWED_HOSTS"):
+        image_version(reference)
+
+
+def test_a_picture_over_http() -> None:
+    with running(Site()) as site:
+        url = f"http://127.0.0.1:{site.port}"
+        policy = FetchPolicy(
+            allowed_hosts=("127.0.0.1",), allowed_networks=("127.0.0.0/8",), allowed_ports=(site.port,), max_bytes=6
+        )
+        site.pages = {"/a.png": [answer(b"12345", ETag='"1"')], "/b.png": [answer(b"1234567")]}
+        assert read_image(f"{url}/a.png", policy=policy) == b"12345"
+        assert image_version(f"{url}/a.png", policy=policy) == '"1"'
+        assert image_version(f"{url}/b.png", policy=policy) is None
+        assert reason(f"{url}/a.png", 4, policy) == "too_many_bytes"
+        assert reason(f"{url}/b.png", 100, policy) == "too_many_bytes"
+        assert reason(f"{url}/missing.png", 100, policy) == "missing"
+        assert reason(f"http://localhost:{site.port}/a.png", 100, policy) == "host_not_allowed"
+        assert reason("http://0x7f.1/a.png", 100, policy) == "bad_url"
+        assert reason(f"{url}/a.png", 100, replace(policy, allowed_networks=())) == "private_address"
+        with pytest.raises(ImageRejectedError) as caught:
+            image_version(f"{url}/missing.png", policy=policy)
+        assert caught.value.reason == "missing"
 
 
 @pytest.mark.services

@@ -1,63 +1,148 @@
-"""Partitions on a real cluster: every item once, errors raised, and a killer found out."""
+"""Partitions on a real cluster: every row once, errors raised, a killer found out, and an end to waiting."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from distributed import Client
+from distributed import LocalCluster
 
-from flows.cluster import dask_client
-from flows.partitions import cut, map_partitions
+from data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
+from flows import partitions
+from flows.cluster import Cluster
+from flows.partitions import Partition, map_partitions
 from flows.settings import BatchSettings
+from tasks.scanning import slices
 
 pytestmark = pytest.mark.services
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with dask_client(BatchSettings(DASK_SCHEDULER_ADDRESS=None, batch_workers=2)) as client:
-        yield client
+def cluster() -> Iterator[Cluster]:
+    with Cluster(BatchSettings(DASK_SCHEDULER_ADDRESS=None, batch_workers=2)) as cluster:
+        yield cluster
 
 
-def doubled(items: Sequence[int]) -> list[int]:
-    return [2 * item for item in items]
+def numbers(count: int, size: int) -> Iterator[Partition]:
+    table = pa.table({"n": range(count), "unseen": ["x"] * count})
+    for number, part in enumerate(slices(table, size)):
+        yield Partition(str(number), part)
 
 
-def failing(items: Sequence[int]) -> list[int]:
-    if 3 in items:
+def doubled(rows: pa.Table) -> list[int]:
+    assert rows.column_names == ["n"]
+    return [2 * item for item in rows["n"].to_pylist()]
+
+
+def failing(rows: pa.Table) -> list[int]:
+    if 3 in rows["n"].to_pylist():
         raise ValueError("three")
-    return list(items)
+    return []
 
 
-def killing(items: Sequence[int]) -> list[int]:
-    if 5 in items:
+def killing(rows: pa.Table) -> list[int]:
+    if 5 in rows["n"].to_pylist():
         os.kill(os.getpid(), signal.SIGKILL)
-    return list(items)
+    found: list[int] = rows["n"].to_pylist()
+    return found
 
 
-def no_poison(item: int) -> list[int]:
-    raise AssertionError(item)
+def without_store(rows: pa.Table, away_until: str) -> list[int]:
+    if time.time() < float(Path(away_until).read_text()):
+        raise StoreUnavailableError("the store is away")
+    return doubled(rows)
 
 
-def test_yields_each_partition_once(client: Client) -> None:
-    done = list(map_partitions(client, doubled, cut(range(25), 4), on_poison=no_poison))
+def slow(rows: pa.Table) -> list[int]:
+    time.sleep(5)
+    return []
+
+
+def no_poison(rows: pa.Table) -> list[int]:
+    raise AssertionError(rows)
+
+
+def test_yields_each_partition_once(cluster: Cluster) -> None:
+    done = list(map_partitions(cluster, doubled, numbers(25, 4), on_poison=no_poison, columns=["n"]))
     assert sorted(item for _, part in done for item in part) == list(range(0, 50, 2))
-    assert sum(count for count, _ in done) == 25
+    assert sum(partition.rows.num_rows for partition, _ in done) == 25
+    assert all("unseen" in partition.rows.column_names for partition, _ in done)
 
 
-def test_nothing_to_do(client: Client) -> None:
-    assert list(map_partitions(client, doubled, [], on_poison=no_poison)) == []
+def test_nothing_to_do_asks_for_no_cluster() -> None:
+    with Cluster(BatchSettings(DASK_SCHEDULER_ADDRESS="tcp://127.0.0.1:1")) as nowhere:
+        assert list(map_partitions(nowhere, doubled, iter(()), on_poison=no_poison, columns=["n"])) == []
+        assert not nowhere.is_started
+        assert nowhere.worker_peak_bytes() is None
 
 
-def test_an_error_reaches_the_caller(client: Client) -> None:
+def test_partitions_are_read_no_faster_than_they_are_worked_on(cluster: Cluster) -> None:
+    read = 0
+
+    def counted() -> Iterator[Partition]:
+        nonlocal read
+        for partition in numbers(100, 1):
+            read += 1
+            yield partition
+
+    results = map_partitions(cluster, doubled, counted(), on_poison=no_poison, columns=["n"])
+    next(results)
+    assert read <= 2 * partitions.IN_FLIGHT_PER_WORKER + 2
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_an_error_reaches_the_caller(cluster: Cluster) -> None:
     with pytest.raises(ValueError, match="three"):
-        list(map_partitions(client, failing, cut(range(8), 2), on_poison=no_poison))
+        list(map_partitions(cluster, failing, numbers(8, 2), on_poison=no_poison, columns=["n"]))
+
+
+def test_a_store_that_is_away_for_a_while_is_waited_for(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from functools import partial
+
+    monkeypatch.setattr(partitions, "STORE_WAIT_SECONDS", (0.3, 0.6, 1.2))
+    until = tmp_path / "until"
+    until.write_text(str(time.time() + 1))
+    work = partial(without_store, away_until=str(until))
+    done = list(map_partitions(cluster, work, numbers(6, 2), on_poison=no_poison, columns=["n"]))
+    assert sorted(item for _, part in done for item in part) == [0, 2, 4, 6, 8, 10]
+    until.write_text(str(time.time() + 100))
+    with pytest.raises(StoreUnavailableError):
+        list(map_partitions(cluster, work, numbers(2, 2), on_poison=no_poison, columns=["n"]))
+
+
+def test_a_run_that_takes_too_long_gives_up(cluster: Cluster) -> None:
+    work = map_partitions(
+        cluster, slow, numbers(4, 2), on_poison=no_poison, columns=["n"], deadline=time.monotonic() + 0.5
+    )
+    with pytest.raises(RunTimeoutError, match="took longer"):
+        list(work)
 
 
 @pytest.mark.slow
-def test_a_picture_that_kills_its_worker_is_found_and_the_others_are_done(client: Client) -> None:
-    done = list(map_partitions(client, killing, cut(range(8), 4), on_poison=lambda item: [-item]))
-    assert sorted(item for _, part in done for item in part) == [-5, 0, 1, 2, 3, 4, 6, 7]
+def test_a_row_that_kills_its_worker_is_found_and_the_others_are_done(cluster: Cluster) -> None:
+    def poisoned(rows: pa.Table) -> list[int]:
+        return [-item for item in rows["n"].to_pylist()]
+
+    done = list(map_partitions(cluster, killing, numbers(16, 8), on_poison=poisoned, columns=["n"]))
+    assert sorted(item for _, part in done for item in part) == [-5, *range(5), *range(6, 16)]
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partitions, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(partitions, "FETCH_SECONDS", 0.5)
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as remote:
+        settings = BatchSettings(DASK_SCHEDULER_ADDRESS=remote.scheduler_address, dask_patience_seconds=1)
+        with Cluster(settings) as cluster:
+            results = map_partitions(cluster, doubled, numbers(400, 1), on_poison=no_poison, columns=["n"])
+            next(results)
+            remote.scale(0)
+            with pytest.raises(ClusterLostError, match="start workers, then run again"):
+                list(results)

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from distributed import LocalCluster
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from data.channels import Channel
-from data.errors import CatalogueError, ChannelConflictError
+from data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
+from data.hashes import list_hashes
 from data.manifest import Manifest
+from data.publishing import promote
 from data.rejects import read_rejects
+from data.reports import recent_reports
 from data.snapshots import list_snapshots, read_manifest
+from data.spill import Spill
 from data.stores import open_store
-from flows.publishing import Report
-from flows.reindex import reindex
 from flows.run import Limits, Run
+from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
-
-Reindex = Callable[..., Report]
-
-
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
-        yield cluster.scheduler_address
-
-
-@pytest.fixture
-def run(tmp_path: Path, prefect_api: str, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reindex]:
-    """Reindex `tmp_path / "pictures"` into `tmp_path / "store"`."""
-    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", scheduler)
-
-    def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> Report:
-        report: Report = reindex(str(catalogue), store=str(tmp_path / "store"), encoder="fake", **parameters)  # type: ignore[call-overload]
-        return report
-
-    # the log's sender outlives the server, and would wait for it when the session ends
-    with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_LOGGING_TO_API_ENABLED: False}):
-        yield run
 
 
 def current(folder: Path) -> Manifest:
@@ -126,7 +106,7 @@ def test_one_picture_of_several_products_is_embedded_once(run: Reindex, tmp_path
     table.write_text("id,image\n1,shoes/0000.png\n2,shoes/0000.png\n2,hats/0001.png\n3,hats/0001.png\n,hats/0001.png\n")
     report = run(table)
     assert (report.products, report.embedded, report.rejected) == (3, 2, 2)
-    rows = read_rejects(open_store(str(tmp_path / "store")), report.rejects)
+    rows = read_rejects(open_store(str(tmp_path / "store")), str(report.rejects))
     assert {(row.id, row.reason) for row in rows} == {("2", "duplicate_id"), ("", "missing_id")}
 
 
@@ -146,7 +126,7 @@ def test_a_run_that_loses_the_race_says_so_and_keeps_its_snapshot(
 
     def overtaken(self: Run) -> object:
         entry = began(self)
-        self.channel.move(winner.snapshot, after=entry, reason="somebody else, meanwhile")
+        self.channel.move(str(winner.snapshot), after=entry, reason="somebody else, meanwhile")
         return entry
 
     monkeypatch.setattr(Run.entry, "func", overtaken)
@@ -154,3 +134,109 @@ def test_a_run_that_loses_the_race_says_so_and_keeps_its_snapshot(
     with pytest.raises(ChannelConflictError, match="was moved to"):
         run()
     assert current(tmp_path).id == winner.snapshot
+
+
+def test_pictures_that_cannot_be_used_are_not_tried_again_until_they_change(run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 12)
+    (folder / "bad.png").write_text("no picture")
+    assert run().rejected == 1
+    again = run()
+    assert (again.state, again.rejected, again.worker_peak_bytes) == ("unchanged", 1, None)  # no cluster was started
+    drawing(31).save(folder / "bad.png")
+    mended = run()
+    assert (mended.state, mended.rejected, mended.added, mended.embedded) == ("published", 0, 1, 1)
+
+
+def test_a_run_that_died_leaves_its_hashes_to_the_next(
+    run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(tmp_path / "pictures", 12)
+    store = open_store(str(tmp_path / "store"))
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.embedding.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here")))
+        with pytest.raises(ValueError, match="it died here"):
+            run()
+    assert len(list_hashes(store)) == 1
+    assert [(one.state, one.message) for one in recent_reports(store, "current", 5)] == [("failed", "it died here")]
+    seen: list[int] = []
+    monkeypatch.setattr("flows.scanning._take_hashes", lambda *args: seen.append(args[2].num_rows))
+    report = run()
+    assert (report.state, report.products, seen) == ("published", 12, [])
+    assert list_hashes(store) == []
+
+
+def test_touched_pictures_are_read_and_nothing_is_published(run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 6)
+    first = run()
+    for path in folder.rglob("*.png"):
+        os.utime(path, ns=(1, 1))
+    assert run().snapshot == first.snapshot
+    assert run().worker_peak_bytes is None  # the second time they are known, though no snapshot says so
+
+
+def test_each_change_is_counted(run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 12)
+    table = write_table(folder, {})
+    run(table)
+    drawing(77).save(min(folder.rglob("*.png")))
+    rows = write_table(folder, {"5": "another title"}).read_text().splitlines()
+    drawing(78).save(folder / "new.png")
+    table.write_text("\n".join([*(row for row in rows if not row.startswith("7,")), f"new,{folder}/new.png,thing"]))
+    report = run(table)
+    changes = (report.added, report.changed_pictures, report.changed_text, report.removed)
+    assert changes == (1, 1, 1, 1)
+    assert (report.products, report.embedded) == (12, 2)
+    assert report.figures["overlap_at_10"] > 0.5
+    assert report.contact_sheet is not None
+    png = open_store(str(tmp_path / "store")).read(report.contact_sheet)
+    assert png.startswith(b"\x89PNG")
+    assert report.task_runs is not None
+    assert report.task_runs < 20
+
+
+def test_a_snapshot_that_answers_otherwise_is_refused_and_force_publishes_it(run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 40)
+    run()
+    for seed, path in enumerate(sorted(folder.rglob("*.png"))):
+        drawing(1000 + seed).save(path)
+    refused = run(limits=Limits(min_overlap=0.99))
+    assert refused.state == "refused"
+    assert "of the first hits are those of the last snapshot, the limit is 99%" in refused.refused[0]
+    store = open_store(str(tmp_path / "store"))
+    assert refused.snapshot is not None
+    with pytest.raises(SnapshotRefusedError, match="--force"):
+        promote(Channel(store), refused.snapshot, reason="a test")
+    promote(Channel(store), refused.snapshot, reason="a test", force=True)
+    assert current(tmp_path).id == refused.snapshot
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(max_bytes=1000), "bytes, the limit is 1,000"),
+        (Limits(max_growth=1.5), "there are 2.0 times as many products as before, the limit is 1.5"),
+    ],
+)
+def test_a_snapshot_of_an_unexpected_size_is_refused(limits: Limits, reason: str, run: Reindex, tmp_path: Path) -> None:
+    write_catalogue(tmp_path / "pictures", 5)
+    run()
+    write_catalogue(tmp_path / "pictures", 5, first=5)
+    assert any(reason in refused for refused in run(limits=limits).refused)
+
+
+def test_the_memory_of_the_flow_is_for_a_bucket_and_not_for_the_catalogue(
+    run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(tmp_path / "pictures", 200)
+    largest = 0
+    read = Spill.read
+
+    def counted(self: Spill, bucket: int) -> pa.Table | None:
+        nonlocal largest
+        table = read(self, bucket)
+        largest = max(largest, 0 if table is None else table.num_rows)
+        return table
+
+    monkeypatch.setattr(Spill, "read", counted)
+    assert run().products == 200
+    assert 0 < largest < 25

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.catalogue import read_catalogue
 from infra.demo import openmoji
+from tests.support.catalogues import read_all
 
 
 def test_the_sample_has_enough_things_and_no_people_or_flags() -> None:
@@ -33,7 +33,7 @@ def test_rendering_makes_a_catalogue(tmp_path: Path, processes: int) -> None:
     path = openmoji.render(tmp_path, lambda done, total: seen.append((done, total)), limit=40, processes=processes)
     assert seen[0] == (0, 40)
     assert seen[-1] == (40, 40)
-    products = read_catalogue(str(path)).products
+    products = read_all(str(path)).products
     assert products.num_rows == 40
     assert [field.name for field in products.schema.field("attributes").type] == ["category", "emoji_version"]
     for reference in products["image"].to_pylist():

@@ -19,6 +19,7 @@ OPERATIONS = {
     "productImage": "GET /v1/products/{product_id}/image",
     "listSnapshots": "GET /v1/snapshots",
     "currentSnapshot": "GET /v1/snapshots/current",
+    "reload": "POST /v1/admin/reload",
     "live": "GET /livez",
     "ready": "GET /readyz",
     "metrics": "GET /metrics",
@@ -54,6 +55,17 @@ def test_problems_are_documented_with_examples(document: dict[str, Any]) -> None
     for status in ("400", "404", "413", "415", "422", "429", "500", "503", "504"):
         examples = search["responses"][status]["content"]["application/problem+json"]["examples"]
         assert all(KINDS[code].status == int(status) for code in examples)
+
+
+def test_what_takes_a_key_is_said_with_its_refusals(document: dict[str, Any]) -> None:
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey"}
+    found = operations(document)
+    protected = {name for name, operation in found.items() if "security" in operation}
+    assert found.keys() - protected == {"GET /livez", "GET /readyz"}
+    for name in protected:
+        assert {"401", "403", "429", "503"} <= set(found[name]["responses"]), name
+    assert found["POST /v1/admin/reload"]["security"] == [{"bearer": ["admin"]}, {"apiKey": ["admin"]}, {}]
+    assert found["POST /v1/search"]["security"] == [{"bearer": ["search"]}, {"apiKey": ["search"]}, {}]
 
 
 def test_both_bodies_of_search_are_described(document: dict[str, Any]) -> None:

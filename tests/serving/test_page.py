@@ -34,3 +34,11 @@ def test_nothing_comes_from_elsewhere() -> None:
 def test_what_a_catalogue_says_never_becomes_markup() -> None:
     script = (STATIC / "app.js").read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script)
+
+
+def test_a_key_stays_in_its_tab_and_is_sent_to_this_server_only() -> None:
+    script = (STATIC / "app.js").read_text()
+    assert not re.search(r"localStorage|document\.cookie|indexedDB", script)
+    assert len(re.findall(r"fetch\(", script)) == len(re.findall(r"fetch\(path, ", script)) == 2
+    html = (STATIC / "index.html").read_text()
+    assert re.search(r'<input id="key" type="password" autocomplete="off"', html)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -21,67 +17,10 @@ import pytest
 from data.manifest import Manifest
 from data.snapshots import manifest_key
 from tests.serving.client import wait_for
+from tests.serving.processes import server
 from tests.serving.snapshots import OTHER_ENCODER, Shop, picture, product_ids
 
 pytestmark = pytest.mark.services
-
-SCRIPT = "from serving.server import serve; from serving.settings import ServingSettings; serve(ServingSettings())"
-
-
-class Server:
-    """A server process; `url` is where it answers."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-        self.process = process
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
-        self._log = log
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def state(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=5).json()
-        except httpx.HTTPError:
-            return {"ready": False}
-        return found
-
-    def wait(self, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        return wait_for(self.state, what, 60)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
-
-
-@contextmanager
-def server(folder: Path, **settings: str) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    given = {
-        "LOOKALIKE_STORE": str(folder / "store"),
-        "LOOKALIKE_CACHE": str(folder / "cache"),
-        "LOOKALIKE_PORT": str(port),
-        "LOOKALIKE_POLL_SECONDS": "0.2",
-        **settings,
-    }
-    log = folder / f"server-{port}.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT], env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT
-        )
-    try:
-        yield Server(process, port, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
 
 
 class Load:

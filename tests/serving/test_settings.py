@@ -63,3 +63,33 @@ def test_each_store_and_channel_has_its_cache(tmp_path: Path) -> None:
 
 def test_workers_share_the_processors() -> None:
     assert ServingSettings(_env_file=None, workers=200).encoder_threads == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"ACCESS__JWT_ISSUER": "https://id.example"}, "both jwt_issuer and jwt_audience"),
+        ({"ACCESS__JWT_AUDIENCE": "shop"}, "both jwt_issuer and jwt_audience"),
+        ({"ACCESS__JWT_ISSUER": "http://id.example", "ACCESS__JWT_AUDIENCE": "shop"}, "must be an https address"),
+        ({"ACCESS__JWT_ISSUER": "file:///etc/passwd", "ACCESS__JWT_AUDIENCE": "shop"}, "must be an https address"),
+        ({"ACCESS__JWT_SEARCH_SCOPE": "admin"}, "must differ"),
+        ({"ADMIN_PORT": "8000"}, "another port"),
+    ],
+)
+def test_access_that_would_not_hold_is_refused(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], says: str
+) -> None:
+    for name, value in changes.items():
+        monkeypatch.setenv(f"LOOKALIKE_{name}", value)
+    with pytest.raises(ValidationError, match=says):
+        read()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
+def test_this_machine_is_not_exposed(host: str) -> None:
+    assert not ServingSettings(_env_file=None, host=host).is_exposed
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "shop.example", ""])
+def test_anything_else_is(host: str) -> None:
+    assert ServingSettings(_env_file=None, host=host).is_exposed

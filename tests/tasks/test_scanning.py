@@ -1,38 +1,163 @@
-"""Scanning: pictures that did not move are not read again."""
+"""Scanning: what came, went and changed, and that pictures which did not move are not read again."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import Any
 
-from data.catalogue import read_catalogue
-from tasks.scanning import with_hashes, with_known_hashes, with_versions
-from tests.support.pictures import drawing, write_catalogue
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data.embeddings import HASH
+from data.fetching import FetchPolicy
+from data.rejects import SCHEMA
+from data.spill import BUCKETS
+from tasks.scanning import (
+    ADDED,
+    NOWHERE,
+    PICTURE,
+    SAME,
+    TEXT,
+    Joined,
+    changes,
+    hash_buckets,
+    id_buckets,
+    join,
+    with_hashes,
+    with_versions,
+)
+from tests.support.catalogues import read_all
+from tests.support.pictures import write_catalogue
 
 
-def test_only_moved_pictures_lack_their_hash(tmp_path: Path) -> None:
-    folder = write_catalogue(tmp_path, 6)
-    first = with_versions(read_catalogue(str(folder))).products
-    previous = with_hashes(first, [bytes([i]) * 32 for i in range(6)])
+def row(
+    product: str, version: str | None = "1", title: str = "t", image: str = "", **attributes: Any
+) -> dict[str, Any]:
+    return {
+        "id": product, "title": title, "image": image or product, "image_version": version,
+        "attributes": {"price": None, "tags": None, **attributes},
+    }  # fmt: skip
 
-    drawing(77).save(folder / "shoes" / "0003.png")
-    drawing(78).save(folder / "shoes" / "new.png")
-    os.utime(folder / "hats" / "0001.png", ns=(1, 1))
 
-    again = with_known_hashes(with_versions(read_catalogue(str(folder))).products, previous)
-    unknown = again.filter(again["image_hash"].is_null())["id"].to_pylist()
-    assert unknown == ["hats/0001.png", "shoes/0003.png", "shoes/new.png"]
-    known = dict(zip(again["id"].to_pylist(), again["image_hash"].to_pylist(), strict=True))
-    assert known["bags/0002.png"] == bytes([0]) * 32
+ATTRIBUTES = pa.struct([("price", pa.float64()), ("tags", pa.list_(pa.string()))])
+COLUMNS = pa.schema(
+    [*((name, pa.string()) for name in ("id", "title", "image", "image_version")), ("attributes", ATTRIBUTES)]
+)
+
+
+def catalogue(*rows: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=COLUMNS)
+
+
+def published(*rows: dict[str, Any]) -> pa.Table:
+    table = catalogue(*rows)
+    hashes = pa.array([hash_of(one["id"]) for one in rows], HASH)
+    return table.append_column("image_hash", hashes).append_column("place", pa.array(range(10, 10 + len(rows))))
+
+
+def hash_of(name: str) -> bytes:
+    return name.encode().ljust(32, b".")
+
+
+def read(joined: Joined) -> Joined:
+    """Return the same once the pictures without a hash were read, and found to be new ones."""
+    hashes = [one or hash_of(f"new {i}") for i, one in enumerate(joined.products["image_hash"].to_pylist())]
+    return Joined(with_hashes(joined.products, hashes), joined.rejects, joined.gone)
+
+
+def test_each_product_is_told_by_what_changed() -> None:
+    before = published(row("same"), row("title"), row("price", price=1.0), row("moved"), row("gone"), row("nan"))
+    now = catalogue(
+        row("same"),
+        row("title", title="another"),
+        row("price", price=2.0),
+        row("moved", version="2"),
+        row("new"),
+        row("nan", price=float("nan")),
+    )
+    joined = join(now, before)
+    unknown = joined.products.filter(joined.products["image_hash"].is_null())["id"].to_pylist()
+    assert unknown == ["moved", "new"]
+    found = dict(zip(now["id"].to_pylist(), changes(read(joined).products).tolist(), strict=True))
+    assert found == {"same": SAME, "title": TEXT, "price": TEXT, "moved": PICTURE, "new": ADDED, "nan": TEXT}
+    assert joined.gone.to_pylist() == [{"id": "gone", "place": 14}]
+    assert joined.products["place"].to_pylist() == [10, 11, 12, 13, NOWHERE, 15]
+
+
+def test_not_a_number_is_like_itself_and_a_missing_attribute_like_none() -> None:
+    before = published(row("a", price=float("nan"), tags=["x"]), row("b"))
+    now = before.select(COLUMNS.names)
+    trimmed = pa.StructArray.from_arrays([pa.array([float("nan"), None])], ["price"])
+    assert changes(join(now, before).products).tolist() == [SAME, SAME]
+    without = now.set_column(4, "attributes", trimmed)
+    assert changes(join(without, before).products).tolist() == [TEXT, SAME]
+
+
+def test_a_picture_that_was_only_touched_is_the_same() -> None:
+    joined = join(catalogue(row("a", version="2")), published(row("a")))
+    again = with_hashes(joined.products, [hash_of("a")])
+    assert changes(again).tolist() == [SAME]
+
+
+def test_a_reference_that_moved_is_a_change_though_the_picture_is_the_same() -> None:
+    joined = join(catalogue(row("a", image="elsewhere")), published(row("a")))
+    assert changes(with_hashes(joined.products, [hash_of("a")])).tolist() == [TEXT]
+
+
+def test_pictures_that_an_earlier_run_read_are_not_read_again() -> None:
+    known = pa.table(
+        {"id": ["b"], "image": ["b"], "image_version": ["1"], "image_hash": pa.array([hash_of("b")], HASH)}
+    )
+    now = catalogue(row("a"), row("b"), row("c", version=None))
+    joined = join(now, published(row("a"), row("c", version=None)), [known])
+    assert joined.products["image_hash"].to_pylist() == [hash_of("a"), hash_of("b"), None]
+    assert join(now, None, [known], trust=False).products["image_hash"].null_count == 3
+
+
+def test_the_same_id_again_is_a_reject_and_the_first_one_counts() -> None:
+    joined = join(catalogue(row("a", title="first"), row("b"), row("a", title="second")), None)
+    assert joined.products["title"].to_pylist() == ["first", "t"]
+    assert [(reject.id, reject.reason) for reject in joined.rejects] == [("a", "duplicate_id")]
+
+
+def test_what_could_not_be_used_is_not_tried_again_until_it_changes() -> None:
+    bad = {"reference": "a", "stage": "decode", "reason": "damaged", "message": "m"}
+    rejected = pa.Table.from_pylist(
+        [{"id": "a", "version": "1", **bad}, {"id": "b", "version": "", **bad}], schema=SCHEMA
+    )
+    now = catalogue(row("a"), row("b", image="a", version=""))
+    joined = join(now, None, rejected=rejected)
+    assert [(reject.id, reject.reason) for reject in joined.rejects] == [("a", "damaged")]
+    assert joined.products["id"].to_pylist() == ["b"]
+    changed = join(catalogue(row("a", version="2")), None, rejected=rejected)
+    assert changed.rejects == []
+
+
+def test_buckets_of_ids_and_hashes() -> None:
+    ids = [f"ü{number}" for number in range(5000)]
+    buckets = id_buckets(ids)
+    assert set(buckets.tolist()) == set(range(BUCKETS))
+    assert (id_buckets(ids) == buckets).all()
+    edges = hash_buckets(np.array([0, 2**26 - 1, 2**26, 2**32 - 1], np.uint32))
+    assert edges.tolist() == [0, 0, 1, BUCKETS - 1]
 
 
 def test_a_picture_that_is_away_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> None:
     write_catalogue(tmp_path / "pictures", 2)
-    rows = ["id,image", "1,pictures/shoes/0000.png", "2,pictures/none.png", "3,ftp://host/picture.png"]
+    rows = ["id,image", "1,pictures/shoes/0000.png", "2,pictures/none.png", "3,ftp://host/a.png", "4,https://h/a.png"]
     (tmp_path / "products.csv").write_text("\n".join(rows))
-    found = with_versions(read_catalogue(str(tmp_path / "products.csv")))
+    found = with_versions(read_all(str(tmp_path / "products.csv")), FetchPolicy())
     assert found.products["id"].to_pylist() == ["1"]
     assert [(reject.id, reject.reason) for reject in found.rejects] == [
         ("2", "missing"),
         ("3", "unsupported_reference"),
+        ("4", "host_not_allowed"),
     ]
+
+
+@pytest.mark.parametrize("previous", [None, published()])
+def test_a_first_run(previous: pa.Table | None) -> None:
+    joined = join(catalogue(row("a"), row("b")), previous)
+    assert changes(read(joined).products).tolist() == [ADDED, ADDED]
+    assert joined.gone.num_rows == 0

@@ -36,7 +36,7 @@ def sharded(vectors: NDArray[np.float32], key: str, cuts: Sequence[int] = (1000,
     plan = plan_for(key)
     _, trained = train(vectors.astype(np.float16), plan, threads=1)
     parts = np.split(vectors.astype(np.float16), cuts)
-    return ShardedIndex([build_index(part, plan, None, trained, threads=1)[0] for part in parts])
+    return ShardedIndex([build_index([part], len(part), plan, None, trained, threads=1)[0] for part in parts])
 
 
 def exact(vectors: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> Neighbours:
@@ -113,7 +113,7 @@ class TestOpening:
 
     @pytest.fixture
     def file(self, tmp_path: Path, vectors: NDArray[np.float32]) -> Path:
-        index, _ = build_index(vectors[:100].astype(np.float16), plan_for("Flat"), None, None, threads=1)
+        index, _ = build_index([vectors[:100].astype(np.float16)], 100, plan_for("Flat"), None, None, threads=1)
         faiss.write_index(index, str(tmp_path / "index.faiss"))
         return tmp_path / "index.faiss"
 

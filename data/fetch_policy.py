@@ -1,0 +1,92 @@
+"""What may be fetched over HTTP and HTTPS, and what it may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.addresses import networks_of, normal_host
+from data.errors import InputError
+
+HOSTS_SETTING = "LOOKALIKE_FETCH__ALLOWED_HOSTS"
+NETWORKS_SETTING = "LOOKALIKE_FETCH__ALLOWED_NETWORKS"
+PORTS_SETTING = "LOOKALIKE_FETCH__ALLOWED_PORTS"
+
+MAX_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class FetchPolicy:
+    """What may be fetched, and what it may cost. Hosts are kept in their normal form.
+
+    Args:
+        allowed_hosts: names, or `*.example.com` for all below one; nothing else is fetched, so without any nothing is.
+        allowed_networks: CIDRs that may be fetched from although they are private.
+        allowed_ports: the ports that URLs may name.
+        max_bytes: the largest body.
+        connect_seconds: the longest wait for a connection, and for its TLS handshake.
+        total_seconds: the longest that one fetch takes: look-ups, redirects, body and retries included.
+        max_redirects: the most redirects that are followed.
+        retries: how often to try again where a server does not answer, or says 429, 500, 502, 503 or 504.
+        ca_file: a PEM file of certificate authorities that are trusted besides the system's.
+
+    Raises:
+        InputError: a value cannot be used.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_networks: tuple[str, ...] = ()
+    allowed_ports: tuple[int, ...] = (80, 443)
+    max_bytes: int = 64 * 2**20
+    connect_seconds: float = 5.0
+    total_seconds: float = 30.0
+    max_redirects: int = 5
+    retries: int = 2
+    ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("allowed_hosts", "allowed_networks", "allowed_ports"):
+            if isinstance(getattr(self, name), str):
+                raise InputError(f"{name} is one text: give a list")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "allowed_hosts", tuple(_normal_pattern(host) for host in self.allowed_hosts))
+        _check_networks(self.allowed_networks)
+        for port in self.allowed_ports:
+            _check_range("allowed_ports", port, 1, 65535)
+        for name in ("connect_seconds", "total_seconds"):
+            _check_range(name, getattr(self, name), 0.001, MAX_SECONDS)
+        for name, least in (("max_bytes", 1), ("max_redirects", 0), ("retries", 0)):
+            _check_range(name, getattr(self, name), least, 2**40)
+        if self.ca_file is not None:
+            _check_certificates(self.ca_file)
+
+    def allows_host(self, host: str) -> bool:
+        """Tell whether a host, in its normal form, is one of the allowed ones."""
+        return any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in self.allowed_hosts)
+
+
+def _normal_pattern(text: str) -> str:
+    try:
+        return f"*.{normal_host(text[2:])}" if text.startswith("*.") else normal_host(text)
+    except ValueError as error:
+        message = (
+            f"allowed_hosts: {error}: give names without scheme and port, such as cdn.example.com or *.example.com"
+        )
+        raise InputError(message) from error
+
+
+def _check_networks(texts: tuple[str, ...]) -> None:
+    try:
+        networks_of(texts)
+    except ValueError as error:
+        raise InputError(f"allowed_networks: {error}: give networks such as 10.1.0.0/16 or fd00:1234::/32") from error
+
+
+def _check_range(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise InputError(f"{name} cannot be {value}: give a number from {least} to {most}")
+
+
+def _check_certificates(ca_file: str) -> None:
+    from data.connections import tls_context  # noqa: PLC0415 - settings need not import an HTTP client
+
+    tls_context(ca_file)

@@ -1,0 +1,68 @@
+"""Rows on local disk, scattered into buckets, so that a catalogue of any size is worked on a bucket at a time.
+
+After Kitsuregawa et al., "Application of hash to data base machine and its architecture" (1983), the Grace hash
+join: rows that have to meet are scattered by the same hash, and each bucket then fits into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+BUCKETS = 64
+
+
+class Spill:
+    """Tables of one schema in BUCKETS files below a folder. Written first, then read; not by several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+        self.rows = 0
+        folder.mkdir(parents=True)
+
+    def add(self, table: pa.Table, buckets: NDArray[np.integer]) -> None:
+        """Append the rows of a table, row i to bucket `buckets[i]`."""
+        if not table.num_rows:
+            return
+        self.rows += table.num_rows
+        order = np.argsort(buckets, kind="stable")
+        ordered = table.take(pa.array(order)).combine_chunks()
+        places = np.searchsorted(buckets[order], np.arange(BUCKETS + 1))
+        for bucket in np.unique(buckets).tolist():
+            start, stop = int(places[bucket]), int(places[bucket + 1])
+            self._writer(bucket, table.schema).write_table(ordered.slice(start, stop - start))
+
+    def read(self, bucket: int) -> pa.Table | None:
+        """Return one bucket, its rows in the order in which they came; None where it has none."""
+        self.seal()
+        path = self._path(bucket)
+        if not path.exists():
+            return None
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            return reader.read_all()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield each bucket that has rows."""
+        for bucket in range(BUCKETS):
+            table = self.read(bucket)
+            if table is not None:
+                yield table
+
+    def seal(self) -> None:
+        """End writing."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+    def _writer(self, bucket: int, schema: pa.Schema) -> pa.ipc.RecordBatchStreamWriter:
+        if bucket not in self._writers:
+            self._writers[bucket] = pa.ipc.new_stream(str(self._path(bucket)), schema)
+        return self._writers[bucket]
+
+    def _path(self, bucket: int) -> Path:
+        return self._folder / f"{bucket:03}.arrow"

@@ -1,0 +1,133 @@
+"""Catalogue files: CSV, JSONL and Parquet, read a batch of rows at a time, each column in one type throughout."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePath
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from data.attributes import TextTypes
+from data.errors import CatalogueError
+
+OWN_COLUMNS = ("id", "title", "image")
+BATCH_ROWS = 8192
+CSV_BLOCK_BYTES = 4 * 2**20  # no single row may be longer
+
+_Row: TypeAlias = dict[str, Any]
+
+
+def table_reader(name: str) -> Callable[[Path, str], Iterator[pa.Table]] | None:
+    """Return what reads a catalogue file of this name; None for a name that is no table's.
+
+    A reader takes the file and the name to call it by in errors, and yields tables with the same columns, as they
+    were written. It raises `CatalogueError`, and what Arrow and the file system raise.
+    """
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".parquet": _read_parquet}
+    return readers.get(PurePath(name).suffix.lower())
+
+
+def _read_csv(file: Path, name: str) -> Iterator[pa.Table]:
+    with file.open("rb") as lines:
+        if not any(line.strip() for line in lines):
+            raise CatalogueError(f"the catalogue {name} is empty")
+    # types are found by looking at whole columns: a guess from the first rows fails on the later ones
+    types = TextTypes()
+    for batch in _csv_batches(file):
+        for column in batch.column_names:
+            if column.strip() not in OWN_COLUMNS:
+                types.narrow(column, batch[column])
+    for batch in _csv_batches(file):
+        yield types.apply(batch)
+
+
+def _csv_batches(file: Path) -> Iterator[pa.Table]:
+    how = {
+        "read_options": pa.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+        "parse_options": pa.csv.ParseOptions(newlines_in_values=True),
+    }
+    with pa.csv.open_csv(file, **how) as reader:
+        names = list(reader.schema.names)
+    text = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+    )
+    with pa.csv.open_csv(file, convert_options=text, **how) as reader:
+        for batch in reader:
+            yield pa.Table.from_batches([batch])
+
+
+def _read_parquet(file: Path, _name: str) -> Iterator[pa.Table]:
+    with pq.ParquetFile(file) as opened:
+        for batch in opened.iter_batches(BATCH_ROWS):
+            yield pa.Table.from_batches([batch])
+
+
+def _read_jsonl(file: Path, name: str) -> Iterator[pa.Table]:
+    types: dict[str, pa.DataType] = {}
+    for rows in _batched(_objects(file, name)):
+        for column in dict.fromkeys(key for row in rows for key in row):
+            found = _json_type(column, rows)
+            types[column] = _common(types[column], found) if column in types else found
+    for rows in _batched(_objects(file, name)):
+        yield pa.table({column: _json_column(column, rows, kind) for column, kind in types.items()})
+
+
+def _batched(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    waiting = iter(rows)
+    while batch := list(itertools.islice(waiting, BATCH_ROWS)):
+        yield batch
+
+
+def _objects(file: Path, name: str) -> Iterator[_Row]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise CatalogueError(f"{name}, line {number}: not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise CatalogueError(f"{name}, line {number}: each line must be a JSON object, like {{…}}")
+            yield row
+
+
+def _json_type(column: str, rows: list[_Row]) -> pa.DataType:
+    if column in OWN_COLUMNS:  # ids are often written as numbers; what was written is what is kept
+        return pa.string()
+    try:
+        return pa.array([row.get(column) for row in rows]).type
+    except UnicodeEncodeError as error:
+        raise CatalogueError(f"the column {column!r} holds half a character: {error}") from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a column of mixed types is compared as text
+        return pa.string()
+
+
+def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return the type that holds both: text, where nothing else does."""
+    try:
+        both = [pa.schema([("", kind)]) for kind in (one, other)]
+        return pa.unify_schemas(both, promote_options="permissive").field(0).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.string()
+
+
+def _json_column(column: str, rows: list[_Row], kind: pa.DataType) -> pa.Array:
+    values = [row.get(column) for row in rows]
+    if pa.types.is_string(kind):
+        values = [_as_text(value) for value in values]
+    elif pa.types.is_floating(kind):  # Arrow takes no whole number for one that a float cannot hold exactly
+        values = [None if value is None else float(value) for value in values]
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError as error:
+        raise CatalogueError(f"the column {column!r} holds half a character: {error}") from error
+
+
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

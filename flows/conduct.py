@@ -1,0 +1,74 @@
+"""Conduct: what every run has around its stages: its turn at the channel, a cluster, scratch space, and a report."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data.reports import Kind
+from flows.cluster import Cluster
+from flows.reporting import report_failure
+from flows.run import Limits, Request, Run
+from flows.settings import BatchSettings
+from flows.turns import turn
+
+DEFAULT_ENCODER = "efficientnet-lite0"
+
+
+def make_request(
+    kind: Kind,
+    catalogue: str,
+    *,
+    store: str | None,
+    channel: str,
+    encoder: str,
+    publish: bool,
+    attribution: str,
+    limits: Limits | None,
+    timeout_minutes: float,
+    shards: int | None = None,
+    full: bool = False,
+) -> Request:
+    """Return a flow's parameters, completed from the settings. Raises `InputError`."""
+    settings = BatchSettings()
+    return Request(
+        kind=kind,
+        catalogue=catalogue,
+        store=store or settings.absolute_store(),
+        channel=channel,
+        encoder=encoder,
+        shards=shards,
+        full=full,
+        publish=publish,
+        attribution=attribution,
+        limits=limits or Limits(),
+        partition=settings.batch_partition,
+        partition_bytes=settings.batch_partition_bytes,
+        policy=settings.fetch.policy(),
+        embed_resources=settings.embed_resources(),
+        timeout_seconds=60 * timeout_minutes,
+    )
+
+
+@contextmanager
+def conducted(request: Request, *, wait_seconds: float) -> Iterator[Run]:
+    """Yield a run that has its channel to itself. One that fails is reported, and fails.
+
+    Raises `ChannelBusyError` where another run has the channel for longer than `wait_seconds`.
+    """
+    with (
+        turn(request.store, request.channel, wait_seconds=wait_seconds),
+        tempfile.TemporaryDirectory(prefix="lookalike-run-") as scratch,
+        Cluster(BatchSettings()) as cluster,
+    ):
+        run = Run(request, cluster, Path(scratch))
+        try:
+            yield run
+        except Exception as error:
+            report_failure(run, "failed", str(error) or repr(error))
+            raise
+        except BaseException:  # Prefect ends a flow that is cancelled from within, and so does Ctrl-C
+            report_failure(run, "cancelled", "the run was cancelled")
+            raise

@@ -1,0 +1,87 @@
+"""The refresh flow: scan -> diff -> embed -> delta -> gate -> publish -> report, in seconds and without training.
+
+What came or changed goes into one small shard beside those of the last full build, and what it replaces gets a
+tombstone there. When that is too much, or answers suffer, the run becomes a reindex, which folds all of it in.
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from data.channels import DEFAULT_CHANNEL
+from data.errors import ChannelBusyError
+from data.reports import RunReport
+from flows import deltas, embedding, publishing, recording, reindex, reporting, scanning
+from flows.conduct import DEFAULT_ENCODER, conducted, make_request
+from flows.forms import described
+from flows.logs import run_log
+from flows.reindex import Attribution, Catalogue, ChannelName, Encoder, LimitsOf, Minutes, Publish, Store
+from flows.reporting import Outcome
+from flows.run import Run
+
+BUSY_SECONDS = 5.0  # a run that has the channel will see what changed, or the refresh after this one will
+
+
+@flow(name="refresh", persist_result=False, validate_parameters=True, flow_run_name="refresh-{channel}")
+@described
+def refresh(
+    catalogue: Catalogue,
+    store: Store = None,
+    channel: ChannelName = DEFAULT_CHANNEL,
+    encoder: Encoder = DEFAULT_ENCODER,
+    publish: Publish = True,
+    attribution: Attribution = "",
+    limits: LimitsOf = None,
+    timeout_minutes: Minutes = 60,
+) -> RunReport:
+    """Bring a channel up to date with what came, changed or went since the last full build, in seconds."""
+    request = make_request(
+        "refresh",
+        catalogue,
+        store=store,
+        channel=channel,
+        encoder=encoder,
+        publish=publish,
+        attribution=attribution,
+        limits=limits,
+        timeout_minutes=timeout_minutes,
+    )
+    try:
+        with conducted(request, wait_seconds=BUSY_SECONDS) as run:
+            return run_stages(run)
+    except ChannelBusyError as error:
+        run_log(__name__).warning("skipped: %s", error)
+        return reporting.skipped(request, str(error))
+
+
+def run_stages(run: Run) -> RunReport:
+    """Run the stages, one after the other."""
+    encoder = embedding.prepare_encoder(run)
+    if reason := deltas.needs_full_build(run, encoder):
+        return _full(run, reason)
+    run.cluster.start_soon()
+    found = scanning.scan(run)
+    missing = scanning.diff(run, found, encoder)
+    embeds = embedding.embed(run, missing, encoder)
+    recorded = recording.record(run, found, embeds)
+    parent = run.published()
+
+    if not recorded.changes.total:
+        return reporting.report(run, Outcome(parent, "unchanged", found, recorded, embeds.vectors))
+    if reason := deltas.too_much(run, parent, recorded):
+        return _full(run, reason)
+
+    shards, measured = deltas.build(run, parent, encoder, recorded)
+    if measured.recall < run.request.limits.min_recall:
+        return _full(run, f"recall@10 fell to {measured.recall:.3f}")
+    source = deltas.catalogue_section(run, parent, shards)
+    manifest = publishing.draft(run, source, encoder, parent.index, shards, measured)
+    refused = publishing.gate(run, manifest, recorded.changes)
+    snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
+    return reporting.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded, embeds.vectors))
+
+
+def _full(run: Run, reason: str) -> RunReport:
+    run_log(__name__).info("a full build instead: %s", reason)
+    run.become_reindex()
+    return reindex.run_stages(run)

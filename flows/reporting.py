@@ -1,0 +1,187 @@
+"""Report: what a run did, for people, for machines, and for the run after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import prefect.runtime
+from prefect.client.orchestration import get_client
+
+from data.errors import StoreError
+from data.hashes import forget_hashes
+from data.manifest import Manifest
+from data.rejects import store_rejects
+from data.reports import RunReport, State, last_state, recent_reports, write_report
+from flows import artifacts
+from flows.cluster import peak_bytes
+from flows.logs import run_log
+from flows.metrics import push_metrics
+from flows.notifications import notify
+from flows.recording import Changes, Recorded
+from flows.run import Request, Run
+from flows.scanning import Found
+from flows.settings import BatchSettings
+from flows.stage import stage
+from tasks.comparing import Comparison
+from tasks.scanning import ADDED, PICTURE, TEXT
+
+
+class Outcome:
+    """What a run's stages came to."""
+
+    def __init__(self, manifest: Manifest, state: State, found: Found, recorded: Recorded, embedded: int) -> None:
+        self.manifest = manifest
+        self.state = state
+        self.found = found
+        self.recorded = recorded
+        self.embedded = embedded
+        self.comparison: Comparison | None = None
+
+
+@stage("report")
+def report(run: Run, outcome: Outcome) -> RunReport:
+    """Store what the run did; show it in the Prefect UI, tell Prometheus, and people where it is worth it."""
+    rejects = store_rejects(run.store, run.id, run.rejects.values(), run.scratch)
+    result = _report(run, outcome, rejects)
+    if outcome.state != "unchanged":
+        forget_hashes(run.store, outcome.found.known)
+    earlier = _earlier(run, artifacts.EARLIER_RUNS)
+    write_report(run.store, result)
+    _show(run, outcome, result, earlier)
+    _tell(result, earlier)
+    run_log(__name__).info("report: %s", result.message)
+    return result
+
+
+def skipped(request: Request, message: str) -> RunReport:
+    """Return the report of a run that had nothing to do, because another one did it."""
+    started = datetime.now(UTC)
+    run = f"{started:%Y%m%dT%H%M%SZ}-{(prefect.runtime.flow_run.id or 'local')[:8]}"
+    return RunReport(
+        run=run,
+        kind=request.kind,
+        state="skipped",
+        channel=request.channel,
+        catalogue=request.catalogue,
+        message=message,
+        started_at=started,
+    )
+
+
+def report_failure(run: Run, state: State, message: str) -> None:
+    """Do the same for a run that did not come to its end. What fails here is only logged: the failure itself counts."""
+    result = RunReport(
+        run=run.id,
+        kind=run.request.kind,
+        state=state,
+        channel=run.request.channel,
+        catalogue=run.request.catalogue,
+        message=message,
+        started_at=run.started,
+        seconds=run.seconds(),
+        stage_seconds=run.stage_seconds,
+        rejected=run.rejected,
+        flow_peak_bytes=peak_bytes(),
+    )
+    try:
+        earlier = _earlier(run, 1)
+        write_report(run.store, result)
+        _tell(result, earlier)
+    except (StoreError, OSError) as error:
+        run_log(__name__).error("the report of this run could not be stored: %s", error)
+
+
+def _earlier(run: Run, count: int) -> list[RunReport]:
+    reports = recent_reports(run.store, run.request.channel, count + 1)
+    return [one for one in reports if one.run != run.id][:count]
+
+
+def _tell(result: RunReport, earlier: list[RunReport]) -> None:
+    settings = BatchSettings()
+    push_metrics(settings, result)
+    notify(result, last_state(earlier), settings.notify_blocks())
+
+
+def _report(run: Run, outcome: Outcome, rejects: str) -> RunReport:
+    manifest, recorded, comparison = outcome.manifest, outcome.recorded, outcome.comparison
+    overlap = {} if comparison is None or comparison.overlap is None else {"overlap_at_10": comparison.overlap}
+    return RunReport(
+        run=run.id,
+        kind=run.request.kind,
+        state=outcome.state,
+        channel=run.request.channel,
+        catalogue=run.request.catalogue,
+        snapshot=manifest.id,
+        message=_sentence(outcome),
+        started_at=run.started,
+        seconds=run.seconds(),
+        stage_seconds=run.stage_seconds,
+        products=manifest.products,
+        added=recorded.changes.counts[ADDED],
+        changed_pictures=recorded.changes.counts[PICTURE],
+        changed_text=recorded.changes.counts[TEXT],
+        removed=recorded.changes.removed,
+        embedded=outcome.embedded,
+        reused=max(0, recorded.pictures - outcome.embedded),
+        rejected=run.rejected,
+        reject_reasons=dict(sum((log.counts for log in run.rejects.values()), Counter[str]())),
+        rejects=rejects,
+        refused=list(manifest.refused) if outcome.state == "refused" else [],
+        shards=len(manifest.shards),
+        index=manifest.index.key,
+        bytes=sum(blob.size for blob in set(manifest.blobs())),
+        figures={**manifest.quality, **overlap},
+        task_runs=_task_runs(),
+        flow_peak_bytes=peak_bytes(),
+        worker_peak_bytes=run.cluster.worker_peak_bytes(),
+        contact_sheet=comparison.contact_sheet if comparison else None,
+    )
+
+
+def _show(run: Run, outcome: Outcome, result: RunReport, earlier: list[RunReport]) -> None:
+    artifacts.figures_table(result, earlier)
+    artifacts.catalogue_diff(result, _samples(outcome.recorded.changes))
+    artifacts.rejects_table(
+        result.channel,
+        [reject for log in run.rejects.values() for reject in log.first],
+        total=result.rejected,
+        reasons=result.reject_reasons,
+        stored=result.rejects,
+    )
+    if result.contact_sheet:
+        artifacts.contact_sheet_artifact(
+            result.channel, run.store.read(result.contact_sheet), stored=result.contact_sheet, store=run.store.uri
+        )
+    artifacts.snapshot_link(result, run.store.uri, BatchSettings().search_url)
+
+
+def _samples(changes: Changes) -> dict[str, list[str]]:
+    return {
+        "added": changes.samples[ADDED],
+        "changed_pictures": changes.samples[PICTURE],
+        "changed_text": changes.samples[TEXT],
+        "removed": changes.removed_sample,
+    }
+
+
+def _sentence(outcome: Outcome) -> str:
+    manifest = outcome.manifest
+    if outcome.state == "unchanged":
+        return f"nothing changed, {manifest.id} stays published"
+    if outcome.state == "refused":
+        return f"snapshot {manifest.id} was not published: {'; '.join(manifest.refused)}"
+    if outcome.state == "unpublished":
+        return f"snapshot {manifest.id} was made, and not published, as asked"
+    return f"published {manifest.id} with {manifest.products:,} products"
+
+
+def _task_runs() -> int | None:
+    """Return how many task runs Prefect recorded for this flow run so far."""
+    if not (flow_run := prefect.runtime.flow_run.id):
+        return None
+    with get_client(sync_client=True) as client:
+        body: dict[str, Any] = {"task_runs": {"flow_run_id": {"any_": [str(flow_run)]}}}
+        count: int = client.request("POST", "/task_runs/count", json=body).json()
+    return count

@@ -1,0 +1,107 @@
+"""Comparing: what a new snapshot answers beside the published one, for the gate and for people."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cache import BlobCache
+from data.contact_sheets import write_contact_sheet
+from data.embeddings import Embeddings
+from data.errors import CorruptError, ImageRejectedError
+from data.fetching import FetchPolicy
+from data.images import read_image
+from data.manifest import Manifest
+from data.products import Product
+from data.stores import ObjectStore, open_store
+from tasks.contact_sheet import HITS, Row, Shown, contact_sheet
+from tasks.searcher import Hit, Searcher
+
+QUERIES = 50
+SHOWN_QUERIES = 8
+OVERLAP_AT = 10
+MOST_BYTES = 4 * 2**30  # of both snapshots: a worker fetches all of them
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a snapshot answers beside another one.
+
+    Attributes:
+        overlap: share of the other's first ten hits, where they still exist, that are among the first ten here,
+            averaged over QUERIES products; None where the two encoders see with different eyes.
+        contact_sheet: the object with sample queries and their hits.
+    """
+
+    overlap: float | None
+    contact_sheet: str
+
+
+def is_comparable(before: Manifest | None, after: Manifest) -> bool:
+    """Tell whether both snapshots are small enough to be opened by one worker."""
+    found = set(after.blobs()) | (set(before.blobs()) if before else set())
+    return sum(blob.size for blob in found) <= MOST_BYTES
+
+
+def compare(store: str, before: Manifest | None, after: Manifest, *, policy: FetchPolicy, threads: int) -> Comparison:
+    """Search both snapshots for sample products, with the code that serves them; store a contact sheet."""
+    opened = open_store(store)
+    with tempfile.TemporaryDirectory(prefix="lookalike-compare-") as folder:
+        cache = BlobCache(Path(folder))
+        new = Searcher.open(opened, after, cache, threads=threads)
+        old = Searcher.open(opened, before, cache, threads=threads, previous=new) if before else None
+        queries = _sample(new, QUERIES)
+        found = _search(opened, new, queries)
+        found_before = _search(opened, old, queries) if old else [[] for _ in queries]
+        shown = range(0, len(queries), -(-len(queries) // SHOWN_QUERIES))
+        rows = [_row(queries[i], found_before[i], found[i], policy) for i in shown]
+        overlap = _overlap(new, found_before, found) if before and before.encoder == after.encoder else None
+        return Comparison(overlap, write_contact_sheet(opened, after.run, contact_sheet(rows)))
+
+
+def _sample(searcher: Searcher, count: int) -> list[Product]:
+    """Return some products: image hashes are uniform, so those at even distances are an unbiased sample."""
+    alive = searcher.products.alive
+    rows = np.arange(searcher.products.rows) if alive is None else np.flatnonzero(alive)
+    return searcher.products.take(rows[:: -(-len(rows) // count)])
+
+
+def _search(store: ObjectStore, searcher: Searcher, queries: Sequence[Product]) -> list[list[Hit]]:
+    hashes = np.array([bytes.fromhex(product.image_hash) for product in queries], "V32")
+    try:
+        vectors = Embeddings(store, searcher.manifest.encoder.fingerprint).lookup(hashes)
+    except CorruptError:  # another encoder, which has not seen the new pictures
+        return [[] for _ in queries]
+    return [searcher.search(vector.astype(np.float32), OVERLAP_AT) for vector in vectors]
+
+
+def _overlap(after: Searcher, before: Sequence[Sequence[Hit]], found: Sequence[Sequence[Hit]]) -> float | None:
+    shares = []
+    for old, new in zip(before, found, strict=True):
+        ids = {hit.product.id for hit in new}
+        still = [hit.product.id for hit in old if after.products.has(hit.product.id)]
+        if still:
+            shares.append(sum(product in ids for product in still) / len(still))
+    return float(np.mean(shares)) if shares else None
+
+
+def _row(query: Product, before: Sequence[Hit], after: Sequence[Hit], policy: FetchPolicy) -> Row:
+    def shown(hits: Sequence[Hit]) -> list[Shown]:
+        others = [hit for hit in hits if hit.product.id != query.id][:HITS]
+        return [Shown(hit.product.id, _picture(hit.product, policy), hit.score) for hit in others]
+
+    return Row(Shown(query.id, _picture(query, policy)), shown(before), shown(after))
+
+
+def _picture(product: Product, policy: FetchPolicy) -> bytes | None:
+    try:
+        return read_image(product.image, policy=policy)
+    except ImageRejectedError:
+        return None

@@ -1,0 +1,52 @@
+"""Flows in this process, on a real Prefect server and a real Dask cluster, with a small encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+from data.reports import RunReport
+
+Reindex = Callable[..., RunReport]
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def on_servers(prefect_api: str, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", scheduler)
+    # the log's sender outlives the server, and would wait for it when the session ends
+    with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+        yield
+
+
+@pytest.fixture
+def run(tmp_path: Path, on_servers: None) -> Reindex:
+    """Reindex `tmp_path / "pictures"` into `tmp_path / "store"`."""
+    from flows.reindex import reindex
+
+    def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> RunReport:
+        report: RunReport = reindex(str(catalogue), store=str(tmp_path / "store"), encoder="fake", **parameters)  # type: ignore[call-overload]
+        return report
+
+    return run
+
+
+@pytest.fixture
+def refresh(tmp_path: Path, on_servers: None) -> Reindex:
+    """Refresh the same."""
+    from flows.refresh import refresh
+
+    def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> RunReport:
+        report: RunReport = refresh(str(catalogue), store=str(tmp_path / "store"), encoder="fake", **parameters)  # type: ignore[call-overload]
+        return report
+
+    return run

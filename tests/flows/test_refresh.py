@@ -1,0 +1,188 @@
+"""The refresh flow: what changed is found at once, what went is not, and nothing else is built again."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.cache import BlobCache
+from data.channels import Channel
+from data.errors import UnknownProductError
+from data.manifest import Manifest
+from data.snapshots import read_manifest, verify
+from data.stores import open_store
+from flows import deltas
+from flows.run import Limits
+from flows.turns import turn
+from tasks.searcher import Hit, Searcher
+from tests.flows.conftest import Reindex
+from tests.support.pictures import drawing, write_catalogue
+
+pytestmark = [pytest.mark.services, pytest.mark.slow]
+
+
+def current(folder: Path) -> Manifest:
+    store = open_store(str(folder / "store"))
+    return read_manifest(store, Channel(store).current().snapshot)
+
+
+def opened(folder: Path) -> Searcher:
+    return Searcher.open(open_store(str(folder / "store")), current(folder), BlobCache(folder / "cache"), threads=1)
+
+
+def first(searcher: Searcher, picture: Path) -> str:
+    return searcher.search(searcher.embed(picture.read_bytes()), 1)[0].product.id
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, run: Reindex) -> Path:
+    """A catalogue with a full build in two shards."""
+    folder = write_catalogue(tmp_path / "pictures", 120)
+    run(shards=2)
+    return folder
+
+
+def test_what_came_changed_and_went_is_seen_and_the_build_stays(
+    refresh: Reindex, pictures: Path, tmp_path: Path
+) -> None:
+    before = current(tmp_path)
+    drawing(900).save(pictures / "hats" / "new.png")
+    drawing(901).save(pictures / "shoes" / "0000.png")
+    (pictures / "bags" / "0002.png").unlink()
+    report = refresh()
+    assert (report.state, report.kind, report.products) == ("published", "refresh", 120)
+    assert (report.added, report.changed_pictures, report.removed, report.embedded) == (1, 1, 1, 2)
+    after = current(tmp_path)
+    base = [shard for shard in after.shards if not shard.delta]
+    assert [shard.index for shard in base] == [shard.index for shard in before.shards]
+    assert [shard.products for shard in base] == [shard.products for shard in before.shards]
+    assert sum(shard.dead for shard in base) == 2
+    assert [shard.count for shard in after.shards if shard.delta] == [2]
+    assert (after.format, before.format) == (2, 1)
+    assert verify(open_store(str(tmp_path / "store")), after) == []
+    searcher = opened(tmp_path)
+    assert first(searcher, pictures / "hats" / "new.png") == "hats/new.png"
+    assert first(searcher, pictures / "shoes" / "0000.png") == "shoes/0000.png"
+    with pytest.raises(UnknownProductError):
+        searcher.product("bags/0002.png")
+    found = searcher.search(searcher.embed((pictures / "hats" / "0001.png").read_bytes()), 500)
+    assert len(found) == 120
+    assert len({hit.product.id for hit in found}) == 120
+
+
+def test_deltas_become_one_and_a_reindex_folds_them_in(
+    refresh: Reindex, run: Reindex, pictures: Path, tmp_path: Path
+) -> None:
+    drawing(900).save(pictures / "a.png")
+    drawing(901).save(pictures / "b.png")
+    refresh()
+    drawing(902).save(pictures / "c.png")
+    drawing(903).save(pictures / "b.png")
+    (pictures / "a.png").unlink()
+    report = refresh()
+    assert (report.added, report.changed_pictures, report.removed) == (1, 1, 1)
+    assert [(shard.count, shard.dead) for shard in current(tmp_path).shards if shard.delta] == [(2, 0)]
+    assert refresh().state == "unchanged"
+    answers = [hit.product.id for hit in some_hits(opened(tmp_path))]
+    folded = run(shards=2)
+    assert (folded.state, folded.embedded, folded.added, folded.removed) == ("published", 0, 0, 0)
+    assert not any(shard.delta or shard.dead for shard in current(tmp_path).shards)
+    assert [hit.product.id for hit in some_hits(opened(tmp_path))] == answers
+    assert run(shards=2).state == "unchanged"
+
+
+def some_hits(searcher: Searcher) -> list[Hit]:
+    vector = np.random.default_rng(0).normal(size=searcher.manifest.encoder.dimension).astype(np.float32)
+    return searcher.search(vector, 50)
+
+
+def test_only_another_title_needs_neither_a_picture_nor_a_cluster(
+    refresh: Reindex, run: Reindex, tmp_path: Path
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 60)
+    table = folder / "products.csv"
+    rows = [f"{number},{path},thing" for number, path in enumerate(sorted(folder.rglob("*.png")))]
+    table.write_text("\n".join(["id,image,title", *rows]))
+    run(table)
+    rows[7] = rows[7].replace("thing", "another thing")
+    table.write_text("\n".join(["id,image,title", *rows]))
+    report = refresh(table)
+    assert (report.state, report.changed_text, report.embedded) == ("published", 1, 0)
+    assert opened(tmp_path).product("7").title == "another thing"
+
+
+def test_what_only_went_leaves_tombstones_only(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "hats" / "0001.png").unlink()
+    assert refresh().removed == 1
+    assert [shard.dead for shard in current(tmp_path).shards].count(1) == 1
+    assert not any(shard.delta for shard in current(tmp_path).shards)
+
+
+def test_a_picture_that_broke_takes_its_product_away(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "hats" / "0001.png").write_text("no picture")
+    report = refresh()
+    assert (report.state, report.removed, report.rejected) == ("published", 1, 1)
+    assert not opened(tmp_path).products.has("hats/0001.png")
+
+
+def test_a_channel_without_a_snapshot_gets_a_full_build(refresh: Reindex, tmp_path: Path) -> None:
+    write_catalogue(tmp_path / "pictures", 6)
+    report = refresh()
+    assert (report.kind, report.state, report.products) == ("reindex", "published", 6)
+
+
+def test_too_much_that_changed_makes_a_full_build(
+    refresh: Reindex, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deltas, "MOST_OF_BASE", 0.02)
+    write_catalogue(pictures, 3, first=500)
+    report = refresh()
+    assert (report.kind, report.state, report.added) == ("reindex", "published", 3)
+    assert not any(shard.delta for shard in current(tmp_path).shards)
+
+
+def test_another_attribute_makes_a_full_build(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+    table.write_text("\n".join(["id,image,price", *(f"{i},{path},{i}" for i, path in enumerate(paths))]))
+    run(table)
+    table.write_text("\n".join(["id,image,price", *(f"{i},{path},{i or 'free'}" for i, path in enumerate(paths))]))
+    report = refresh(table)
+    assert (report.kind, report.state) == ("reindex", "published")
+    assert str(opened(tmp_path).products.attributes["price"]) == "string"
+
+
+def test_a_refresh_of_too_few_products_is_refused(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:
+    published = current(tmp_path).id
+    (pictures / "hats" / "0001.png").unlink()
+    report = refresh(limits=Limits(max_vanished=0.001))
+    assert report.state == "refused"
+    assert current(tmp_path).id == published
+
+
+def test_a_refresh_beside_another_run_is_skipped(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with turn(str(tmp_path / "store"), "current", wait_seconds=5):
+            held.set()
+            done.wait(60)
+
+    context = contextvars.copy_context()  # with the settings of this test
+    thread = threading.Thread(target=context.run, args=(hold,))
+    thread.start()
+    try:
+        assert held.wait(30)
+        drawing(900).save(pictures / "new.png")
+        report = refresh()
+    finally:
+        done.set()
+        thread.join()
+    assert report.state == "skipped"
+    assert "another run is working on channel 'current'" in report.message
+    assert refresh().state == "published"

@@ -1,0 +1,92 @@
+"""Which address takes what: every spelling that the router would take for an address is judged as that address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from serving.access.callers import AccessScope
+from serving.access.policy import Policy, route_path
+from tests.serving.client import Client
+
+SEARCH, ADMIN = AccessScope.SEARCH, AccessScope.ADMIN
+POLICY = Policy(required=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "needed"),
+    [
+        ("/", None),
+        ("/docs", None),
+        ("/openapi.json", None),
+        ("/static/app.js", None),
+        ("/livez", None),
+        ("/readyz", None),
+        ("/metrics", ADMIN),
+        ("/metrics/", ADMIN),
+        ("/metrics/summary", ADMIN),
+        ("/v1/admin", ADMIN),
+        ("/v1/admin/reload", ADMIN),
+        ("/v1/admin/reload/", ADMIN),
+        ("/v1/admin/anything/new", ADMIN),
+        ("/v1/search", SEARCH),
+        ("/v1/products/x/image", SEARCH),
+        ("/v1/products/../admin/reload", SEARCH),  # no router tidies it: it is the product "../admin/reload"
+        ("/staticx", SEARCH),
+        ("/static", SEARCH),
+        ("//", SEARCH),
+        ("//v1/admin/reload", SEARCH),  # no route either
+        ("/livez/", SEARCH),
+        ("/something/new", SEARCH),
+        ("", SEARCH),
+    ],
+)
+def test_what_each_address_takes(path: str, needed: AccessScope | None) -> None:
+    assert POLICY.needed(path) is needed
+
+
+def test_metrics_are_open_by_setting_on_a_port_of_their_own_and_without_keys() -> None:
+    assert Policy(required=True, open_metrics=True).needed("/metrics") is None
+    assert Policy(required=True, admin_port=9).needed("/metrics") is None
+    assert Policy(required=False).needed("/metrics") is None
+    assert Policy(required=False).needed("/v1/admin/reload") is ADMIN
+
+
+def test_every_route_is_open_only_on_purpose(client: Client) -> None:
+    """A route that somebody adds takes a key, unless its address is added to the policy, and here."""
+    described = set(client.get("/openapi.json").json()["paths"])
+    assert {path for path in described if POLICY.needed(path) is None} == {"/livez", "/readyz"}
+    assert {"/v1/search", "/v1/admin/reload"} <= described
+
+
+@pytest.mark.parametrize(
+    ("port", "path", "here"),
+    [
+        (8000, "/v1/search", True),
+        (8000, "/metrics", False),
+        (8000, "/v1/admin/reload", False),
+        (8000, "/livez", True),
+        (9000, "/v1/search", False),
+        (9000, "/", False),
+        (9000, "/metrics", True),
+        (9000, "/v1/admin/reload", True),
+        (9000, "/readyz", True),
+    ],
+)
+def test_each_port_has_its_own(port: int, path: str, here: bool) -> None:
+    assert Policy(required=True, admin_port=9000).is_here(scope(path, port)) is here
+
+
+def test_a_host_header_changes_no_port() -> None:
+    asked = {**scope("/metrics", 8000), "headers": [(b"host", b"x:9000")]}
+    assert not Policy(required=True, admin_port=9000).is_here(asked)
+
+
+def test_a_mount_point_is_left_out_as_the_router_does() -> None:
+    assert route_path({**scope("/shop/v1/admin/reload", 80), "root_path": "/shop"}) == "/v1/admin/reload"
+    assert route_path(scope("/v1/admin/reload", 80)) == "/v1/admin/reload"
+
+
+def scope(path: str, port: int) -> dict[str, Any]:
+    return {"type": "http", "path": path, "root_path": "", "server": ("10.0.0.1", port), "headers": []}

@@ -1,0 +1,90 @@
+"""Server processes for tests: the real thing on a port of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.serving.client import wait_for
+
+SCRIPT = "from serving.server import serve; from serving.settings import ServingSettings; serve(ServingSettings())"
+
+
+class Server:
+    """A server process; `url` is where it answers."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+        self._http = httpx.Client(base_url=self.url, timeout=20)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def state(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self._http.get("/readyz", timeout=5, headers={"Connection": "close"}).json()
+        except httpx.HTTPError:
+            return {"ready": False}
+        return found
+
+    def fresh(self, path: str, headers: dict[str, str], **body: Any) -> httpx.Response:
+        """Post over a connection of its own: any of the workers may answer."""
+        return self._http.post(path, json=body, headers={"Connection": "close", **headers})
+
+    def wait(self, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        return wait_for(self.state, what, 60)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+@contextmanager
+def server(folder: Path, **settings: str) -> Iterator[Server]:
+    port = free_port()
+    given = {
+        "LOOKALIKE_STORE": str(folder / "store"),
+        "LOOKALIKE_CACHE": str(folder / "cache"),
+        "LOOKALIKE_PORT": str(port),
+        "LOOKALIKE_POLL_SECONDS": "0.2",
+        **settings,
+    }
+    log = folder / f"server-{port}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT], env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT
+        )
+    running = Server(process, port, log)
+    try:
+        yield running
+    finally:
+        running.close()
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import pytest
+
+from tests.serving.client import Client
+from tests.serving.conftest import Serve
+from tests.serving.snapshots import Shop
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/openapi.json", "/v1/products", "/livez", "/static/app.js", "/nowhere"]
+)
+def test_every_answer_is_guarded(client: Client, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "strict-transport-security" not in headers
+
+
+def test_https_is_insisted_on_by_setting_only(shop: Shop, serve: Serve) -> None:
+    headers = serve(web={"hsts_seconds": 600}).get("/").headers
+    assert headers["strict-transport-security"] == "max-age=600"
+
+
+def test_a_picture_may_be_shown_by_others_and_do_nothing(client: Client) -> None:
+    headers = client.get("/v1/products/a/image").headers
+    assert headers["cross-origin-resource-policy"] == "cross-origin"
+    assert "sandbox" in headers["content-security-policy"]
+
+
+def test_the_docs_run_their_own_script_and_no_other(client: Client) -> None:
+    response = client.get("/docs")
+    policy = response.headers["content-security-policy"]
+    inline = [text for text in re.findall(r"<script>(.*?)</script>", response.text, re.DOTALL) if text]
+    assert len(inline) == 1
+    digest = base64.b64encode(hashlib.sha256(inline[0].encode()).digest()).decode()
+    scripts = policy.split("script-src ")[1].split(";")[0].split()
+    assert f"'sha256-{digest}'" in scripts
+    assert not {"'unsafe-inline'", "'unsafe-eval'", "*"} & set(scripts)
+    for source in re.findall(r'src="(.*?)"', response.text):
+        assert source.startswith(scripts[0])
