@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint lock bench clean
+.PHONY: help setup demo test test-fast lint lock bench bench-reindex clean
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -47,7 +47,14 @@ SAMPLES := .lookalike/samples
 bench: $(READY) ## Measure what docs/benchmarks.md states, on the pictures that `make demo` rendered
 	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
 	@$(BIN)/python tests/benchmarks/embedding.py $(SAMPLES) --rounds 5 --count 256
-	@$(BIN)/python tests/benchmarks/retrieval.py $(SAMPLES) --whiten 256
+	@$(BIN)/python -m tests.benchmarks.quality $(SAMPLES) --encoders efficientnet-lite0 efficientnet-lite1 efficientnet-lite2
+
+bench-reindex: $(READY) ## Measure reindexing as it grows and when little changed (CATALOGUE=folder of pictures)
+	@test -n "$(CATALOGUE)" || { echo "Name a folder with thousands of pictures: make bench-reindex CATALOGUE=PATH"; exit 1; }
+	@$(BIN)/python -m tests.benchmarks.reindex growth --picture docs/images/growth.svg
+	@$(BIN)/python -m tests.benchmarks.reindex incremental "$(CATALOGUE)"
+	@$(BIN)/python -m tests.benchmarks.reindex refresh
+	@$(BIN)/python -m tests.benchmarks.kills
 
 lock: ## Resolve the lock files anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv

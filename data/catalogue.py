@@ -8,7 +8,7 @@ import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -17,13 +17,14 @@ import pyarrow.compute as pc
 from data.attributes import attributes
 from data.errors import CatalogueError, FetchError, NotFoundError, StoreRefusedError
 from data.fetching import FetchPolicy, fetch
-from data.images import file_version, s3_version
+from data.images import s3_version, stat_version
 from data.rejects import Reject
 from data.tables import BATCH_ROWS, OWN_COLUMNS, table_reader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 VERSION = "image_version"
 MAX_FETCHED_BYTES = 2**30  # of a catalogue over HTTP, which is held in memory once
+CATALOGUE_SECONDS = 600.0  # it may take longer than a picture
 NO_FETCHING = FetchPolicy()
 
 
@@ -112,7 +113,8 @@ def _local_copy(location: str, policy: FetchPolicy) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lookalike-catalogue-") as folder:
         file = Path(folder) / "catalogue"
         if _is_http(location):
-            file.write_bytes(fetch(location, policy, max_bytes=MAX_FETCHED_BYTES))
+            patient = replace(policy, total_seconds=max(policy.total_seconds, CATALOGUE_SECONDS))
+            file.write_bytes(fetch(location, patient, max_bytes=MAX_FETCHED_BYTES))
         else:
             _download_s3(location, file)
         yield file
@@ -138,17 +140,21 @@ def _folder_batches(location: str) -> Iterator[Batch]:
 def _folder_batch(listed: Iterable[tuple[str, str, str]]) -> Batch:
     found = [image for image in listed if _is_text(image[0])]
     rejects = [_unreadable_name(*image[:2]) for image in listed if not _is_text(image[0])]
-    paths = [PurePosixPath(name) for name, _, _ in found]
-    category = pa.array([path.parts[0] if len(path.parts) > 1 else None for path in paths], pa.string())
-    titles = [path.stem.replace("_", " ").replace("-", " ").strip() for path in paths]
+    names = [name for name, _, _ in found]
+    category = pa.array([name.partition("/")[0] if "/" in name else None for name in names], pa.string())
     columns: dict[str, list[str]] = {
-        "id": [str(path) for path in paths],
-        "title": titles,
+        "id": names,
+        "title": [_title(name) for name in names],
         "image": [reference for _, reference, _ in found],
         VERSION: [version for _, _, version in found],
     }
     products = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     return Batch(products.append_column("attributes", pa.StructArray.from_arrays([category], ["category"])), rejects)
+
+
+def _title(name: str) -> str:
+    stem = name.rpartition("/")[2].rpartition(".")[0]
+    return stem.replace("_", " ").replace("-", " ").strip()
 
 
 def _is_text(name: str) -> bool:
@@ -167,32 +173,35 @@ def _unreadable_name(name: str, reference: str) -> Reject:
 def _list_local(folder: Path) -> Iterator[tuple[str, str, str]]:
     if not folder.is_dir():
         raise FileNotFoundError(folder)
-    return _walk(folder, "")
+    return _walk(str(folder), "")
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, str, str]]:
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str, str]]:
+    # names are text, not paths: a million of them is listed in seconds
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
-        name = PurePosixPath(prefix + entry.name)
+        if entry.name.startswith("."):
+            continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(folder / entry.name, f"{name}/")
-        elif _is_image(name) and entry.is_file():
+            yield from _walk(entry.path, f"{prefix}{entry.name}/")
+        elif _is_image(entry.name) and entry.is_file():
             with suppress(FileNotFoundError):  # removed while we listed
-                yield str(name), entry.path, file_version(Path(entry.path))
+                yield prefix + entry.name, entry.path, stat_version(entry.stat())
 
 
 def _list_s3(location: str) -> Iterator[tuple[str, str, str]]:
     from data.stores.s3 import list_objects  # noqa: PLC0415 - a local catalogue need not import boto
 
     for name, entry in list_objects(location):
-        if _is_image(PurePosixPath(name)):
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if _is_image(name) and not hidden:
             yield name, f"{location}/{name}", s3_version(entry)
 
 
-def _is_image(name: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") for part in name.parts)  # .DS_Store, ._photo.jpg, .thumbnails/
-    return name.suffix.lower() in IMAGE_SUFFIXES and not hidden
+def _is_image(name: str) -> bool:
+    """Hidden files are left out by those who list: .DS_Store, ._photo.jpg, .thumbnails/ are nobody's products."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a path for each name takes seconds
 
 
 def _normal(table: pa.Table, location: str, base: str) -> pa.Table:

@@ -13,7 +13,7 @@ from data.embeddings import hash_array, positions
 from data.errors import NotFoundError
 from data.stores import ObjectStore
 
-PRODUCTS_PER_FILE = 65_536
+PRODUCTS_PER_FILE = 16_384
 
 
 class LocalCatalogue:

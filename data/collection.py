@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
-from data import channels, contact_sheets, making, pins, reports
+from data import channels, contact_sheets, hashes, making, pins, reports
 from data.channels import Channel
 from data.errors import (
     CollectionRefusedError,
@@ -38,6 +38,7 @@ COLLECTED = (
     "objects/sha256/",
     "catalogues/",
     "rejects/",
+    hashes.FOLDER,
     contact_sheets.FOLDER,
     reports.FOLDER,
     making.FOLDER,

@@ -72,9 +72,9 @@ class Products:
         """How many rows there are, those that cannot be found included."""
         return int(self.table.num_rows)
 
-    def any_id(self) -> str:
-        """Return the id of some product that can be found."""
-        found: str = self._ids[int(self._order[0])].as_py()
+    def any_id(self, place: int = 0) -> str:
+        """Return the id of some product that can be found: another one for each place below `len`."""
+        found: str = self._ids[int(self._order[place])].as_py()
         return found
 
     @property
@@ -87,6 +87,11 @@ class Products:
     def attribute(self, name: str) -> pa.Array:
         """Return one attribute's column. Raises `KeyError`."""
         return pc.struct_field(_one_array(self.table["attributes"]), name)
+
+    def values(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
+        """Return one attribute's values in some rows, None where a row has none. Raises `KeyError`."""
+        found: list[Any] = self.attribute(name).take(pa.array(rows, pa.int64())).to_pylist()
+        return found
 
     def row(self, product: str) -> int:
         """Return the row of a product's id. Raises `UnknownProductError`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
+from pathlib import Path
 from threading import Thread
 from types import TracebackType
 from typing import Self
@@ -69,6 +70,12 @@ class Cluster:
         """How many threads each worker may compute with: for good, so that an encoder is loaded once."""
         return min((int(worker["nthreads"]) for worker in self._workers().values()), default=1)
 
+    def threads_of(self, tasks: int) -> int:
+        """Return how many threads each of so few tasks at a time may compute with: on our own machine all its cores."""
+        if self._settings.dask_scheduler_address:
+            return self.threads
+        return max(1, (os.cpu_count() or 1) // min(max(tasks, 1), self.worker_count()))
+
     def worker_count(self) -> int:
         """Return how many workers there are now."""
         return len(self._workers())
@@ -108,4 +115,8 @@ class Cluster:
 
 def peak_bytes() -> int:
     """Return the most memory that this process has held."""
+    with suppress(OSError, StopIteration):  # where there is no /proc
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    # this one counts what the process that started this one held, too
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

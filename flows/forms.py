@@ -18,6 +18,8 @@ def described(function: Callable[P, R]) -> Callable[P, R]:
     Prefect 3.8.8 takes limits and patterns from annotations, but descriptions from the docstring only.
     """
     hints = get_type_hints(function, include_extras=True)
+    # a worker loads a flow in a way that Prefect cannot find what annotations name: so they are what they mean
+    function.__annotations__ = hints
     lines = [f"    {name}: {text}" for name, hint in hints.items() if (text := _description(hint))]
     if lines:
         function.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Args:", *lines])

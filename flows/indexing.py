@@ -40,7 +40,7 @@ def train(run: Run, source: Source) -> Trained:
     """Learn what all shards share, once, on one worker; or take it from the last snapshot."""
     if source.plan.keep_trained and run.parent:
         return Trained(run.parent.index.projection, run.parent.index.trained)
-    future = run.cluster.client.submit(building.train_index, source, threads=run.cluster.threads, pure=False)
+    future = run.cluster.client.submit(building.train_index, source, threads=run.cluster.threads_of(1), pure=False)
     trained: Trained = gather(run.cluster, [future], run.deadline)[0]
     run_log(__name__).info("train: done on %s products", f"{min(source.plan.products, planning.TRAINING_SAMPLE):,}")
     return trained
@@ -49,7 +49,7 @@ def train(run: Run, source: Source) -> Trained:
 @stage("build")
 def build(run: Run, source: Source, trained: Trained) -> tuple[Vectors, list[Shard]]:
     """Build each shard on its own worker, with exact answers to sample queries; return queries and shards."""
-    client, threads = run.cluster.client, run.cluster.threads
+    client, threads = run.cluster.client, run.cluster.threads_of(source.plan.shards)
     queries = client.submit(building.sample_queries, source, trained, pure=False)
     futures = [
         client.submit(building.build_shard, source, shard, queries, trained, threads=threads, pure=False)

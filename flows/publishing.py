@@ -63,7 +63,7 @@ def compare(run: Run, manifest: Manifest) -> Comparison | None:
         run.parent,
         manifest,
         policy=run.request.policy,
-        threads=run.cluster.threads,
+        threads=run.cluster.threads_of(1),
         pure=False,
     )
     found: Comparison = gather(run.cluster, [future], run.deadline)[0]

@@ -19,8 +19,9 @@ def quiet_prefect() -> None:
 
 
 def show_stages() -> None:
-    """Print what stages log to standard error."""
+    """Print what stages log to standard error; where nobody watches, only what needs attention."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.INFO if sys.stderr.isatty() else logging.WARNING)
     handler.setFormatter(logging.Formatter("  %(message)s"))
     handler.addFilter(lambda record: record.pathname.startswith(OURS))
     for name in ("prefect.task_runs", "prefect.flow_runs"):

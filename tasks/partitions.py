@@ -23,7 +23,9 @@ from tasks.embedding import EmbeddedBatch, ImageToEmbed, Reject, embed
 from tasks.encoders.base import EncoderSpec
 from tasks.encoders.onnx import OnnxEncoder
 
-READ_THREADS = 8
+READ_THREADS = 4  # for files: more of them wait for one another
+FETCH_THREADS = 16  # for what lies in S3 or on a web server: most of it is waiting
+READ_CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,12 @@ class Embedded:
 
 def hash_pictures(products: pa.Table, *, store: str, policy: FetchPolicy) -> list[bytes | ImageRejectedError]:
     """Return the sha256 of each product's picture, or why it has none; keep what was found for a run after this one."""
-    with ThreadPoolExecutor(READ_THREADS) as pool:
-        found = list(pool.map(partial(_hash_image, policy=policy), products["image"].to_pylist()))
+    references = products["image"].to_pylist()
+    # by chunks: handing single pictures to threads takes longer than reading small ones
+    chunks = [references[start : start + READ_CHUNK] for start in range(0, len(references), READ_CHUNK)]
+    remote = any("://" in reference for reference in references)
+    with ThreadPoolExecutor(FETCH_THREADS if remote else READ_THREADS) as pool:
+        found = [one for chunk in pool.map(partial(_hash_images, policy=policy), chunks) for one in chunk]
     hashed = known_hashes(products, [None if isinstance(one, ImageRejectedError) else one for one in found])
     if hashed.num_rows:
         write_hashes(open_store(store), hashed)
@@ -82,6 +88,10 @@ def _read_unchanged(reference: str, expected: bytes, policy: FetchPolicy) -> byt
     if hashlib.sha256(data).digest() != expected:
         raise ImageRejectedError("changed", f"{reference} changed during the run; the next run takes it up")
     return data
+
+
+def _hash_images(references: Sequence[str], policy: FetchPolicy) -> list[bytes | ImageRejectedError]:
+    return [_hash_image(reference, policy) for reference in references]
 
 
 def _hash_image(reference: str, policy: FetchPolicy) -> bytes | ImageRejectedError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.catalogue import read_catalogue
 from data.errors import CatalogueError
+from data.fetching import FetchPolicy
 from data.stores import open_store
 from tests.support.catalogues import read_all
+from tests.support.sites import Site, answer, running
 
 ROWS: list[dict[str, Any]] = [
     {"id": "007", "title": "Shoe", "image": "a.png", "price": 10, "colour": "red"},
@@ -247,3 +251,19 @@ class TestS3:
         }.items():
             with pytest.raises(CatalogueError, match=message):
                 read_all(uri)
+
+
+def test_a_table_over_http(tmp_path: Path) -> None:
+    policy = FetchPolicy(allowed_hosts=("127.0.0.1",), allowed_networks=("127.0.0.0/8",))
+    with running(Site()) as site:
+        policy = replace(policy, allowed_ports=(site.port,))
+        site.pages["/shop/list.csv"] = [answer(b"id,image\n1,img/a.png\n2,../b.png\n3,https://cdn.com/c.png\n")]
+        base = f"http://127.0.0.1:{site.port}"
+        (batch,) = read_catalogue(f"{base}/shop/list.csv", policy)
+        with pytest.raises(CatalogueError, match="cannot be fetched"):
+            list(read_catalogue(f"{base}/none.csv", policy))
+        with pytest.raises(CatalogueError, match="a catalogue is a folder, or a file"):
+            list(read_catalogue(f"{base}/pictures", policy))
+    assert batch.products["image"].to_pylist() == [
+        f"{base}/shop/img/a.png", f"{base}/b.png", "https://cdn.com/c.png",
+    ]  # fmt: skip

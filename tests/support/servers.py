@@ -32,7 +32,12 @@ def prefect_server(folder: Path) -> Iterator[str]:
     """Run a Prefect server with a database of its own; yield its API's URL."""
     port = free_port()
     api = f"http://{HOST}:{port}/api"
-    env = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    env = {
+        **os.environ,
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_API_URL": api,  # else its UI looks for the usual port
+    }
     service = Service(
         "Prefect server",
         [str(BIN / "prefect"), "server", "start", "--host", HOST, "--port", str(port)],

@@ -24,6 +24,7 @@ from tasks.scanning import (
     hash_buckets,
     id_buckets,
     join,
+    regrouped,
     with_hashes,
     with_versions,
 )
@@ -161,3 +162,17 @@ def test_a_first_run(previous: pa.Table | None) -> None:
     joined = join(catalogue(row("a"), row("b")), previous)
     assert changes(read(joined).products).tolist() == [ADDED, ADDED]
     assert joined.gone.num_rows == 0
+
+
+def test_tables_are_cut_and_joined_by_rows_and_by_weight() -> None:
+    tables = [pa.table({"n": pa.array(range(start, stop), pa.int64())}) for start, stop in ((0, 3), (3, 3), (3, 4), (4, 14))]
+    assert [part["n"].to_pylist() for part in regrouped(tables, 4)] == [
+        [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13],
+    ]  # fmt: skip
+
+    def heavy(table: pa.Table) -> list[int]:
+        return [50 if number == 5 else 1 for number in table["n"].to_pylist()]
+
+    parts = [part["n"].to_pylist() for part in regrouped(tables, 10, weigh=heavy, most_weight=8)]
+    assert parts == [[0, 1, 2, 3, 4], [5], [6, 7, 8, 9, 10, 11, 12, 13]]
+    assert list(regrouped([], 4)) == []
