@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 SNAPSHOT_STORE = "./.lookalike"
+API_KEY = "LOOKALIKE_API_KEY"
 
 store_option = click.option(
     "--store",
@@ -172,9 +173,9 @@ def refresh(
 def serve(*, store: str, channel: str, host: str, port: int, workers: int) -> None:
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
     from serving.server import serve as run
-    from serving.settings import ServingSettings
+    from serving.settings import read_settings
 
-    run(ServingSettings(store=store, channel=channel, host=host, port=port, workers=workers))
+    run(read_settings(store=store, channel=channel, host=host, port=port, workers=workers))
 
 
 @cli.command()
@@ -191,7 +192,7 @@ def serve(*, store: str, channel: str, host: str, port: int, workers: int) -> No
 def search(
     *, image: Path, url: str | None, store: str, channel: str, k: int, filters: tuple[str, ...], output: str
 ) -> None:
-    """Find the products that look like IMAGE."""
+    """Find the products that look like IMAGE. A server that takes a key gets that in LOOKALIKE_API_KEY."""
     found = _search_server(url, image, k, filters) if url else _search_store(store, channel, image, k, filters)
     if output == "json":
         _print(found, output)
@@ -406,12 +407,18 @@ def encoders() -> None:
 
 
 @encoders.command("list")
+@click.argument("family", required=False)
+@output_option
 @reported
-def list_encoders() -> None:
-    """List the encoders that are installed."""
-    from tasks.encoders.registry import available
+def list_encoders(*, family: str | None, output: str) -> None:
+    """List the encoders that are installed, or all models of FAMILY: torchvision, timm or openclip."""
+    from tasks.encoders.registry import available, models
 
-    for name in available():
+    names = models(family) if family else available()
+    if output == "json":
+        _print(names, output)
+        return
+    for name in names:
         click.echo(name)
 
 
@@ -420,15 +427,16 @@ def list_encoders() -> None:
 @store_option
 @reported
 def show_encoder(*, name: str, store: str) -> None:
-    """Print the fingerprint of encoder NAME and, where the store has it, how it looks at pictures."""
+    """Print where encoder NAME comes from, its fingerprint and, where the store has it, how it looks at pictures."""
     from data.stores import open_store
-    from tasks.encoders.registry import source
+    from tasks.encoders.registry import origin, source
     from tasks.encoders.stored import find_spec
 
-    encoder = source(name)
+    encoder, code = source(name), origin(name)
     spec = find_spec(open_store(store), encoder.fingerprint())
     found = spec.model_dump(mode="json") if spec else None
-    _print({"name": encoder.name, "fingerprint": encoder.fingerprint(), "stored": found}, "json")
+    shown = {"name": encoder.name, "class": code.value, "package": code.package, "fingerprint": encoder.fingerprint()}
+    _print({**shown, "stored": found}, "json")
 
 
 keys_file_option = click.option(
@@ -560,6 +568,7 @@ def _search_store(store: str, channel: str, image: Path, k: int, filters: tuple[
 
 def _search_server(url: str, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:
     import base64
+    import os
     import urllib.error
     import urllib.request
 
@@ -567,6 +576,8 @@ def _search_server(url: str, image: Path, k: int, filters: tuple[str, ...]) -> d
     request = urllib.request.Request(  # noqa: S310 - the person names the server
         f"{url.rstrip('/')}/v1/search", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
+    if os.environ.get(API_KEY):
+        request.add_unredirected_header("Authorization", f"Bearer {os.environ[API_KEY]}")  # it is for this server only
     try:
         with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
             found: dict[str, Any] = json.load(reply)

@@ -75,10 +75,10 @@ def rejects_table(
     rows = [
         {
             "product": cell(row.id),
-            "picture": cell(row.reference),
-            "stage": row.stage,
             "reason": row.reason,
             "message": cell(row.message),
+            "stage": row.stage,
+            "picture": cell(row.reference),
         }
         for row in rejects[:SHOWN_REJECTS]
     ]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 
 from data.stores import open_store
 from serving.access.audit import Audit
@@ -23,11 +24,15 @@ from serving.limits import BodyLimit
 from serving.metrics import Metrics
 from serving.openapi import DESCRIPTION, TAGS, install_openapi
 from serving.readiness import Readiness
+from serving.recall import RecallProbe
 from serving.reloads import Reloads
-from serving.routes import admin, docs, page, probes, products, search, snapshots
+from serving.routes import admin, codes, docs, page, probes, products, search, snapshots
 from serving.service import SearchService
 from serving.settings import ServingSettings
 from serving.supervision import supervise
+from serving.telemetry import trace
+from serving.threads import in_thread
+from serving.thumbnails import Thumbnails
 from serving.tracing import Tracing
 from serving.version import version
 
@@ -44,6 +49,7 @@ def create_app(settings: ServingSettings) -> FastAPI:
         threads=settings.encoder_threads,
         poll_seconds=settings.poll_seconds,
         metrics=metrics,
+        hold_seconds=settings.hold_seconds,
     )
     app = FastAPI(
         title="Lookalike",
@@ -56,6 +62,7 @@ def create_app(settings: ServingSettings) -> FastAPI:
     )
     app.state.metrics = metrics
     app.state.service = SearchService(settings, follower, metrics)
+    app.state.thumbnails = Thumbnails(app.state.service, metrics, max_bytes=settings.thumbnail_bytes)
     app.state.readiness = Readiness(app.state.service, metrics, seconds=settings.probe_seconds)
     app.state.reloads = Reloads(folder, follower.wake)
     app.state.audit = Audit(metrics)
@@ -64,24 +71,28 @@ def create_app(settings: ServingSettings) -> FastAPI:
         admin_port=settings.admin_port,
         open_metrics=settings.access.open_metrics,
     )
+    app.state.rates = RateLimits(settings.rates)
     app.state.authenticator = Authenticator(settings.access, metrics)
+    app.state.recall = RecallProbe(follower, metrics, seconds=settings.recall_seconds)
     _add_layers(app, settings, metrics)
     _add_routes(app)
     install_handlers(app)
     install_openapi(app)
+    app.state.end_traces = trace(app) if settings.traces else None
     return app
 
 
 def _add_layers(app: FastAPI, settings: ServingSettings, metrics: Metrics) -> None:
     """The last one added is the outermost: nothing inside of `Gate` sees a request that may not be made."""
     authenticator: Authenticator = app.state.authenticator
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5, exclude_content_types=("image/*", "text/*"))
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
     app.add_middleware(Deadline, seconds=settings.limits.request_seconds)
     app.add_middleware(
         Gate,
         policy=app.state.policy,
         authenticator=authenticator,
-        rates=RateLimits(settings.rates),
+        rates=app.state.rates,
         audit=app.state.audit,
         metrics=metrics,
         max_body_bytes=settings.limits.max_body_bytes,
@@ -94,7 +105,7 @@ def _add_layers(app: FastAPI, settings: ServingSettings, metrics: Metrics) -> No
 
 def _add_routes(app: FastAPI) -> None:
     gateways = (search.router, products.parts, products.router, snapshots.router, admin.router, probes.router)
-    for router in (*gateways, page.router, docs.router):
+    for router in (*gateways, page.router, docs.router, codes.router):
         app.include_router(router)
     app.mount("/static", page.static_files(), name="static")
 
@@ -105,11 +116,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     readiness: Readiness = app.state.readiness
     reloads: Reloads = app.state.reloads
     authenticator: Authenticator = app.state.authenticator
+    recall: RecallProbe = app.state.recall
     background = {
         "batcher": service.encode_for_ever,
         "follower": service.follower.run,
         "readiness": readiness.run,
         "reloads": reloads.run,
+        "recall": recall.run,
+        "gauges": service.measure_for_ever,
         **authenticator.background(),
     }
     tasks = [asyncio.create_task(supervise(name, run)) for name, run in background.items()]
@@ -119,4 +133,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        recall.close()
+        app.state.thumbnails.close()
         service.close()
+        if app.state.end_traces:
+            await in_thread(app.state.end_traces, name="send the last traces")

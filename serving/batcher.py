@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,15 +38,18 @@ class _Item:
 class Batcher:
     """Encodes pictures in one thread: whatever waits when it is idle is the next batch, up to `max_batch`.
 
-    An item fails alone: a batch that fails is tried again one by one.
+    With `wait_seconds`, a batch that is not full is released only when its oldest item has waited so long. An item
+    fails alone: a batch that fails is tried again one by one.
     """
 
-    def __init__(self, *, max_batch: int, max_queue: int, metrics: Metrics) -> None:
+    def __init__(self, *, max_batch: int, max_queue: int, metrics: Metrics, wait_seconds: float = 0.0) -> None:
         self._max_batch = max_batch
         self._max_queue = max_queue
+        self._wait_seconds = wait_seconds
         self._metrics = metrics
         self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
+        self._grew = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._item_seconds = 0.02  # a guess, until the first batch was measured
 
@@ -64,19 +68,39 @@ class Batcher:
         self._waiting.append(item)
         self._metrics.queue.set(len(self._waiting))
         self._arrived.set()
+        self._grew.set()
         return await item.vector
 
     async def run(self) -> None:
         """Encode for ever what arrives."""
         while True:
             await self._arrived.wait()
+            reason = await self._fill()
             batch = self._take()
             if batch:
+                self._metrics.released.labels(reason).inc()
                 await self._encode(batch)
+
+    def oldest_wait(self) -> float:
+        """Return for how many seconds the item has waited that waits longest; 0 where none does."""
+        return time.monotonic() - self._waiting[0].queued if self._waiting else 0.0
 
     def close(self) -> None:
         """Stop the thread after its current batch."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _fill(self) -> str:
+        """Wait for a fuller batch as long as it may take; return why it goes: `full`, `waited` or `idle`."""
+        while len(self._waiting) < self._max_batch:
+            if not self._wait_seconds:
+                return "idle"
+            left = self._wait_seconds - self.oldest_wait()
+            if left <= 0 or not self._waiting:
+                return "waited"
+            self._grew.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._grew.wait(), left)
+        return "full"
 
     def _take(self) -> list[_Item]:
         """Return the next items that are still wanted and share an encoder; the others keep their order."""

@@ -56,7 +56,15 @@ class Follower:
     """Follows one channel. All its state changes on the event loop; what may block runs in threads."""
 
     def __init__(
-        self, store: ObjectStore, channel: str, folder: Path, *, threads: int, poll_seconds: float, metrics: Metrics
+        self,
+        store: ObjectStore,
+        channel: str,
+        folder: Path,
+        *,
+        threads: int,
+        poll_seconds: float,
+        metrics: Metrics,
+        hold_seconds: float = 0.0,
     ) -> None:
         self.store = store
         self.channel = Channel(store, channel)
@@ -68,6 +76,7 @@ class Follower:
         self._last_good = LastGood(folder / "last-good.json")
         self._threads = threads
         self._poll_seconds = poll_seconds
+        self._hold_seconds = hold_seconds
         self._metrics = metrics
         self._newest: Entry | None = None
         self._polls = 0
@@ -79,11 +88,12 @@ class Follower:
         return [*([self.current] if self.current else []), *self._retired]
 
     @contextmanager
-    def lease(self) -> Iterator[Held]:
-        """Hold on to the current snapshot for one query. Raises `ProblemError` while there is none."""
-        held = self.current
-        if held is None:
-            raise ProblemError("not_ready", self.why_not_ready(), headers={"retry-after": "5"})
+    def lease(self, snapshot: str | None = None) -> Iterator[Held]:
+        """Hold on to the current snapshot, or to the one named, for one query.
+
+        Raises `ProblemError` while there is none, or where the one named is not held.
+        """
+        held = self._held(snapshot)
         asked = current()
         if asked is not None:
             asked.snapshot = held.manifest.id
@@ -93,6 +103,19 @@ class Follower:
         finally:
             held.queries -= 1
             self._let_go()
+
+    def _held(self, snapshot: str | None) -> Held:
+        if self.current is None:
+            raise ProblemError("not_ready", self.why_not_ready(), headers={"retry-after": "5"})
+        if snapshot is None:
+            return self.current
+        found = next((held for held in self.held if held.manifest.id == snapshot), None)
+        if found is None:
+            detail = (
+                f"This snapshot is not held: begin again without `snapshot`; {self.current.manifest.id} answers now."
+            )
+            raise ProblemError("snapshot_not_held", detail)
+        return found
 
     async def run(self) -> None:
         """Follow the channel for ever."""
@@ -171,6 +194,7 @@ class Follower:
 
     async def _swap(self, entry: Entry) -> None:
         started = time.monotonic()
+        self._let_go(hold=False)  # one for those who page, and one more while swapping, is memory enough
         try:
             searcher = await in_thread(lambda: self._fetch_and_open(entry), name="open snapshot")
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, and none may stop what serves
@@ -199,6 +223,8 @@ class Follower:
         before, self.current = self.current, held
         self.refusal = None
         if before is not None:
+            before.held_until = time.monotonic() + self._hold_seconds
+            asyncio.get_running_loop().call_later(self._hold_seconds + 0.01, self._let_go)
             self._retired.insert(0, before)
             self._metrics.retire(before.manifest.id, before.manifest.encoder.name)
         self._metrics.serve(held.manifest.id, held.manifest.encoder.name)
@@ -210,8 +236,9 @@ class Follower:
         current.entry = entry  # the channel moved, to the same snapshot
         self.refusal = None
 
-    def _let_go(self) -> None:
-        self._retired = [held for held in self._retired if held.queries]
+    def _let_go(self, *, hold: bool = True) -> None:
+        now = time.monotonic()
+        self._retired = [held for held in self._retired if held.queries or (hold and now < held.held_until)]
         self._metrics.held.set(len(self.held))
 
     def _refuse(self, entry: Entry, error: Exception) -> None:

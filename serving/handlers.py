@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from data.errors import LookalikeError
-from serving.problems import KINDS, ProblemError, as_problem, respond, sentence
+from serving.kinds import KINDS
+from serving.problems import ProblemError, as_problem, respond, sentence
 from serving.requests import request_id
 
 _log = logging.getLogger(__name__)

@@ -6,18 +6,15 @@ import io
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from PIL import Image
 
 from data.channels import Entry
 from data.manifest import Manifest
 from data.products import Products
+from serving.facets import count_values
 from tasks.searcher import Searcher
-
-MAX_FACET_VALUES = 50  # more than these, and a list of them helps nobody
 
 
 def blank_picture() -> bytes:
@@ -40,12 +37,16 @@ class Attribute:
 
 @dataclass(eq=False)
 class Held:
-    """One snapshot in memory. `queries` are using it now; it is let go when it is retired and they have ended."""
+    """One snapshot in memory. `queries` are using it now.
+
+    When it is retired it is let go after `held_until`, on the monotonic clock, and when its queries have ended.
+    """
 
     searcher: Searcher
     entry: Entry
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     queries: int = 0
+    held_until: float = 0.0
 
     @property
     def manifest(self) -> Manifest:
@@ -66,26 +67,12 @@ def prove(searcher: Searcher) -> None:
 
 
 def _attribute(products: Products, name: str, kind: pa.DataType) -> Attribute:
-    column = products.attribute(name)
-    if products.alive is not None:
-        column = column.filter(pa.array(products.alive))
-    if pa.types.is_list(kind):
-        values = _facet(column.flatten()) if _is_text(kind.value_type) else None
-        return Attribute(f"list of {_type_name(kind.value_type)}", values)
-    return Attribute(_type_name(kind), _facet(column) if _is_text(kind) or pa.types.is_boolean(kind) else None)
-
-
-def _facet(column: pa.Array) -> dict[str, int] | None:
-    known = column.drop_null()
-    if pc.count_distinct(known).as_py() > MAX_FACET_VALUES:
-        return None
-    counts: list[dict[str, Any]] = pc.value_counts(known).to_pylist()
-    ordered = sorted(counts, key=lambda entry: (-entry["counts"], str(entry["values"])))
-    return {_text(entry["values"]): entry["counts"] for entry in ordered}
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    item = kind.value_type if pa.types.is_list(kind) else kind
+    typed = f"list of {_type_name(item)}" if pa.types.is_list(kind) else _type_name(kind)
+    if not (_is_text(item) or pa.types.is_boolean(kind)):
+        return Attribute(typed, None)
+    facet = count_values(products, name, None)
+    return Attribute(typed, None if facet.others else facet.values)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,11 @@ from prometheus_client import (
     multiprocess,
 )
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from serving.version import installed, version
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -48,7 +52,8 @@ class Metrics:
         )
         self.stages = Histogram(
             "lookalike_stage_seconds",
-            "Stages of a query: decode, queue, encode (a batch), search (products included), hydrate (the reply)",
+            "Stages: fetch (a URL), decode, queue, encode (a batch), search (products included), facets, hydrate "
+            "(the reply), thumbnail",
             ["stage"],
             buckets=_STAGE_SECONDS,
             registry=registry,
@@ -58,6 +63,33 @@ class Metrics:
         )
         self.in_progress = _gauge("lookalike_queries_in_progress", "Queries accepted and not yet answered", registry)
         self.queue = _gauge("lookalike_queue_depth", "Decoded pictures that wait for the encoder", registry)
+        self.oldest = Gauge(
+            "lookalike_queue_oldest_seconds",
+            "How long the picture has waited for the encoder that waits longest",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.released = Counter(
+            "lookalike_batches_released_total",
+            "Batches by why they went: full, waited (the oldest its time), idle (the encoder had nothing to do)",
+            ["reason"],
+            registry=registry,
+        )
+        self.vectors = Counter(
+            "lookalike_query_vectors_total",
+            "Vectors of query pictures: encoded, shared with the same picture in flight, cached",
+            ["source"],
+            registry=registry,
+        )
+        self.thumbnails = Counter(
+            "lookalike_thumbnails_total",
+            "Small copies of product pictures: made, or cached",
+            ["source"],
+            registry=registry,
+        )
+        self.fetches = Counter(
+            "lookalike_fetches_total", "URLs of queries by how fetching them ended", ["result"], registry=registry
+        )
         self.dropped = Counter(
             "lookalike_dropped_total", "Pictures dropped before encoding", ["reason"], registry=registry
         )
@@ -124,6 +156,24 @@ class Metrics:
             buckets=_SWAP_SECONDS,
             registry=registry,
         )
+        self.recall = Gauge(
+            "lookalike_recall",
+            "Share of the true nearest that searches found lately, by the probe in the background",
+            ["k"],
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.recall_probes = Counter(
+            "lookalike_recall_probes_total", "Searches that were compared with exact search", registry=registry
+        )
+        self.build = Gauge(
+            "lookalike_build_info",
+            "1 for the release that runs, and what it runs on",
+            ["version", "python", "faiss", "onnxruntime"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.build.labels(version(), platform.python_version(), installed("faiss-cpu"), installed("onnxruntime")).set(1)
         if not _multiprocess_folder():
             ProcessCollector(registry=registry)
             PlatformCollector(registry=registry)
@@ -148,13 +198,20 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return all metrics in the text format, those of the other processes included."""
+        return generate_latest(self._everyone())
+
+    def families(self) -> list[Metric]:
+        """Return all metrics as they are now, those of the other processes included."""
+        return list(self._everyone().collect())
+
+    def _everyone(self) -> CollectorRegistry:
         folder = _multiprocess_folder()
         if not folder:
-            return generate_latest(self._registry)
+            return self._registry
         _forget_dead_processes(folder)
         everyone = CollectorRegistry()
         multiprocess.MultiProcessCollector(everyone, path=folder)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        return everyone
 
 
 def _gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictInt, WithJsonSchema
 from starlette.responses import Response
 
 from data.products import Product
 from serving.addresses import product_path
+from serving.examples import NEGATIVE_WEIGHT
+from serving.facets import Facet
+from serving.fields import Fields
 from tasks.searcher import Hit
 
 MAX_VECTOR = 65_536
@@ -22,27 +26,82 @@ Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 ImageUrl = Annotated[str, Field(description="Path of the picture, from the server's root.")]
 
 
-class SearchRequest(BaseModel):
-    """A query: exactly one of `image`, `product_id` and `vector`."""
+def _listed(value: Any) -> Any:
+    """One text is as good as a list of it, and null as none."""
+    return [value] if isinstance(value, str) else [] if value is None else value
+
+
+CropBox = Annotated[
+    list[Number],
+    Field(
+        fail_fast=True,
+        description="The part that counts: left, top, right, bottom as fractions of the upright picture, 0 to 1.",
+        examples=[[0.1, 0.0, 0.6, 0.9]],
+    ),
+]
+Vector = Annotated[list[Number], Field(fail_fast=True, max_length=MAX_VECTOR)]
+Texts = Annotated[list[str], BeforeValidator(_listed)]
+
+
+class ExampleRequest(BaseModel):
+    """An example: exactly one of `image`, `url`, `product_id` and `vector`."""
 
     model_config = ConfigDict(extra="forbid")
 
     image: str | None = Field(None, description="A picture as base64; a `data:` URL is understood too.")
-    product_id: str | None = Field(None, description="A product: find what looks like it, itself left out.")
-    vector: list[Number] | None = Field(
-        None, fail_fast=True, max_length=MAX_VECTOR, description="A vector of the snapshot's encoder."
+    url: str | None = Field(None, description="Where a picture is, for servers that fetch from that host.")
+    product_id: str | None = Field(None, description="A product of the catalogue; it is left out of the hits.")
+    vector: Vector | None = Field(None, description="A vector of the snapshot's encoder.")
+    crop: CropBox | None = None
+
+
+class SearchRequest(ExampleRequest):
+    """A query: exactly one of `image`, `url`, `product_id`, `vector` and `positive`."""
+
+    positive: list[ExampleRequest] | None = Field(
+        None, min_length=1, description="Several examples: pictures of one thing, or things that hits shall look like."
+    )
+    negative: list[ExampleRequest] = Field(
+        default_factory=list, description="Examples of what hits shall look less like."
+    )
+    negative_weight: Annotated[Number, Field(ge=0, le=1)] = Field(
+        NEGATIVE_WEIGHT, description="How much those count, beside 1 for the others together."
     )
     k: StrictInt = Field(DEFAULT_K, description="How many hits.")
     offset: StrictInt = Field(0, description="How many hits to skip.")
-    filter: list[str] = Field(
+    filter: Texts = Field(
         default_factory=list,
         description="Conditions that must all hold: `category=shoes`, `price<=50`, `brand in acme,zeta`.",
     )
+    min_score: Number | None = Field(None, description="Leave out hits with a lower score, -1 to 1.")
+    group_by: str | None = Field(
+        None, description="An attribute: of the hits with one value of it, only the best is a hit."
+    )
+    facets: Texts = Field(
+        default_factory=list, description="Attributes whose values are counted among all products that fit the filters."
+    )
+    fields: Texts = Field(
+        default_factory=list,
+        description="What to send of each hit beside its id: `title`, `attributes`, `attributes.NAME`, `image_url`, "
+        "`score`; default: all.",
+    )
+    snapshot: str | None = Field(
+        None, description="Ask this snapshot, which an earlier reply named: so that pages fit together."
+    )
 
-    @field_validator("filter", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else [] if value is None else value
+
+_A_QUERY = {"$ref": f"#/components/schemas/{SearchRequest.__name__}"}
+
+
+class BatchRequest(BaseModel):
+    """Several queries; all are answered from one snapshot, and each for itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queries: Annotated[list[Any], WithJsonSchema({"type": "array", "items": _A_QUERY, "minItems": 1})] = Field(
+        description="Queries as of `POST /v1/search`, without `snapshot`."
+    )
+    snapshot: str | None = Field(None, description="The snapshot to ask; default: the one that is served.")
 
 
 class ProductReply(BaseModel):
@@ -54,18 +113,93 @@ class ProductReply(BaseModel):
     image_url: ImageUrl
 
 
-class HitReply(ProductReply):
-    """A product found; `score` is cosine similarity in the index's space, higher is closer."""
+class HitReply(BaseModel):
+    """A product found; what `fields` does not name is not there.
 
-    score: float
+    `score` is cosine similarity in the index's space, higher is closer.
+    """
+
+    id: str
+    title: str = ""
+    attributes: dict[str, Any] = Field(default_factory=dict)
+    image_url: ImageUrl = ""
+    score: float = 0.0
+
+
+class FacetReply(BaseModel):
+    """The most frequent values with their counts, 50 at most, and how many other values there are."""
+
+    values: dict[str, int]
+    others: int
+
+
+_HIT: dict[str, JsonValue] = {
+    "id": "shoes/red sneaker.png",
+    "title": "Red sneaker",
+    "attributes": {"category": "shoes", "price": 49.0},
+    "image_url": "/v1/products/shoes/red%20sneaker.png/image",
+    "score": 0.912345,
+}
+_FACETS: dict[str, JsonValue] = {"category": {"values": {"shoes": 212, "boots": 64}, "others": 0}}
+_SNAPSHOT = "20261122T151830Z-3f9a1c2b"
 
 
 class SearchReply(BaseModel):
-    """Hits, best first, all from one snapshot."""
+    """Hits, best first, all from one snapshot; `facets` are there where the query asks for some."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"snapshot": _SNAPSHOT, "took_ms": 21.4, "hits": [_HIT], "facets": _FACETS}],
+        }
+    )
 
     snapshot: str
     took_ms: float
     hits: list[HitReply]
+    facets: dict[str, FacetReply] = Field(default_factory=dict)
+
+
+class ProblemReply(BaseModel):
+    """RFC 9457: `detail` says what to do, `code` never changes its meaning."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
+class ResultReply(BaseModel):
+    """The answer to one query of a batch: either `hits`, and `facets` where it asks for some, or `problem`."""
+
+    hits: list[HitReply] = Field(default_factory=list)
+    facets: dict[str, FacetReply] = Field(default_factory=dict)
+    problem: ProblemReply | None = None
+
+
+_PROBLEM: dict[str, JsonValue] = {
+    "type": "/problems#unknown_product",
+    "title": "No such product",
+    "status": 404,
+    "detail": "There is no product 'none such' in this snapshot.",
+    "code": "unknown_product",
+    "request_id": "5f0c6e0c5d8d4f0a9f0d6a2f1f3b7c11",
+}
+
+
+class BatchReply(BaseModel):
+    """One result for each query, in their order, all from one snapshot."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"snapshot": _SNAPSHOT, "took_ms": 3.2, "results": [{"hits": [_HIT]}, {"problem": _PROBLEM}]}],
+        }
+    )
+
+    snapshot: str
+    took_ms: float
+    results: list[ResultReply]
 
 
 class OneProductReply(ProductReply):
@@ -80,6 +214,7 @@ class ProductsReply(BaseModel):
     snapshot: str
     total: int
     products: list[ProductReply]
+    facets: dict[str, FacetReply] = Field(default_factory=dict)
 
 
 class EncoderReply(BaseModel):
@@ -134,7 +269,7 @@ class SnapshotReply(BaseModel):
 
 
 class HeldReply(BaseModel):
-    """A snapshot in memory. `state` is `serving`, or `retiring` while its last queries finish."""
+    """A snapshot in memory. `state` is `serving`, or `retiring` while it still answers those who name it."""
 
     id: str
     state: str
@@ -178,7 +313,7 @@ class ReadyReply(BaseModel):
 class LiveReply(BaseModel):
     """The process answers."""
 
-    live: bool = True
+    live: bool
 
 
 class ReloadReply(BaseModel):
@@ -187,20 +322,9 @@ class ReloadReply(BaseModel):
     snapshot: str | None
 
 
-class ProblemReply(BaseModel):
-    """RFC 9457: `detail` says what to do, `code` never changes its meaning."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-
-
 def reply(model: BaseModel, status: int = 200) -> Response:
-    """Return a model as a response, past FastAPI's second validation of it."""
-    return Response(model.model_dump_json(), status_code=status, media_type="application/json")
+    """Return a model as a response, past FastAPI's second validation of it; what was not set is not written."""
+    return Response(model.model_dump_json(exclude_unset=True), status_code=status, media_type="application/json")
 
 
 def product_reply(product: Product) -> ProductReply:
@@ -208,9 +332,15 @@ def product_reply(product: Product) -> ProductReply:
     return ProductReply.model_construct(**_fields(product))
 
 
-def hit_reply(hit: Hit) -> HitReply:
+def hit_reply(hit: Hit, fields: Fields | None = None) -> HitReply:
     """Return a hit as it is written."""
-    return HitReply.model_construct(**_fields(hit.product), score=round(hit.score, 6))
+    whole = {**_fields(hit.product), "score": round(hit.score, 6)}
+    return HitReply.model_construct(**(whole if fields is None else fields.of(whole)))
+
+
+def facet_replies(facets: Mapping[str, Facet]) -> dict[str, FacetReply]:
+    """Return facets as they are written."""
+    return {name: FacetReply(values=facet.values, others=facet.others) for name, facet in facets.items()}
 
 
 def _fields(product: Product) -> dict[str, Any]:

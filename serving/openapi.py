@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from serving.access.policy import Policy
-from serving.models import ProblemReply, SearchRequest
+from serving.models import BatchRequest, ProblemReply, SearchRequest
 
 DESCRIPTION = """Find products that look like a picture.
 
@@ -48,7 +48,8 @@ def _build(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
     )
     _, own = models_json_schema(
-        [(SearchRequest, "validation"), (ProblemReply, "serialization")], ref_template="#/components/schemas/{model}"
+        [(SearchRequest, "validation"), (BatchRequest, "validation"), (ProblemReply, "serialization")],
+        ref_template="#/components/schemas/{model}",
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(own["$defs"])

@@ -1,103 +1,82 @@
-"""From a request to a query: everything that can be wrong with one has its own answer."""
+"""From JSON to a query: everything that can be wrong with one has its own answer."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
 
 from data.errors import FilterError
-from serving.models import DEFAULT_K, SearchRequest
+from serving.crops import make_crop
+from serving.examples import EncoderVector, Example, Picture, PictureUrl, ProductId, Query
+from serving.fields import parse_fields
+from serving.models import BatchRequest, ExampleRequest, SearchRequest
 from serving.problems import ProblemError, sentence
-from serving.service import Ranking
+from serving.ranking import Ranking
 from serving.settings import Limits
-from serving.threads import in_thread
 from tasks.indexing.filters import Condition, parse
 
-FORM_FIELDS = ("image", "k", "filter", "offset")
 MAX_FILTER_LENGTH = 4096
-LARGE_JSON = 64 * 1024  # from here on it is parsed in a thread, so that other queries do not wait
+ONE_OF = "Send exactly one of `image`, `url`, `product_id`, `vector` and `positive`."
 
-_ONE_OF = "Send exactly one of `image`, `product_id` and `vector`."
-
-
-@dataclass(frozen=True, slots=True)
-class ImageQuery:
-    """Find what looks like a picture."""
-
-    image: bytes
-    ranking: Ranking
+_KINDS = ("image", "url", "product_id", "vector")
 
 
 @dataclass(frozen=True, slots=True)
-class ProductQuery:
-    """Find what looks like a product."""
+class Batch:
+    """Queries as they were sent, understood or not, and the snapshot to ask, None for the one that is served."""
 
-    product: str
-    ranking: Ranking
-
-
-@dataclass(frozen=True, slots=True)
-class VectorQuery:
-    """Find what is near a vector."""
-
-    vector: NDArray[np.float32]
-    ranking: Ranking
+    queries: tuple[Query | ProblemError, ...]
+    snapshot: str | None
 
 
-Query = ImageQuery | ProductQuery | VectorQuery
-
-
-async def read_query(request: Request, limits: Limits) -> Query:
-    """Return the query in a request's body, a form or JSON. Raises `ProblemError`."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _from_form(await _read_form(request, limits), limits)
-    if kind == "application/json" or kind.endswith("+json"):
-        body = await request.body()
-        if len(body) < LARGE_JSON:
-            return from_json(body, limits)
-        return await in_thread(lambda: from_json(body, limits), name="parse query")
-    if not kind:
-        raise ProblemError("no_query", f"The request has no body. {_ONE_OF}")
-    detail = f"The body is {kind!r}: send multipart/form-data with a field `image`, or application/json."
-    raise ProblemError("unsupported_media_type", detail)
-
-
-def from_json(body: bytes, limits: Limits) -> Query:
+def from_body(body: bytes, limits: Limits) -> Query:
     """Return the query in a JSON body. Raises `ProblemError`."""
+    return _checked(lambda: SearchRequest.model_validate_json(body), limits)
+
+
+def batch_from_body(body: bytes, limits: Limits) -> Batch:
+    """Return the queries in a JSON body; what is wrong with one is the answer to that one. Raises `ProblemError`."""
     try:
-        found = SearchRequest.model_validate_json(body)
+        found = BatchRequest.model_validate_json(body)
     except ValidationError as error:
-        raise _json_problem(error) from None  # the chain would hold the whole body in memory
-    given = [name for name in ("image", "product_id", "vector") if getattr(found, name) is not None]
-    if not given:
-        raise ProblemError("no_query", f"There is nothing to search for. {_ONE_OF}")
-    if len(given) > 1:
-        raise ProblemError("several_queries", f"There are {' and '.join(f'`{name}`' for name in given)}. {_ONE_OF}")
-    ranking = make_ranking(found.k, found.offset, found.filter, limits)
-    if found.image is not None:
-        return ImageQuery(_decode(found.image), ranking)
-    if found.product_id is not None:
-        return ProductQuery(found.product_id, ranking)
-    return VectorQuery(_vector(found.vector or []), ranking)
+        raise _json_problem(error, BatchRequest) from None  # the chain would hold the whole body in memory
+    if not found.queries:
+        raise ProblemError("no_query", "The batch has no queries: send at least one.")
+    if len(found.queries) > limits.max_queries:
+        detail = f"There are {len(found.queries)} queries: send {limits.max_queries} at most."
+        raise ProblemError("too_many_queries", detail)
+    queries = tuple(_one_of_batch(given, limits) for given in found.queries)
+    pictures = sum(query.pictures for query in queries if isinstance(query, Query))
+    if pictures > limits.max_pictures:
+        detail = f"The batch has {pictures} pictures: send {limits.max_pictures} at most."
+        raise ProblemError("too_many_pictures", detail)
+    return Batch(queries, found.snapshot)
 
 
-def make_ranking(k: int, offset: int, filters: Sequence[str], limits: Limits) -> Ranking:
+def make_ranking(
+    k: int,
+    offset: int,
+    filters: Sequence[str],
+    limits: Limits,
+    *,
+    min_score: float | None = None,
+    group_by: str | None = None,
+) -> Ranking:
     """Return how to rank. Raises `ProblemError` for what is out of range or not understood."""
     if not 1 <= k <= limits.max_k:
         raise ProblemError("bad_k", f"`k` is {k}: ask for 1 to {limits.max_k:,} hits.")
     if not 0 <= offset <= limits.max_offset:
         raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {limits.max_offset:,} hits.")
-    return Ranking(k, offset, make_conditions(filters, limits))
+    if min_score is not None and not -1 <= min_score <= 1:
+        raise ProblemError("bad_min_score", f"`min_score` is {min_score:g}: scores are from -1 to 1.")
+    return Ranking(k, offset, make_conditions(filters, limits), min_score, group_by)
 
 
 def make_conditions(filters: Sequence[str], limits: Limits) -> tuple[Condition, ...]:
@@ -105,6 +84,83 @@ def make_conditions(filters: Sequence[str], limits: Limits) -> tuple[Condition, 
     if len(filters) > limits.max_filters:
         raise ProblemError("too_many_filters", f"There are {len(filters)} filters: send {limits.max_filters} at most.")
     return tuple(_condition(text) for text in filters)
+
+
+def make_facets(names: Sequence[str], limits: Limits) -> tuple[str, ...]:
+    """Return the attributes to count, each once. Raises `ProblemError` for too many."""
+    facets = tuple(dict.fromkeys(names))
+    if len(facets) > limits.max_facets:
+        raise ProblemError("bad_facets", f"There are {len(facets)} facets: ask for {limits.max_facets} at most.")
+    return facets
+
+
+def check_count(examples: int, limits: Limits) -> None:
+    """Raise `ProblemError` for too many examples."""
+    if examples > limits.max_examples:
+        raise ProblemError("too_many_examples", f"There are {examples} examples: send {limits.max_examples} at most.")
+
+
+def _checked(read: Callable[[], SearchRequest], limits: Limits) -> Query:
+    try:
+        found = read()
+    except ValidationError as error:
+        raise _json_problem(error, SearchRequest) from None
+    return _query(found, limits)
+
+
+def _one_of_batch(given: Any, limits: Limits) -> Query | ProblemError:
+    if isinstance(given, dict) and given.get("snapshot") is not None:
+        return ProblemError("bad_field", "`snapshot` belongs to the whole batch: all is answered from one.")
+    try:
+        return _checked(lambda: SearchRequest.model_validate(given), limits)
+    except ProblemError as problem:
+        return problem
+
+
+def _query(found: SearchRequest, limits: Limits) -> Query:
+    check_count(len(found.positive or [None]) + len(found.negative), limits)
+    ranking = make_ranking(
+        found.k, found.offset, found.filter, limits, min_score=found.min_score, group_by=found.group_by
+    )
+    return Query(
+        _positive(found),
+        ranking,
+        tuple(_example(example, f"negative.{place}") for place, example in enumerate(found.negative)),
+        found.negative_weight,
+        make_facets(found.facets, limits),
+        parse_fields(found.fields),
+        found.snapshot,
+    )
+
+
+def _positive(found: SearchRequest) -> tuple[Example, ...]:
+    given = [name for name in (*_KINDS, "positive") if getattr(found, name) is not None]
+    if not given:
+        raise ProblemError("no_query", f"There is nothing to search for. {ONE_OF}")
+    if len(given) > 1:
+        raise ProblemError("several_queries", f"There are {' and '.join(f'`{name}`' for name in given)}. {ONE_OF}")
+    if found.positive is None:
+        return (_example(found, ""),)
+    if found.crop is not None:
+        raise ProblemError("bad_crop", "Each picture in `positive` has a `crop` of its own: move it there.")
+    return tuple(_example(example, f"positive.{place}") for place, example in enumerate(found.positive))
+
+
+def _example(found: ExampleRequest, where: str) -> Example:
+    given = [name for name in _KINDS if getattr(found, name) is not None]
+    if len(given) != 1:
+        code = "several_queries" if given else "no_query"
+        raise ProblemError(code, f"`{where}` must have exactly one of {', '.join(f'`{name}`' for name in _KINDS)}.")
+    crop = None if found.crop is None else make_crop(found.crop)
+    if found.image is not None:
+        return Picture(_decoded(found.image), crop)
+    if found.url is not None:
+        return PictureUrl(found.url, crop)
+    if crop is not None:
+        raise ProblemError("bad_crop", f"A `{given[0]}` has nothing to crop: send a picture.")
+    if found.product_id is not None:
+        return ProductId(found.product_id)
+    return EncoderVector(_vector(found.vector or []))
 
 
 def _condition(text: str) -> Condition:
@@ -121,7 +177,7 @@ def _vector(numbers: Sequence[float]) -> NDArray[np.float32]:
         return np.asarray(numbers, dtype=np.float32)
 
 
-def _decode(text: str) -> bytes:
+def _decoded(text: str) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
@@ -131,94 +187,31 @@ def _decode(text: str) -> bytes:
         raise ProblemError("malformed_base64", detail) from error
 
 
-def _json_problem(error: ValidationError) -> ProblemError:  # noqa: PLR0911 - one for each kind
+_CODES = {
+    "k": ("bad_k", "`k` must be a whole number"),
+    "offset": ("bad_offset", "`offset` must be a whole number"),
+    "filter": ("bad_filter", "`filter` must be a text or a list of texts"),
+    "min_score": ("bad_min_score", "`min_score` must be a number"),
+    "crop": ("bad_crop", "`crop` must be four numbers"),
+    "fields": ("bad_fields", "`fields` must be a text or a list of texts"),
+    "facets": ("bad_facets", "`facets` must be a text or a list of texts"),
+    "group_by": ("bad_group_by", "`group_by` must be a text"),
+}
+
+
+def _json_problem(error: ValidationError, model: type[BatchRequest | SearchRequest]) -> ProblemError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    names = [part for part in first["loc"] if isinstance(part, str)]
     where = ".".join(str(part) for part in first["loc"])
     said = sentence(first["msg"])
-    match first["type"], first["loc"][:1]:
-        case "json_invalid", _:
-            return ProblemError("malformed_json", f"The body is not JSON: {said}")
-        case "finite_number", _:
-            return ProblemError("vector_not_finite", "The vector holds NaN or Infinity: send finite numbers only.")
-        case "extra_forbidden", _:
-            known = ", ".join(SearchRequest.model_fields)
-            return ProblemError("unknown_field", f"There is no field {where!r}; the fields are: {known}.")
-        case _, ("k",):
-            return ProblemError("bad_k", f"`k` must be a whole number: {said}")
-        case _, ("offset",):
-            return ProblemError("bad_offset", f"`offset` must be a whole number: {said}")
-        case _, ("filter", *_):
-            return ProblemError("bad_filter", f"`filter` must be a text or a list of texts: {said}")
+    if first["type"] == "json_invalid":
+        return ProblemError("malformed_json", f"The body is not JSON: {said}")
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields if len(first["loc"]) == 1 else ExampleRequest.model_fields)
+        return ProblemError("unknown_field", f"There is no field {where!r}; the fields are: {known}.")
+    if first["type"] == "finite_number" and "vector" in names:
+        return ProblemError("vector_not_finite", "The vector holds NaN or Infinity: send finite numbers only.")
+    if names and names[-1] in _CODES:
+        code, wanted = _CODES[names[-1]]
+        return ProblemError(code, f"{wanted}: {said}")
     return ProblemError("bad_field", f"`{where}`: {said}" if where else f"The body must be an object: {said}")
-
-
-class _FormParser(MultiPartParser):
-    """Keeps files in memory: the limit on the body already bounds them, and a server may have no disk to write to."""
-
-    spool_max_size = 2**40
-
-
-async def _read_form(request: Request, limits: Limits) -> FormData:
-    parser = _FormParser(
-        request.headers,
-        request.stream(),
-        max_files=2,  # one too many, so that it can be told
-        max_fields=len(FORM_FIELDS) + limits.max_filters + 8,
-        max_part_size=MAX_FILTER_LENGTH * 4,
-    )
-    try:
-        return await parser.parse()
-    except (MultiPartException, ValueError, LookupError) as error:
-        said = sentence(str(getattr(error, "message", error)))
-        raise ProblemError("malformed_multipart", f"The form cannot be read: {said}") from error
-
-
-async def _from_form(form: FormData, limits: Limits) -> Query:
-    try:
-        _check_fields(form)
-        image = await _form_image(form)
-        filters = [_text(value, "filter") for value in form.getlist("filter")]
-        k = _number(form, "k", DEFAULT_K)
-        offset = _number(form, "offset", 0)
-        return ImageQuery(image, make_ranking(k, offset, filters, limits))
-    finally:
-        await form.close()
-
-
-def _check_fields(form: FormData) -> None:
-    others = [name for name in form if name not in FORM_FIELDS]
-    if not others:
-        return
-    if others[0] in {"product_id", "vector"}:
-        if "image" in form:
-            raise ProblemError("several_queries", f"There are `image` and `{others[0]}`. {_ONE_OF}")
-        raise ProblemError("no_query", f"A form takes a picture only: send `{others[0]}` as JSON.")
-    detail = f"There is no field {others[0][:100]!r} in this form; the fields are: {', '.join(FORM_FIELDS)}."
-    raise ProblemError("unknown_field", detail)
-
-
-async def _form_image(form: FormData) -> bytes:
-    images = form.getlist("image")
-    if not images:
-        raise ProblemError("no_query", "The form has no picture: send one as the file field `image`.")
-    if len(images) > 1:
-        raise ProblemError("several_queries", "The form has several fields `image`: send one picture at a time.")
-    if not isinstance(images[0], UploadFile):
-        raise ProblemError("no_query", "The field `image` holds text: send the picture as a file, with a file name.")
-    return await images[0].read()
-
-
-def _number(form: FormData, name: str, default: int) -> int:
-    values = form.getlist(name)
-    if not values:
-        return default
-    text = _text(values[-1], name).strip()
-    if not text.removeprefix("-").isdecimal() or len(text) > 18:
-        raise ProblemError(f"bad_{name}", f"`{name}` is {text[:40]!r}: send a whole number.")
-    return int(text)
-
-
-def _text(value: UploadFile | str, name: str) -> str:
-    if isinstance(value, str):
-        return value
-    raise ProblemError("bad_field", f"`{name}` is a file: send it as text.")

@@ -3,51 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from data.errors import FilterError, UnknownProductError
+from data.errors import FilterError, ImageRejectedError, LookalikeError
 from data.images import read_image
 from data.products import Product
-from serving.batcher import Batcher, expired, overloaded
+from serving.batcher import overloaded
+from serving.checks import check_attributes, check_vector
+from serving.embedder import Embedder
+from serving.examples import EncoderVector, Example, Picture, PictureUrl, ProductId, Query, Vectors, combine
+from serving.facets import Facet, count_values
 from serving.follower import Follower
 from serving.held import BLANK, Held
 from serving.metrics import Metrics
-from serving.pictures import check_pixels
-from serving.problems import ProblemError
+from serving.problems import ProblemError, as_problem
+from serving.ranking import Ranking
+from serving.selection import Among, select
 from serving.settings import ServingSettings
 from serving.threads import in_thread
+from serving.urls import UrlReader
 from tasks.indexing.filters import Condition, matching
-from tasks.searcher import Hit
-
-Vectors = NDArray[np.float32]
+from tasks.searcher import Hit, Searcher
 
 PICTURE_READS = 16  # at a time: a store may take long to answer, and each read holds a picture in memory
 
+MEASURE_SECONDS = 1.0
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """How hits are chosen: `k` of them, after the first `offset`, among products that satisfy all `conditions`."""
+T = TypeVar("T")
 
-    k: int = 10
-    offset: int = 0
-    conditions: tuple[Condition, ...] = ()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits, all from one snapshot."""
+    """Hits, all from one snapshot, and the facets that were asked for."""
 
     snapshot: str
     hits: Sequence[Hit]
+    facets: Mapping[str, Facet] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """An answer or a problem for each query of a batch, all from one snapshot."""
+
+    snapshot: str
+    answers: Sequence[Answer | ProblemError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,45 +68,40 @@ class Listing:
     snapshot: str
     total: int
     products: Sequence[Product]
+    facets: Mapping[str, Facet] = field(default_factory=dict)
 
 
 class SearchService:
-    """Answers from the follower's current snapshot. Every stage is bounded and measured."""
+    """Answers from the follower's current snapshot, or one that is still held. Every stage is bounded and measured."""
 
     def __init__(self, settings: ServingSettings, follower: Follower, metrics: Metrics) -> None:
         self.settings = settings
         self.follower = follower
-        self.proved_at: float | None = None
         self.metrics = metrics
         self._in_progress = 0
-        self._batcher = Batcher(
-            max_batch=settings.batching.max_batch, max_queue=settings.batching.queue_size, metrics=metrics
-        )
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._embedder = Embedder(settings, metrics)
+        self._urls = UrlReader(settings.urls.policy(), metrics)
+        self._catalogue = settings.fetch.policy()
         self._searchers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="search")
         self._picture_reads = asyncio.Semaphore(PICTURE_READS)
 
-    async def by_image(self, image: bytes, ranking: Ranking, *, deadline: float) -> Answer:
-        """Search for what looks like a picture. Raises `ImageRejectedError`, `ProblemError`, `FilterError`."""
-        with self._admitted(), self.follower.lease() as held:
-            check_attributes(held, ranking)
-            vector = await self._embed(held, image, deadline)
-            answer = await self._by_vector(held, vector, ranking)
-            self.proved_at = time.monotonic()
-            return answer
+    @property
+    def proved_at(self) -> float | None:
+        """When a picture last went through decoder and model, on the monotonic clock."""
+        return self._embedder.proved_at
 
-    async def by_vector(self, vector: Vectors, ranking: Ranking) -> Answer:
-        """Search for what is near an encoder's vector. Raises `ProblemError`, `FilterError`."""
-        with self._admitted(), self.follower.lease() as held:
-            check_vector(vector, held.manifest.encoder.dimension)
-            check_attributes(held, ranking)
-            return await self._by_vector(held, vector, ranking)
+    async def search(self, query: Query, *, deadline: float) -> Answer:
+        """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
+        with self._admitted(), self.follower.lease(query.snapshot) as held:
+            return await self._answer(held, query, deadline)
 
-    async def by_product(self, product: str, ranking: Ranking) -> Answer:
-        """Search for what looks like a product, itself left out. Raises `UnknownProductError`, …"""
-        with self._admitted(), self.follower.lease() as held:
-            check_attributes(held, ranking)
-            return await self._search(held, ranking, lambda k: held.searcher.similar(product, k, ranking.conditions))
+    async def search_all(
+        self, queries: Sequence[Query | ProblemError], snapshot: str | None, *, deadline: float
+    ) -> Answers:
+        """Answer each query for itself, all from one snapshot. Raises `ProblemError` where there is no snapshot."""
+        with self.follower.lease(snapshot) as held:
+            answers = await asyncio.gather(*(self._one_of_batch(held, query, deadline) for query in queries))
+            return Answers(held.manifest.id, answers)
 
     async def product(self, product: str) -> tuple[str, Product]:
         """Return the snapshot and a product of it. Raises `UnknownProductError`."""
@@ -105,37 +111,41 @@ class SearchService:
     def has_product(self, product: str) -> bool:
         """Tell whether there is a product of this id."""
         with self.follower.lease() as held:
-            try:
-                held.searcher.products.row(product)
-            except UnknownProductError:
-                return False
-            return True
+            return held.searcher.products.has(product)
 
-    async def products(self, ranking: Ranking) -> Listing:
+    async def products(self, ranking: Ranking, facets: Sequence[str] = (), snapshot: str | None = None) -> Listing:
         """Return some products that satisfy the conditions, as mixed as they lie in the index."""
-        with self._admitted(), self.follower.lease() as held:
-            check_attributes(held, ranking)
-            find = partial(_list, held, ranking)
-            return await asyncio.get_running_loop().run_in_executor(self._searchers, find)
+        with self._admitted(), self.follower.lease(snapshot) as held:
+            check_attributes(held, ranking, facets)
+            return await self._in_searcher(partial(_list, held, ranking, facets))
 
-    async def picture(self, product: str) -> bytes:
-        """Return a product's picture as its catalogue has it. Raises `UnknownProductError`, `ImageRejectedError`."""
-        _, found = await self.product(product)
+    async def picture(self, product: Product) -> bytes:
+        """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`."""
+        policy = self._catalogue if self._catalogue.allowed_hosts else None
         async with self._picture_reads:
-            return await in_thread(lambda: read_image(found.image), name="read picture")
+            return await in_thread(lambda: read_image(product.image, policy=policy), name="read picture")
 
     async def prove(self) -> None:
-        """Send a picture all the way through. Raises what goes wrong."""
-        await self.by_image(BLANK, Ranking(k=1), deadline=time.monotonic() + self.settings.probe_seconds)
+        """Send a picture all the way through, past all that is remembered. Raises what goes wrong."""
+        deadline = time.monotonic() + self.settings.probe_seconds
+        with self._admitted(), self.follower.lease() as held:
+            vector = await self._embedder.embed_anew(held.searcher.encoder, Picture(BLANK), deadline=deadline)
+            await self._in_searcher(lambda: held.searcher.search(vector, 1))
 
     async def encode_for_ever(self) -> None:
         """Run the batcher."""
-        await self._batcher.run()
+        await self._embedder.run()
+
+    async def measure_for_ever(self) -> None:
+        """Tell how long the oldest picture waits, every second: also when nothing moves."""
+        while True:
+            self.metrics.oldest.set(self._embedder.oldest_wait())
+            await asyncio.sleep(MEASURE_SECONDS)
 
     def close(self) -> None:
         """Let the threads go."""
-        self._batcher.close()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._embedder.close()
+        self._urls.close()
         self._searchers.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
@@ -151,68 +161,117 @@ class SearchService:
             self._in_progress -= 1
             self.metrics.in_progress.set(self._in_progress)
 
-    async def _embed(self, held: Held, image: bytes, deadline: float) -> Vectors:
-        encoder = held.searcher.encoder
+    async def _one_of_batch(self, held: Held, query: Query | ProblemError, deadline: float) -> Answer | ProblemError:
+        if isinstance(query, ProblemError):
+            return query
+        try:
+            async with asyncio.timeout_at(deadline):
+                with self._admitted():
+                    return await self._answer(held, query, deadline)
+        except TimeoutError:
+            return ProblemError("deadline_exceeded", "There was no time left for this query: send smaller batches.")
+        except LookalikeError as error:
+            return as_problem(error)
+        except Exception:  # noqa: BLE001 - a bug in one must not cost the others their answers
+            _log.exception("a query of a batch failed")
+            return ProblemError("internal", "The server failed to answer this one: try again, and tell its operator.")
 
-        def prepare() -> NDArray[np.uint8]:
-            if time.monotonic() >= deadline:
-                raise expired()
-            with self.metrics.stage("decode"):
-                check_pixels(image, self.settings.limits.max_pixels)
-                return encoder.prepare(image)
+    async def _answer(self, held: Held, query: Query, deadline: float) -> Answer:
+        check_attributes(held, query.ranking, query.facets, query.fields.attributes if query.fields else None)
+        rows = [_row(held, example) for example in query.examples]
+        vectors = await self._vectors(held, query.examples, deadline)
+        return await self._in_searcher(lambda: self._find(held, query, rows, vectors))
 
-        pixels = await asyncio.get_running_loop().run_in_executor(self._decoders, prepare)
-        return await self._batcher.encode(encoder, pixels, deadline=deadline)
+    async def _vectors(self, held: Held, examples: Sequence[Example], deadline: float) -> Sequence[Vectors | None]:
+        """Return the encoder's vector of each example; None for products, which the index knows."""
+        if len(examples) == 1:
+            return [await self._vector(held, examples[0], deadline)]
+        tasks = [
+            asyncio.ensure_future(_named(self._vector(held, example, deadline), place))
+            for place, example in enumerate(examples, 1)
+        ]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
-    async def _by_vector(self, held: Held, vector: Vectors, ranking: Ranking) -> Answer:
-        if not vector.any():  # a picture without any feature: no direction, so nothing is near
-            return Answer(held.manifest.id, [])
-        return await self._search(held, ranking, lambda k: held.searcher.search(vector, k, ranking.conditions))
+    async def _vector(self, held: Held, example: Example, deadline: float) -> Vectors | None:
+        if isinstance(example, ProductId):
+            return None
+        if isinstance(example, EncoderVector):
+            check_vector(example.vector, held.manifest.encoder.dimension)
+            return example.vector
+        if isinstance(example, PictureUrl):
+            example = Picture(await self._urls.read(example.url, deadline=deadline), example.crop)
+        return await self._embedder.embed(held.searcher.encoder, example, deadline=deadline)
 
-    async def _search(self, held: Held, ranking: Ranking, find: Callable[[int], list[Hit]]) -> Answer:
-        def search() -> list[Hit]:
-            with self.metrics.stage("search"), _comparable(ranking):
-                return find(ranking.offset + ranking.k)
+    def _find(self, held: Held, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]) -> Answer:
+        conditions = query.ranking.conditions
+        with self.metrics.stage("search"), _comparable(conditions):
+            allowed = matching(held.searcher.products, conditions) if conditions else None
+            direction = _direction(held.searcher, query, rows, vectors)
+            hits: Sequence[Hit] = []
+            if direction is not None:  # without a direction nothing is near
+                among = Among(allowed, {row for row in rows if row is not None})
+                hits = held.searcher.hits(select(held.searcher, direction, query.ranking, among))
+        if not query.facets:
+            return Answer(held.manifest.id, hits)
+        with self.metrics.stage("facets"):
+            facets = {name: count_values(held.searcher.products, name, allowed) for name in query.facets}
+        return Answer(held.manifest.id, hits, facets)
 
-        hits = await asyncio.get_running_loop().run_in_executor(self._searchers, search)
-        return Answer(held.manifest.id, hits[ranking.offset :])
-
-
-def check_vector(vector: Vectors, wanted: int) -> None:
-    """Raise `ProblemError` for a vector that the encoder cannot have made."""
-    if len(vector) != wanted:
-        detail = f"The vector has {len(vector)} numbers; the encoder of this snapshot makes {wanted}."
-        raise ProblemError("vector_length", detail)
-    if not np.isfinite(vector).all():
-        raise ProblemError("vector_not_finite", "The vector holds NaN or Infinity: send finite numbers only.")
-    if not vector.any():
-        raise ProblemError("vector_zero", "The vector is all zeros: nothing is near it; send one with a direction.")
-
-
-def check_attributes(held: Held, ranking: Ranking) -> None:
-    """Raise `ProblemError` for a filter on an attribute that no product has."""
-    known = held.searcher.products.attributes
-    for condition in ranking.conditions:
-        if condition.name not in known:
-            names = ", ".join(sorted(known)) or "none"
-            detail = f"There is no attribute {condition.name!r} to filter by; the attributes are: {names}."
-            raise ProblemError("unknown_attribute", detail)
+    async def _in_searcher(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._searchers, function)
 
 
-def _list(held: Held, ranking: Ranking) -> Listing:
+async def _named(work: Awaitable[Vectors | None], place: int) -> Vectors | None:
+    """Say of a query with several examples which one it is that cannot be used."""
+    try:
+        return await work
+    except ImageRejectedError as error:
+        raise ImageRejectedError(error.reason, f"example {place}: {error}") from error
+    except ProblemError as problem:
+        raise ProblemError(problem.code, f"Example {place}: {problem}", headers=problem.headers) from problem
+
+
+def _direction(
+    searcher: Searcher, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]
+) -> Vectors | None:
+    """Return where a query points in the index, None where nothing in it has a direction."""
+    directions = [_placed(searcher, row, vector) for row, vector in zip(rows, vectors, strict=True)]
+    split = len(query.positive)
+    positive = [direction for direction in directions[:split] if direction is not None]
+    negative = [direction for direction in directions[split:] if direction is not None]
+    return combine(positive, negative, query.negative_weight)
+
+
+def _placed(searcher: Searcher, row: int | None, vector: Vectors | None) -> Vectors | None:
+    """Return where one example lies in the index, None for a picture without any feature."""
+    if row is not None:
+        return searcher.direction_of(row)
+    return searcher.direction(vector) if vector is not None and vector.any() else None
+
+
+def _row(held: Held, example: Example) -> int | None:
+    return held.searcher.products.row(example.product) if isinstance(example, ProductId) else None
+
+
+def _list(held: Held, ranking: Ranking, facets: Sequence[str]) -> Listing:
     products = held.searcher.products
-    with _comparable(ranking):
-        rows = np.flatnonzero(matching(products, ranking.conditions))
+    with _comparable(ranking.conditions):
+        mask = matching(products, ranking.conditions)
+    rows = np.flatnonzero(mask)
     shown = products.take(rows[ranking.offset : ranking.offset + ranking.k])
-    return Listing(held.manifest.id, len(rows), shown)
+    return Listing(held.manifest.id, len(rows), shown, {name: count_values(products, name, mask) for name in facets})
 
 
 @contextmanager
-def _comparable(ranking: Ranking) -> Iterator[None]:
+def _comparable(conditions: Sequence[Condition]) -> Iterator[None]:
     """Turn what Arrow says about values that cannot be compared into a filter's problem."""
     try:
         yield
     except (pa.ArrowException, OverflowError, TypeError) as error:
-        if not ranking.conditions:
+        if not conditions:
             raise
         raise FilterError(f"a filter cannot be applied to its attribute: {error}") from error

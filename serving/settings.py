@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from data.channels import DEFAULT_CHANNEL
+from data.errors import InputError
+from data.fetch_policy import FetchPolicy
 
 PREFIX = "LOOKALIKE_"
 DEFAULT_PORT = 8000
@@ -30,6 +33,12 @@ class Limits(BaseModel):
     max_k: int = Field(1000, ge=1, description="Most hits that one query may ask for.")
     max_offset: int = Field(10_000, ge=0, description="Furthest that `offset` may skip.")
     max_filters: int = Field(32, ge=0, description="Most filters in one query.")
+    max_examples: int = Field(
+        16, ge=1, description="Most pictures, products and vectors that one query may be made of."
+    )
+    max_queries: int = Field(32, ge=1, description="Most queries in one batch.")
+    max_pictures: int = Field(64, ge=1, description="Most pictures in one batch, those behind URLs included.")
+    max_facets: int = Field(8, ge=0, description="Most attributes whose values one query may have counted.")
     request_seconds: float = Field(10.0, gt=0, description="Deadline of a request, its body included; then 504 or 408.")
 
 
@@ -39,6 +48,12 @@ class Batching(BaseModel):
     queue_size: int = Field(256, ge=1, description="Queries in progress or waiting before new ones get 429.")
     # Measured on CPU: a batch of 16 takes 16 times as long as one picture, so larger ones would only let all wait.
     max_batch: int = Field(4, ge=1, description="Most pictures that the encoder takes at a time.")
+    wait_ms: float = Field(
+        0.0, ge=0, le=1000, description="How long an idle encoder waits for a fuller batch: for accelerators only."
+    )
+    cached_vectors: int = Field(
+        1024, ge=0, description="Vectors of the last query pictures that are kept, for repeated ones; 0 for none."
+    )
     decode_threads: int | None = Field(
         None, ge=1, description="Threads that decode pictures; default: this worker's share of the processors."
     )
@@ -117,6 +132,48 @@ class Web(BaseModel):
         return _listed(self.cors_origins)
 
 
+class CatalogueFetch(BaseModel):
+    """Where product pictures may be fetched from: the same variables as a reindex has."""
+
+    allowed_hosts: str = Field("", description="Hosts to fetch from, such as img.shop.com,*.cdn.com; default: none.")
+    allowed_networks: str = Field("", description="Private networks that may be fetched from, such as 10.1.0.0/16.")
+    allowed_ports: str = Field("80,443", description="Ports that may be fetched from.")
+    max_bytes: int = Field(64 * 2**20, ge=1, description="Largest picture fetched, in bytes.")
+    connect_seconds: float = Field(5.0, gt=0, description="How long connecting may take.")
+    total_seconds: float = Field(30.0, gt=0, description="How long one fetch may take, redirects and retries included.")
+    retries: int = Field(3, ge=0, description="How often a fetch is tried again.")
+    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's.")
+
+    def policy(self) -> FetchPolicy:
+        """Return the same as what fetches. Raises `InputError` for what makes no sense."""
+        ports = _listed(self.allowed_ports)
+        if not all(port.isdecimal() for port in ports):
+            raise InputError(f"allowed_ports: {self.allowed_ports!r} are no ports: give numbers such as 80,443")
+        return FetchPolicy(
+            allowed_hosts=_listed(self.allowed_hosts),
+            allowed_networks=_listed(self.allowed_networks),
+            allowed_ports=tuple(int(port) for port in ports),
+            max_bytes=self.max_bytes,
+            connect_seconds=self.connect_seconds,
+            total_seconds=self.total_seconds,
+            retries=self.retries,
+            ca_file=self.ca_file,
+        )
+
+
+class QueryFetch(CatalogueFetch):
+    """Where pictures of queries may be fetched from: nowhere, unless hosts are named."""
+
+    allowed_hosts: str = Field(
+        "", description="Hosts that queries may name pictures of, such as img.shop.com,*.cdn.com; default: none."
+    )
+    allowed_ports: str = Field("443", description="Ports that such URLs may name.")
+    max_bytes: int = Field(10 * 2**20, ge=1, description="Largest picture fetched for a query, in bytes.")
+    connect_seconds: float = Field(2.0, gt=0, description="How long connecting may take for a query.")
+    total_seconds: float = Field(5.0, gt=0, description="How long one fetch may take for a query, redirects included.")
+    retries: int = Field(0, ge=0, description="How often a fetch for a query is tried again.")
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """One environment variable: its name, its default as it would be written, and what it is for."""
@@ -148,6 +205,18 @@ class ServingSettings(BaseSettings):
     poll_seconds: float = Field(2.0, gt=0, description="How often to look whether the channel moved.")
     probe_seconds: float = Field(10.0, gt=0, description="How often an idle server proves that it can still answer.")
     shutdown_seconds: int = Field(10, ge=1, description="How long requests may take to finish when the server stops.")
+    hold_seconds: float = Field(
+        60.0, ge=0, description="How long the snapshot before goes on answering those who ask for it by name."
+    )
+    thumbnail_bytes: int = Field(
+        64 * 2**20, ge=0, description="Memory for small copies of product pictures, in each worker, in bytes."
+    )
+    recall_seconds: float = Field(
+        0.0, ge=0, description="How often to compare searches with exact search, in the background; 0 for never."
+    )
+    traces: bool = Field(
+        False, description="Send OpenTelemetry traces, where OTEL_… variables say; takes the extra `otel`."
+    )
     cache: Path = Field(
         Path("~/.cache/lookalike"), description="Local copies of what is served: one folder for each store and channel."
     )
@@ -159,6 +228,8 @@ class ServingSettings(BaseSettings):
     access: Access = Field(default_factory=Access)
     rates: Rates = Field(default_factory=Rates)
     web: Web = Field(default_factory=Web)
+    fetch: CatalogueFetch = Field(default_factory=CatalogueFetch)
+    urls: QueryFetch = Field(default_factory=QueryFetch)
 
     @field_validator("port", mode="before")
     @classmethod
@@ -170,6 +241,15 @@ class ServingSettings(BaseSettings):
     def _two_ports(self) -> Self:
         if self.admin_port == self.port:
             raise ValueError("admin_port must be another port than port")
+        return self
+
+    @model_validator(mode="after")
+    def _fetchable(self) -> Self:
+        for name, fetch in (("fetch", self.fetch), ("urls", self.urls)):
+            try:
+                fetch.policy()
+            except InputError as error:
+                raise ValueError(f"{name}: {error}") from error
         return self
 
     @property
@@ -201,6 +281,24 @@ class ServingSettings(BaseSettings):
     def variables(cls) -> Iterator[Variable]:
         """Yield every environment variable that can be set."""
         yield from _variables(cls, PREFIX)
+
+
+def read_settings(**given: Any) -> ServingSettings:
+    """Return the settings that the environment, `.env` and `given` say. Raises `InputError` for a bad one."""
+    try:
+        return ServingSettings(**given)
+    except ValidationError as error:
+        raise InputError("; ".join(_complaint(found) for found in error.errors(include_url=False))) from error
+    except SettingsError as error:
+        raise InputError(f"a setting cannot be read: {error}") from error
+
+
+def _complaint(error: ErrorDetails) -> str:
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return f"the settings do not fit together: {said}"
+    name = PREFIX + "__".join(str(part) for part in error["loc"]).upper()
+    return f"{name} cannot be used: {said}"
 
 
 def _variables(model: type[BaseModel], prefix: str) -> Iterator[Variable]:

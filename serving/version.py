@@ -1,14 +1,20 @@
-"""The release that is running."""
+"""The release that is running, and what it runs on."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
+from importlib import metadata
+
+UNKNOWN = "0+unknown"
 
 
 def version() -> str:
     """Return the installed release, or `0+unknown` where the code runs without being installed."""
+    return installed("lookalike")
+
+
+def installed(package: str) -> str:
+    """Return the release of an installed package, or `0+unknown`."""
     try:
-        return installed("lookalike")
-    except PackageNotFoundError:
-        return "0+unknown"
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return UNKNOWN

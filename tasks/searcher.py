@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,21 @@ class Hit:
 
     score: float
     product: Product
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of a snapshot and their cosine similarities, best first."""
+
+    scores: NDArray[np.float32]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, places: NDArray[np.int64]) -> Found:
+        """Return those at some places."""
+        return Found(self.scores[places], self.rows[places])
 
 
 class Searcher:
@@ -105,29 +121,56 @@ class Searcher:
 
         Raises `InputError` for a vector of another length, `FilterError` for a condition that makes no sense.
         """
-        wanted = self.manifest.encoder.dimension
-        if vector.shape != (wanted,) or not np.isfinite(vector).all() or not vector.any():
-            raise InputError(f"a vector must have {wanted} finite numbers, not all of them zero")
-        queries = np.asarray(vector[None], np.float32)
-        return self._nearest(self._projection(queries) if self._projection else normalise(queries), k, conditions)
+        allowed = matching(self.products, conditions) if conditions else None
+        return self.hits(self.nearest(self.direction(vector), k, allowed))
 
     def similar(self, product: str, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
         """Return the k products nearest to one of them, itself left out. Raises `UnknownProductError`."""
         row = self.products.row(product)
-        hits = self._nearest(self._index.vector(row)[None], k + 1, conditions)
-        return [hit for hit in hits if hit.product.id != product][:k]
+        allowed = matching(self.products, conditions) if conditions else None
+        found = self.nearest(self.direction_of(row), k + 1, allowed)
+        return self.hits(found.take(np.flatnonzero(found.rows != row)[:k]))
+
+    def direction(self, vector: Vectors) -> Vectors:
+        """Return where an (encoder dimension,) vector points in the index: (index dimension,), of length 1.
+
+        Raises `InputError` for a vector of another length, or without a direction.
+        """
+        wanted = self.manifest.encoder.dimension
+        if vector.shape != (wanted,) or not np.isfinite(vector).all() or not vector.any():
+            raise InputError(f"a vector must have {wanted} finite numbers, not all of them zero")
+        queries = np.asarray(vector[None], np.float32)
+        direction: Vectors = (self._projection(queries) if self._projection else normalise(queries))[0]
+        return direction
+
+    def direction_of(self, row: int) -> Vectors:
+        """Return where the product of a row lies: (index dimension,), of length 1."""
+        direction: Vectors = normalise(self._index.vector(row)[None])[0]
+        return direction
+
+    def nearest(
+        self, direction: Vectors, k: int, allowed: NDArray[np.bool_] | None = None, *, exact: bool = False
+    ) -> Found:
+        """Return the k rows nearest to an (index dimension,) direction, among `allowed` ones where a mask is given.
+
+        `exact` visits every list of the index, whatever its `nprobe` says.
+        """
+        index = self._index
+        if exact:
+            index = copy(index)
+            index.nprobe = index.lists
+        found = index.search(direction[None], k, allowed=allowed)
+        kept = found.rows[0] >= 0
+        return Found(np.clip(found.scores[0][kept], -1.0, 1.0), found.rows[0][kept])
+
+    def hits(self, found: Found) -> list[Hit]:
+        """Return what was found with its products."""
+        products = self.products.take(found.rows)
+        return [Hit(score, product) for score, product in zip(found.scores.tolist(), products, strict=True)]
 
     def product(self, product: str) -> Product:
         """Return a product by its id. Raises `UnknownProductError`."""
         return self.products.take([self.products.row(product)])[0]
-
-    def _nearest(self, queries: Vectors, k: int, conditions: Sequence[Condition]) -> list[Hit]:
-        allowed = matching(self.products, conditions) if conditions else None
-        found = self._index.search(queries, k, allowed=allowed)
-        kept = found.rows[0] >= 0
-        products = self.products.take(found.rows[0][kept])
-        scores = np.clip(found.scores[0][kept], -1.0, 1.0).tolist()
-        return [Hit(score, product) for score, product in zip(scores, products, strict=True)]
 
 
 def _alive(manifest: Manifest, files: dict[Blob, Any]) -> NDArray[np.bool_] | None:

@@ -11,7 +11,7 @@ from starlette.types import Scope
 from serving.access.callers import AccessScope
 
 PROBES = frozenset({"/livez", "/readyz"})
-OPEN = frozenset({"/", "/docs", "/openapi.json", "/favicon.ico", *PROBES})
+OPEN = frozenset({"/", "/docs", "/problems", "/openapi.json", "/favicon.ico", *PROBES})
 OPEN_FOLDER = "/static/"
 ADMIN = "/v1/admin"
 METRICS = "/metrics"

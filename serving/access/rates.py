@@ -28,9 +28,9 @@ class Bucket:
             store=MemoryStore(options={"MAX_SIZE": MAX_KNOWN}),
         )
 
-    def take(self, name: str) -> float:
-        """Take one from the bucket of `name`; return 0, or the seconds until there is one to take."""
-        result = self._throttle.limit(name)
+    def take(self, name: str, cost: int = 1) -> float:
+        """Take so many from the bucket of `name`; return 0, or the seconds until they are there to take."""
+        result = self._throttle.limit(name, cost=cost)
         return max(0.001, result.state.retry_after) if result.limited else 0.0
 
 
@@ -41,13 +41,13 @@ class RateLimits:
         self._keys = Bucket(rates.per_key, rates.burst) if rates.per_key else None
         self._addresses = Bucket(rates.per_address, rates.burst) if rates.per_address else None
 
-    def check(self, caller: Caller | None, address: str) -> None:
-        """Count a request. Raises `RefusedError` for one too many; `caller` is None where nobody proved anything."""
+    def check(self, caller: Caller | None, address: str, cost: int = 1) -> None:
+        """Count a request as `cost`. Raises `RefusedError` where it is too much; without proof `caller` is None."""
         if caller is None or caller.kind == "anonymous":
             bucket, name, reason = self._addresses, network(address), "address_rate"
         else:
             bucket, name, reason = self._keys, f"{caller.kind} {caller.id}", "key_rate"
-        wait = bucket.take(name) if bucket else 0.0
+        wait = bucket.take(name, cost) if bucket else 0.0
         if wait:
             seconds = math.ceil(wait)
             detail = f"You ask more often than you may: try again in {seconds} seconds."

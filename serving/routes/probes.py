@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from serving.access.policy import Policy
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.models import LiveReply, ReadyReply, RefusedReply, StoreReply, reply
+from serving.pages import page
 from serving.readiness import Readiness
 from serving.routes.common import Service, problems
+from serving.summary import summary
 
 router = APIRouter(tags=["probes"])
 
@@ -17,7 +21,7 @@ router = APIRouter(tags=["probes"])
 @router.get("/livez", operation_id="live", summary="Is the process alive?", response_model=LiveReply)
 async def live() -> Response:
     """Cheap: restart the process if this does not answer."""
-    return reply(LiveReply())
+    return reply(LiveReply(live=True))
 
 
 @router.get(
@@ -58,6 +62,19 @@ async def metrics(request: Request) -> Response:
     """In the text format."""
     found: Metrics = request.app.state.metrics
     return Response(found.render(), headers={"content-type": CONTENT_TYPE})
+
+
+@router.get(
+    "/metrics/summary",
+    operation_id="metricsSummary",
+    summary="Metrics for people",
+    response_class=HTMLResponse,
+    responses=problems(),
+)
+async def metrics_summary(request: Request) -> Response:
+    """Each stage's share of the time, requests, queue, snapshot and what was refused."""
+    found: Metrics = request.app.state.metrics
+    return page("How it goes", summary(found.families(), time.time()))
 
 
 def _in_short(found: ReadyReply) -> ReadyReply:

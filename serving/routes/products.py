@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from data.errors import ImageRejectedError
 from serving.addresses import PRODUCTS, PartRoute
-from serving.models import OneProductReply, ProductsReply, SearchReply, product_reply, reply
+from serving.forms import split
+from serving.models import OneProductReply, ProductsReply, SearchReply, facet_replies, product_reply, reply
 from serving.pictures import content_type
 from serving.problems import ProblemError
-from serving.queries import make_conditions
+from serving.queries import make_conditions, make_facets
+from serving.ranking import Ranking
 from serving.requests import context
-from serving.routes.common import FilterFromUrl, RankingFromUrl, Service, problems
+from serving.routes.common import FacetsFromUrl, FilterFromUrl, QueryFromUrl, Service, SnapshotFromUrl, problems
 from serving.routes.search import search_reply
-from serving.service import Ranking, SearchService
+from serving.service import SearchService
+from serving.thumbnails import SIZES, Thumbnails
 
 MAX_LISTED = 100
 MAX_SKIPPED = 10**9
@@ -42,23 +47,35 @@ _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
     operation_id="listProducts",
     summary="List some products",
     response_model=ProductsReply,
-    responses=problems("bad_limit", "bad_offset", *_FILTER_CODES, "overloaded", "not_ready"),
+    responses=problems(
+        *("bad_limit", "bad_offset", "bad_facets", *_FILTER_CODES, "snapshot_not_held", "overloaded", "not_ready")
+    ),
 )
 async def list_products(
     service: Service,
     limit: Annotated[int, Query(description=f"How many, {MAX_LISTED} at most.")] = 24,
     offset: Annotated[int, Query(description="How many to skip.")] = 0,
     filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
+    facets: FacetsFromUrl = None,
+    snapshot: SnapshotFromUrl = None,
 ) -> Response:
     """In the order of the index, which is that of the pictures' hashes: any stretch of it is a mixed sample."""
     if not 1 <= limit <= MAX_LISTED:
         raise ProblemError("bad_limit", f"`limit` is {limit}: ask for 1 to {MAX_LISTED} products.")
     if not 0 <= offset <= MAX_SKIPPED:
         raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {MAX_SKIPPED:,} products.")
-    conditions = make_conditions(filter or [], service.settings.limits)
-    found = await service.products(Ranking(limit, offset, conditions))
-    shown = [product_reply(product) for product in found.products]
-    return reply(ProductsReply.model_construct(snapshot=found.snapshot, total=found.total, products=shown))
+    limits = service.settings.limits
+    counted = make_facets(split(facets or []), limits)
+    ranking = Ranking(limit, offset, make_conditions(filter or [], limits))
+    found = await service.products(ranking, counted, snapshot)
+    shown: dict[str, Any] = {
+        "snapshot": found.snapshot,
+        "total": found.total,
+        "products": [product_reply(product) for product in found.products],
+    }
+    if counted:
+        shown["facets"] = facet_replies(found.facets)
+    return reply(ProductsReply.model_construct(**shown))
 
 
 @parts.get(
@@ -67,15 +84,16 @@ async def list_products(
     summary="Find what looks like a product",
     response_model=SearchReply,
     responses=problems(
-        "bad_k", "bad_offset", *_FILTER_CODES, "unknown_product", "overloaded", "not_ready", "deadline_exceeded"
+        *("bad_k", "bad_offset", "bad_min_score", "bad_group_by", "bad_facets", "bad_fields", *_FILTER_CODES),
+        *("unknown_product", "snapshot_not_held", "overloaded", "not_ready", "deadline_exceeded"),
     ),
 )
-async def similar_products(request: Request, service: Service, product_id: str, ranking: RankingFromUrl) -> Response:
+async def similar_products(request: Request, service: Service, product_id: str, query: QueryFromUrl) -> Response:
     """The product itself is left out."""
     if _is_whole_id(service, product_id, "similar"):
         return await get_product(service, f"{product_id}/similar")
     asked = context(request.scope)
-    return search_reply(service, asked, await service.by_product(product_id, ranking))
+    return search_reply(service, asked, query, await service.search(query, deadline=asked.deadline))
 
 
 @parts.get(
@@ -86,22 +104,33 @@ async def similar_products(request: Request, service: Service, product_id: str, 
     responses={
         200: {"description": "The picture as the catalogue has it", "content": {"image/*": {}}},
         304: {"description": "The picture is the one that the caller has"},
-        **problems("unknown_product", "image_missing", "image_unreadable", "not_ready"),
+        **problems("unknown_product", "bad_size", "image_missing", "image_unreadable", "not_ready"),
     },
 )
-async def product_image(request: Request, service: Service, product_id: str) -> Response:
-    """With an ETag, so that an unchanged picture is sent once."""
+async def product_image(
+    request: Request,
+    service: Service,
+    product_id: str,
+    size: Annotated[
+        int | None, Query(description="Longest side in pixels, of a small copy: 64, 128, 256, 512 or 1024.")
+    ] = None,
+) -> Response:
+    """With an ETag, so that an unchanged picture is sent once. A small copy is a JPEG, upright and on white."""
     if _is_whole_id(service, product_id, "image"):
         return await get_product(service, f"{product_id}/image")
-    data = await _picture(service, product_id)
+    if size is not None and size not in SIZES:
+        raise ProblemError("bad_size", f"`size` is {size}: ask for {', '.join(map(str, SIZES))}, or for none.")
+    _, product = await service.product(product_id)
+    with _told(product_id):
+        if size is not None:
+            thumbnails: Thumbnails = request.app.state.thumbnails
+            made = await thumbnails.get(product, size)
+            return _sent(request, made.data, "image/jpeg", made.etag)
+        data = await service.picture(product)
     kind = content_type(data)
     if kind is None:
         raise ProblemError("image_unreadable", "What the catalogue names is no picture that may be shown.")
-    etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
-    headers = {**PICTURE_HEADERS, "etag": etag}
-    if _has(request.headers.get("if-none-match", ""), etag):
-        return Response(status_code=304, headers=headers)
-    return Response(data, media_type=kind, headers=headers)
+    return _sent(request, data, kind, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
 
 
 @router.get(
@@ -123,16 +152,24 @@ def _is_whole_id(service: SearchService, product: str, part: str) -> bool:
     return not service.has_product(product) and service.has_product(f"{product}/{part}")
 
 
-async def _picture(service: SearchService, product: str) -> bytes:
+@contextmanager
+def _told(product: str) -> Iterator[None]:
+    """Tell callers that a picture cannot be had; why, with files and addresses, is for the server's log."""
     try:
-        return await service.picture(product)
+        yield
     except ImageRejectedError as error:
-        # The message names files of this machine: for its log, not for callers.
         _log.warning("the picture of %r: %s", product, error)
         if error.reason == "missing":
             detail = "The picture is no longer where the catalogue had it: run `lookalike reindex` again."
             raise ProblemError("image_missing", detail) from error
         raise ProblemError("image_unreadable", "The picture cannot be read where it is kept: try again.") from error
+
+
+def _sent(request: Request, data: bytes, kind: str, etag: str) -> Response:
+    headers = {**PICTURE_HEADERS, "etag": etag}
+    if _has(request.headers.get("if-none-match", ""), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=kind, headers=headers)
 
 
 def _has(given: str, etag: str) -> bool:

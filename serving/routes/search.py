@@ -1,4 +1,4 @@
-"""Search: by a picture, by a product, by a vector."""
+"""Search: by pictures, by products, by vectors, one query or many."""
 
 from __future__ import annotations
 
@@ -8,27 +8,73 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.models import SearchReply, SearchRequest, hit_reply, reply
-from serving.problems import KINDS
-from serving.queries import ImageQuery, ProductQuery, Query, read_query
+from serving.access.audit import client_address
+from serving.access.rates import RateLimits
+from serving.access.refusals import RefusedError
+from serving.bodies import read_batch, read_query
+from serving.examples import Query
+from serving.kinds import KINDS
+from serving.metrics import Metrics
+from serving.models import (
+    BatchReply,
+    BatchRequest,
+    ProblemReply,
+    ResultReply,
+    SearchReply,
+    SearchRequest,
+    facet_replies,
+    hit_reply,
+    reply,
+)
+from serving.problems import ProblemError, document
 from serving.requests import RequestContext, context
 from serving.routes.common import Service, problems
 from serving.service import Answer, SearchService
 
 router = APIRouter(tags=["search"])
 
+MARGIN = 0.05
+"""Share of a request's time that a batch keeps for its reply: queries that are not answered by then are told so."""
+
+
+def _many(text: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "description": f"{text}; repeat the field."}
+
+
 _FORM: dict[str, Any] = {
     "type": "object",
     "required": ["image"],
     "properties": {
-        "image": {"type": "string", "format": "binary", "description": "The picture, as a file."},
+        "image": {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "minItems": 1,
+            "description": "The picture, as a file; repeat the field for several pictures of one thing.",
+        },
+        "crop": _many("The part of each picture that counts, `left,top,right,bottom` as fractions, or nothing"),
         "k": {"type": "integer", "default": 10, "description": "How many hits."},
         "offset": {"type": "integer", "default": 0, "description": "How many hits to skip."},
-        "filter": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Conditions that all must hold, such as `category=shoes`; repeat the field.",
-        },
+        "filter": _many("Conditions that all must hold, such as `category=shoes`"),
+        "min_score": {"type": "number", "description": "Leave out hits with a lower score, -1 to 1."},
+        "group_by": {"type": "string", "description": "An attribute: one hit for each of its values."},
+        "facets": _many("Attributes whose values are counted"),
+        "fields": _many("What to send of each hit beside its id; default: all"),
+        "snapshot": {"type": "string", "description": "The snapshot to ask; default: the one that is served."},
+    },
+}
+_QUERY_EXAMPLES: dict[str, Any] = {
+    "product": {"value": {"product_id": "shoes/red sneaker.png", "k": 5, "filter": ["category=shoes"]}},
+    "image": {"value": {"image": "iVBORw0KGgoAAAANSUhEUg…", "crop": [0.1, 0.0, 0.6, 0.9], "k": 10}},
+    "url": {"value": {"url": "https://img.shop.example/shoe.jpg", "min_score": 0.5}},
+    "vector": {"value": {"vector": [0.12, -0.03, 0.4], "k": 10, "offset": 20}},
+    "examples": {
+        "value": {
+            "positive": [{"image": "iVBORw0KGgoAAAANSUhEUg…"}, {"product_id": "shoes/red sneaker.png"}],
+            "negative": [{"product_id": "shoes/black boot.png"}],
+            "group_by": "model",
+            "facets": ["category"],
+            "fields": ["title", "attributes.price"],
+        }
     },
 }
 _BODY: dict[str, Any] = {
@@ -37,48 +83,109 @@ _BODY: dict[str, Any] = {
         "multipart/form-data": {"schema": _FORM},
         "application/json": {
             "schema": {"$ref": f"#/components/schemas/{SearchRequest.__name__}"},
+            "examples": _QUERY_EXAMPLES,
+        },
+    },
+}
+_BATCH_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"$ref": f"#/components/schemas/{BatchRequest.__name__}"},
             "examples": {
-                "product": {"value": {"product_id": "shoes/red sneaker.png", "k": 5, "filter": ["category=shoes"]}},
-                "image": {"value": {"image": "iVBORw0KGgoAAAANSUhEUg…", "k": 10}},
-                "vector": {"value": {"vector": [0.12, -0.03, 0.4], "k": 10, "offset": 20}},
+                "two": {"value": {"queries": [{"product_id": "a.png", "k": 3}, {"image": "iVBORw0KGgoAAAANSUhEUg…"}]}}
             },
         },
     },
 }
-_ELSEWHERE = {"not_found", "image_missing", "image_unreadable", "bad_limit", "cross_origin_refused"}
+_ELSEWHERE = {
+    *("not_found", "image_missing", "image_unreadable", "bad_limit", "bad_size", "cross_origin_refused"),
+    *("too_many_queries", "too_many_pictures"),
+}
 _CODES = [code for code in KINDS if code not in _ELSEWHERE]
+_BATCH_CODES = (
+    *("malformed_json", "request_timeout", "snapshot_not_held", "body_too_large", "unsupported_media_type"),
+    *("no_query", "unknown_field", "bad_field", "too_many_queries", "too_many_pictures", "not_ready"),
+    "deadline_exceeded",
+)
 
 
 @router.post(
     "/v1/search",
     operation_id="search",
-    summary="Find products that look like a picture, a product or a vector",
+    summary="Find products that look like a picture, a product, a vector, or several of them",
     response_model=SearchReply,
     responses=problems(*_CODES),
     openapi_extra={"requestBody": _BODY},
 )
 async def search(request: Request, service: Service) -> Response:
-    """A form with the file field `image`, or JSON with exactly one of `image` (base64), `product_id` and `vector`.
+    """A form with the file field `image`, or JSON with exactly one of `image` (base64), `url`, `product_id`, `vector`
+    and `positive`, which holds several of them.
 
-    A product that is searched for is left out of its own hits. All hits of a reply come from the one snapshot that
+    Products that are searched for are left out of their own hits. All hits of a reply come from the one snapshot that
     it names.
     """
     asked = context(request.scope)
     query = await read_query(request, service.settings.limits)
-    return search_reply(service, asked, await _answer(service, query, asked.deadline))
+    return search_reply(service, asked, query, await service.search(query, deadline=asked.deadline))
 
 
-def search_reply(service: SearchService, asked: RequestContext, answer: Answer) -> Response:
+@router.post(
+    "/v1/search/batch",
+    operation_id="searchBatch",
+    summary="Answer several queries",
+    response_model=BatchReply,
+    responses=problems(*_BATCH_CODES),
+    openapi_extra={"requestBody": _BATCH_BODY},
+)
+async def search_batch(request: Request, service: Service) -> Response:
+    """Each query is as that of `POST /v1/search`, and is answered for itself: with hits, or with a problem.
+
+    All come from one snapshot. A batch counts by its queries where rates are limited.
+    """
+    asked = context(request.scope)
+    batch = await read_batch(request, service.settings.limits)
+    _charge(request, len(batch.queries) - 1)
+    deadline = asked.deadline - MARGIN * service.settings.limits.request_seconds
+    found = await service.search_all(batch.queries, batch.snapshot, deadline=deadline)
+    with service.metrics.stage("hydrate"):
+        results = [_result(query, answer, asked) for query, answer in zip(batch.queries, found.answers, strict=True)]
+        return reply(BatchReply.model_construct(snapshot=found.snapshot, took_ms=_took(asked), results=results))
+
+
+def _charge(request: Request, more: int) -> None:
+    """Count what a batch is beyond the one request that was counted at the gate. Raises `RefusedError`."""
+    if more:
+        rates: RateLimits = request.app.state.rates
+        try:
+            rates.check(context(request.scope).caller, client_address(request.scope), cost=more)
+        except RefusedError as refusal:
+            metrics: Metrics = request.app.state.metrics
+            metrics.refused.labels(refusal.reason).inc()
+            raise
+
+
+def search_reply(service: SearchService, asked: RequestContext, query: Query, answer: Answer) -> Response:
     """Return an answer as it is written."""
     with service.metrics.stage("hydrate"):
-        hits = [hit_reply(hit) for hit in answer.hits]
-        took = round(1000 * (time.monotonic() - asked.started), 2)
-        return reply(SearchReply.model_construct(snapshot=answer.snapshot, took_ms=took, hits=hits))
+        return reply(
+            SearchReply.model_construct(snapshot=answer.snapshot, took_ms=_took(asked), **_written(query, answer))
+        )
 
 
-async def _answer(service: SearchService, query: Query, deadline: float) -> Answer:
-    if isinstance(query, ImageQuery):
-        return await service.by_image(query.image, query.ranking, deadline=deadline)
-    if isinstance(query, ProductQuery):
-        return await service.by_product(query.product, query.ranking)
-    return await service.by_vector(query.vector, query.ranking)
+def _result(query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext) -> ResultReply:
+    if isinstance(answer, ProblemError) or isinstance(query, ProblemError):
+        problem = answer if isinstance(answer, ProblemError) else query
+        assert isinstance(problem, ProblemError)  # noqa: S101 - one of the two is
+        return ResultReply(problem=ProblemReply(**document(problem, asked.id)))
+    return ResultReply.model_construct(**_written(query, answer))
+
+
+def _written(query: Query, answer: Answer) -> dict[str, Any]:
+    written: dict[str, Any] = {"hits": [hit_reply(hit, query.fields) for hit in answer.hits]}
+    return {**written, "facets": facet_replies(answer.facets)} if query.facets else written
+
+
+def _took(asked: RequestContext) -> float:
+    """Return the milliseconds since the request came."""
+    return round(1000 * (time.monotonic() - asked.started), 2)

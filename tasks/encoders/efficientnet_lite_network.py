@@ -1,4 +1,4 @@
-"""The network of EfficientNet-Lite0, and how its feature maps become a vector."""
+"""The networks of EfficientNet-Lite, and how their feature maps become a vector."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from torch.nn.functional import normalize
 from data.errors import EncoderError
 from tasks.encoders import export
 
-# The widened features of this block are the last ones at a sixteenth of the picture's size.
-_MIDDLE_BLOCK = 11
 # Details say more about which product it is, the last layer about what kind: measured best at 1.5 to 2.
 _MIDDLE_WEIGHT = 2.0
 
 
-def pooled(weights: Path, size: int, pooling: str) -> nn.Module:
+def pooled(name: str, weights: Path, size: int, pooling: str) -> nn.Module:
     """Return the network for pictures of this size: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
-    return _BACKBONES[pooling](_network(weights, size))
+    return _BACKBONES[pooling](_network(name, weights, size))
 
 
 class _LastLayer(nn.Module):
-    """The network up to its last feature map, pooled: (n, 1280)."""
+    """The network up to its last feature map, pooled: (n, 1280) for all of them."""
 
     def __init__(self, network: EfficientNet, p: float) -> None:
         super().__init__()
@@ -38,11 +36,12 @@ class _LastLayer(nn.Module):
 
 
 class _TwoLayers(nn.Module):
-    """The last feature map and a middle one, each pooled and brought to its weight in length: (n, 1952)."""
+    """The last feature map and a middle one, each pooled and brought to its weight in length: (n, 1952 or more)."""
 
     def __init__(self, network: EfficientNet) -> None:
         super().__init__()
         self.network = network
+        self.middle = _middle_block(network)
         self.pool = export.Gem()
 
     def forward(self, planes: Tensor) -> Tensor:
@@ -58,7 +57,7 @@ class _TwoLayers(nn.Module):
         features = network._swish(network._bn0(network._conv_stem(planes)))
         middle = features
         for index, block in enumerate(network._blocks):
-            if index == _MIDDLE_BLOCK:
+            if index == self.middle:
                 middle = block._swish(block._bn0(block._expand_conv(features)))
             features = block(features)
         return network._swish(network._bn1(network._conv_head(features))), middle
@@ -71,10 +70,15 @@ _BACKBONES: dict[str, Callable[[EfficientNet], nn.Module]] = {
 }
 
 
-def _network(weights: Path, size: int) -> EfficientNet:
+def _middle_block(network: EfficientNet) -> int:
+    """The last block that halves the picture: its widened features are the last ones at a sixteenth of the size."""
+    return max(index for index, block in enumerate(network._blocks) if block._depthwise_conv.stride[0] == 2)
+
+
+def _network(name: str, weights: Path, size: int) -> EfficientNet:
     try:
-        network = EfficientNet.from_name("efficientnet-lite0", image_size=size)
+        network = EfficientNet.from_name(name, image_size=size)
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError) as error:
-        raise EncoderError(f"the packaged weights of efficientnet-lite0 cannot be used: {error}") from error
+        raise EncoderError(f"the packaged weights of {name} cannot be used: {error}") from error
     return network

@@ -12,16 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data.errors import EncoderError
+from tasks.encoders import parity
 from tasks.encoders.base import MODEL_FILE, EncoderSpec
-from tasks.encoders.onnx import OnnxEncoder
-
-_PARITY = 0.999
-_PARITY_BATCHES = (1, 3)  # two sizes, so that a batch size frozen into the graph shows
-_PARITY_SEED = 20261122
 
 
 class Gem(nn.Module):
@@ -64,7 +59,7 @@ class FromPixels(nn.Module):
 
 def dimension(model: nn.Module, size: int) -> int:
     """Length of the vectors that a `FromPixels` model gives for pictures of this size."""
-    return int(_run(model, np.zeros((1, size, size, 3), dtype=np.uint8)).shape[1])
+    return int(parity.run(model, np.zeros((1, size, size, 3), dtype=np.uint8)).shape[1])
 
 
 def export(model: nn.Module, spec: EncoderSpec, directory: Path) -> None:
@@ -90,38 +85,7 @@ def export(model: nn.Module, spec: EncoderSpec, directory: Path) -> None:
             program.save(path, external_data=False)
     except Exception as error:  # whatever a strange model makes the exporter raise
         raise EncoderError(f"{spec.name} cannot be exported to ONNX: {error}") from error
-    check_parity(model, path, spec)
-
-
-def check_parity(model: nn.Module, path: Path, spec: EncoderSpec) -> None:
-    """Compare torch and ONNX Runtime on several pictures. Raises `EncoderError` below a cosine of 0.999."""
-    encoder = OnnxEncoder(path, spec, threads=1)
-    for count in _PARITY_BATCHES:
-        batch = _pictures(count, spec.preprocessing.size)
-        expected = encoder.finish(_run(model, batch))
-        cosines = (expected * encoder.finish(encoder.infer(batch))).sum(axis=1)
-        if not float(cosines.min()) >= _PARITY:
-            raise EncoderError(
-                f"{spec.name}: the exported model differs from torch (cosine {cosines.min():.5f}, needs {_PARITY})"
-            )
-
-
-def _pictures(count: int, size: int) -> NDArray[np.uint8]:
-    """Blocks of colour of several sizes: closer to pictures than noise, whose vectors are all alike."""
-    random = np.random.default_rng(_PARITY_SEED)
-    pictures = []
-    for index in range(count):
-        cells = 2 ** (index % 4 + 1)
-        blocks = random.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
-        steps = np.arange(size) * cells // size
-        pictures.append(blocks[steps][:, steps])
-    return np.stack(pictures)
-
-
-def _run(model: nn.Module, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    model.eval()
-    with torch.inference_mode():
-        return np.asarray(model(torch.from_numpy(batch)).numpy(), dtype=np.float32)
+    parity.check_parity(model, path, spec)
 
 
 @contextlib.contextmanager

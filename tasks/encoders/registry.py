@@ -1,10 +1,11 @@
-"""Find an encoder by name: installed plug-ins, torchvision's models, or any class that can be imported."""
+"""Find an encoder by name: built in, installed by another package, of a library of models, or any class."""
 
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import Any, cast
 
 from data.errors import EncoderError
 from tasks.encoders.base import EncoderSource
@@ -12,47 +13,104 @@ from tasks.encoders.base import EncoderSource
 GROUP = "lookalike.encoders"
 """The entry point group in which packages declare their encoders: name = "module:Class"."""
 
-_TORCHVISION = "torchvision:"
 # Not listed: it exists so that tests and dry runs need no model.
 _HIDDEN = {"fake": "tasks.encoders.fake:FakeEncoder"}
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A library of models: its encoders are `NAME:MODEL` and `NAME:MODEL@WEIGHTS`."""
+
+    module: str
+    """Has the class and a function `models`; imported only when one is asked for."""
+    attribute: str
+    extra: str
+    """What to install for it."""
+
+
+FAMILIES = {
+    "torchvision": Family("tasks.encoders.torchvision_models", "TorchvisionEncoder", "batch"),
+    "timm": Family("tasks.encoders.timm_models", "TimmEncoder", "timm"),
+    "openclip": Family("tasks.encoders.openclip_models", "OpenClipEncoder", "openclip"),
+}
+"""By the first part of their encoders' names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an encoder's code is: `value` is `module:Class`, `package` what declares it, where one does."""
+
+    value: str
+    package: str | None = None
+
+
 def available() -> list[str]:
     """The names that `source` knows, sorted; `torchvision:MODEL` stands for all models of torchvision."""
-    return [*sorted(_installed()), f"{_TORCHVISION}MODEL"]
+    return [*sorted(_installed()), *(f"{family}:MODEL" for family in FAMILIES)]
+
+
+def models(family: str) -> list[str]:
+    """The names of a family's encoders with the library's own weights. Raises `EncoderError`."""
+    if family not in FAMILIES:
+        raise EncoderError(f"no family of encoders is named {family!r}; there are {', '.join(FAMILIES)}")
+    return [f"{family}:{model}" for model in _module(family).models()]
 
 
 def source(name: str) -> EncoderSource:
     """Find the source of an encoder.
 
-    `name` is that of an installed encoder (`efficientnet-lite0`), `torchvision:MODEL` with torchvision's own
-    weights, `torchvision:MODEL@FILE` with a state dict from a path or URL (`s3://…`), or `module:Class`.
+    `name` is that of an installed encoder (`efficientnet-lite0`), `FAMILY:MODEL` with the library's own weights,
+    `FAMILY:MODEL@WEIGHTS` with a state dict from a path or from `s3://…#sha256=…`, or `module:Class`.
     Raises `EncoderError`, saying which exist, if there is none of this name.
     """
-    if name.startswith(_TORCHVISION):
-        model, _, weights = name.removeprefix(_TORCHVISION).partition("@")
-        return _torchvision(model, weights or None)
-    installed = _installed()
-    if name in installed:
-        return _make(name, installed[name].value)
+    family, separator, rest = name.partition(":")
+    if separator and family in FAMILIES:
+        model, _, weights = rest.partition("@")
+        found: EncoderSource = getattr(_module(family), FAMILIES[family].attribute)(model, weights or None)
+        return found
+    return _make(name, origin(name).value)
+
+
+def origin(name: str) -> Origin:
+    """Say where the code of an encoder is, without running any of it. Raises `EncoderError` if there is none."""
+    family, separator, _ = name.partition(":")
+    if separator and family in FAMILIES:
+        return Origin(f"{FAMILIES[family].module}:{FAMILIES[family].attribute}")
+    if points := _installed().get(name):
+        return _only(name, points)
     if name in _HIDDEN:
-        return _make(name, _HIDDEN[name])
-    if ":" in name:
-        return _make(name, name)
+        return Origin(_HIDDEN[name])
+    if separator:
+        return Origin(name)
     raise EncoderError(f"no encoder named {name!r}; there are {', '.join(available())}, and module:Class")
 
 
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+def _installed() -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(point)
+    return found
 
 
-def _torchvision(model: str, weights: str | None) -> EncoderSource:
+def _only(name: str, points: list[EntryPoint]) -> Origin:
+    """One installation may be found twice, but of two encoders of one name it would be chance which is used."""
+    origins = {point.value: Origin(point.value, _package(point)) for point in points}
+    if len(origins) > 1:
+        claims = ", ".join(sorted(f"{one.package} ({one.value})" for one in origins.values()))
+        raise EncoderError(f"several packages have an encoder named {name!r}: {claims}; uninstall all but one")
+    return next(iter(origins.values()))
+
+
+def _package(point: EntryPoint) -> str | None:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else None
+
+
+def _module(family: str) -> Any:
+    extra = FAMILIES[family].extra
     try:
-        from tasks.encoders.torchvision_models import TorchvisionEncoder  # noqa: PLC0415  # needs torch
+        return importlib.import_module(FAMILIES[family].module)
     except ImportError as error:
-        raise EncoderError(f"torchvision models need the `batch` extra: {error}") from error
-    encoder: EncoderSource = TorchvisionEncoder(model, weights)
-    return encoder
+        raise EncoderError(f"models of {family} need the `{extra}` extra: {error}") from error
 
 
 def _make(name: str, value: str) -> EncoderSource:

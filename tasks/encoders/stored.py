@@ -10,6 +10,7 @@ from data.errors import AlreadyExistsError, EncoderError, NotFoundError
 from data.manifest import EncoderSection
 from data.stores import ObjectStore
 from tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec
+from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.registry import source
 
 
@@ -18,14 +19,20 @@ def stored_encoder(store: ObjectStore, name: str) -> EncoderSection:
 
     Raises `EncoderError` where it cannot be found or exported, or where the store lost it.
     """
-    encoder = source(name)
+    return stored_source(store, source(name))
+
+
+def stored_source(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
+    """As `stored_encoder`, for an encoder that was found already."""
     key = _key(encoder.fingerprint())
     try:
         found = EncoderSection.model_validate_json(store.read(key))
     except NotFoundError:
         return _first(store, key, _export(store, encoder))
     if not _is_whole(store, found) and _export(store, encoder) != found:
-        raise EncoderError(f"the store lost the bytes of {name}, and exporting it again gives others: delete {key}")
+        raise EncoderError(
+            f"the store lost the bytes of {encoder.name}, and exporting it again gives others: delete {key}"
+        )
     return found
 
 
@@ -45,6 +52,7 @@ def _key(fingerprint: str) -> str:
 def _export(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
     with tempfile.TemporaryDirectory(prefix="lookalike-encoder-") as folder:
         spec = encoder.export(Path(folder))
+        _check(encoder, spec, Path(folder) / MODEL_FILE)
         return EncoderSection(
             name=encoder.name,
             fingerprint=spec.fingerprint,
@@ -52,6 +60,17 @@ def _export(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
             spec=blobs.put_bytes(store, spec.model_dump_json(indent=2).encode()),
             model=blobs.put_file(store, Path(folder) / MODEL_FILE),
         )
+
+
+def _check(encoder: EncoderSource, spec: EncoderSpec, model: Path) -> None:
+    """Whoever wrote the encoder, what goes into the store can be run and is what it was asked for as."""
+    if spec.fingerprint != encoder.fingerprint():
+        raise EncoderError(f"{encoder.name} was exported with the fingerprint {spec.fingerprint}, not its own")
+    exported = OnnxEncoder(model, spec, threads=1)
+    try:
+        exported.warm_up()
+    except Exception as error:  # ONNX Runtime's own classes share no base
+        raise EncoderError(f"{encoder.name} was exported, but cannot be run: {error}") from error
 
 
 def _first(store: ObjectStore, key: str, section: EncoderSection) -> EncoderSection:

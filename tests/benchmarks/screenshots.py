@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from tests.support.servers import BIN, ROOT, prefect_server
 
-SIZE = {"width": 1440, "height": 1000}
+SIZE: ViewportSize = {"width": 1440, "height": 1000}
 COUNT = 600
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
@@ -78,7 +78,7 @@ def shoot(page: Page, path: str, file: Path, *, click: str | None = None) -> Non
 def artifact(api: str, key: str) -> str:
     """Return the id of the newest artifact of this key."""
     found = httpx.post(f"{api}/artifacts/filter", json={"sort": "CREATED_DESC", "limit": 200}, timeout=30).json()
-    return next(one["id"] for one in found if one["key"] == key)
+    return str(next(one["id"] for one in found if one["key"] == key))
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
             shoot(page, "/deployments", asked.into / "prefect-deployments.png")
             shoot(page, f"/deployments/deployment/{nightly}/run", asked.into / "prefect-form.png")
             shoot(page, f"/runs/flow-run/{newest['id']}", asked.into / "prefect-flow-run.png")
-            for key in ("figures-current", "contact-sheet-current", "rejects-current", "catalogue-current"):
+            for key in ("figures-current", "contact-sheet-current", "catalogue-current"):
                 file = asked.into / f"prefect-{key.removesuffix('-current')}.png"
                 shoot(page, f"/artifacts/artifact/{artifact(api, key)}", file)
 

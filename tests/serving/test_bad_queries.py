@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from serving.problems import KINDS
+from serving.kinds import KINDS
 from tests.serving.client import Client
 from tests.serving.snapshots import picture
 
@@ -28,7 +28,7 @@ def check(response: httpx.Response, code: str) -> dict[str, Any]:
     assert problem["code"] == code, problem
     assert problem["status"] == response.status_code == KINDS[code].status
     assert problem["title"] == KINDS[code].title
-    assert problem["type"] == f"urn:lookalike:problem:{code}"
+    assert problem["type"] == f"/problems#{code}"
     assert problem["detail"][-1] in ".!?"
     assert problem["request_id"] == response.headers["x-request-id"]
     return problem
@@ -82,6 +82,41 @@ def bomb(side: int) -> bytes:
         ({"product_id": "a", "filter": ["category=" + "x" * 5000]}, "bad_filter"),
         ({"product_id": "a", "filter": ["stock=1"] * 33}, "too_many_filters"),
         ({"product_id": "a", "colour": "red"}, "unknown_field"),
+        ({"url": "https://shop.example/a.png"}, "urls_off"),
+        ({"url": "https://shop.example/a.png", "image": TEXT}, "several_queries"),
+        ({"positive": []}, "bad_field"),
+        ({"positive": [{}]}, "no_query"),
+        ({"positive": [{"product_id": "a", "image": TEXT}]}, "several_queries"),
+        ({"positive": [{"product_id": "a", "k": 3}]}, "unknown_field"),
+        ({"positive": [{"product_id": "a"}], "image": TEXT}, "several_queries"),
+        ({"positive": [{"product_id": "a"}] * 17}, "too_many_examples"),
+        ({"positive": [{"product_id": "a"}] * 16, "negative": [{"product_id": "a"}]}, "too_many_examples"),
+        ({"positive": [{"image": TEXT}], "crop": [0, 0, 1, 1]}, "bad_crop"),
+        ({"positive": [{"image": TEXT}, {"image": "bm8="}]}, "image_not_an_image"),
+        ({"positive": [{"image": TEXT}, {"vector": [1.0]}]}, "vector_length"),
+        ({"positive": [{"vector": [1.0] * 192}], "negative": [{"vector": [0.0] * 192}]}, "vector_zero"),
+        ({"positive": [{"vector": [1.0] * 192}, {"vector": [-1.0] * 192}]}, "vector_zero"),
+        ({"negative": [{"product_id": "a"}]}, "no_query"),
+        ({"product_id": "a", "negative": [{"product_id": "none such"}]}, "unknown_product"),
+        ({"product_id": "a", "negative": [{"product_id": "a"}], "negative_weight": 1.5}, "bad_field"),
+        ({"product_id": "a", "crop": [0, 0, 1, 1]}, "bad_crop"),
+        ({"image": TEXT, "crop": [0, 0, 1]}, "bad_crop"),
+        ({"image": TEXT, "crop": [0, 0, 1, 1.01]}, "bad_crop"),
+        ({"image": TEXT, "crop": [-0.1, 0, 1, 1]}, "bad_crop"),
+        ({"image": TEXT, "crop": [0.6, 0, 0.4, 1]}, "bad_crop"),
+        ({"image": TEXT, "crop": "0,0,1,1"}, "bad_crop"),
+        ({"image": TEXT, "crop": [0, 0, 1e-9, 1]}, "image_too_small"),
+        ({"product_id": "a", "min_score": 1.1}, "bad_min_score"),
+        ({"product_id": "a", "min_score": "0.5"}, "bad_min_score"),
+        ({"product_id": "a", "group_by": 5}, "bad_group_by"),
+        ({"product_id": "a", "group_by": "tags"}, "bad_group_by"),
+        ({"product_id": "a", "group_by": "colour"}, "unknown_attribute"),
+        ({"product_id": "a", "facets": ["colour"]}, "unknown_attribute"),
+        ({"product_id": "a", "facets": [7]}, "bad_facets"),
+        ({"product_id": "a", "facets": list("abcdefghi")}, "bad_facets"),
+        ({"product_id": "a", "fields": ["price"]}, "bad_fields"),
+        ({"product_id": "a", "fields": ["attributes.colour"]}, "unknown_attribute"),
+        ({"product_id": "a", "snapshot": "20260101T000000Z-00000000"}, "snapshot_not_held"),
         ({"image": "no base64!"}, "malformed_base64"),
         ({"image": "abc"}, "malformed_base64"),
         ({"image": "ä"}, "malformed_base64"),
@@ -167,6 +202,23 @@ def test_a_picture_of_one_pixel(client: Client) -> None:
         ({"data": {"filter": ["stock=1"] * 33}}, "too_many_filters"),
         ({"data": {"product_id": "a"}}, "several_queries"),
         ({"data": {"surprise": "1"}}, "unknown_field"),
+        ({"data": {"positive": "[]"}}, "several_queries"),
+        ({"data": {"crop": "0,0,1"}}, "bad_crop"),
+        ({"data": {"crop": "0,0,1,nan"}}, "bad_crop"),
+        ({"data": {"crop": "a,b,c,d"}}, "bad_crop"),
+        ({"data": {"crop": "0.5,0,0.5,1"}}, "bad_crop"),
+        ({"data": {"crop": ["0,0,1,1", "0,0,1,1"]}}, "bad_crop"),
+        ({"data": {"crop": "0,0,0.001,0.001"}}, "image_too_small"),
+        ({"data": {"min_score": "high"}}, "bad_min_score"),
+        ({"data": {"min_score": "2"}}, "bad_min_score"),
+        ({"data": {"min_score": "inf"}}, "bad_min_score"),
+        ({"data": {"group_by": "colour"}}, "unknown_attribute"),
+        ({"data": {"group_by": "tags"}}, "bad_group_by"),
+        ({"data": {"facets": "category,colour"}}, "unknown_attribute"),
+        ({"data": {"facets": ",".join("abcdefghi")}}, "bad_facets"),
+        ({"data": {"fields": "id,price"}}, "bad_fields"),
+        ({"data": {"fields": "attributes.colour"}}, "unknown_attribute"),
+        ({"data": {"snapshot": "20260101T000000Z-00000000"}}, "snapshot_not_held"),
     ],
 )
 def test_forms(client: Client, more: dict[str, Any], code: str) -> None:
@@ -180,8 +232,10 @@ def test_forms(client: Client, more: dict[str, Any], code: str) -> None:
         ({"image": (None, "text instead of a file")}, "no_query"),
         ({"k": (None, "3")}, "no_query"),
         ({"product_id": (None, "a")}, "no_query"),
-        ([("image", ("x.png", GOOD)), ("image", ("y.png", GOOD))], "several_queries"),
-        ([("image", ("x.png", GOOD))] * 3, "malformed_multipart"),
+        ([("image", ("x.png", GOOD))] * 17, "too_many_examples"),
+        ([("image", ("x.png", GOOD))] * 18, "malformed_multipart"),
+        ([("image", ("x.png", GOOD)), ("image", ("y.png", b"text"))], "image_not_an_image"),
+        ([("image", ("x.png", GOOD)), ("image", (None, "text"))], "no_query"),
         ({"image": ("x.png", GOOD), "k": ("k.txt", b"3")}, "bad_field"),
     ],
 )
@@ -248,6 +302,18 @@ def test_a_body_that_grows_too_large(client: Client) -> None:
         ("/v1/products?offset=-1", "bad_offset"),
         ("/v1/products?offset=99999999999999999999", "bad_offset"),
         ("/v1/products?filter=colour%3Dred", "unknown_attribute"),
+        ("/v1/products?facets=colour", "unknown_attribute"),
+        ("/v1/products?snapshot=none", "snapshot_not_held"),
+        ("/v1/products/a/similar?min_score=2", "bad_min_score"),
+        ("/v1/products/a/similar?min_score=nan", "bad_min_score"),
+        ("/v1/products/a/similar?min_score=x", "bad_min_score"),
+        ("/v1/products/a/similar?fields=price", "bad_fields"),
+        ("/v1/products/a/similar?group_by=tags", "bad_group_by"),
+        ("/v1/products/a/similar?snapshot=none", "snapshot_not_held"),
+        ("/v1/products/a/image?size=65", "bad_size"),
+        ("/v1/products/a/image?size=0", "bad_size"),
+        ("/v1/products/a/image?size=99999999999999999999999", "bad_size"),
+        ("/v1/products/a/image?size=big", "bad_size"),
         ("/v1/nothing", "not_found"),
         ("/static/nothing.js", "not_found"),
         ("/static/../app.py", "not_found"),
@@ -262,6 +328,40 @@ def test_another_method_is_named(client: Client) -> None:
     response = client.request("DELETE", "/v1/search")
     check(response, "method_not_allowed")
     assert response.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("batch", "code"),
+    [
+        ({}, "bad_field"),
+        ({"queries": []}, "no_query"),
+        ({"queries": {}}, "bad_field"),
+        ({"queries": [{"product_id": "a"}] * 33}, "too_many_queries"),
+        ({"queries": [{"positive": [{"image": TEXT}] * 13}] * 5}, "too_many_pictures"),
+        ({"queries": [{"product_id": "a"}], "k": 3}, "unknown_field"),
+        ({"queries": [{"product_id": "a"}], "snapshot": "none"}, "snapshot_not_held"),
+    ],
+)
+def test_batches(client: Client, batch: Any, code: str) -> None:
+    check(client.post("/v1/search/batch", json=batch), code)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "code"),
+    [
+        ("", b"", "no_query"),
+        ("multipart/form-data; boundary=x", b"", "unsupported_media_type"),
+        ("application/json", b"[", "malformed_json"),
+        ("application/json", b"[]", "bad_field"),
+    ],
+)
+def test_bodies_of_batches(client: Client, kind: str, body: bytes, code: str) -> None:
+    check(client.post("/v1/search/batch", content=body, headers={"content-type": kind} if kind else {}), code)
+
+
+def test_the_example_at_fault_is_named(client: Client) -> None:
+    problem = check(client.search(positive=[{"image": TEXT}, {"image": "bm8="}]), "image_not_an_image")
+    assert problem["detail"].startswith("Example 2: ")
 
 
 def test_the_server_still_answers(client: Client) -> None:

@@ -57,9 +57,13 @@ def pixels(value: int) -> NDArray[np.uint8]:
     return np.full((2, 2, 3), value, np.uint8)
 
 
-def run(work: Any, *, max_batch: int = 4, max_queue: int = 100) -> Any:
+def run(
+    work: Any, *, max_batch: int = 4, max_queue: int = 100, wait_seconds: float = 0.0, metrics: Metrics | None = None
+) -> Any:
     async def main() -> Any:
-        batcher = Batcher(max_batch=max_batch, max_queue=max_queue, metrics=Metrics())
+        batcher = Batcher(
+            max_batch=max_batch, max_queue=max_queue, wait_seconds=wait_seconds, metrics=metrics or Metrics()
+        )
         task = asyncio.create_task(supervise("batcher", batcher.run))
         try:
             return await asyncio.wait_for(work(batcher), 10)
@@ -194,6 +198,63 @@ def test_it_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch, caplog: pytes
 
     assert run(work)[0] == 5
     assert "batcher failed" in caplog.text
+
+
+def released(metrics: Metrics) -> dict[str, float]:
+    samples = [sample for family in metrics.families() for sample in family.samples]
+    name = "lookalike_batches_released_total"
+    return {sample.labels["reason"]: sample.value for sample in samples if sample.name == name}
+
+
+def test_the_oldest_waits_its_time_for_a_fuller_batch() -> None:
+    encoder, metrics = Recorder(), Metrics()
+
+    async def work(batcher: Batcher) -> float:
+        start = time.monotonic()
+        first = asyncio.ensure_future(encode(batcher, encoder, 1))
+        await asyncio.sleep(0.1)
+        assert 0.05 < batcher.oldest_wait() < 0.2
+        await asyncio.gather(first, encode(batcher, encoder, 2))
+        assert batcher.oldest_wait() == 0
+        return time.monotonic() - start
+
+    assert 0.2 <= run(work, wait_seconds=0.2, metrics=metrics) < 0.28
+    assert (encoder.batches, released(metrics)) == ([[1, 2]], {"waited": 1})
+
+
+def test_a_full_batch_goes_at_once() -> None:
+    encoder, metrics = Recorder(), Metrics()
+
+    async def work(batcher: Batcher) -> float:
+        start = time.monotonic()
+        await asyncio.gather(*(encode(batcher, encoder, value) for value in range(4)))
+        return time.monotonic() - start
+
+    assert run(work, wait_seconds=5.0, metrics=metrics) < 1
+    assert (encoder.batches, released(metrics)) == ([[0, 1, 2, 3]], {"full": 1})
+
+
+def test_why_batches_go_is_counted() -> None:
+    encoder, metrics = Recorder(), Metrics()
+
+    async def work(batcher: Batcher) -> None:
+        await asyncio.gather(*(encode(batcher, encoder, value) for value in range(6)))
+
+    run(work, metrics=metrics)
+    assert released(metrics) == {"full": 1, "idle": 1}
+
+
+def test_who_leaves_a_batch_that_waits_leaves_the_others_their_time() -> None:
+    encoder = Recorder()
+
+    async def work(batcher: Batcher) -> Any:
+        gone = asyncio.ensure_future(encode(batcher, encoder, 1))
+        await asyncio.sleep(0.02)
+        gone.cancel()
+        return await encode(batcher, encoder, 2)
+
+    assert run(work, wait_seconds=0.1)[0] == 2
+    assert encoder.batches == [[2]]
 
 
 def test_an_idle_batcher_does_not_spin() -> None:

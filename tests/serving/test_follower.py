@@ -14,8 +14,9 @@ from data.errors import StoreUnavailableError
 from data.manifest import Manifest
 from serving import follower
 from serving.addresses import product_path
+from serving.examples import Picture, Query
 from serving.last_good import LastGood
-from serving.service import Ranking
+from serving.ranking import Ranking
 from tests.serving.client import Client, wait_for
 from tests.serving.conftest import Serve, make_settings
 from tests.serving.snapshots import OTHER_ENCODER, Shop, picture, product_ids
@@ -255,7 +256,7 @@ def test_a_swap_to_another_encoder_under_queries(shop: Shop, serve: Serve, tmp_p
         async def one(number: int) -> tuple[str, str]:
             await asyncio.sleep(number * 0.005)
             seed = number % 8
-            answer = await service.by_image(picture(seed), Ranking(k=1), deadline=float("inf"))
+            answer = await service.search(Query((Picture(picture(seed)),), Ranking(k=1)), deadline=float("inf"))
             return answer.snapshot, answer.hits[0].product.id
 
         queries = asyncio.gather(*(one(number) for number in range(200)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.serving.snapshots import Shop
 
-FORBIDDEN = ("torch", "torchvision", "prefect", "dask", "distributed", "onnx", "bokeh", "rich", "jwt")
+FORBIDDEN = ("torch", "torchvision", "prefect", "dask", "distributed", "onnx", "bokeh", "rich", "jwt", "urllib3")
 
 SCRIPT = """
 import asyncio, sys, time

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
-from serving.problems import KINDS
+from serving.forms import FIELDS
+from serving.kinds import KINDS
+from serving.models import BatchRequest, SearchRequest
 from tests.serving.client import Client
 
-API_PAGE = Path(__file__).parent.parent.parent / "docs" / "api.md"
+DOCS = Path(__file__).parents[2] / "docs"
+API_PAGE, PROBLEMS_PAGE = DOCS / "api.md", DOCS / "problems.md"
 
 OPERATIONS = {
     "search": "POST /v1/search",
+    "searchBatch": "POST /v1/search/batch",
     "listProducts": "GET /v1/products",
     "getProduct": "GET /v1/products/{product_id}",
     "similarProducts": "GET /v1/products/{product_id}/similar",
@@ -23,6 +27,7 @@ OPERATIONS = {
     "live": "GET /livez",
     "ready": "GET /readyz",
     "metrics": "GET /metrics",
+    "metricsSummary": "GET /metrics/summary",
 }
 
 
@@ -70,21 +75,42 @@ def test_what_takes_a_key_is_said_with_its_refusals(document: dict[str, Any]) ->
 
 def test_both_bodies_of_search_are_described(document: dict[str, Any]) -> None:
     content = operations(document)["POST /v1/search"]["requestBody"]["content"]
-    assert content["multipart/form-data"]["schema"]["properties"]["image"]["format"] == "binary"
-    assert set(content["application/json"]["examples"]) == {"product", "image", "vector"}
-    assert "SearchRequest" in document["components"]["schemas"]
+    assert content["multipart/form-data"]["schema"]["properties"]["image"]["items"]["format"] == "binary"
+    assert set(content["multipart/form-data"]["schema"]["properties"]) == set(FIELDS)
+    examples = content["application/json"]["examples"]
+    assert set(examples) == {"product", "image", "url", "vector", "examples"}
+    assert {"SearchRequest", "ExampleRequest", "BatchRequest"} <= set(document["components"]["schemas"])
+    for example in examples.values():
+        SearchRequest.model_validate(example["value"])
 
 
 def test_docs_are_served(client: Client) -> None:
     assert client.get("/docs").status_code == 200
 
 
-def test_every_route_and_code_has_its_place_in_the_docs() -> None:
+def test_every_route_has_its_place_in_the_docs() -> None:
     text = API_PAGE.read_text()
     for operation in OPERATIONS.values():
         method, path = operation.split(" ")
         assert f"`{method} {path.replace('product_id', 'id')}`" in text, operation
-    for code, kind in KINDS.items():
-        assert re.search(rf"^\| `{code}` \| {kind.status} \|", text, re.MULTILINE), code
-    listed = re.findall(r"^\| `(\w+)` \| \d{3} \|", text, re.MULTILINE)
-    assert listed == list(KINDS)
+
+
+def test_every_field_of_a_query_has_its_place_in_the_docs() -> None:
+    text = API_PAGE.read_text()
+    for name in {*SearchRequest.model_fields, *BatchRequest.model_fields, *FIELDS}:
+        assert f"`{name}`" in text, name
+
+
+def test_every_code_has_its_section_in_the_docs() -> None:
+    sections = re.findall(r"^## (\w+)\n\n(\d{3}) · (.*)$", PROBLEMS_PAGE.read_text(), re.MULTILINE)
+    assert sections == [(code, str(kind.status), f"{kind.title}. {kind.help}") for code, kind in KINDS.items()]
+
+
+def test_a_problem_leads_to_its_section(client: Client) -> None:
+    problem = client.search(k=0).json()
+    page, _, anchor = problem["type"].partition("#")
+    shown = client.get(page)
+    assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert f'<section id="{anchor}">' in shown.text
+    assert re.findall(r'<section id="(\w+)">', shown.text) == list(KINDS)
+    assert "script-src" not in shown.headers["content-security-policy"]

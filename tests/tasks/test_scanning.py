@@ -165,7 +165,9 @@ def test_a_first_run(previous: pa.Table | None) -> None:
 
 
 def test_tables_are_cut_and_joined_by_rows_and_by_weight() -> None:
-    tables = [pa.table({"n": pa.array(range(start, stop), pa.int64())}) for start, stop in ((0, 3), (3, 3), (3, 4), (4, 14))]
+    tables = [
+        pa.table({"n": pa.array(range(start, stop), pa.int64())}) for start, stop in ((0, 3), (3, 3), (3, 4), (4, 14))
+    ]
     assert [part["n"].to_pylist() for part in regrouped(tables, 4)] == [
         [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13],
     ]  # fmt: skip

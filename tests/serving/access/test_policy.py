@@ -19,6 +19,7 @@ POLICY = Policy(required=True)
     [
         ("/", None),
         ("/docs", None),
+        ("/problems", None),
         ("/openapi.json", None),
         ("/static/app.js", None),
         ("/livez", None),

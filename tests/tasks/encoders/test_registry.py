@@ -1,17 +1,53 @@
 from __future__ import annotations
 
+import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from data.errors import EncoderError
+from tasks.encoders import registry
 from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.registry import available, source
+from tasks.encoders.registry import GROUP, Origin, available, models, origin, source
 
 
 def test_available() -> None:
-    assert "efficientnet-lite0" in available()
-    assert "torchvision:MODEL" in available()
+    assert {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"} <= set(available())
+    assert available()[-3:] == ["torchvision:MODEL", "timm:MODEL", "openclip:MODEL"]
+
+
+def test_models() -> None:
+    assert "torchvision:resnet50" in models("torchvision")
+    with pytest.raises(EncoderError, match="there are torchvision, timm, openclip"):
+        models("keras")
+
+
+def test_origins_are_told_without_running_anything() -> None:
+    assert origin("efficientnet-lite0").value == "tasks.encoders.efficientnet_lite:EfficientNetLite0"
+    assert (origin("efficientnet-lite0").package or "").startswith("lookalike ")
+    assert origin("timm:resnet50").value == "tasks.encoders.timm_models:TimmEncoder"
+    assert origin("no.such:Thing") == Origin("no.such:Thing")
+
+
+@pytest.mark.parametrize("other", ["tasks.encoders.fake:FakeEncoder", "mine:Mine"])
+def test_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    points = [EntryPoint("mine", value, GROUP) for value in ("mine:Mine", other)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+
+    if other == "mine:Mine":  # the same one, found twice on the path
+        assert origin("mine").value == "mine:Mine"
+        return
+    with pytest.raises(EncoderError, match="several packages have an encoder named 'mine'"):
+        source("mine")
+
+
+def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.delitem(sys.modules, "tasks.encoders.timm_models", raising=False)
+
+    with pytest.raises(EncoderError, match="models of timm need the `timm` extra"):
+        source("timm:resnet50")
 
 
 @pytest.mark.parametrize("name", ["fake", "tasks.encoders.fake:FakeEncoder"])

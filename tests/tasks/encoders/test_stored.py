@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from data.errors import EncoderError
 from data.stores.memory import MemoryStore
 from tasks.encoders import stored
+from tasks.encoders.base import EncoderSpec
 from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.stored import find_spec, stored_encoder
+from tasks.encoders.stored import find_spec, stored_encoder, stored_source
 
 
 @pytest.fixture
@@ -56,3 +60,26 @@ def test_bytes_that_the_store_lost_are_exported_again(exports: list[FakeEncoder]
     assert stored_encoder(store, "fake") == section
     assert store.stat(section.model.key).size == section.model.size
     assert len(exports) == 2
+
+
+class Pretender(FakeEncoder):
+    """Exports another one than it says that it is."""
+
+    def export(self, directory: Path) -> EncoderSpec:
+        return super().export(directory).model_copy(update={"fingerprint": "0" * 16})
+
+
+class Shifty(FakeEncoder):
+    """Writes a model that is not what it describes."""
+
+    def export(self, directory: Path) -> EncoderSpec:
+        return super().export(directory).model_copy(update={"dimension": 7})
+
+
+@pytest.mark.parametrize(("encoder", "message"), [(Pretender(), "not its own"), (Shifty(), "the spec says")])
+def test_an_encoder_that_is_not_what_it_says_does_not_get_in(encoder: FakeEncoder, message: str) -> None:
+    store = MemoryStore()
+
+    with pytest.raises(EncoderError, match=message):
+        stored_source(store, encoder)
+    assert list(store.list("")) == []

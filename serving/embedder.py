@@ -1,0 +1,113 @@
+"""The embedder: from a picture's bytes to its vector. Identical pictures in flight are decoded and encoded once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.batcher import Batcher, expired
+from serving.crops import Crop, prepare
+from serving.examples import Picture
+from serving.flights import Flights
+from serving.lru import LruCache
+from serving.metrics import Metrics
+from serving.pictures import check_pixels
+from serving.problems import ProblemError
+from serving.settings import ServingSettings
+from tasks.encoders.base import Encoder
+
+LARGE = 2**20  # bytes: from here on hashing takes so long that other requests would notice
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What decides a vector: the picture's content, the part of it that counts, and the encoder."""
+
+    content: bytes
+    crop: Crop | None
+    fingerprint: str
+
+
+class Embedder:
+    """Decodes in a bounded pool, encodes in batches, and remembers the vectors of the last pictures, by setting."""
+
+    def __init__(self, settings: ServingSettings, metrics: Metrics) -> None:
+        batching = settings.batching
+        self._max_pixels = settings.limits.max_pixels
+        self._metrics = metrics
+        self._batcher = Batcher(
+            max_batch=batching.max_batch,
+            max_queue=batching.queue_size,
+            wait_seconds=batching.wait_ms / 1000,
+            metrics=metrics,
+        )
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._flights: Flights[_Key, Vectors] = Flights()
+        self._cache: LruCache[_Key, Vectors] = LruCache(batching.cached_vectors)
+        self.proved_at: float | None = None
+
+    async def embed(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
+        """Return a picture's (dimension,) vector, which nobody may change. Raises `ImageRejectedError`, `ProblemError`.
+
+        `deadline` is on the monotonic clock.
+        """
+        key = _Key(await self._hash(picture.data), picture.crop, encoder.spec.fingerprint)
+        known = self._cache.get(key)
+        if known is not None:
+            self._metrics.vectors.labels("cached").inc()
+            return known
+        self._metrics.vectors.labels("shared" if key in self._flights else "encoded").inc()
+        while True:
+            try:
+                return await self._flights.join(key, lambda: self._encode_and_keep(encoder, picture, key, deadline))
+            except ProblemError as problem:
+                if problem.code != "deadline_exceeded" or time.monotonic() >= deadline:
+                    raise  # else it was the time of whoever asked first that ran out
+
+    async def embed_anew(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
+        """The same, all the way through decoder and model, whatever is known: as a proof that it works."""
+
+        def prepared() -> NDArray[np.uint8]:
+            if time.monotonic() >= deadline:
+                raise expired()
+            with self._metrics.stage("decode"):
+                check_pixels(picture.data, self._max_pixels)
+                return prepare(encoder, picture.data, picture.crop)
+
+        pixels = await asyncio.get_running_loop().run_in_executor(self._decoders, prepared)
+        vector = await self._batcher.encode(encoder, pixels, deadline=deadline)
+        self.proved_at = time.monotonic()
+        return vector
+
+    async def run(self) -> None:
+        """Encode for ever what arrives."""
+        await self._batcher.run()
+
+    def oldest_wait(self) -> float:
+        """Return for how many seconds the picture has waited that waits longest."""
+        return self._batcher.oldest_wait()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._batcher.close()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+
+    async def _hash(self, data: bytes) -> bytes:
+        if len(data) < LARGE:
+            return hashlib.sha256(data).digest()
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, lambda: hashlib.sha256(data).digest())
+
+    async def _encode_and_keep(self, encoder: Encoder, picture: Picture, key: _Key, deadline: float) -> Vectors:
+        vector = await self.embed_anew(encoder, picture, deadline=deadline)
+        vector = vector.copy()  # a row of a batch would keep the whole batch in memory
+        vector.setflags(write=False)
+        self._cache.put(key, vector)
+        return vector

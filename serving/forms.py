@@ -1,0 +1,145 @@
+"""From a form to a query: pictures as files, and all else as text."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from serving.crops import Crop, parse_crop
+from serving.examples import Picture, Query
+from serving.fields import parse_fields
+from serving.models import DEFAULT_K
+from serving.problems import ProblemError, sentence
+from serving.queries import MAX_FILTER_LENGTH, ONE_OF, check_count, make_facets, make_ranking
+from serving.settings import Limits
+
+FIELDS = ("image", "crop", "k", "offset", "filter", "min_score", "group_by", "facets", "fields", "snapshot")
+_JSON_ONLY = {"url", "product_id", "vector", "positive", "negative", "negative_weight"}
+
+
+class _FormParser(MultiPartParser):
+    """Keeps files in memory: the limit on the body already bounds them, and a server may have no disk to write to."""
+
+    spool_max_size = 2**40
+
+
+async def read_form(request: Request, limits: Limits) -> Query:
+    """Return the query in a request's form. Raises `ProblemError`."""
+    form = await _parsed(request, limits)
+    try:
+        _check_fields(form)
+        pictures = await _pictures(form, limits)
+        ranking = make_ranking(
+            _number(form, "k", DEFAULT_K),
+            _number(form, "offset", 0),
+            _texts(form, "filter"),
+            limits,
+            min_score=_fraction(form, "min_score"),
+            group_by=_text(form, "group_by"),
+        )
+        return Query(
+            pictures,
+            ranking,
+            facets=make_facets(split(_texts(form, "facets")), limits),
+            fields=parse_fields(split(_texts(form, "fields"))),
+            snapshot=_text(form, "snapshot"),
+        )
+    finally:
+        await form.close()
+
+
+def split(texts: list[str]) -> list[str]:
+    """Return names that were sent one by one, or with commas between them."""
+    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
+
+
+async def _parsed(request: Request, limits: Limits) -> FormData:
+    parser = _FormParser(
+        request.headers,
+        request.stream(),
+        max_files=limits.max_examples + 1,  # one too many, so that it can be told
+        max_fields=len(FIELDS) + limits.max_filters + limits.max_examples + limits.max_facets + 16,
+        max_part_size=MAX_FILTER_LENGTH * 4,
+    )
+    try:
+        return await parser.parse()
+    except (MultiPartException, ValueError, LookupError) as error:
+        said = sentence(str(getattr(error, "message", error)))
+        raise ProblemError("malformed_multipart", f"The form cannot be read: {said}") from error
+
+
+def _check_fields(form: FormData) -> None:
+    others = [name for name in form if name not in FIELDS]
+    if not others:
+        return
+    if others[0] in _JSON_ONLY:
+        if "image" in form:
+            raise ProblemError("several_queries", f"There are `image` and `{others[0]}`. {ONE_OF}")
+        raise ProblemError("no_query", f"A form takes pictures only: send `{others[0]}` as JSON.")
+    detail = f"There is no field {others[0][:100]!r} in this form; the fields are: {', '.join(FIELDS)}."
+    raise ProblemError("unknown_field", detail)
+
+
+async def _pictures(form: FormData, limits: Limits) -> tuple[Picture, ...]:
+    images = form.getlist("image")
+    if not images:
+        raise ProblemError("no_query", "The form has no picture: send one as the file field `image`.")
+    check_count(len(images), limits)
+    crops = _crops(form, len(images))
+    return tuple([Picture(await _bytes(image), crop) for image, crop in zip(images, crops, strict=True)])
+
+
+async def _bytes(image: UploadFile | str) -> bytes:
+    if isinstance(image, UploadFile):
+        return await image.read()
+    raise ProblemError("no_query", "The field `image` holds text: send the picture as a file, with a file name.")
+
+
+def _crops(form: FormData, pictures: int) -> list[Crop | None]:
+    texts = _texts(form, "crop")
+    if not texts:
+        return [None] * pictures
+    if len(texts) != pictures:
+        detail = (
+            f"There are {len(texts)} fields `crop` for {pictures} pictures: send one for each, empty for the whole."
+        )
+        raise ProblemError("bad_crop", detail)
+    return [parse_crop(text) for text in texts]
+
+
+def _number(form: FormData, name: str, default: int) -> int:
+    text = _text(form, name)
+    if text is None:
+        return default
+    if not text.strip().removeprefix("-").isdecimal() or len(text) > 18:
+        raise ProblemError(f"bad_{name}", f"`{name}` is {text[:40]!r}: send a whole number.")
+    return int(text)
+
+
+def _fraction(form: FormData, name: str) -> float | None:
+    text = _text(form, name)
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ProblemError(f"bad_{name}", f"`{name}` is {text[:40]!r}: send a number.")
+    return number
+
+
+def _text(form: FormData, name: str) -> str | None:
+    """Return a field's last value, None where it is not there."""
+    texts = _texts(form, name)
+    return texts[-1] if texts else None
+
+
+def _texts(form: FormData, name: str) -> list[str]:
+    texts = [value for value in form.getlist(name) if isinstance(value, str)]
+    if len(texts) < len(form.getlist(name)):
+        raise ProblemError("bad_field", f"`{name}` is a file: send it as text.")
+    return texts

@@ -1,0 +1,227 @@
+"""Kinds of problems: each code with its status, its title, and what whoever gets it can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all problems of one code share; `help` may have `code`, and holds for default settings."""
+
+    status: int
+    title: str
+    help: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "malformed_json": Kind(
+        400,
+        "The body is not valid JSON",
+        "Send a JSON object, UTF-8, with `Content-Type: application/json`.",
+    ),
+    "malformed_multipart": Kind(
+        400,
+        "The form cannot be read",
+        "Let your HTTP library write the form; it must name its boundary.",
+    ),
+    "malformed_base64": Kind(
+        400,
+        "The picture is not valid base64",
+        "Encode the picture's bytes with standard base64, or send a form.",
+    ),
+    "bad_request": Kind(400, "The request cannot be understood", "`detail` says what is wrong."),
+    "unauthorized": Kind(
+        401,
+        "This takes a valid API key or token",
+        "Send one as `Authorization: Bearer …` or `X-API-Key`; whoever runs the server makes you one.",
+    ),
+    "forbidden": Kind(403, "You may not do this", "Your key or token lacks the scope that `detail` names."),
+    "cross_origin_refused": Kind(
+        403,
+        "Pages of this web site may not ask",
+        "The operator names the sites that may (`LOOKALIKE_WEB__CORS_ORIGINS`).",
+    ),
+    "urls_off": Kind(
+        403,
+        "Search by URL is switched off",
+        "Send the picture itself; the operator may allow hosts (`LOOKALIKE_URLS__ALLOWED_HOSTS`).",
+    ),
+    "url_not_allowed": Kind(
+        403,
+        "This URL may not be fetched",
+        "Only hosts that the operator names are asked, at public addresses, redirects included: send the picture.",
+    ),
+    "not_found": Kind(404, "There is nothing here", "Look at the address; `/docs` lists all."),
+    "unknown_product": Kind(
+        404,
+        "No such product",
+        "The id must be as the catalogue wrote it, percent-encoded in a URL. It may have left with the last snapshot.",
+    ),
+    "image_missing": Kind(
+        404,
+        "The product's picture is not there",
+        "The file is no longer where the catalogue had it: reindex.",
+    ),
+    "method_not_allowed": Kind(405, "This address takes another method", "`Allow` names the right one."),
+    "request_timeout": Kind(408, "The body did not arrive in time", "Send a smaller picture, or over a faster line."),
+    "snapshot_not_held": Kind(
+        409,
+        "The snapshot asked for is not held",
+        "It was replaced too long ago, or is not there yet: begin again at the first page, without `snapshot`.",
+    ),
+    "body_too_large": Kind(413, "The body is too large", "10 MiB by default (`LOOKALIKE_LIMITS__MAX_BODY_BYTES`)."),
+    "image_too_many_bytes": Kind(413, "The picture has too many bytes", "Send a smaller picture."),
+    "image_too_many_pixels": Kind(
+        413,
+        "The picture has too many pixels",
+        "50 megapixels by default (`LOOKALIKE_LIMITS__MAX_PIXELS`).",
+    ),
+    "unsupported_media_type": Kind(
+        415,
+        "This kind of body is not supported",
+        "Send `multipart/form-data` or `application/json`.",
+    ),
+    "image_unsupported_format": Kind(
+        415,
+        "This format of pictures is not supported",
+        "Send JPEG, PNG, WebP, GIF, TIFF or BMP.",
+    ),
+    "no_query": Kind(
+        422,
+        "There is nothing to search for",
+        "Send exactly one of `image`, `url`, `product_id`, `vector` and `positive`.",
+    ),
+    "several_queries": Kind(
+        422,
+        "There is more than one thing to search for",
+        "Send only one of them; for several pictures of one thing, `positive`.",
+    ),
+    "unknown_field": Kind(
+        422,
+        "There is a field that means nothing here",
+        "`detail` lists the fields; perhaps a name is misspelt.",
+    ),
+    "bad_field": Kind(422, "A field has the wrong type or value", "`detail` names the field and what it must be."),
+    "bad_k": Kind(422, "`k` is out of range", "A whole number from 1 to 1,000 (`LOOKALIKE_LIMITS__MAX_K`)."),
+    "bad_offset": Kind(
+        422,
+        "`offset` is out of range",
+        "A whole number from 0 to 10,000 (`LOOKALIKE_LIMITS__MAX_OFFSET`).",
+    ),
+    "bad_limit": Kind(422, "`limit` is out of range", "A whole number from 1 to 100."),
+    "bad_min_score": Kind(
+        422,
+        "`min_score` is out of range",
+        "A number from -1 to 1: hits with a lower score are left out.",
+    ),
+    "bad_crop": Kind(
+        422,
+        "The crop box is not one",
+        "`left, top, right, bottom` as fractions from 0 to 1, left before right, top above bottom; one a picture.",
+    ),
+    "bad_fields": Kind(
+        422,
+        "A field of hits is not known",
+        "Name any of `title`, `attributes`, `image_url`, `score` and `attributes.NAME`; `id` is always there.",
+    ),
+    "bad_facets": Kind(
+        422,
+        "The facets cannot be counted",
+        "Name attributes, 8 at most (`LOOKALIKE_LIMITS__MAX_FACETS`).",
+    ),
+    "bad_group_by": Kind(
+        422,
+        "Hits cannot be grouped by this",
+        "Name one attribute that has one value a product, not a list.",
+    ),
+    "bad_size": Kind(
+        422,
+        "There is no picture of this size",
+        "Ask for a `size` of 64, 128, 256, 512 or 1024, or for none.",
+    ),
+    "too_many_examples": Kind(422, "The query has too many examples", "16 at most (`LOOKALIKE_LIMITS__MAX_EXAMPLES`)."),
+    "too_many_queries": Kind(
+        422,
+        "The batch has too many queries",
+        "32 at most (`LOOKALIKE_LIMITS__MAX_QUERIES`): send several batches.",
+    ),
+    "too_many_pictures": Kind(
+        422,
+        "The batch has too many pictures",
+        "64 at most (`LOOKALIKE_LIMITS__MAX_PICTURES`): send several batches.",
+    ),
+    "bad_filter": Kind(
+        422,
+        "A filter cannot be understood",
+        "Write `category=shoes`, `price<=50` or `brand in acme,zeta`, with a value of the attribute's type.",
+    ),
+    "too_many_filters": Kind(422, "There are too many filters", "32 at most (`LOOKALIKE_LIMITS__MAX_FILTERS`)."),
+    "unknown_attribute": Kind(
+        422,
+        "No product has this attribute",
+        "`GET /v1/snapshots/current` lists the attributes.",
+    ),
+    "vector_length": Kind(
+        422,
+        "The vector has the wrong length",
+        "As long as `encoder.dimension` of `GET /v1/snapshots/current`.",
+    ),
+    "vector_not_finite": Kind(422, "The vector holds NaN or Infinity", "Send finite numbers that fit into 32 bits."),
+    "vector_zero": Kind(
+        422,
+        "The vector has no direction",
+        "Send a vector that points somewhere; examples must not cancel each other out.",
+    ),
+    "image_empty": Kind(422, "The picture is empty", "The file has no bytes: look at how you read it."),
+    "image_not_an_image": Kind(422, "This is not a picture", "Send JPEG, PNG, WebP, GIF, TIFF or BMP."),
+    "image_damaged": Kind(422, "The picture is damaged", "The file is cut off or broken: send it again."),
+    "image_too_small": Kind(
+        422,
+        "The picture is too small",
+        "Both sides must have at least 2 pixels, those of what `crop` leaves too.",
+    ),
+    "url_malformed": Kind(
+        422,
+        "This is no URL that can be fetched",
+        "Write `https://host/path` with a plain host name: no user, no odd spelling of an address.",
+    ),
+    "url_missing": Kind(
+        422,
+        "There is nothing behind this URL",
+        "Its server says that there is no such file, or that it is not for us.",
+    ),
+    "overloaded": Kind(429, "The server is busy", "Wait for `Retry-After` seconds, then try again."),
+    "rate_limited": Kind(
+        429,
+        "You ask too often",
+        "Wait for `Retry-After` seconds; the operator sets the rate (`LOOKALIKE_RATES__PER_KEY`). A batch is many.",
+    ),
+    "internal": Kind(500, "Something went wrong here", "Try again; then tell the operator the `request_id`."),
+    "image_unreadable": Kind(
+        502,
+        "The product's picture cannot be read",
+        "The place where pictures are kept does not answer, or holds no picture: try again.",
+    ),
+    "url_unreachable": Kind(
+        502,
+        "The URL's server did not answer as it should",
+        "Try again later, or send the picture itself.",
+    ),
+    "not_ready": Kind(
+        503,
+        "No snapshot is being served yet",
+        "`detail` says why: mostly, nothing has been published yet. The server becomes ready by itself.",
+    ),
+    "access_unavailable": Kind(
+        503,
+        "Tokens cannot be verified right now",
+        "Their issuer does not answer: wait for `Retry-After` seconds. API keys work.",
+    ),
+    "deadline_exceeded": Kind(
+        504,
+        "The answer took too long",
+        "10 seconds by default (`LOOKALIKE_LIMITS__REQUEST_SECONDS`): try again later.",
+    ),
+}

@@ -1,0 +1,22 @@
+"""Ranking: how hits are chosen, whatever is searched for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.indexing.filters import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """`k` hits after the first `offset`, among products that satisfy all `conditions`.
+
+    `min_score` leaves out hits with a lower score. `group_by` names an attribute: of the hits with one value of it only
+    the best counts; products without a value stand for themselves.
+    """
+
+    k: int = 10
+    offset: int = 0
+    conditions: tuple[Condition, ...] = ()
+    min_score: float | None = None
+    group_by: str | None = None

@@ -1,0 +1,23 @@
+"""The page that a problem's `type` leads to: every code, and what to do about it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from serving.kinds import KINDS
+from serving.pages import page, text
+from serving.problems import PAGE
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get(PAGE)
+async def problems() -> Response:
+    """The same for every caller, and open to all."""
+    sections = [
+        f'<section id="{code}"><h2><code>{code}</code></h2><p>{kind.status} · {text(f"{kind.title}. {kind.help}")}</p>'
+        "</section>"
+        for code, kind in KINDS.items()
+    ]
+    return page("Problems", f"<h1>Problems</h1>{''.join(sections)}")

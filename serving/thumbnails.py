@@ -1,0 +1,75 @@
+"""Thumbnails: small copies of product pictures, made once and kept in bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from PIL import Image
+
+from data.products import Product
+from serving.flights import Flights
+from serving.lru import LruCache
+from serving.metrics import Metrics
+from serving.service import SearchService
+from tasks.images import decode
+
+SIZES = (64, 128, 256, 512, 1024)
+"""Longest sides in pixels: a few, so that many callers share what is kept."""
+QUALITY = 82
+THREADS = 2  # queries come first
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A JPEG, and what changes when it does."""
+
+    data: bytes
+    etag: str
+
+
+class Thumbnails:
+    """Makes them in a few threads, each at most once at a time."""
+
+    def __init__(self, service: SearchService, metrics: Metrics, *, max_bytes: int) -> None:
+        self._service = service
+        self._metrics = metrics
+        self._cache: LruCache[tuple[str, int], Thumbnail] = LruCache(max_bytes)
+        self._flights: Flights[tuple[str, int], Thumbnail] = Flights()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="thumbnail")
+
+    async def get(self, product: Product, size: int) -> Thumbnail:
+        """Return a product's picture with a longest side of `size` pixels, or its own where that is shorter.
+
+        Raises `ImageRejectedError`.
+        """
+        key = (product.image_hash, size)
+        known = self._cache.get(key)
+        if known is not None:
+            self._metrics.thumbnails.labels("cached").inc()
+            return known
+        return await self._flights.join(key, lambda: self._make(product, size))
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _make(self, product: Product, size: int) -> Thumbnail:
+        data = await self._service.picture(product)
+        made = await asyncio.get_running_loop().run_in_executor(self._threads, self._reduced, data, size)
+        self._metrics.thumbnails.labels("made").inc()
+        if hashlib.sha256(data).hexdigest() == product.image_hash:  # else it changed since it was indexed
+            self._cache.put((product.image_hash, size), made, len(made.data))
+        return made
+
+    def _reduced(self, data: bytes, size: int) -> Thumbnail:
+        with self._metrics.stage("thumbnail"):
+            picture = decode(data, target=size)
+            picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            picture.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+        reduced = buffer.getvalue()
+        return Thumbnail(reduced, f'"{hashlib.sha256(reduced).hexdigest()[:32]}"')

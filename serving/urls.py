@@ -1,0 +1,72 @@
+"""Pictures by URL: fetched from allowed hosts only, and told in words that show nothing of the network behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from data.errors import FetchError
+from data.fetch_policy import FetchPolicy
+from serving.batcher import expired
+from serving.metrics import Metrics
+from serving.problems import ProblemError
+
+FETCHES = 16  # at a time
+LEAST_SECONDS = 0.001
+
+_MISSING = ("url_missing", "There is no picture at this URL, or its server does not let us have it.")
+_NOT_ALLOWED = ("url_not_allowed", "This URL, or what it redirects to, is nothing that may be fetched from here.")
+_UNREACHABLE = ("url_unreachable", "The URL's server did not answer as it should: try again, or send the picture.")
+_PROBLEMS: Mapping[str, tuple[str, str]] = {
+    "bad_url": ("url_malformed", "The URL, or what it redirects to, cannot be fetched: write https://host/path."),
+    "host_not_allowed": _NOT_ALLOWED,
+    "private_address": _NOT_ALLOWED,  # the same words: a caller must not learn which names lead where
+    "missing": _MISSING,
+    "forbidden": _MISSING,
+    "too_many_bytes": ("image_too_many_bytes", "What the URL leads to has too many bytes for a query picture."),
+    "unreachable": _UNREACHABLE,
+    "too_many_redirects": _UNREACHABLE,
+    "unreadable": _UNREACHABLE,
+}
+
+_log = logging.getLogger(__name__)
+
+
+class UrlReader:
+    """Reads pictures that callers name. Without allowed hosts it reads nothing."""
+
+    def __init__(self, policy: FetchPolicy, metrics: Metrics) -> None:
+        self._policy = policy
+        self._metrics = metrics
+        self._threads = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
+
+    async def read(self, url: str, *, deadline: float) -> bytes:
+        """Return what a URL leads to; `deadline` is on the monotonic clock. Raises `ProblemError`."""
+        if not self._policy.allowed_hosts:
+            raise ProblemError("urls_off", "This server fetches no pictures: send the picture itself as `image`.")
+        try:
+            data = await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch, url, deadline)
+        except FetchError as error:
+            self._metrics.fetches.labels(error.reason).inc()
+            _log.info("a query's URL was not fetched (%s): %s", error.reason, error)
+            code, detail = _PROBLEMS.get(error.reason, _UNREACHABLE)
+            raise ProblemError(code, detail) from error
+        self._metrics.fetches.labels("ok").inc()
+        return data
+
+    def close(self) -> None:
+        """Let the threads go; what they fetch ends with its time."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch(self, url: str, deadline: float) -> bytes:
+        from data.fetching import fetch  # noqa: PLC0415 - most servers fetch nothing and need no HTTP client
+
+        left = deadline - time.monotonic()
+        if left < LEAST_SECONDS:
+            raise expired()
+        with self._metrics.stage("fetch"):
+            return fetch(url, replace(self._policy, total_seconds=min(left, self._policy.total_seconds)))

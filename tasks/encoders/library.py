@@ -1,0 +1,99 @@
+"""Encoders whose network comes from a library of models: what torchvision's, timm's and open_clip's have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from torch import nn
+
+from tasks.encoders import export
+from tasks.encoders.base import EncoderSpec
+from tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
+from tasks.encoders.preprocessing import Preprocessing
+from tasks.encoders.weights import WeightsFile
+
+INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a network wants its pictures: fitted, then normalised by `mean` and `std` for values of 0 to 1."""
+
+    preprocessing: Preprocessing
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def look(size: int, interpolation: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Look:
+    """Return how a library's weights ask to be shown pictures, but never cropped.
+
+    What stands at the edge of a product picture is part of the product. Interpolations that batch and query do not
+    have become bilinear.
+    """
+    known = interpolation if interpolation in INTERPOLATIONS else "bilinear"
+    fit = Preprocessing.model_validate({"size": size, "interpolation": known})
+    return Look(fit, tuple(mean), tuple(std))
+
+
+class LibraryEncoder(ABC):
+    """Source of `FAMILY:MODEL` with the library's own weights, and of `FAMILY:MODEL@FILE` with a state dict.
+
+    The vector is what the network hands to the layer that names classes, so a file of weights may be trained for
+    any number of them.
+    """
+
+    family: ClassVar[str]
+    pooling: ClassVar[str]
+
+    def __init__(self, model: str, weights: str | None = None) -> None:
+        self.model = model
+        self.weights = WeightsFile(weights) if weights else None
+
+    @property
+    def name(self) -> str:
+        """The name under which the registry finds it."""
+        return f"{self.family}:{self.model}" + (f"@{self.weights.reference}" if self.weights else "")
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits over the weights and how they are used. Raises `EncoderError`."""
+        return fingerprint(
+            weights=self.weights.digest() if self.weights else self.own_weights(),
+            preprocessing=self.look().preprocessing,
+            pooling=self.pooling,
+            version=EXPORT_VERSION,
+            model=self.model,
+        )
+
+    def export(self, directory: Path) -> EncoderSpec:
+        """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
+        shown = self.look()
+        model = export.FromPixels(self.backbone(), shown.mean, shown.std)
+        spec = EncoderSpec(
+            name=f"{self.family}:{self.model}",
+            fingerprint=self.fingerprint(),
+            dimension=export.dimension(model, shown.preprocessing.size),
+            preprocessing=shown.preprocessing,
+            pooling=self.pooling,
+            licence=None if self.weights else self.licence(),
+        )
+        export.export(model, spec, directory)
+        return spec
+
+    def licence(self) -> str | None:
+        """Of the library's own weights, where it says so."""
+        return None
+
+    @abstractmethod
+    def own_weights(self) -> str:
+        """Name the library's own weights by something that changes when they do. Raises `EncoderError`."""
+
+    @abstractmethod
+    def look(self) -> Look:
+        """How the network wants its pictures; cheap. Raises `EncoderError`."""
+
+    @abstractmethod
+    def backbone(self) -> nn.Module:
+        """The network with its weights: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""

@@ -1,0 +1,117 @@
+"""Every model of open_clip as an encoder: its image tower, and its text tower beside it.
+
+After Radford et al., "Learning transferable visual models from natural language supervision", ICML 2021.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import open_clip
+from torch import Tensor, nn
+
+from data.errors import EncoderError
+from tasks.encoders.library import LibraryEncoder, Look, look
+from tasks.encoders.weights import digest_of, fill
+
+_DEFAULT_SIZE = 224
+_DEFAULT_INTERPOLATION = "bicubic"
+
+
+def models() -> list[str]:
+    """The names of open_clip's models with those of their weights, sorted."""
+    return sorted(f"{model}/{tag}" for model, tag in open_clip.list_pretrained())
+
+
+class OpenClipEncoder(LibraryEncoder):
+    """Source of `openclip:MODEL/TAG` with open_clip's weights, and of `openclip:MODEL[/TAG]@FILE` with a state dict.
+
+    The file is one of the whole model, both towers; the tag says how its weights want their pictures.
+    """
+
+    family = "openclip"
+    pooling = "image tower"
+
+    def __init__(self, model: str, weights: str | None = None) -> None:
+        self._architecture, _, self._tag = model.partition("/")
+        self._check(weights)
+        super().__init__(model, weights)
+
+    def own_weights(self) -> str:
+        """Digest of the weights themselves, which are downloaded for it. Raises `EncoderError`."""
+        return digest_of(self._clip)
+
+    def look(self) -> Look:
+        """As the model and its weights ask for. Raises `EncoderError` for one whose pictures are no squares."""
+        size = open_clip.get_model_config(self._architecture)["vision_cfg"].get("image_size", _DEFAULT_SIZE)
+        if not isinstance(size, int):
+            raise EncoderError(f"{self.name} takes pictures of {size}; only squares can be had")
+        wanted: dict[str, Any] = open_clip.get_pretrained_cfg(self._architecture, self._tag) or {}
+        return look(
+            size,
+            wanted.get("interpolation") or _DEFAULT_INTERPOLATION,
+            wanted.get("mean") or open_clip.OPENAI_DATASET_MEAN,
+            wanted.get("std") or open_clip.OPENAI_DATASET_STD,
+        )
+
+    def backbone(self) -> nn.Module:
+        """The image tower: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
+        return ImageTower(self._clip)
+
+    def text_tower(self) -> nn.Module:
+        """The text tower: int64 (n, length) from open_clip's tokenizer to (n, d), to be compared with pictures'."""
+        return TextTower(self._clip)
+
+    def _check(self, weights: str | None) -> None:
+        known = open_clip.list_models()
+        if self._architecture not in known:
+            raise EncoderError(f"open_clip has no model {self._architecture!r}; there are {', '.join(known)}")
+        tags = open_clip.list_pretrained_tags_by_model(self._architecture)
+        if self._tag not in tags and (self._tag or weights is None):
+            ways = [f"openclip:{self._architecture}/{tag}" for tag in tags] + [f"openclip:{self._architecture}@FILE"]
+            raise EncoderError(f"say which weights: {', '.join(ways)}")
+
+    @cached_property
+    def _clip(self) -> nn.Module:
+        model = self._made()
+        if self.weights is not None:
+            fill(model, self.weights.state(), self.name)
+        return model
+
+    def _made(self) -> nn.Module:
+        tag = None if self.weights else self._tag
+        try:
+            model: nn.Module = open_clip.create_model(
+                self._architecture, pretrained=tag, pretrained_image=False, pretrained_text=False, weights_only=True
+            )
+        except Exception as error:  # what a failed download raises depends on how it failed
+            raise EncoderError(f"open_clip's {self.model} cannot be had: {error}") from error
+        return model
+
+
+class ImageTower(nn.Module):
+    """What a model of open_clip sees: float32 (n, 3, size, size) to (n, d)."""
+
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self.visual: nn.Module = clip.visual
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Pooled and projected into the space that pictures and texts share."""
+        features: Tensor | tuple[Tensor, ...] = self.visual(planes)
+        return features if isinstance(features, Tensor) else features[0]
+
+
+class TextTower(nn.Module):
+    """What a model of open_clip reads: int64 (n, length) to (n, d)."""
+
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self._encode = clip.encode_text
+        self.clip = clip  # so that its weights move with this module
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Pooled and projected into the space that pictures and texts share."""
+        vectors: Tensor = self._encode(tokens)
+        return vectors

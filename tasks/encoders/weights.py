@@ -1,0 +1,99 @@
+"""Weights from a file or a URL: checked against their digest, and loaded without running anything in them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, cast
+
+import fsspec
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from data.errors import EncoderError
+
+State = Mapping[str, Tensor]
+
+_DIGEST = re.compile(r"#sha256=([0-9a-f]{64})$")
+_REMOTE = re.compile(r"^(?!file:|local:)[a-z][a-z0-9+.-]*:(?://|:)", re.IGNORECASE)
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PARALLEL_PREFIX = "module."
+_SAFETENSORS_HEADER = slice(8, 9)  # behind its length, in eight bytes, the header is a JSON object
+
+
+class WeightsFile:
+    """A state dict at a path or a URL, as safetensors or as torch saves it; `s3://…#sha256=…` for one in S3.
+
+    Raises `EncoderError` for a URL without a digest: who may write there could change what the catalogue is seen by.
+    """
+
+    def __init__(self, reference: str) -> None:
+        found = _DIGEST.search(reference)
+        self.reference = reference
+        self._origin = reference[: found.start()] if found else reference
+        self._expected = found[1] if found else None
+        if self._expected is None and _REMOTE.match(self._origin):
+            raise EncoderError(f"weights at a URL need their digest: {self._origin}#sha256=…, as `sha256sum` prints it")
+
+    def digest(self) -> str:
+        """Return the sha256 in hex digits; nothing is read where the reference names it. Raises `EncoderError`."""
+        return self._expected or hashlib.sha256(self._bytes).hexdigest()
+
+    def state(self) -> State:
+        """Read the tensors by name. Raises `EncoderError` for bytes of another digest, or that are no state dict."""
+        try:
+            state = _load(self._bytes)
+        except Exception as error:  # neither torch.load nor safetensors has an error of its own for this
+            raise EncoderError(
+                f"{self._origin!r} is not a file of weights that can be loaded safely: {error}"
+            ) from error
+        for wrapper in _WRAPPERS:
+            if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+                state = state[wrapper]
+        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise EncoderError(f"{self._origin!r} does not hold a state dict")
+        return {key.removeprefix(_PARALLEL_PREFIX): value for key, value in state.items()}
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        try:
+            with fsspec.open(self._origin, "rb") as file:
+                data = cast("bytes", file.read())
+        except Exception as error:  # each file system raises what its own library raises
+            raise EncoderError(f"weights {self._origin!r} cannot be read: {error}") from error
+        if self._expected not in {None, found := hashlib.sha256(data).hexdigest()}:
+            raise EncoderError(f"weights {self._origin!r} have the sha256 {found}, not {self._expected}")
+        return data
+
+
+def fill(network: nn.Module, state: State, name: str, *, optional: tuple[str, ...] = ()) -> None:
+    """Put weights into a network; those that it has no place for, such as a head's, are left out.
+
+    Raises `EncoderError` where one that it needs has another shape or is not there, but for names that begin with
+    one of `optional`.
+    """
+    try:
+        missing = network.load_state_dict(state, strict=False).missing_keys
+    except (RuntimeError, ValueError) as error:
+        raise EncoderError(f"the weights do not fit {name}: {error}") from error
+    if missing := [key for key in missing if not key.startswith(optional)]:
+        raise EncoderError(f"the weights do not fit {name}: no {', '.join(missing[:3])}, …")
+
+
+def digest_of(network: nn.Module) -> str:
+    """Return the sha256 over all that a network has learnt, in hex digits: for weights that came without a file."""
+    found = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        found.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _load(data: bytes) -> Any:
+    if data[_SAFETENSORS_HEADER] == b"{":
+        return safetensors.torch.load(data)
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -1,0 +1,84 @@
+"""The harness itself: what it measures is the same on every run, and right where the answer is known."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.benchmarks import quality
+from tests.benchmarks.distortions import DISTORTIONS, distorted
+from tests.support.pictures import drawing, write_catalogue
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty drawings, one of them twice, and a file that is no picture."""
+    found = write_catalogue(tmp_path_factory.mktemp("pictures"), 40)
+    drawing(3).save(found / "again.png")
+    (found / "text.png").write_text("no picture")
+    return found
+
+
+def run(folder: Path, cache: Path, *more: str) -> list[dict[str, object]]:
+    report = cache / "report.json"
+    arguments = [str(folder), "--encoders", "fake", "--queries", "12", "--whiten", "16"]
+    quality.main([*arguments, "--cache", str(cache), "--json", str(report), *more])
+    read: list[dict[str, object]] = json.loads(report.read_text())
+    return read
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+@pytest.mark.parametrize("size", [(160, 160), (20, 300), (2, 2)])
+def test_distortions(name: str, size: tuple[int, int]) -> None:
+    buffer = io.BytesIO()
+    drawing(1).convert("RGBA").resize(size).save(buffer, "PNG")
+
+    once, again = distorted(buffer.getvalue(), name), distorted(buffer.getvalue(), name)
+
+    assert once == again
+    with Image.open(io.BytesIO(once)) as image:
+        assert (image.format, image.mode) == ("JPEG", "RGB")
+        image.load()
+
+
+def test_figures() -> None:
+    catalogue = np.eye(20, dtype=np.float32)
+    queries = catalogue[[0, 1, 2]] + 0.0
+    queries[1, 5] = 2.0  # one is nearer than the original
+    queries[2, 5:17] = 2.0  # and twelve
+
+    figures = quality.found(catalogue, queries, [0, 1, 2])
+
+    assert figures.hit_at_1 == pytest.approx(1 / 3)
+    assert figures.hit_at_10 == pytest.approx(2 / 3)
+    assert figures.mean_average_precision == pytest.approx((1 + 1 / 2 + 1 / 13) / 3)
+
+
+def test_a_run_is_kept_and_repeats_itself(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(folder, tmp_path, "--views", "plain", "flip", "zoom")
+    printed = capsys.readouterr().out
+    monkeypatch.setattr(quality, "_embed", None)
+    second = run(folder, tmp_path, "--views", "plain", "flip", "zoom")
+
+    assert first == second
+    assert capsys.readouterr().out == printed
+    assert [(row["views"], row["dimension"], row["bytes_a_vector"]) for row in first] == [
+        (views, *size) for views in ("plain", "flip", "zoom") for size in ((192, 384), (16, 32))
+    ]
+    assert {row["catalogue"] for row in first} == {40}
+    assert printed.count("\n| ") == 1 + 6 + 1 + len(DISTORTIONS) + 1
+
+
+def test_it_is_the_same_whatever_was_kept(folder: Path, tmp_path: Path) -> None:
+    def figures(cache: Path) -> object:
+        cache.mkdir()
+        return [row["figures"] for row in run(folder, cache)]
+
+    assert figures(tmp_path / "a") == figures(tmp_path / "b")

@@ -1,0 +1,108 @@
+"""The recall probe, on an index that finds all, and on one that looks into one list of many."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import cast
+
+import faiss
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serving.recall import LOWEST, probe
+from tasks.indexing.searching import ShardedIndex
+from tasks.searcher import Searcher
+from tests.serving.client import Client, wait_for
+from tests.serving.conftest import Serve
+from tests.serving.snapshots import Shop
+
+
+class Named:
+    """As many products as rows, named by them."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def any_id(self, place: int) -> str:
+        return str(place)
+
+    def row(self, product: str) -> int:
+        return int(product)
+
+
+def searcher(nprobe: int) -> Searcher:
+    random = np.random.default_rng(1)
+    vectors = random.normal(size=(2000, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = faiss.index_factory(16, "IVF32,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    sharded = ShardedIndex([index], nprobe=nprobe)
+    sharded.warm_up()
+    made = Searcher.__new__(Searcher)
+    made._index = sharded
+    made.products = cast("object", Named(2000))  # type: ignore[assignment]
+    return made
+
+
+def mean(nprobe: int) -> float:
+    here, random = searcher(nprobe), np.random.default_rng(2)
+    return float(np.mean([probe(here, random) for _ in range(100)]))
+
+
+def test_an_index_that_looks_everywhere_finds_all() -> None:
+    assert mean(32) == 1.0
+
+
+def test_an_index_that_looks_into_few_lists_is_found_out() -> None:
+    """The probe agrees with recall as it is worked out here, by brute force."""
+    here = searcher(2)
+    vectors: NDArray[np.float32] = np.stack([here.direction_of(row) for row in range(2000)])
+    reached = []
+    for row in range(0, 2000, 20):
+        scores = vectors @ vectors[row]
+        scores[row] = -2
+        true = set(np.argsort(-scores)[:10].tolist())
+        found = [one for one in here.nearest(vectors[row], 11).rows.tolist() if one != row][:10]
+        reached.append(len(true & set(found)) / 10)
+    assert mean(2) == pytest.approx(float(np.mean(reached)), abs=0.06)
+    assert mean(2) < 0.8
+
+
+def gauge(client: Client, name: str) -> float | None:
+    lines = client.get("/metrics").text.splitlines()
+    found = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} "))]
+    return found[0] if found else None
+
+
+def test_it_runs_in_the_background_by_setting(shop: Shop, serve: Serve) -> None:
+    shop.publish(24)
+    quiet, probed = serve(), serve(recall_seconds=0.02)
+    for client in (quiet, probed):
+        client.wait(lambda state: state["ready"])
+    wait_for(lambda: gauge(probed, "lookalike_recall_probes_total"), lambda count: (count or 0) >= 3)
+    assert gauge(probed, "lookalike_recall") == 1.0
+    assert gauge(quiet, "lookalike_recall") is None
+    assert gauge(quiet, "lookalike_recall_probes_total") == 0
+    threads = {thread.name: thread.native_id for thread in threading.enumerate()}
+    numbers = [number for name, number in threads.items() if name.startswith("recall") and number is not None]
+    assert [os.getpriority(os.PRIO_PROCESS, number) for number in numbers] == [LOWEST] * len(numbers)
+    assert numbers
+
+
+def test_it_goes_on_with_the_next_snapshot(shop: Shop, serve: Serve) -> None:
+    shop.publish(8)
+    client = serve(recall_seconds=0.02)
+    client.wait(lambda state: state["ready"])
+    second = shop.publish(12)
+    client.wait(lambda state: state["snapshot"] == second.id)
+    before = gauge(client, "lookalike_recall_probes_total") or 0
+    wait_for(lambda: gauge(client, "lookalike_recall_probes_total"), lambda count: (count or 0) > before + 1)
+    time.sleep(0.05)
+    assert client.app.state.recall._snapshot == second.id

@@ -1,0 +1,109 @@
+"""open_clip's networks: a small one of its own kind, with weights made up here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import safetensors.torch
+import torch
+
+from data.errors import EncoderError
+from tasks.encoders import parity
+from tasks.encoders.base import MODEL_FILE, encode
+from tasks.encoders.onnx import OnnxEncoder
+from tasks.encoders.openclip_models import OpenClipEncoder
+from tasks.encoders.registry import models, source
+
+MODEL = "Tiny-For-Tests"
+CONFIG = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A model that open_clip knows by name for as long as the tests run."""
+    path = tmp_path_factory.mktemp("config") / f"{MODEL}.json"
+    path.write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(path)
+    torch.manual_seed(4)
+    yield open_clip.create_model(MODEL).eval()
+    open_clip.factory._MODEL_CONFIGS.pop(MODEL)
+
+
+@pytest.fixture(scope="module")
+def weights(clip: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    safetensors.torch.save_file(clip.state_dict(), path)
+    return path
+
+
+def test_models() -> None:
+    assert "openclip:ViT-B-32/laion2b_s34b_b79k" in models("openclip")
+
+
+def test_it_computes_what_open_clip_does(clip: Any, weights: Path, tmp_path: Path) -> None:
+    origin = source(f"openclip:{MODEL}@{weights}")
+    spec = origin.export(tmp_path)
+    encoder = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1)
+
+    vectors = encode(encoder, parity.pictures())
+
+    assert (spec.dimension, spec.preprocessing.size, spec.preprocessing.interpolation) == (32, 64, "bicubic")
+    assert spec.fingerprint == origin.fingerprint()
+    pixels = np.stack([encoder.prepare(picture) for picture in parity.pictures()]).astype(np.float32) / 255
+    constants = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in constants)
+    with torch.inference_mode():
+        expected = clip.encode_image((torch.from_numpy(pixels).permute(0, 3, 1, 2) - mean) / std, normalize=True)
+    assert (expected.numpy() * vectors).sum(axis=1).min() > 0.99999
+
+
+def test_texts_land_in_the_same_space(clip: Any, weights: Path) -> None:
+    tokens = open_clip.tokenize(["a red shoe", "a guitar"], context_length=16)
+    tower = OpenClipEncoder(MODEL, str(weights)).text_tower().eval()
+
+    with torch.inference_mode():
+        vectors = tower(tokens)
+        expected = clip.encode_text(tokens)
+
+    assert vectors.shape == (2, 32)
+    torch.testing.assert_close(vectors, expected)
+
+
+def test_the_tag_says_how_pictures_are_shown() -> None:
+    openai, siglip = (OpenClipEncoder(name, "w").look() for name in ("ViT-B-32/openai", "ViT-B-16-SigLIP/webli"))
+
+    assert openai.mean == open_clip.OPENAI_DATASET_MEAN
+    assert siglip.mean == (0.5, 0.5, 0.5)
+    assert openai.preprocessing.size == siglip.preprocessing.size == 224
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ViT-B-33", "no model 'ViT-B-33'"),
+        ("ViT-B-32", "say which weights: openclip:ViT-B-32/openai"),
+        ("ViT-B-32/none", "say which weights"),
+        ("hf-hub:someone/something", "no model"),
+    ],
+)
+def test_names_that_open_clip_does_not_have(name: str, message: str) -> None:
+    with pytest.raises(EncoderError, match=message):
+        source(f"openclip:{name}")
+
+
+def test_its_own_weights_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    with pytest.raises(EncoderError, match="cannot be had"):
+        source("openclip:ViT-B-32/laion2b_s34b_b79k").fingerprint()

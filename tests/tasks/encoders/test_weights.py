@@ -1,0 +1,135 @@
+"""Weights are read from anywhere, and nothing in them is ever run."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from data.errors import EncoderError
+from tasks.encoders.weights import WeightsFile, digest_of, fill
+
+STATE = {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.ones(2)}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(STATE, found)
+    return found
+
+
+def same(state: Any) -> bool:
+    return state.keys() == STATE.keys() and all(bool((state[key] == value).all()) for key, value in STATE.items())
+
+
+def test_safetensors(path: Path) -> None:
+    weights = WeightsFile(str(path))
+
+    assert same(weights.state())
+    assert weights.digest() == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "wrapped", [STATE, {"state_dict": STATE}, {"model": {f"module.{k}": v for k, v in STATE.items()}}]
+)
+def test_what_torch_saves(tmp_path: Path, wrapped: Any) -> None:
+    torch.save(wrapped, tmp_path / "weights.bin")
+
+    assert same(WeightsFile(f"file://{tmp_path}/weights.bin").state())
+
+
+class Trap:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._path,)
+
+
+def test_a_pickle_is_never_run(tmp_path: Path) -> None:
+    trap = Trap(tmp_path / "sprung")
+    torch.save({"layer.weight": trap}, tmp_path / "torch.pth")
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(trap))
+
+    for name in ("torch.pth", "plain.pkl"):
+        with pytest.raises(EncoderError, match="loaded safely"):
+            WeightsFile(str(tmp_path / name)).state()
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"\x10\0\0\0\0\0\0\0{broken json    "])
+def test_what_is_no_file_of_weights(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "weights").write_bytes(content)
+
+    with pytest.raises(EncoderError, match="loaded safely"):
+        WeightsFile(str(tmp_path / "weights")).state()
+
+
+def test_a_digest_is_checked(path: Path) -> None:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    assert same(WeightsFile(f"{path}#sha256={digest}").state())
+    with pytest.raises(EncoderError, match=f"have the sha256 {digest}, not 0000"):
+        WeightsFile(f"{path}#sha256={'0' * 64}").state()
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/w.pth", "https://host/w.pth", "memory://w.pth", "simplecache::s3://b/w"])
+def test_a_url_needs_a_digest(url: str) -> None:
+    with pytest.raises(EncoderError, match="need their digest"):
+        WeightsFile(url)
+    assert WeightsFile(f"{url}#sha256={'a' * 64}").digest() == "a" * 64  # and with it nothing is read
+
+
+def check_remote(uri: str, data: bytes) -> None:
+    digest = hashlib.sha256(data).hexdigest()
+    with fsspec.open(uri, "wb") as file:
+        file.write(data)
+
+    assert same(WeightsFile(f"{uri}#sha256={digest}").state())
+    with pytest.raises(EncoderError, match="have the sha256"):
+        WeightsFile(f"{uri}#sha256={digest[::-1]}").state()
+    with pytest.raises(EncoderError, match="cannot be read"):
+        WeightsFile(f"{uri}-absent#sha256={digest}").state()
+
+
+def test_from_a_url(path: Path) -> None:
+    check_remote("memory://weights.safetensors", path.read_bytes())
+
+
+@pytest.mark.services
+def test_from_s3(path: Path, s3_uri: str) -> None:
+    check_remote(f"{s3_uri}/weights.safetensors", path.read_bytes())
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+
+def test_a_network_is_filled_and_named_by_what_it_learnt() -> None:
+    network, other = Network(), Network()
+
+    fill(network, {**STATE, "head.weight": torch.zeros(1)}, "net")
+    fill(other, STATE, "net")
+
+    assert same(network.state_dict())
+    assert digest_of(network) == digest_of(other) != digest_of(Network())
+
+
+def test_weights_that_do_not_fit() -> None:
+    with pytest.raises(EncoderError, match=r"do not fit net: no layer\.bias"):
+        fill(Network(), {"layer.weight": STATE["layer.weight"]}, "net")
+    with pytest.raises(EncoderError, match="size mismatch"):
+        fill(Network(), {**STATE, "layer.bias": torch.zeros(9)}, "net")
+    fill(Network(), {"layer.weight": STATE["layer.weight"]}, "net", optional=("layer.bias",))
