@@ -14,6 +14,7 @@ from typing import Self
 import dask
 from distributed import Client, LocalCluster
 
+from data.errors import ClusterLostError
 from flows.settings import BatchSettings
 
 CONNECT_SECONDS = 30
@@ -98,8 +99,17 @@ class Cluster:
         self._stack.callback(client.close)
         if address:
             _ = client.submit(int, pure=False)  # a cluster that scales to nothing starts a worker only when it has work
-            client.wait_for_workers(1, timeout=self.patience_seconds)
+            self._wait_for_worker(client, address)
         return client
+
+    def _wait_for_worker(self, client: Client, address: str) -> None:
+        try:
+            client.wait_for_workers(1, timeout=self.patience_seconds)
+        except TimeoutError as error:
+            raise ClusterLostError(
+                f"the Dask cluster at {address} has had no worker for {self.patience_seconds:.0f} s: start workers, "
+                "then run again"
+            ) from error
 
     def _own(self) -> LocalCluster:
         self._stack.enter_context(dask.config.set(_OWN))

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.int8 FOLDER [--encoder NAME] [--rounds 5] [--queries 200]
 
-The exported model is quantised by ONNX Runtime: statically, its convolutions calibrated on some of the pictures, with a
-scale for each channel, and dynamically. Prints size, pictures a second of the bare model, and cosine to the 32-bit vectors
-over pictures that the calibration has not seen; with `--queries`, the tables of `quality.py` for the static one as well.
+The exported model is quantised by ONNX Runtime: statically, its convolutions calibrated on some of the pictures, with
+a scale for each channel, and dynamically. Prints size, pictures a second of the bare model, and cosine to the 32-bit
+vectors over pictures that the calibration has not seen; with `--queries`, the tables of `quality.py` for the static one
+as well.
 """
 
 from __future__ import annotations

@@ -56,10 +56,15 @@ class Cluster:
             _kill(process)
 
     def kill(self, victim: str) -> None:
-        """Kill the scheduler or a worker, with all its processes, and start it again."""
-        name = victim if victim == "scheduler" else random.choice(WORKERS)
-        _kill(self._running[name])
-        self._start(name)
+        """Kill the scheduler or a worker, with all its processes, and start it again.
+
+        Workers without their scheduler end by themselves, and are started again as well.
+        """
+        names = ("scheduler", *WORKERS) if victim == "scheduler" else (random.choice(WORKERS),)
+        for name in names:
+            _kill(self._running[name])
+        for name in names:
+            self._start(name)
 
     def _start(self, name: str) -> None:
         command = {
