@@ -11,7 +11,7 @@ from prefect.concurrency.sync import concurrency
 
 from data.errors import ChannelBusyError
 
-LEASE_SECONDS = 120.0  # a run that was killed holds its turn no longer than this
+LEASE_SECONDS = 60.0  # a run that was killed holds its turn no longer than this; Prefect allows no less
 
 
 @contextmanager
