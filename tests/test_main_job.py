@@ -132,8 +132,8 @@ def test_prefect_shows_the_run_and_its_figures(job: Job) -> None:
     stages = Counter(task["name"].rsplit("-", 1)[0] for task in tasks)
     assert {"scan", "diff", "embed", "plan", "train", "build", "evaluate", "gate", "publish", "report"} <= set(stages)
     artifacts = httpx.post(f"{api}/artifacts/filter", json=ours, timeout=30).json()
-    figures = [artifact["data"] for artifact in artifacts if artifact["key"] == "figures-current"]
-    assert any(f'"{job.reports[0]["snapshot"]}"' in figure for figure in figures)
+    figures = [artifact["description"] for artifact in artifacts if artifact["key"] == "figures-current"]
+    assert any(f"`{job.reports[0]['snapshot']}`" in figure for figure in figures)
     assert {"figures-current", "rejects-current", "contact-sheet-current", "progress-scan", "progress-embed"} <= {
         artifact["key"] for artifact in artifacts
     }
