@@ -37,6 +37,9 @@ store_option = click.option(
 channel_option = click.option(
     "--channel", envvar="LOOKALIKE_CHANNEL", default="current", show_default=True, help="Which channel."
 )
+attribution_option = click.option(
+    "--attribution", help="Whom the pictures are owed to, for the search page; default: as in the last snapshot."
+)
 output_option = click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="For people or machines."
 )
@@ -88,7 +91,7 @@ def demo(*, once: bool, catalogue: str | None, port: int) -> None:
 @click.option("--shards", type=click.IntRange(min=1), help="Parts of the index; default: by the catalogue's size.")
 @click.option("--full", is_flag=True, help="Hash every picture and train the index anew.")
 @click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
-@click.option("--attribution", default="", help="Whom the pictures are owed to; shown on the search page.")
+@attribution_option
 @output_option
 @reported
 def reindex(
@@ -100,24 +103,17 @@ def reindex(
     shards: int | None,
     full: bool,
     no_publish: bool,
-    attribution: str,
+    attribution: str | None,
     output: str,
 ) -> None:
     """Bring a channel up to date with CATALOGUE: a folder of images, or a .csv, .jsonl or .parquet.
 
     Embeds what is new, builds a snapshot and publishes it. Exits with 1 where a limit keeps it from being published.
     """
-    from flows.terminal import quiet_prefect, show_stages
-
-    quiet_prefect()
-    from data.catalogue import locate
-    from flows.reindex import reindex as flow
-    from flows.settings import absolute
-
-    show_stages()
-    report = flow(
-        catalogue=locate(catalogue),
-        store=absolute(store),
+    report = _run(
+        "reindex",
+        catalogue,
+        store=store,
         channel=channel,
         encoder=encoder,
         shards=shards,
@@ -134,27 +130,20 @@ def reindex(
 @channel_option
 @click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
 @click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
-@click.option("--attribution", default="", help="Whom the pictures are owed to; shown on the search page.")
+@attribution_option
 @output_option
 @reported
 def refresh(
-    *, catalogue: str, store: str, channel: str, encoder: str, no_publish: bool, attribution: str, output: str
+    *, catalogue: str, store: str, channel: str, encoder: str, no_publish: bool, attribution: str | None, output: str
 ) -> None:
     """Add to a channel what came, changed or went in CATALOGUE since the last reindex, in seconds.
 
     Trains nothing and rebuilds nothing; where too much changed, it does what `reindex` does.
     """
-    from flows.terminal import quiet_prefect, show_stages
-
-    quiet_prefect()
-    from data.catalogue import locate
-    from flows.refresh import refresh as flow
-    from flows.settings import absolute
-
-    show_stages()
-    report = flow(
-        catalogue=locate(catalogue),
-        store=absolute(store),
+    report = _run(
+        "refresh",
+        catalogue,
+        store=store,
         channel=channel,
         encoder=encoder,
         publish=not no_publish,
@@ -516,6 +505,22 @@ def revoke_api_key(*, key_id: str, keys_file: Path) -> None:
 
     key = remove_key(keys_file.expanduser(), key_id)
     click.echo(f"key {key.id} for {key.name!r} is revoked", err=True)
+
+
+def _run(flow: str, catalogue: str, *, store: str, **parameters: Any) -> RunReport:
+    """Run a flow here and now, its stages on the terminal."""
+    from flows.terminal import quiet_prefect, show_stages
+
+    quiet_prefect()
+    from importlib import import_module
+
+    from data.catalogue import locate
+    from flows.settings import absolute
+
+    run = getattr(import_module(f"flows.{flow}"), flow)
+    show_stages()
+    report: RunReport = run(catalogue=locate(catalogue), store=absolute(store), **parameters)
+    return report
 
 
 def _end(report: RunReport, output: str) -> None:

@@ -25,7 +25,7 @@ def make_request(
     channel: str,
     encoder: str,
     publish: bool,
-    attribution: str,
+    attribution: str | None,
     limits: Limits | None,
     timeout_minutes: float,
     shards: int | None = None,

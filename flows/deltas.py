@@ -30,7 +30,7 @@ def needs_full_build(run: Run, encoder: EncoderSection) -> str | None:
         return f"channel {run.channel.name!r} has no snapshot to build upon yet"
     if parent.encoder != encoder:
         return f"the published snapshot was made by another encoder, {parent.encoder.name}"
-    if parent.catalogue.attribution != run.request.attribution:
+    if parent.catalogue.attribution != run.attribution:
         return "the attribution is another one"
     return None
 
@@ -78,7 +78,7 @@ def catalogue_section(run: Run, parent: Manifest, shards: Iterable[ShardSection]
         id=hashlib.sha256(content.encode()).hexdigest()[:16],
         uri=run.request.catalogue,
         products=sum(shard.alive for shard in shards),
-        attribution=run.request.attribution,
+        attribution=run.attribution,
     )
 
 

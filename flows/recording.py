@@ -98,9 +98,8 @@ def store_catalogue(run: Run, recorded: Recorded) -> CatalogueSection:
     local = recorded.catalogue
     assert local is not None, "a refresh has no catalogue of its own"  # noqa: S101
     local.store(run.store)
-    request = run.request
     return CatalogueSection(
-        id=local.id, uri=request.catalogue, products=local.products, attribution=request.attribution
+        id=local.id, uri=run.request.catalogue, products=local.products, attribution=run.attribution
     )
 
 

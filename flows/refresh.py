@@ -30,7 +30,7 @@ def refresh(
     channel: ChannelName = DEFAULT_CHANNEL,
     encoder: Encoder = DEFAULT_ENCODER,
     publish: Publish = True,
-    attribution: Attribution = "",
+    attribution: Attribution = None,
     limits: LimitsOf = None,
     timeout_minutes: Minutes = 60,
 ) -> RunReport:

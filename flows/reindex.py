@@ -38,7 +38,8 @@ Publish = Annotated[
     bool, Field(title="Publish", description="Point the channel at the new snapshot, if it is good enough")
 ]
 Attribution = Annotated[
-    str, Field(title="Attribution", description="Whom the pictures are owed to; shown on the search page")
+    str | None,
+    Field(title="Attribution", description="Whom the pictures are owed to; default: as in the last snapshot"),
 ]
 LimitsOf = Annotated[
     Limits | None, Field(title="Limits", description="What a snapshot must reach to be published; default: sane ones")
@@ -60,7 +61,7 @@ def reindex(
         bool, Field(title="Full", description="Read every picture again, and train the index anew")
     ] = False,
     publish: Publish = True,
-    attribution: Attribution = "",
+    attribution: Attribution = None,
     limits: LimitsOf = None,
     timeout_minutes: Minutes = 24 * 60,
 ) -> RunReport:
@@ -117,7 +118,7 @@ def unchanged(run: Run, recorded: Recorded, encoder: EncoderSection) -> bool:
         return False
     return (
         not any(shard.delta or shard.tombstones for shard in parent.shards)
-        and parent.catalogue.attribution == request.attribution
+        and parent.catalogue.attribution == run.attribution
         and parent.encoder == encoder
         and request.shards in {None, len(parent.shards)}
     )

@@ -52,7 +52,7 @@ class Request:
     shards: int | None
     full: bool
     publish: bool
-    attribution: str
+    attribution: str | None
     limits: Limits
     partition: int
     partition_bytes: int
@@ -122,6 +122,13 @@ class Run:
         if snapshot.refused:
             return "refused"
         return "published" if self.request.publish else "unpublished"
+
+    @property
+    def attribution(self) -> str:
+        """Whom the pictures are owed to: as was asked, else as in the published snapshot."""
+        if self.request.attribution is not None:
+            return self.request.attribution
+        return self.parent.catalogue.attribution if self.parent else ""
 
     def become_reindex(self) -> None:
         """Go on as a full build: scanned anew, as a refresh looks at what changed only."""

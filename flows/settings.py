@@ -4,36 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import AliasChoices, BaseModel, Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from data.fetching import FetchPolicy
-
-
-class FetchSettings(BaseModel):
-    """What may be fetched over HTTP: pictures and catalogues."""
-
-    allowed_hosts: str = Field("", description="Hosts to fetch from, such as img.shop.com,*.cdn.com; default: none")
-    allowed_networks: str = Field("", description="Private networks that may be fetched from, such as 10.1.0.0/16")
-    allowed_ports: str = Field("80,443", description="Ports that may be fetched from")
-    max_bytes: int = Field(64 * 2**20, ge=1, description="Largest picture fetched, in bytes")
-    connect_seconds: float = Field(5.0, gt=0, description="How long connecting may take")
-    total_seconds: float = Field(30.0, gt=0, description="How long one fetch may take, redirects and retries included")
-    retries: int = Field(3, ge=0, description="How often a fetch is tried again")
-    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's")
-
-    def policy(self) -> FetchPolicy:
-        """Return the same as what fetches. Raises `InputError` for what makes no sense."""
-        return FetchPolicy(
-            allowed_hosts=_listed(self.allowed_hosts),
-            allowed_networks=_listed(self.allowed_networks),
-            allowed_ports=tuple(int(port) for port in _listed(self.allowed_ports)),
-            max_bytes=self.max_bytes,
-            connect_seconds=self.connect_seconds,
-            total_seconds=self.total_seconds,
-            retries=self.retries,
-            ca_file=self.ca_file,
-        )
+from data.fetch_settings import FetchSettings, listed
 
 
 class BatchSettings(BaseSettings):
@@ -90,7 +64,7 @@ class BatchSettings(BaseSettings):
 
     def notify_blocks(self) -> list[str]:
         """Return the names of the blocks to notify."""
-        return [name.strip() for name in self.notify.split(",") if name.strip()]
+        return list(listed(self.notify))
 
     def absolute_store(self) -> str:
         """Return the store so that workers in other folders understand it."""
@@ -103,10 +77,6 @@ def _parsed_resources(text: str) -> dict[str, float]:
         return {name.strip(): float(amount) for name, _, amount in pairs}
     except ValueError:
         raise ValueError(f"{text!r} names no resources: write such as GPU=1, or GPU=1,MEMORY=8e9") from None
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def absolute(location: str) -> str:

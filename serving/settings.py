@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from data.channels import DEFAULT_CHANNEL
 from data.errors import InputError
-from data.fetch_policy import FetchPolicy
+from data.fetch_settings import FetchSettings, listed
 
 PREFIX = "LOOKALIKE_"
 DEFAULT_PORT = 8000
@@ -120,7 +120,7 @@ class Web(BaseModel):
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, value: str | None) -> str | None:
-        for origin in _listed(value):
+        for origin in listed(value):
             parts = urlsplit(origin)
             if origin != "*" and (f"{parts.scheme}://{parts.netloc}" != origin or not parts.hostname):
                 raise ValueError(f"{origin!r} is no origin: write https://shop.example, without a path")
@@ -129,39 +129,10 @@ class Web(BaseModel):
     @property
     def origins(self) -> tuple[str, ...]:
         """The origins, one by one."""
-        return _listed(self.cors_origins)
+        return listed(self.cors_origins)
 
 
-class CatalogueFetch(BaseModel):
-    """Where product pictures may be fetched from: the same variables as a reindex has."""
-
-    allowed_hosts: str = Field("", description="Hosts to fetch from, such as img.shop.com,*.cdn.com; default: none.")
-    allowed_networks: str = Field("", description="Private networks that may be fetched from, such as 10.1.0.0/16.")
-    allowed_ports: str = Field("80,443", description="Ports that may be fetched from.")
-    max_bytes: int = Field(64 * 2**20, ge=1, description="Largest picture fetched, in bytes.")
-    connect_seconds: float = Field(5.0, gt=0, description="How long connecting may take.")
-    total_seconds: float = Field(30.0, gt=0, description="How long one fetch may take, redirects and retries included.")
-    retries: int = Field(3, ge=0, description="How often a fetch is tried again.")
-    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's.")
-
-    def policy(self) -> FetchPolicy:
-        """Return the same as what fetches. Raises `InputError` for what makes no sense."""
-        ports = _listed(self.allowed_ports)
-        if not all(port.isdecimal() for port in ports):
-            raise InputError(f"allowed_ports: {self.allowed_ports!r} are no ports: give numbers such as 80,443")
-        return FetchPolicy(
-            allowed_hosts=_listed(self.allowed_hosts),
-            allowed_networks=_listed(self.allowed_networks),
-            allowed_ports=tuple(int(port) for port in ports),
-            max_bytes=self.max_bytes,
-            connect_seconds=self.connect_seconds,
-            total_seconds=self.total_seconds,
-            retries=self.retries,
-            ca_file=self.ca_file,
-        )
-
-
-class QueryFetch(CatalogueFetch):
+class QueryFetch(FetchSettings):
     """Where pictures of queries may be fetched from: nowhere, unless hosts are named."""
 
     allowed_hosts: str = Field(
@@ -228,7 +199,7 @@ class ServingSettings(BaseSettings):
     access: Access = Field(default_factory=Access)
     rates: Rates = Field(default_factory=Rates)
     web: Web = Field(default_factory=Web)
-    fetch: CatalogueFetch = Field(default_factory=CatalogueFetch)
+    fetch: FetchSettings = Field(default_factory=FetchSettings)
     urls: QueryFetch = Field(default_factory=QueryFetch)
 
     @field_validator("port", mode="before")
@@ -323,7 +294,3 @@ def _is_loopback(host: str | None) -> bool:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
-
-
-def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

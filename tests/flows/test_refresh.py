@@ -145,6 +145,17 @@ def test_too_much_that_changed_makes_a_full_build(
     assert not any(shard.delta for shard in current(tmp_path).shards)
 
 
+def test_an_attribution_stays_until_another_is_given(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    run(attribution="Pictures by Ann")
+    write_catalogue(folder, 1, first=500)
+    assert (refresh().kind, current(tmp_path).catalogue.attribution) == ("refresh", "Pictures by Ann")
+    write_catalogue(folder, 1, first=501)
+    run()
+    assert current(tmp_path).catalogue.attribution == "Pictures by Ann"
+    assert (refresh(attribution="").kind, current(tmp_path).catalogue.attribution) == ("reindex", "")
+
+
 def test_another_attribute_makes_a_full_build(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:
     folder = write_catalogue(tmp_path / "pictures", 30)
     paths = sorted(folder.rglob("*.png"))
