@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint lock bench bench-reindex clean
+.PHONY: help setup demo test test-fast lint lock bench bench-reindex bench-serving clean
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -55,6 +55,17 @@ bench-reindex: $(READY) ## Measure reindexing as it grows and when little change
 	@$(BIN)/python -m tests.benchmarks.reindex incremental "$(CATALOGUE)"
 	@$(BIN)/python -m tests.benchmarks.reindex refresh
 	@$(BIN)/python -m tests.benchmarks.kills
+
+JINA := build/jina
+
+$(JINA)/.ready: tests/benchmarks/serving/peers/jina-requirements.txt
+	@$(PYTHON) -m venv $(JINA)
+	@$(JINA)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+bench-serving: $(READY) $(JINA)/.ready ## Measure serving: beside other servers, through swaps, and under a flood (25 minutes)
+	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
+	@$(BIN)/python -m tests.benchmarks.serving $(SAMPLES) --jina $(JINA)/bin/python
 
 lock: ## Resolve the lock files anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv

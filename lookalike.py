@@ -156,14 +156,15 @@ def refresh(
 @store_option
 @channel_option
 @click.option("--host", envvar="LOOKALIKE_HOST", default="127.0.0.1", show_default=True)
-@click.option("--port", envvar="LOOKALIKE_PORT", default=8000, show_default=True)
+@click.option("--port", envvar="LOOKALIKE_PORT", default="8000", show_default=True, metavar="INTEGER")
 @click.option("--workers", envvar="LOOKALIKE_WORKERS", default=1, show_default=True, help="Server processes.")
 @reported
-def serve(*, store: str, channel: str, host: str, port: int, workers: int) -> None:
+def serve(*, store: str, channel: str, host: str, port: str, workers: int) -> None:
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
     from serving.server import serve as run
     from serving.settings import read_settings
 
+    # the port is text: Kubernetes sets LOOKALIKE_PORT=tcp://… beside a service of our name, and the settings know that
     run(read_settings(store=store, channel=channel, host=host, port=port, workers=workers))
 
 

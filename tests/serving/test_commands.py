@@ -58,6 +58,7 @@ def test_the_key_is_not_sent_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("LIMITS__MAX_K", "0", "LOOKALIKE_LIMITS__MAX_K cannot be used: Input should be greater than or equal to 1"),
         ("LOG_LEVEL", "loud", "LOOKALIKE_LOG_LEVEL cannot be used"),
         ("POLL_SECONDS", "often", "LOOKALIKE_POLL_SECONDS cannot be used"),
+        ("PORT", "http", "LOOKALIKE_PORT cannot be used"),
         ("ADMIN_PORT", "8000", "the settings do not fit together: admin_port must be another port than port"),
         ("ACCESS__JWT_ISSUER", "https://id.example", "LOOKALIKE_ACCESS cannot be used: set both jwt_issuer"),
         (
@@ -80,3 +81,12 @@ def test_a_bad_setting_ends_in_a_sentence(
     assert "Traceback" not in result.output
     assert "pydantic" not in result.output
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_kubernetes_service_link_is_no_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOOKALIKE_PORT", "tcp://10.0.0.7:80")
+    monkeypatch.setenv("LOOKALIKE_LIMITS__MAX_K", "0")  # so that it does not begin to serve
+    result = CliRunner().invoke(cli, ["serve", "--store", str(tmp_path)])
+    assert "LIMITS__MAX_K" in result.stderr
+    assert "PORT" not in result.stderr
