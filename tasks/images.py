@@ -6,6 +6,8 @@ import io
 import math
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.errors import ImageRejectedError
+from tasks.containers import check_frames, check_scans, lean
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 """The formats that are decoded; every other decoder of Pillow stays out of reach of strangers' bytes."""
@@ -50,6 +53,7 @@ _KNOWN_ELSEWHERE = re.compile(
     re.DOTALL,
 )
 _SNIFFED_BYTES = 1024
+_BAND_VALUES = 2**20
 _PILLOW = r"PIL\."
 _PILLOW_IGNORED = ("ignore", None, Warning, re.compile(_PILLOW), 0)
 
@@ -79,14 +83,28 @@ def decode(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS, target: int | N
     """
     _check_bytes(data, limits)
     _silence_pillow()
-    try:
+    with _told(data):
         return _decode(data, limits, target)
+
+
+@contextmanager
+def _told(data: bytes) -> Iterator[None]:
+    """Say of each error what is wrong with the picture."""
+    try:
+        yield
     except ImageRejectedError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageRejectedError("too_many_pixels", f"the picture is too large: {error}") from error
     except Exception as error:  # damaged files make decoders raise nearly anything: struct.error, KeyError, …
         raise _unreadable(data, error) from error
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Return the width and height in pixels that a picture's header says. Raises `ImageRejectedError`, as `decode`."""
+    _silence_pillow()
+    with _told(data), _opened(data) as image:
+        return image.size
 
 
 def _check_bytes(data: bytes, limits: ImageLimits) -> None:
@@ -108,13 +126,23 @@ def _silence_pillow() -> None:
 
 
 def _decode(data: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _opened(data) as image:
         _check_size(image.size, limits)
         if target is not None:
             side = math.ceil(target * _SCALED_DECODE_MARGIN)
             image.draft("RGB", (side, side))
         image.load()
         return _upright(_to_rgb(image), _orientation(image))
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """Open a lean copy, so that what is not pixels costs nothing; nothing is decoded yet."""
+    slim = lean(data)
+    with Image.open(io.BytesIO(slim), formats=FORMATS) as image:
+        check_frames(image, len(slim))
+        check_scans(slim, image)
+        yield image
 
 
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
@@ -155,14 +183,15 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """A copy in mode RGB that no longer needs the file."""
+    """The pixels in mode RGB, no longer bound to the file."""
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image.convert("I")), 65535.0)
     if image.mode in {"I", "F"}:
         return _grey(np.asarray(image), None)
     if image.has_transparency_data:
         return _on_white(image)
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+    # What `copy` would return, without a second set of pixels: 200 MB for the largest pictures.
+    return image.convert("RGB") if image.mode != "RGB" else image._new(image.im)
 
 
 def _grey(values: NDArray[np.generic], full: float | None) -> Image.Image:
@@ -171,10 +200,28 @@ def _grey(values: NDArray[np.generic], full: float | None) -> Image.Image:
     `full` is the value of white. Without it, integers and floats have no agreed range, so the usual
     ones (0 to 1, 8 bits, 16 bits) are recognised and anything else is stretched from its least to its greatest.
     """
-    wide = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
-    low, high = (0.0, full) if full is not None else _range(float(wide.min()), float(wide.max()), values.dtype.kind)
-    scaled = np.clip((wide - low) * (255.0 / (high - low)), 0.0, 255.0)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+    low, high = (0.0, full) if full is not None else _range(*_extremes(values), values.dtype.kind)
+    grey = np.empty(values.shape, np.uint8)
+    for rows in _bands(values):
+        scaled = np.clip((_finite(values[rows]) - low) * (255.0 / (high - low)), 0.0, 255.0)
+        grey[rows] = np.rint(scaled).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _extremes(values: NDArray[np.generic]) -> tuple[float, float]:
+    found = [(float(band.min()), float(band.max())) for band in (_finite(values[rows]) for rows in _bands(values))]
+    return min(low for low, _ in found), max(high for _, high in found)
+
+
+def _finite(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    return np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+
+
+def _bands(values: NDArray[np.generic]) -> Iterator[slice]:
+    """Yield rows in bands of some megabytes: the largest pictures would else be in memory five times over."""
+    height = max(1, _BAND_VALUES // values.shape[1])
+    for top in range(0, values.shape[0], height):
+        yield slice(top, top + height)
 
 
 def _range(low: float, high: float, kind: str) -> tuple[float, float]:
