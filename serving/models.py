@@ -48,7 +48,11 @@ class ExampleRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: str | None = Field(None, description="A picture as base64; a `data:` URL is understood too.")
+    image: str | None = Field(
+        None,
+        description="A picture as base64; a `data:` URL is understood too.",
+        json_schema_extra={"format": "byte"},
+    )
     url: str | None = Field(None, description="Where a picture is, for servers that fetch from that host.")
     product_id: str | None = Field(None, description="A product of the catalogue; it is left out of the hits.")
     vector: Vector | None = Field(None, description="A vector of the snapshot's encoder.")

@@ -28,16 +28,8 @@ def content_type(data: bytes) -> str | None:
 
 
 def check_pixels(data: bytes, max_pixels: int) -> None:
-    """Raise `ImageRejectedError` for a picture that says to be larger than allowed, or than its bytes can mean.
-
-    What cannot be read is left to the decoder, which has a word for each.
-    """
-    try:
-        width, height = size_of(data)
-    except ImageRejectedError as error:
-        if error.reason == "too_many_pixels":
-            raise
-        return
+    """Raise `ImageRejectedError` for a picture that says to be larger than allowed, or than its bytes can mean."""
+    width, height = size_of(data)
     pixels = width * height
     if pixels > max_pixels:
         raise ImageRejectedError(

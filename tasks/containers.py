@@ -14,7 +14,7 @@ from PIL import Image
 
 from data.errors import ImageRejectedError
 
-MAX_CHUNKS = 50_000
+MAX_CHUNKS = 10_000
 """Chunks of a PNG: encoders write one for every 8 KiB or more."""
 MAX_SCAN_PIXELS = 640_000_000
 """Pixels of a JPEG times its scans: what the largest pictures have at ten scans, as encoders write them."""

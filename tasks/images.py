@@ -102,6 +102,7 @@ def _told(data: bytes) -> Iterator[None]:
 
 def size_of(data: bytes) -> tuple[int, int]:
     """Return the width and height in pixels that a picture's header says. Raises `ImageRejectedError`, as `decode`."""
+    _check_bytes(data, DEFAULT_LIMITS)
     _silence_pillow()
     with _told(data), _opened(data) as image:
         return image.size

@@ -112,7 +112,11 @@ async def product_image(
     service: Service,
     product_id: str,
     size: Annotated[
-        int | None, Query(description="Longest side in pixels, of a small copy: 64, 128, 256, 512 or 1024.")
+        int | None,
+        Query(
+            description="Longest side in pixels, of a small copy: 64, 128, 256, 512 or 1024.",
+            json_schema_extra={"enum": [*SIZES, None]},
+        ),
     ] = None,
 ) -> Response:
     """With an ETag, so that an unchanged picture is sent once. A small copy is a JPEG, upright and on white."""

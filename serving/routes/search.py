@@ -62,14 +62,15 @@ _FORM: dict[str, Any] = {
         "snapshot": {"type": "string", "description": "The snapshot to ask; default: the one that is served."},
     },
 }
+_TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="
 _QUERY_EXAMPLES: dict[str, Any] = {
     "product": {"value": {"product_id": "shoes/red sneaker.png", "k": 5, "filter": ["category=shoes"]}},
-    "image": {"value": {"image": "iVBORw0KGgoAAAANSUhEUg…", "crop": [0.1, 0.0, 0.6, 0.9], "k": 10}},
+    "image": {"value": {"image": _TINY_PNG, "crop": [0.1, 0.0, 0.6, 0.9], "k": 10}},
     "url": {"value": {"url": "https://img.shop.example/shoe.jpg", "min_score": 0.5}},
     "vector": {"value": {"vector": [0.12, -0.03, 0.4], "k": 10, "offset": 20}},
     "examples": {
         "value": {
-            "positive": [{"image": "iVBORw0KGgoAAAANSUhEUg…"}, {"product_id": "shoes/red sneaker.png"}],
+            "positive": [{"image": _TINY_PNG}, {"product_id": "shoes/red sneaker.png"}],
             "negative": [{"product_id": "shoes/black boot.png"}],
             "group_by": "model",
             "facets": ["category"],
@@ -92,9 +93,7 @@ _BATCH_BODY: dict[str, Any] = {
     "content": {
         "application/json": {
             "schema": {"$ref": f"#/components/schemas/{BatchRequest.__name__}"},
-            "examples": {
-                "two": {"value": {"queries": [{"product_id": "a.png", "k": 3}, {"image": "iVBORw0KGgoAAAANSUhEUg…"}]}}
-            },
+            "examples": {"two": {"value": {"queries": [{"product_id": "a.png", "k": 3}, {"image": _TINY_PNG}]}}},
         },
     },
 }

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,8 +68,18 @@ class Findings:
 class Connection:
     """One keep-alive connection, opened again where the server hangs up."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, headers: Mapping[str, str] | None = None) -> None:
         self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._headers = dict(headers or {})
+
+    def local_port(self) -> int:
+        """Return this side's port, of a new connection where there is none; 0 where nobody accepts one."""
+        try:
+            if self._http.sock is None:
+                self._http.connect()
+        except OSError:
+            return 0
+        return int(self._http.sock.getsockname()[1])
 
     def post(self, data: bytes, name: str = "x.png") -> tuple[int, str]:
         """Search by a picture; return the status, and a problem's code or the first hit's id. 0 for no answer."""
@@ -77,7 +87,7 @@ class Connection:
         body = head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
         kind = f"multipart/form-data; boundary={BOUNDARY}"
         try:
-            self._http.request("POST", "/v1/search?", body, {"Content-Type": kind})
+            self._http.request("POST", "/v1/search", body, {"Content-Type": kind, **self._headers})
             response = self._http.getresponse()
             found = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -174,11 +184,10 @@ def main() -> None:
         Shop(LocalStore(folder / "store"), folder).publish(24)
         with server(folder) as running:
             running.wait(lambda state: state["ready"])
-            good = Connection(running.port)
-            before = good.post(picture(3))
+            before = Connection(running.port).post(picture(3))
             seeds = iter(range(options.seed, options.seed + options.cases))
             findings = fuzz(running, files, seeds, options.connections)
-            after = good.post(picture(3))
+            after = Connection(running.port).post(picture(3))
     keep(findings.failures, options.failures)
     problems = broken(findings, options.connections)
     if before != after or after[0] != 200:

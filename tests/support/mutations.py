@@ -90,14 +90,14 @@ def case(seed: int, files: Sequence[bytes]) -> Case:
     return Case(seed, ", ".join(done), data)
 
 
-def _flip_bits(data: bytes, hand: random.Random, _: Sequence[bytes]) -> bytes:
+def _flip_bits(data: bytes, hand: random.Random, __: Sequence[bytes]) -> bytes:
     changed = bytearray(data)
     for _ in range(hand.choice((1, 1, 2, 8, 64))):
         changed[hand.randrange(len(changed))] ^= 1 << hand.randrange(8)
     return bytes(changed)
 
 
-def _edit_the_head(data: bytes, hand: random.Random, _: Sequence[bytes]) -> bytes:
+def _edit_the_head(data: bytes, hand: random.Random, __: Sequence[bytes]) -> bytes:
     changed = bytearray(data)
     for _ in range(hand.randint(1, 4)):
         changed[hand.randrange(min(120, len(changed)))] = hand.choice((0, 1, 0x7F, 0x80, 0xFF))
