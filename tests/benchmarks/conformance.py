@@ -72,7 +72,7 @@ def check(running: Server, headers: list[str], program: Path, seed: int, example
 
 
 def server_errors(running: Server, headers: list[str]) -> int:
-    """Return how many answers the server itself counts as 5xx, 503 of `/readyz` aside: none is expected either."""
+    """Return how many answers the server itself counts as 5xx: probes before it is ready are some."""
     given = dict(header.split(":", 1) for header in headers[1::2])
     lines = httpx.get(f"{running.url}/metrics", headers=given).text.splitlines()
     counted = [line for line in lines if line.startswith("lookalike_request_seconds_count")]
@@ -88,14 +88,16 @@ def run(program: Path, cases: int, seed: int, seconds: float, examples: int) -> 
                 return findings
             keys = bool(number % 2)
             with serving(Path(name) / str(number), keys=keys) as (running, headers):
-                start = time.monotonic()
+                start, before = time.monotonic(), server_errors(running, headers)
                 sent, said, well = check(running, headers, program, seed + number, examples)
-                errors = server_errors(running, headers)
+                errors = server_errors(running, headers) - before
             findings.cases += sent
             findings.runs.append(
                 f"seed {seed + number}, {'with keys' if keys else 'without keys'}: {sent:,} cases, "
                 f"{errors} answers with 5xx, {time.monotonic() - start:.0f} s"
             )
+            if not well:
+                sys.stdout.write(said[said.find("FAILURES") :])
             if not well or errors:
                 findings.failures.append(f"seed {seed + number}: {said}")
             sys.stdout.write(f"{findings.runs[-1]}\n")

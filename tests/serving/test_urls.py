@@ -279,3 +279,75 @@ def test_settings_that_make_no_sense_end_in_a_sentence(
         monkeypatch.setenv(f"LOOKALIKE_URLS__{name}", value)
     with pytest.raises(InputError, match=says):
         read_settings(_env_file=None)
+
+
+ADDRESSES = (
+    "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.254", "192.168.0.1",
+    "100.64.0.1", "192.0.0.8", "192.0.0.192", "192.0.2.1", "192.88.99.1", "198.18.0.1", "198.51.100.1",
+    "203.0.113.1", "224.0.0.1",
+    "239.255.255.250", "240.0.0.1", "255.255.255.255", "169.254.0.1", "169.254.169.254", "169.254.170.2",
+    "100.100.100.200", "168.63.129.16",
+    "::", "::1", "::7f00:1", "::127.0.0.1", "::a9fe:a9fe", "::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::ffff:0:127.0.0.1",
+    "64:ff9b::7f00:1", "64:ff9b::169.254.169.254", "64:ff9b:1::7f00:1", "2002:7f00:1::", "2002:a9fe:a9fe::1",
+    "2001:0:4136:e378:8000:63bf:80ff:fffe", "2001:0:7f00:1::", "2001:db8::1", "2001:10::1", "100::1", "3fff::1",
+    "fc00::1", "fd00:ec2::254", "fd20:ce::254", "fe80::1", "fe80::5efe:7f00:1", "fec0::1", "ff02::1", "5f00::1",
+)  # fmt: skip
+"""What no public name may lead to: this machine, its neighbours, clouds' metadata, and other ways to write them."""
+
+SPELLINGS = (
+    "2130706433", "0x7f000001", "0x7f.0.0.1", "0x7f.1", "017700000001", "0177.0.0.1", "0177.1", "127.1", "127.0.1",
+    "127.0.0.1.", "127.0.0.01", "0127.0.0.1", "00000177.0.0.1", "2852039166", "0xa9fea9fe", "0xa9.0xfe.0xa9.0xfe",
+    "0251.0376.0251.0376", "169.254.43518", "169.16689662", "169.254.169.254.", "425.510.425.510",
+    "1.0.0.127.in-addr.arpa",
+    "localhost", "LOCALHOST", "localhost.", "localhost.localdomain", "ip6-localhost",
+    "metadata", "metadata.google.internal",
+    "metadata.google.internal.", "instance-data", "instance-data.ec2.internal", "kubernetes.default.svc",
+    "127.0.0.1.nip.io", "169.254.169.254.sslip.io", "localtest.me",
+    "\uff11\uff12\uff17.0.0.1", "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460", "127\u30020\u30020\u30021", "\u217cocalhost",
+    "loc\u00adalhost", "localho\u017ft", "127.0.0.1%00", "127.0.0.1%2f.pictures.test", "%31%32%37.0.0.1",
+    "pictures.test%00.evil.test", "pictures.test%2eevil.test", "pictures.test\\.evil.test", "pictures.test..evil.test",
+    "user@127.0.0.1", "pictures.test@127.0.0.1", "pictures.test:80@127.0.0.1", "127.0.0.1@pictures.test",
+    "pictures.test:80:80",
+    "[::1%25lo]", "[fe80::1%25eth0]", "[::ffff:127.0.0.1%25eth0]", "[0:0:0:0:0:ffff:127.0.0.1]", "[::ffff:0x7f.0.0.1]",
+    "[::1].pictures.test", "[::1", "::1", "[v1.::1]",
+)  # fmt: skip
+"""Hosts that some parser somewhere takes for such an address, or for a host that is allowed."""
+
+PORTS = (0, 1, 22, 25, 2375, 3306, 5432, 6379, 8000, 9200, 10250, 11211, 65535, 65536, 99999)
+
+
+def attempts() -> list[str]:
+    """Return every host and port that must not be asked, as the part of a URL between `//` and the path."""
+    written = [f"[{address}]" if ":" in address else address for address in ADDRESSES]
+    return [*written, *SPELLINGS, *(f"{HOST}:{port}" for port in PORTS)]
+
+
+@pytest.mark.slow
+def test_no_attempt_at_forgery_reaches_anything(ask: Ask, site: Site, names: Names) -> None:
+    """Named in the query, and as where an allowed server sends us: the same answers, and nobody is asked."""
+    for host in attempts():
+        where = f"{host}/" if ":" in host.rpartition("]")[2] else f"{host}:{site.port}/"
+        for scheme in ("http", "https"):
+            reply = ask(f"{scheme}://{where}shoe.png")
+            assert reply.json()["code"] in {"url_not_allowed", "url_malformed"}, (host, reply.text)
+    asked = {path for _, path, _ in site.requests}
+    assert "/shoe.png" not in asked
+    for number, host in enumerate(attempts()):
+        site.pages[f"/round-{number}"] = [answer(b"", 302, Location=f"http://{ascii_of(host)}/shoe.png")]
+        reply = ask(f"http://{HOST}:{site.port}/round-{number}")
+        assert reply.json()["code"] in {"url_not_allowed", "url_malformed", "url_unreachable"}, (host, reply.text)
+    assert "/shoe.png" not in {path for _, path, _ in site.requests}
+
+
+def ascii_of(host: str) -> str:
+    """Return a host as a header can carry it."""
+    return host.encode().decode("latin-1")
+
+
+def test_names_that_lead_to_what_is_not_public(ask: Ask, site: Site, names: Names) -> None:
+    for address in ADDRESSES:
+        for found in ([address], ["93.184.215.14", address]):
+            forget()
+            names.answers[HOST] = [found]
+            check(ask(f"http://{HOST}:{site.port}/shoe.png", local=False), "url_not_allowed", address)
+    assert site.connections == 0
