@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint lock bench bench-reindex bench-serving clean
+.PHONY: help setup demo test test-fast lint lock bench bench-reindex bench-serving bench-attack clean
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -66,6 +66,20 @@ $(JINA)/.ready: tests/benchmarks/serving/peers/jina-requirements.txt
 bench-serving: $(READY) $(JINA)/.ready ## Measure serving: beside other servers, through swaps, and under a flood (25 minutes)
 	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
 	@$(BIN)/python -m tests.benchmarks.serving $(SAMPLES) --jina $(JINA)/bin/python
+
+SCHEMATHESIS := build/schemathesis
+
+$(SCHEMATHESIS)/.ready: tests/benchmarks/schemathesis-requirements.txt
+	@$(PYTHON) -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/schemathesis-requirements.txt
+	@touch $@
+
+bench-attack: $(READY) $(SCHEMATHESIS)/.ready ## Measure what hostile clients can do, an hour (CATALOGUE=folder of pictures)
+	@test -d "$(or $(CATALOGUE),$(SAMPLES))" || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first, or name a folder: CATALOGUE=PATH"; exit 1; }
+	@$(BIN)/python -m tests.benchmarks.bombs
+	@$(BIN)/python -m tests.benchmarks.workers all
+	@$(BIN)/python -m tests.benchmarks.fuzz "$(or $(CATALOGUE),$(SAMPLES))" --cases 50000
+	@$(BIN)/python -m tests.benchmarks.conformance --cases 20000
 
 lock: ## Resolve the lock files anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv

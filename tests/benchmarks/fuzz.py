@@ -100,6 +100,15 @@ class Connection:
         self._http.close()
 
 
+def ask_once(port: int, data: bytes) -> tuple[int, str]:
+    """Search by a picture over a connection of its own."""
+    connection = Connection(port)
+    try:
+        return connection.post(data)
+    finally:
+        connection.close()
+
+
 def fuzz(running: Server, files: Sequence[bytes], seeds: Iterator[int], connections: int) -> Findings:
     """Send the cases with these seeds over several connections; watch the server meanwhile."""
     findings, lock, start = Findings(), threading.Lock(), time.monotonic()
@@ -184,10 +193,10 @@ def main() -> None:
         Shop(LocalStore(folder / "store"), folder).publish(24)
         with server(folder) as running:
             running.wait(lambda state: state["ready"])
-            before = Connection(running.port).post(picture(3))
+            before = ask_once(running.port, picture(3))
             seeds = iter(range(options.seed, options.seed + options.cases))
             findings = fuzz(running, files, seeds, options.connections)
-            after = Connection(running.port).post(picture(3))
+            after = ask_once(running.port, picture(3))
     keep(findings.failures, options.failures)
     problems = broken(findings, options.connections)
     if before != after or after[0] != 200:
