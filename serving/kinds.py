@@ -76,7 +76,7 @@ KINDS: Mapping[str, Kind] = {
     "image_too_many_pixels": Kind(
         413,
         "The picture has too many pixels",
-        "50 megapixels by default (`LOOKALIKE_LIMITS__MAX_PIXELS`).",
+        "50 megapixels by default (`LOOKALIKE_LIMITS__MAX_PIXELS`); of more than two, a byte for every 200 pixels.",
     ),
     "unsupported_media_type": Kind(
         415,
