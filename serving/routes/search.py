@@ -44,11 +44,13 @@ def _many(text: str) -> dict[str, Any]:
 _FORM: dict[str, Any] = {
     "type": "object",
     "required": ["image"],
+    "additionalProperties": False,
     "properties": {
         "image": {
             "type": "array",
             "items": {"type": "string", "format": "binary"},
             "minItems": 1,
+            "maxItems": 16,
             "description": "The picture, as a file; repeat the field for several pictures of one thing.",
         },
         "crop": _many("The part of each picture that counts, `left,top,right,bottom` as fractions, or nothing"),
