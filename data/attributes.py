@@ -1,4 +1,8 @@
-"""Attributes: the columns of a catalogue that products can be filtered by, in the types their values have."""
+"""Attributes: the columns of a catalogue that products can be filtered by, in the types their values have.
+
+A snapshot holds text, booleans, numbers, dates, times of day, timestamps, and lists of these. What a catalogue writes
+in other ways of saying the same (dictionaries, nanoseconds, time zones) is brought to these when it is read.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,20 @@ import pyarrow.compute as pc
 
 from data.errors import CatalogueError
 
+_INSTANT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
+
+_DATES = (
+    (pa.date32(), r"^\d{4}-\d{2}-\d{2}$"),
+    (pa.timestamp("us"), rf"{_INSTANT}$"),
+    (pa.timestamp("us", "UTC"), rf"{_INSTANT}(Z|[+-]\d{{2}}:?\d{{2}})$"),
+)
+
 # tried in this order; a type is taken where every value of the column is written as one of it
 _WRITTEN_AS = (
     (pa.int64(), r"^[+-]?(0|[1-9]\d{0,17})$"),  # not 007: what has leading zeros is a code, not a number
     (pa.float64(), r"^[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?$"),
     (pa.bool_(), r"^(true|false|True|False|TRUE|FALSE)$"),
-    (pa.date32(), r"^\d{4}-\d{2}-\d{2}$"),
-    (pa.timestamp("us"), r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"),
+    *_DATES,
 )
 
 
@@ -22,29 +33,92 @@ def attributes(table: pa.Table, names: list[str]) -> pa.StructArray:
     return pa.StructArray.from_arrays([_attribute(name, table[name]) for name in names], names=names)
 
 
+def type_name(kind: pa.DataType) -> str:  # noqa: PLR0911 - one for each kind
+    """Return what people call a type: `string`, `number`, `list of date`, …"""
+    if is_list(kind):
+        return f"list of {type_name(kind.value_type)}"
+    if is_text(kind):
+        return "string"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_integer(kind):
+        return "integer"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    if pa.types.is_date(kind):
+        return "date"
+    if pa.types.is_timestamp(kind):
+        return "timestamp"
+    return "time" if pa.types.is_time(kind) else str(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether values are text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Tell whether a product may have several values."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def canonical(kind: pa.DataType) -> pa.DataType | None:
+    """Return the type that values of a type are stored in; None for what no filter understands."""
+    if is_list(kind):
+        item = canonical(kind.value_type)
+        return None if item is None or is_list(item) else pa.list_(item)
+    if pa.types.is_dictionary(kind):
+        return canonical(kind.value_type)
+    if pa.types.is_null(kind) or is_text(kind):
+        return pa.string()
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", "UTC" if kind.tz else None)
+    return _canonical_plain(kind)
+
+
+def _canonical_plain(kind: pa.DataType) -> pa.DataType | None:
+    if pa.types.is_date(kind):
+        return pa.date32()
+    if pa.types.is_time(kind):
+        return pa.time64("us")
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    plain = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return kind if any(is_kind(kind) for is_kind in plain) else None
+
+
 class TextTypes:
     """The types that columns of text are written in, found batch by batch: one that every value is written as."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_dates: bool = False) -> None:
+        self._tried = _DATES if only_dates else _WRITTEN_AS
         self._candidates: dict[str, list[tuple[pa.DataType, str]]] = {}
         self._filled: set[str] = set()
 
-    def narrow(self, name: str, column: pa.ChunkedArray) -> None:
+    def narrow(self, name: str, column: pa.ChunkedArray | pa.Array) -> None:
         """Drop the types that a value of this batch is not written as."""
-        candidates = self._candidates.setdefault(name, list(_WRITTEN_AS))
+        candidates = self._candidates.setdefault(name, list(self._tried))
         self._candidates[name] = [candidate for candidate in candidates if _is_written_as(column, *candidate)]
         if column.null_count < len(column):
             self._filled.add(name)
 
+    def keep_text(self, name: str) -> None:
+        """Leave a column as it is, whatever is in it."""
+        self._candidates[name] = []
+
+    def found(self, name: str) -> pa.DataType | None:
+        """Return the type of a column; None where it has no value, or is text."""
+        return self._candidates[name][0][0] if name in self._filled and self._candidates[name] else None
+
     def apply(self, table: pa.Table) -> pa.Table:
         """Return a batch with its columns in the types found; one without any value stays text."""
         for place, name in enumerate(table.column_names):
-            if name in self._filled and self._candidates[name]:
-                table = table.set_column(place, name, table.column(place).cast(self._candidates[name][0][0]))
+            if (kind := self.found(name)) is not None:
+                table = table.set_column(place, name, table.column(place).cast(kind))
         return table
 
 
-def _is_written_as(column: pa.ChunkedArray, kind: pa.DataType, pattern: str) -> bool:
+def _is_written_as(column: pa.ChunkedArray | pa.Array, kind: pa.DataType, pattern: str) -> bool:
     if not pc.all(pc.match_substring_regex(column, pattern)).as_py():
         return False
     try:
@@ -55,20 +129,13 @@ def _is_written_as(column: pa.ChunkedArray, kind: pa.DataType, pattern: str) -> 
 
 
 def _attribute(name: str, column: pa.ChunkedArray) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_null(column.type) or pa.types.is_large_string(column.type):
-        column = column.cast(pa.string())
-    if not _can_be_filtered(column.type):
+    kind = canonical(column.type)
+    if kind is None:
         raise CatalogueError(
-            f"the attribute {name!r} is of type {column.type}: give text, numbers, booleans, dates or lists of text"
+            f"the attribute {name!r} is of type {column.type}: give text, numbers, booleans, dates or lists of these"
         )
+    if column.type != kind:
+        options = pc.CastOptions(target_type=kind, allow_time_truncate=True)  # no clock of a shop needs nanoseconds
+        column = pc.cast(column, options=options)
     array = column.combine_chunks()
     return pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
-
-
-def _can_be_filtered(kind: pa.DataType) -> bool:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        kind = kind.value_type
-        return not pa.types.is_nested(kind) and _can_be_filtered(kind)
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

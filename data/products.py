@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data import blobs
+from data.columns import Column
 from data.embeddings import HASH
 from data.errors import CorruptError, UnknownProductError
 from data.manifest import ShardSection
@@ -46,7 +47,7 @@ class Product:
 class Products:
     """The products of a snapshot; row i belongs to row i of the index.
 
-    `alive` is a mask (rows,) of those that can be found, None where all can.
+    `alive` is a mask (rows,) of those that can be found, None where all can; `columns` are the attributes to filter by.
     """
 
     def __init__(self, table: pa.Table, alive: NDArray[np.bool_] | None = None) -> None:
@@ -55,6 +56,7 @@ class Products:
         self._ids = _one_array(self.table["id"])
         order = np.asarray(pc.sort_indices(self._ids))  # UTF-8 bytes sort as Python's strings do
         self._order = order if self.alive is None else order[self.alive[order]]
+        self.columns = {name: Column.of(self._attribute(name)) for name in self.attributes}
 
     @classmethod
     def open(cls, files: Sequence[Path], alive: NDArray[np.bool_] | None = None) -> Products:
@@ -84,13 +86,9 @@ class Products:
             return {}
         return {field.name: field.type for field in self.table.schema.field("attributes").type}
 
-    def attribute(self, name: str) -> pa.Array:
-        """Return one attribute's column. Raises `KeyError`."""
-        return pc.struct_field(_one_array(self.table["attributes"]), name)
-
     def values(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         """Return one attribute's values in some rows, None where a row has none. Raises `KeyError`."""
-        found: list[Any] = self.attribute(name).take(pa.array(rows, pa.int64())).to_pylist()
+        found: list[Any] = self._attribute(name).take(pa.array(rows, pa.int64())).to_pylist()
         return found
 
     def row(self, product: str) -> int:
@@ -116,6 +114,9 @@ class Products:
             Product(row["id"], row["title"], row["image"], row["image_hash"].hex(), row.get("attributes") or {})
             for row in self.table.take(pa.array(rows, pa.int64())).to_pylist()
         ]
+
+    def _attribute(self, name: str) -> pa.Array:
+        return pc.struct_field(_one_array(self.table["attributes"]), name)
 
 
 def read_shard_products(store: ObjectStore, shard: ShardSection) -> Iterator[tuple[pa.Table, NDArray[np.int64]]]:

@@ -69,12 +69,39 @@ def _read_parquet(file: Path, _name: str) -> Iterator[pa.Table]:
 
 def _read_jsonl(file: Path, name: str) -> Iterator[pa.Table]:
     types: dict[str, pa.DataType] = {}
+    dates = TextTypes(only_dates=True)  # JSON writes all other types as what they are
     for rows in _batched(_objects(file, name)):
         for column in dict.fromkeys(key for row in rows for key in row):
             found = _json_type(column, rows)
-            types[column] = _common(types[column], found) if column in types else found
+            known = types.get(column, found)
+            _look_for_dates(dates, column, rows, known, found)
+            types[column] = _common(known, found)
     for rows in _batched(_objects(file, name)):
-        yield pa.table({column: _json_column(column, rows, kind) for column, kind in types.items()})
+        yield pa.table(
+            {column: _dated(_json_column(column, rows, kind), dates, column) for column, kind in types.items()}
+        )
+
+
+def _look_for_dates(dates: TextTypes, column: str, rows: list[_Row], known: pa.DataType, found: pa.DataType) -> None:
+    if pa.types.is_null(_item(found)):
+        return
+    same = known == found or pa.types.is_null(_item(known))
+    if column in OWN_COLUMNS or not same or not pa.types.is_string(_item(found)):
+        dates.keep_text(column)
+        return
+    values = _json_column(column, rows, found)
+    dates.narrow(column, values.flatten() if pa.types.is_list(found) else values)
+
+
+def _item(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_list(kind) else kind
+
+
+def _dated(column: pa.Array, dates: TextTypes, name: str) -> pa.Array:
+    kind = dates.found(name)
+    if kind is None:
+        return column
+    return column.cast(pa.list_(kind) if pa.types.is_list(column.type) else kind)
 
 
 def _batched(rows: Iterable[_Row]) -> Iterator[list[_Row]]:

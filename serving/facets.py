@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data.columns import Column
 from data.products import Products
 
 MAX_VALUES = 50  # more than these, and a list of them helps nobody
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """The most frequent values with their counts, most frequent first, and how many other values there are."""
+    """The most frequent values with their counts, most frequent first.
+
+    Attributes:
+        values: as a filter would write them, MAX_VALUES at most.
+        others: how many other values there are.
+        missing: how many of the products have no value.
+        low, high: the least and the greatest of all values of numbers, dates and times, as JSON has them; else None.
+    """
 
     values: dict[str, int]
     others: int
+    missing: int = 0
+    low: float | int | str | None = None
+    high: float | int | str | None = None
 
 
 def count_values(products: Products, name: str, mask: NDArray[np.bool_] | None) -> Facet:
@@ -28,19 +42,83 @@ def count_values(products: Products, name: str, mask: NDArray[np.bool_] | None) 
 
     A list counts for each of its items; a missing value for nothing. Raises `KeyError`.
     """
-    column = products.attribute(name)
+    column = products.columns[name]
     chosen = products.alive if mask is None else mask
-    if chosen is not None:
-        column = column.filter(pa.array(chosen))
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        column = column.flatten()
-    if pa.types.is_floating(column.type):
-        column = column.filter(pc.is_finite(column))
-    counts: list[dict[str, Any]] = pc.value_counts(column.drop_null()).to_pylist()
-    counts.sort(key=lambda entry: (-entry["counts"], str(entry["values"])))
-    return Facet({_text(entry["values"]): entry["counts"] for entry in counts[:MAX_VALUES]}, len(counts[MAX_VALUES:]))
+    values = column.of_rows(chosen)
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    distinct, counts = _counted(column, values)
+    best = _most_frequent(column, distinct, counts)
+    low, high = _ends(column, values)
+    return Facet(
+        {_text(column, distinct[place]): int(counts[place]) for place in best},
+        len(distinct) - len(best),
+        _missing(column, chosen),
+        low,
+        high,
+    )
 
 
-def _text(value: Any) -> str:
+def _counted(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the distinct values, in ascending order but for text, and how often each is there."""
+    if column.words is not None:
+        counts = np.bincount(values, minlength=len(column.words))
+        distinct = np.flatnonzero(counts)
+        return distinct, counts[distinct]
+    distinct, counts = np.unique(values, return_counts=True)
+    return distinct, counts
+
+
+def _most_frequent(column: Column, distinct: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of the MAX_VALUES most frequent values, those with equal counts in ascending order."""
+    if len(counts) > MAX_VALUES:
+        least = np.partition(counts, -MAX_VALUES)[-MAX_VALUES]
+        above, equal = np.flatnonzero(counts > least), np.flatnonzero(counts == least)
+        places = np.concatenate([above, _first(column, distinct, equal, MAX_VALUES - len(above))])
+    else:
+        places = np.arange(len(counts))
+    ranked = _first(column, distinct, places, len(places))
+    return ranked[np.argsort(-counts[ranked], kind="stable")]
+
+
+def _first(column: Column, distinct: NDArray[Any], places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return the places of the `most` least values among some."""
+    if column.words is None:
+        return places[:most]
+    words = column.words.take(pa.array(distinct[places]))
+    table = pa.table({"word": words})
+    least: NDArray[np.int64] = places[np.asarray(pc.select_k_unstable(table, most, [("word", "ascending")]))]
+    return least
+
+
+def _missing(column: Column, chosen: NDArray[np.bool_] | None) -> int:
+    present = column.to_rows(np.ones(len(column.values), bool))
+    return int((~present if chosen is None else chosen & ~present).sum())
+
+
+def _ends(column: Column, values: NDArray[Any]) -> tuple[Any, Any]:
+    if column.words is not None or pa.types.is_boolean(column.kind) or not len(values):
+        return None, None
+    return _plain(column, values.min()), _plain(column, values.max())
+
+
+def _text(column: Column, value: Any) -> str:
     """As a filter would write it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if column.words is not None:
+        return str(column.words[int(value)].as_py())
+    plain = _plain(column, value)
+    return str(plain).lower() if isinstance(plain, bool) else str(plain)
+
+
+def _plain(column: Column, value: Any) -> bool | int | float | str:
+    """As JSON has it."""
+    kind = column.kind
+    if pa.types.is_date(kind):
+        return (_EPOCH + timedelta(days=int(value))).date().isoformat()
+    if pa.types.is_timestamp(kind):
+        moment = _EPOCH + timedelta(microseconds=int(value))
+        return (moment if kind.tz else moment.replace(tzinfo=None)).isoformat()
+    if pa.types.is_time(kind):
+        return (_EPOCH + timedelta(microseconds=int(value))).time().isoformat()
+    found: bool | int | float = value.item()
+    return found

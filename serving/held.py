@@ -10,6 +10,7 @@ from functools import cached_property
 import pyarrow as pa
 from PIL import Image
 
+from data.attributes import is_list, is_text, type_name
 from data.channels import Entry
 from data.manifest import Manifest
 from data.products import Products
@@ -67,25 +68,8 @@ def prove(searcher: Searcher) -> None:
 
 
 def _attribute(products: Products, name: str, kind: pa.DataType) -> Attribute:
-    item = kind.value_type if pa.types.is_list(kind) else kind
-    typed = f"list of {_type_name(item)}" if pa.types.is_list(kind) else _type_name(kind)
-    if not (_is_text(item) or pa.types.is_boolean(kind)):
-        return Attribute(typed, None)
+    item = kind.value_type if is_list(kind) else kind
+    if not (is_text(item) or pa.types.is_boolean(kind)):
+        return Attribute(type_name(kind), None)
     facet = count_values(products, name, None)
-    return Attribute(typed, None if facet.others else facet.values)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _type_name(kind: pa.DataType) -> str:
-    if _is_text(kind):
-        return "string"
-    if pa.types.is_boolean(kind):
-        return "boolean"
-    if pa.types.is_integer(kind):
-        return "integer"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "number"
-    return str(kind)
+    return Attribute(type_name(kind), None if facet.others else facet.values)

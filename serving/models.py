@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictInt, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool, StrictInt, WithJsonSchema
 from starlette.responses import Response
 
 from data.products import Product
@@ -27,8 +27,8 @@ ImageUrl = Annotated[str, Field(description="Path of the picture, from the serve
 
 
 def _listed(value: Any) -> Any:
-    """One text is as good as a list of it, and null as none."""
-    return [value] if isinstance(value, str) else [] if value is None else value
+    """One is as good as a list of it, and null as none."""
+    return [value] if isinstance(value, str | dict) else [] if value is None else value
 
 
 CropBox = Annotated[
@@ -41,6 +41,21 @@ CropBox = Annotated[
 ]
 Vector = Annotated[list[Number], Field(fail_fast=True, max_length=MAX_VECTOR)]
 Texts = Annotated[list[str], BeforeValidator(_listed)]
+
+
+Scalar = StrictBool | StrictInt | Number | str
+
+
+class ConditionRequest(BaseModel):
+    """A condition in parts, where names or values hold what a text would need quotes for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attribute: str
+    operator: Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in", "is null", "is not null"] = "="
+    value: Scalar | list[Scalar] | None = Field(
+        None, description="A list for `in` and `not in`, none for `is null` and `is not null`."
+    )
 
 
 class ExampleRequest(BaseModel):
@@ -73,9 +88,10 @@ class SearchRequest(ExampleRequest):
     )
     k: StrictInt = Field(DEFAULT_K, description="How many hits.")
     offset: StrictInt = Field(0, description="How many hits to skip.")
-    filter: Texts = Field(
+    filter: Annotated[list[str | ConditionRequest], BeforeValidator(_listed)] = Field(
         default_factory=list,
-        description="Conditions that must all hold: `category=shoes`, `price<=50`, `brand in acme,zeta`.",
+        description="Conditions that must all hold: `category=shoes`, `price<=50`, `brand in acme,zeta`, "
+        "`colour is null`, or each as an object.",
     )
     min_score: Number | None = Field(None, description="Leave out hits with a lower score, -1 to 1.")
     group_by: str | None = Field(
@@ -131,10 +147,16 @@ class HitReply(BaseModel):
 
 
 class FacetReply(BaseModel):
-    """The most frequent values with their counts, 50 at most, and how many other values there are."""
+    """The most frequent values with their counts, 50 at most, and how many other values there are.
+
+    `missing` counts products without a value; `min` and `max` are there for numbers, dates and times.
+    """
 
     values: dict[str, int]
     others: int
+    missing: int
+    min: float | int | str = 0
+    max: float | int | str = 0
 
 
 _HIT: dict[str, JsonValue] = {
@@ -144,7 +166,7 @@ _HIT: dict[str, JsonValue] = {
     "image_url": "/v1/products/shoes/red%20sneaker.png/image",
     "score": 0.912345,
 }
-_FACETS: dict[str, JsonValue] = {"category": {"values": {"shoes": 212, "boots": 64}, "others": 0}}
+_FACETS: dict[str, JsonValue] = {"category": {"values": {"shoes": 212, "boots": 64}, "others": 0, "missing": 3}}
 _SNAPSHOT = "20261122T151830Z-3f9a1c2b"
 
 
@@ -344,7 +366,16 @@ def hit_reply(hit: Hit, fields: Fields | None = None) -> HitReply:
 
 def facet_replies(facets: Mapping[str, Facet]) -> dict[str, FacetReply]:
     """Return facets as they are written."""
-    return {name: FacetReply(values=facet.values, others=facet.others) for name, facet in facets.items()}
+    return {name: _facet_reply(facet) for name, facet in facets.items()}
+
+
+def _facet_reply(facet: Facet) -> FacetReply:
+    found = FacetReply(values=facet.values, others=facet.others, missing=facet.missing)
+    return found if facet.low is None or facet.high is None else found.model_copy(update=_ends(facet))
+
+
+def _ends(facet: Facet) -> dict[str, float | int | str | None]:
+    return {"min": facet.low, "max": facet.high}
 
 
 def _fields(product: Product) -> dict[str, Any]:

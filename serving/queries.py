@@ -16,13 +16,14 @@ from data.errors import FilterError
 from serving.crops import make_crop
 from serving.examples import EncoderVector, Example, Picture, PictureUrl, ProductId, Query
 from serving.fields import parse_fields
-from serving.models import BatchRequest, ExampleRequest, SearchRequest
+from serving.models import BatchRequest, ConditionRequest, ExampleRequest, SearchRequest
 from serving.problems import ProblemError, sentence
 from serving.ranking import Ranking
 from serving.settings import Limits
-from tasks.indexing.filters import Condition, parse
+from tasks.indexing.filters import MEMBERSHIPS, PRESENCES, Condition, parse
 
 MAX_FILTER_LENGTH = 4096
+MAX_FILTER_VALUES = 1000
 ONE_OF = "Send exactly one of `image`, `url`, `product_id`, `vector` and `positive`."
 
 _KINDS = ("image", "url", "product_id", "vector")
@@ -63,7 +64,7 @@ def batch_from_body(body: bytes, limits: Limits) -> Batch:
 def make_ranking(
     k: int,
     offset: int,
-    filters: Sequence[str],
+    filters: Sequence[str | ConditionRequest],
     limits: Limits,
     *,
     min_score: float | None = None,
@@ -79,11 +80,11 @@ def make_ranking(
     return Ranking(k, offset, make_conditions(filters, limits), min_score, group_by)
 
 
-def make_conditions(filters: Sequence[str], limits: Limits) -> tuple[Condition, ...]:
+def make_conditions(filters: Sequence[str | ConditionRequest], limits: Limits) -> tuple[Condition, ...]:
     """Return the filters, read. Raises `ProblemError` for too many, or one that is not understood."""
     if len(filters) > limits.max_filters:
         raise ProblemError("too_many_filters", f"There are {len(filters)} filters: send {limits.max_filters} at most.")
-    return tuple(_condition(text) for text in filters)
+    return tuple(_checked_condition(_condition(given)) for given in filters)
 
 
 def make_facets(names: Sequence[str], limits: Limits) -> tuple[str, ...]:
@@ -163,7 +164,39 @@ def _example(found: ExampleRequest, where: str) -> Example:
     return EncoderVector(_vector(found.vector or []))
 
 
-def _condition(text: str) -> Condition:
+def _checked_condition(condition: Condition) -> Condition:
+    if len(condition.values) > MAX_FILTER_VALUES:
+        detail = f"A filter has {len(condition.values)} values: send {MAX_FILTER_VALUES:,} at most."
+        raise ProblemError("bad_filter", detail)
+    return condition
+
+
+def _condition(given: str | ConditionRequest) -> Condition:
+    return _parsed(given) if isinstance(given, str) else _structured(given)
+
+
+def _structured(given: ConditionRequest) -> Condition:
+    value, what = given.value, f"The filter on {given.attribute[:100]!r}"
+    if given.operator in PRESENCES:
+        if value is not None:
+            raise ProblemError("bad_filter", f"{what} has a value, and `{given.operator}` takes none.")
+        return Condition(given.attribute, given.operator)
+    if given.operator in MEMBERSHIPS:
+        if not isinstance(value, list) or not value:
+            raise ProblemError("bad_filter", f"{what}: `{given.operator}` takes a list of values.")
+        return Condition(given.attribute, given.operator, tuple(_written(one) for one in value))
+    if value is None:
+        raise ProblemError("bad_filter", f"{what} has no value: `is null` asks for products without one.")
+    if isinstance(value, list):
+        raise ProblemError("bad_filter", f"{what} has a list of values: write `in`, or send one value.")
+    return Condition(given.attribute, given.operator, (_written(value),))
+
+
+def _written(value: bool | float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parsed(text: str) -> Condition:
     if len(text) > MAX_FILTER_LENGTH:
         raise ProblemError("bad_filter", f"A filter has more than {MAX_FILTER_LENGTH} letters: send a shorter one.")
     try:
@@ -190,7 +223,6 @@ def _decoded(text: str) -> bytes:
 _CODES = {
     "k": ("bad_k", "`k` must be a whole number"),
     "offset": ("bad_offset", "`offset` must be a whole number"),
-    "filter": ("bad_filter", "`filter` must be a text or a list of texts"),
     "min_score": ("bad_min_score", "`min_score` must be a number"),
     "crop": ("bad_crop", "`crop` must be four numbers"),
     "fields": ("bad_fields", "`fields` must be a text or a list of texts"),
@@ -206,6 +238,9 @@ def _json_problem(error: ValidationError, model: type[BatchRequest | SearchReque
     said = sentence(first["msg"])
     if first["type"] == "json_invalid":
         return ProblemError("malformed_json", f"The body is not JSON: {said}")
+    if names and names[0] == "filter":  # what pydantic says of either form would hide the other
+        detail = "`filter` must be conditions: texts such as category=shoes, or objects with `attribute`, `operator`"
+        return ProblemError("bad_filter", f"{detail} and `value`; `{where}` is none.")
     if first["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields if len(first["loc"]) == 1 else ExampleRequest.model_fields)
         return ProblemError("unknown_field", f"There is no field {where!r}; the fields are: {known}.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -13,100 +14,158 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data.attributes import type_name
+from data.columns import Column
 from data.errors import FilterError
 from data.products import Products
+from tasks.indexing import literals
+from tasks.indexing.literals import Span
 
-_CONDITION = re.compile(
-    r"^\s*(?P<name>.+?)\s*(?P<operator><=|>=|!=|=|<|>|\s[iI][nN]\s)\s*(?P<value>.*?)\s*$", re.DOTALL
-)
-_COMPARE = {
-    "=": pc.equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
+COMPARISONS = ("=", "!=", "<", "<=", ">", ">=")
+MEMBERSHIPS = ("in", "not in")
+PRESENCES = ("is null", "is not null")
+OPERATORS = (*COMPARISONS, *MEMBERSHIPS, *PRESENCES)
+HOW = 'write category=shoes, price<=50, brand in a,"b, c" or colour is null'
+
+_OPERATOR = re.compile(r"<=|>=|!=|=|<|>|\s(?:not\s+)?in\s|\sis\s+(?:not\s+)?null$", re.IGNORECASE)
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"\s*(?:,|$)')
+_ORDERS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
+_POSITIVE = {"!=": "=", "not in": "in", "is null": "is not null"}
+_FEW = 4  # so many comparisons of a column cost less than looking each value up
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition: `operator` is `=`, `!=`, `<`, `<=`, `>`, `>=` or `in`; `values` are as they were written."""
+    """One condition: an attribute's name, one of OPERATORS, and values as they were written.
+
+    One value for a comparison, one or more for `in` and `not in`, none for `is null` and `is not null`.
+    """
 
     name: str
     operator: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
 
 
 def parse(text: str) -> Condition:
-    """Read `category=shoes`, `price<=50` or `brand in acme,zeta`. Raises `FilterError`."""
-    match = _CONDITION.match(text)
-    if not match:
-        raise FilterError(f"the filter {text!r} is not understood: write category=shoes, price<=50 or brand in a,b")
-    operator = match["operator"].strip().lower()
-    values = tuple(value.strip() for value in match["value"].split(",")) if operator == "in" else (match["value"],)
-    return Condition(match["name"], operator, values)
+    """Read `category=shoes`, `price<=50`, `brand in acme,"b, c"` or `colour is null`. Raises `FilterError`."""
+    text = text.strip()
+    match = _OPERATOR.search(text)
+    name = text[: match.start()].strip() if match else ""
+    if not match or not name:
+        raise FilterError(f"the filter {text!r} is not understood: {HOW}")
+    found = " ".join(match[0].lower().split())
+    rest = text[match.end() :].strip()
+    if found in PRESENCES:
+        return Condition(name, found)
+    return Condition(name, found, _listed(rest) if found in MEMBERSHIPS else (rest,))
 
 
-def matching(products: Products, conditions: Sequence[Condition]) -> NDArray[np.bool_]:
+def matching(products: Products, conditions: Sequence[Condition]) -> Mask:
     """Return a mask (rows,) of the products that can be found and satisfy all conditions.
 
-    A missing value equals nothing and is unequal to everything. A list matches where one of its items does;
-    with `!=`, where none does. Raises `FilterError` for an unknown attribute or a value of the wrong type.
+    A missing value equals nothing, is unequal to everything and in no range. A list matches where one of its items
+    does; with `!=` and `not in`, where none does. NaN and empty lists are missing values. Raises `FilterError` for an
+    unknown attribute or a value of the wrong type.
     """
     masks = [_mask(products, condition) for condition in conditions]
-    alive = np.ones(products.rows, bool) if products.alive is None else products.alive
-    return reduce(np.logical_and, masks, alive)
+    if products.alive is not None or not masks:
+        masks.append(np.ones(products.rows, bool) if products.alive is None else products.alive)
+    return reduce(np.logical_and, masks)
 
 
-def _mask(products: Products, condition: Condition) -> NDArray[np.bool_]:
-    types = products.attributes
-    if condition.name not in types:
-        known = ", ".join(sorted(types)) or "none"
+def _listed(text: str) -> tuple[str, ...]:
+    """Split at commas, but for those in quotes; a quote in quotes is written twice."""
+    values = []
+    rest: str | None = text
+    while rest is not None:
+        rest = rest.lstrip()
+        if rest.startswith('"'):
+            match = _QUOTED.match(rest)
+            if not match:
+                raise FilterError(f'{rest[:40]!r} begins with a quote that does not end: write "a, ""b""", c')
+            values.append(match[1].replace('""', '"'))
+            rest = rest[match.end() :] if match[0].endswith(",") else None
+        else:
+            value, comma, after = rest.partition(",")
+            values.append(value.rstrip())
+            rest = after if comma else None
+    return tuple(values)
+
+
+def _mask(products: Products, condition: Condition) -> Mask:
+    column = products.columns.get(condition.name)
+    if column is None:
+        known = ", ".join(sorted(products.columns)) or "none"
         raise FilterError(f"there is no attribute {condition.name!r} to filter by; the attributes are: {known}")
-    column = products.attribute(condition.name)
-    if pa.types.is_list(column.type):
-        return _list_mask(column, condition)
-    return _scalar_mask(column, condition)
+    positive = _POSITIVE.get(condition.operator, condition.operator)
+    found = column.to_rows(_holds(column, positive, condition))
+    return found if positive == condition.operator else ~found
 
 
-def _scalar_mask(column: pa.Array, condition: Condition) -> NDArray[np.bool_]:
-    values = [_value(text, column.type, condition) for text in condition.values]
-    if condition.operator == "in":
-        mask = reduce(pc.or_, (pc.equal(column, pa.scalar(value)) for value in values))
+def _holds(column: Column, positive: str, condition: Condition) -> Mask:
+    """Return a mask of a column's values; for those that are not there it says nothing."""
+    if positive == "is not null":
+        return np.ones(len(column.values), bool)
+    if column.words is not None:
+        return _words_hold(column.values, column.words, positive, condition.values)
+    if positive in _ORDERS and pa.types.is_boolean(column.kind):
+        raise FilterError(f"{condition.name!r} is true or false, and in no order: write {condition.name}=true")
+    spans = [_span(text, column.kind, condition.name) for text in condition.values]
+    if positive in _ORDERS:
+        edge = spans[0].low if positive in {"<", ">="} else spans[0].high
+        return np.asarray(_ORDERS[positive](column.values, edge))
+    return _among(column.values, spans)
+
+
+def _words_hold(places: NDArray[Any], words: pa.StringArray, positive: str, values: Sequence[str]) -> Mask:
+    """Compare each text once, and not each product's."""
+    try:
+        wanted = pa.array(values, pa.string())
+    except UnicodeEncodeError as error:
+        raise FilterError(f"a filter holds half a character: {error}") from error
+    if positive not in _ORDERS and len(values) <= _FEW:  # looking for one stops where it is found
+        found = {pc.index(words, one).as_py() for one in wanted}
+        return _any([places == place for place in found if place >= 0], len(places))
+    if positive in _ORDERS:
+        compare = {"<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}[positive]
+        held = np.asarray(compare(words, wanted[0]))
     else:
-        mask = _COMPARE[condition.operator](column, pa.scalar(values[0]))
-    return np.asarray(pc.fill_null(mask, condition.operator == "!="))
+        held = np.asarray(pc.is_in(words, value_set=wanted))
+    return held[places] if len(words) else np.zeros(len(places), bool)
 
 
-def _list_mask(column: pa.ListArray, condition: Condition) -> NDArray[np.bool_]:
-    positive = Condition(condition.name, "=" if condition.operator == "!=" else condition.operator, condition.values)
-    items = _scalar_mask(column.flatten(), positive)
-    mask = np.zeros(len(column), bool)
-    mask[np.asarray(pc.list_parent_indices(column))[items]] = True
-    return ~mask if condition.operator == "!=" else mask
+def _among(values: NDArray[Any], spans: Sequence[Span]) -> Mask:
+    """Return which values lie in one of some spans."""
+    points = [span.low for span in spans if span.low == span.high]
+    masks = [(values >= span.low) & (values <= span.high) for span in spans if span.low < span.high]
+    if len(points) > _FEW:
+        masks.append(np.isin(values, _typed(points, values.dtype)))
+    else:
+        masks += [values == point for point in points]
+    return _any(masks, len(values))
 
 
-def _value(text: str, kind: pa.DataType, condition: Condition) -> Any:
+def _any(masks: Sequence[Mask], length: int) -> Mask:
+    return reduce(np.logical_or, masks) if masks else np.zeros(length, bool)
+
+
+def _typed(points: Sequence[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return those that a type can hold: no value equals the others."""
+    if kind.kind in "iu":
+        bounds = np.iinfo(kind)
+        points = [point for point in points if bounds.min <= point <= bounds.max]
+    return np.array(points, kind)
+
+
+def _span(text: str, kind: pa.DataType, name: str) -> Span:
     try:
-        if pa.types.is_boolean(kind):
-            return _boolean(text)
-        if pa.types.is_integer(kind):
-            return _number(text)
-        return pa.scalar(text, pa.string()).cast(kind)
-    except (ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise FilterError(f"{condition.name!r} is of type {kind}: {text!r} cannot be compared with it") from error
-
-
-def _boolean(text: str) -> bool:
-    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if text.lower() not in known:
-        raise ValueError(text)
-    return known[text.lower()]
-
-
-def _number(text: str) -> float | int:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)  # price<=49.90, where all prices happen to be whole
+        return literals.read(text, kind)
+    except ValueError as error:
+        raise FilterError(f"{name!r} is a {type_name(kind)}: {text!r} cannot be compared with it") from error

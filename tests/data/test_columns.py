@@ -114,7 +114,7 @@ class TestProducts:
         assert (product.id, product.attributes, product.image_hash) == (
             "hats/ü-018", {"n": 18}, hash_of("hats/ü-018").hex(),
         )  # fmt: skip
-        assert opened.attribute("n").to_pylist() == list(reversed(range(20)))
+        assert opened.columns["n"].values.tolist() == list(reversed(range(20)))
         for missing in ("", "hats", "zzz"):
             with pytest.raises(UnknownProductError):
                 opened.row(missing)

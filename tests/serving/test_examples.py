@@ -244,10 +244,11 @@ def test_what_is_left_out_costs_no_hits() -> None:
 
 def test_facets_count_what_the_filters_leave(client: Client) -> None:
     found = client.search(product_id="a", k=1, filter="stock<10", facets=["category", "new", "tags", "stock"]).json()
-    assert found["facets"]["category"] == {"values": {"shoes": 4, "bags": 3, "hats": 3}, "others": 0}
-    assert found["facets"]["new"] == {"values": {"false": 5, "true": 5}, "others": 0}
-    assert found["facets"]["tags"] == {"values": {"blue": 7, "red": 3, "sale": 3}, "others": 0}
+    assert found["facets"]["category"] == {"values": {"shoes": 4, "bags": 3, "hats": 3}, "others": 0, "missing": 0}
+    assert found["facets"]["new"] == {"values": {"false": 5, "true": 5}, "others": 0, "missing": 0}
+    assert found["facets"]["tags"] == {"values": {"blue": 7, "red": 3, "sale": 3}, "others": 0, "missing": 0}
     assert found["facets"]["stock"]["values"] == {str(number): 1 for number in range(10)}
+    assert (found["facets"]["stock"]["min"], found["facets"]["stock"]["max"]) == (0, 9)
     assert "facets" not in client.search(product_id="a").json()
     by_form = send(client, picture(1), facets="category,new", filter="stock<10").json()
     assert by_form["facets"] == {name: found["facets"][name] for name in ("category", "new")}
@@ -256,9 +257,11 @@ def test_facets_count_what_the_filters_leave(client: Client) -> None:
 def test_facets_of_a_listing_and_of_a_product(client: Client) -> None:
     listed = client.get("/v1/products", params={"facets": ["category", "price"], "limit": 1}).json()
     assert sum(listed["facets"]["category"]["values"].values()) == 24
-    assert sum(listed["facets"]["price"]["values"].values()) == 23  # one has none
+    price = listed["facets"]["price"]
+    assert (sum(price["values"].values()), price["missing"]) == (23, 1)
+    assert (price["min"], price["max"]) == (10.0, 33.0)
     similar = client.get("/v1/products/a/similar", params={"facets": "category", "filter": "category=shoes"}).json()
-    assert similar["facets"] == {"category": {"values": {"shoes": 8}, "others": 0}}
+    assert similar["facets"] == {"category": {"values": {"shoes": 8}, "others": 0, "missing": 0}}
     assert "facets" not in client.get("/v1/products").json()
 
 
