@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
+from contextlib import suppress
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -67,6 +70,27 @@ def products() -> Products:
         (["since>=2026-01-01"], [0, 1]),
         (["since=2025-01-01"], [3]),
         (["category=shoes", "category=hats"], []),
+        (["category is null"], [3]),
+        (["category IS NOT NULL"], [0, 1, 2]),
+        (["category not in shoes"], [2, 3]),
+        (['category in "hats, caps",boots'], [2]),
+        (["category>=i"], [0, 1]),
+        (["category<shoes"], [2]),
+        (["price is null"], [3]),
+        (["price>=-1e400"], [0, 1, 2]),
+        (["stock>2.5", "stock<1e30"], [0, 2]),
+        (["stock=2.5"], []),
+        (["stock!=2.5"], [0, 1, 2, 3]),
+        (["stock not in 0,9,1,2,4,5"], [0, 3]),
+        (["stock in 0,9,1,2,4,99999999999999999999"], [1, 2]),
+        (["new is null"], [2]),
+        (["new in true,false"], [0, 1, 3]),
+        (["tags is null"], [1, 3]),
+        (["tags not in a,c"], [1, 2, 3]),
+        (["tags>=b"], [0, 2]),
+        (["since is null"], [2]),
+        (["since<2026-01-01"], [3]),
+        (["since in 2026-01-01,2025-01-01"], [0, 3]),
         ([], [0, 1, 2, 3]),
     ],
 )
@@ -81,6 +105,15 @@ def test_selects_the_rows_that_satisfy_all_conditions(products: Products, filter
         ("  a  <=  3 ", Condition("a", "<=", ("3",))),
         ("a IN x, y", Condition("a", "in", ("x", "y"))),
         ("a=", Condition("a", "=", ("",))),
+        ("a=x is null", Condition("a", "=", ("x is null",))),
+        ("a in x=1", Condition("a", "in", ("x=1",))),
+        ("in stock is null", Condition("in stock", "is null")),
+        ("a  Not  In x", Condition("a", "not in", ("x",))),
+        ("a is  not null", Condition("a", "is not null")),
+        ('a in "x, ""y""" , 5" , z', Condition("a", "in", ('x, "y"', '5"', "z"))),
+        ('a in "",', Condition("a", "in", ("", ""))),
+        ('a="x"', Condition("a", "=", ('"x"',))),
+        ("a is null=3", Condition("a is null", "=", ("3",))),
         ("Größe cm>=4", Condition("Größe cm", ">=", ("4",))),
     ],
 )
@@ -88,7 +121,7 @@ def test_reads_conditions(text: str, condition: Condition) -> None:
     assert parse(text) == condition
 
 
-@pytest.mark.parametrize("text", ["", "shoes", "=shoes", "category", "category ~ shoes"])
+@pytest.mark.parametrize("text", ["", " ", "shoes", "=shoes", "category", "category ~ shoes", "is null", "a is nul"])
 def test_says_how_to_write_a_filter(text: str) -> None:
     with pytest.raises(FilterError, match="category=shoes"):
         parse(text)
@@ -99,7 +132,134 @@ def test_names_the_attributes_there_are(products: Products) -> None:
         matching(products, [parse("colour=red")])
 
 
-@pytest.mark.parametrize("text", ["price=cheap", "stock<few", "new=maybe", "since>soon"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("price=cheap", "price=nan", "stock<few", "stock=nan", "stock in 1,x", "stock=1e99999999999999999999"),
+        *("new=maybe", "since>soon", "since=2026-02-31", "since=2026-01-01T10:00"),
+    ],
+)
 def test_refuses_a_value_of_the_wrong_type(products: Products, text: str) -> None:
     with pytest.raises(FilterError, match="cannot be compared"):
         matching(products, [parse(text)])
+
+
+def test_booleans_have_no_order(products: Products) -> None:
+    with pytest.raises(FilterError, match="true or false"):
+        matching(products, [parse("new>false")])
+
+
+@pytest.mark.parametrize("text", ['a in "x', 'a in "x"y', 'a in x,"y'])
+def test_a_quote_must_end(text: str) -> None:
+    with pytest.raises(FilterError, match="a quote that does not end"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 4096, "not " * 1000 + "in", "a in " + " ," * 2000, 'a in "' + '"' * 4000, "is  " * 1000]
+)
+def test_no_text_takes_long_to_read(text: str) -> None:
+    started = time.perf_counter()
+    with suppress(FilterError):
+        parse(text)
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("text", ["n=1e999999999", "n<-1e999999999", "n>=1e-999999999", "n<inf"])
+def test_no_number_takes_long_to_read(text: str) -> None:
+    started = time.perf_counter()
+    matching(one_column(pa.array([1, 2])), [parse(text)])
+    assert time.perf_counter() - started < 0.5
+
+
+def one_column(values: pa.Array) -> Products:
+    names = pa.array([str(row) for row in range(len(values))])
+    return Products(pa.table({"id": names, "attributes": pa.StructArray.from_arrays([values], names=["n"])}))
+
+
+def rows(values: pa.Array, *filters: str) -> list[int]:
+    found: list[int] = matching(one_column(values), [parse(text) for text in filters]).nonzero()[0].tolist()
+    return found
+
+
+MOMENTS = ["2026-01-30T23:59:59.999999", "2026-01-31T00:00:00", "2026-01-31T23:59:59.999999", "2026-02-01T00:00:00"]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("n=2026-01-31", [1, 2]),
+        ("n!=2026-01-31", [0, 3, 4]),
+        ("n<2026-01-31", [0]),
+        ("n<=2026-01-31", [0, 1, 2]),
+        ("n>2026-01-31", [3]),
+        ("n>=2026-01-31", [1, 2, 3]),
+        ("n in 2026-01-30,2026-02-01", [0, 3]),
+        ("n=2026-01-31T00:00", [1]),
+        ("n=2026-01-31T01:00+01:00", [1]),
+        ("n=2026-01-31 00:00:00Z", [1]),
+        ("n>2026-01-31T00:00:00", [2, 3]),
+        ("n is null", [4]),
+        ("n<=9999-12-31", [0, 1, 2, 3]),
+        ("n>=0001-01-01", [0, 1, 2, 3]),
+    ],
+)
+def test_a_day_is_all_of_it_and_times_without_a_zone_are_utc(text: str, expected: list[int], zone: str | None) -> None:
+    moments = [dt.datetime.fromisoformat(moment) for moment in MOMENTS]
+    assert rows(pa.array([*moments, None], pa.timestamp("us", zone)), text) == expected
+
+
+def test_a_float_of_32_bits_equals_what_was_written() -> None:
+    column = pa.array([49.9, 50.0, float("nan"), float("inf"), None], pa.float32())
+    assert rows(column, "n=49.9") == [0]
+    assert rows(column, "n<=49.9") == [0]
+    assert rows(column, "n>49.9") == [1, 3]
+    assert rows(column, "n is null") == [2, 4]
+    assert rows(column, "n<1e300") == [0, 1]
+
+
+def test_the_ends_of_whole_numbers() -> None:
+    large = pa.array([2**64 - 1, 2**63, 0], pa.uint64())
+    assert rows(large, f"n={2**64 - 1}") == [0]
+    assert rows(large, f"n>={2**63}", f"n<{2**64 - 1}") == [1]
+    assert rows(large, "n>-1") == [0, 1, 2]
+    small = pa.array([-128, 127], pa.int8())
+    assert rows(small, "n<1000") == [0, 1]
+    assert rows(small, "n=1000") == []
+    exact = pa.array([2**53, 2**53 + 1])
+    assert rows(exact, f"n>{2**53}") == [1]
+
+
+def test_decimals_and_times_of_day() -> None:
+    prices = pa.array([Decimal("49.90"), Decimal("50.00"), None], pa.decimal128(10, 2))
+    assert rows(prices, "n<=49.9") == [0]
+    assert rows(prices, "n<49.999") == [0]
+    assert rows(prices, "n in 50,1") == [1]
+    opens = pa.array([dt.time(9), dt.time(18, 30), None], pa.time64("us"))
+    assert rows(opens, "n>=10:00") == [1]
+    assert rows(opens, "n=09:00:00") == [0]
+
+
+def test_lists_of_dates_numbers_and_booleans() -> None:
+    days = pa.array([[dt.date(2026, 1, 1), dt.date(2026, 6, 1)], [], None, [None]], pa.list_(pa.date32()))
+    assert rows(days, "n<2026-02-01") == [0]
+    assert rows(days, "n>2026-02-01") == [0]
+    assert rows(days, "n=2026-02-01") == []
+    assert rows(days, "n is null") == [1, 2, 3]
+    sizes = pa.array([[36, 37], [38], None])
+    assert rows(sizes, "n in 37,38.0") == [0, 1]
+    assert rows(sizes, "n!=37") == [1, 2]
+    assert rows(pa.array([[True], [False, True]]), "n=false") == [1]
+
+
+def test_text_is_compared_as_it_is_written() -> None:
+    words = pa.array(["Größe", "große", "groß", "日本", "", " x ", 'a "b"', None])
+    assert rows(words, "n=Größe") == [0]
+    assert rows(words, "n>=日") == [3]
+    assert rows(words, "n=") == [4]
+    assert rows(words, 'n in " x ","a ""b"""') == [5, 6]
+    assert rows(words, "n is null") == [7]
+    assert rows(pa.array([None, None], pa.string()), "n in a,b,c,d,e") == []
+    with pytest.raises(FilterError, match="half a character"):
+        matching(one_column(words), [Condition("n", "=", ("\ud800",))])

@@ -1,0 +1,185 @@
+"""Attributes: the same values, however a catalogue writes them, become the same columns and the same JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.attributes import TextTypes, type_name
+from data.embeddings import HASH
+from data.errors import CatalogueError
+from data.products import Products
+from serving.models import plain
+from tasks.indexing.filters import matching, parse
+from tests.support.catalogues import read_all
+
+MORNING = dt.datetime(2026, 1, 31, 9, 30, tzinfo=dt.UTC)
+NEXT = MORNING + dt.timedelta(days=1)
+ROWS: list[dict[str, Any]] = [
+    {"name": "Größe, 5\"", "day": dt.date(2026, 1, 31), "at": MORNING, "price": 49.9, "stock": 3, "new": True},
+    {"name": "plain", "day": dt.date(2026, 2, 1), "at": NEXT, "price": 5.0, "stock": 0, "new": False},
+    {"name": None, "day": None, "at": None, "price": None, "stock": None, "new": None},
+]  # fmt: skip
+
+
+def as_csv(folder: Path) -> str:
+    lines = [
+        "id,image,name,day,at,price,stock,new",
+        '0,a.png,"Größe, 5""",2026-01-31,2026-01-31T09:30:00Z,49.9,3,true',
+        "1,b.png,plain,2026-02-01,2026-02-01 10:30+01:00,5.0,0,false",
+        "2,c.png,,,,,,",
+    ]
+    (folder / "shop.csv").write_text("\n".join(lines))
+    return str(folder / "shop.csv")
+
+
+def as_jsonl(folder: Path) -> str:
+    rows = [
+        {
+            "id": number,
+            "image": "a.png",
+            **{name: value.isoformat() if isinstance(value, dt.date) else value for name, value in row.items()},
+            "days": [row["day"].isoformat()] if row["day"] else [],
+        }
+        for number, row in enumerate(ROWS)
+    ]
+    (folder / "shop.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return str(folder / "shop.jsonl")
+
+
+def as_parquet(folder: Path) -> str:
+    rows = [{"id": str(number), "image": "a.png", **row} for number, row in enumerate(ROWS)]
+    table = pa.Table.from_pylist(rows)
+    for name, kind in {
+        "at": pa.timestamp("ns", "Europe/Berlin"),
+        "day": pa.date64(),
+        "name": pa.dictionary(pa.int32(), pa.large_string()),
+        "price": pa.decimal128(10, 2),
+    }.items():
+        values = table[name].combine_chunks()
+        column = values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    pq.write_table(table, folder / "shop.parquet")
+    return str(folder / "shop.parquet")
+
+
+def stored(uri: str, folder: Path) -> Products:
+    """Return a catalogue's products as a snapshot's Parquet gives them back."""
+    products = read_all(uri).products
+    hashes = pa.array([bytes(32)] * products.num_rows, HASH)
+    pq.write_table(products.append_column("image_hash", hashes), folder / "products.parquet", compression="zstd")
+    return Products.open([folder / "products.parquet"])
+
+
+@pytest.mark.parametrize("write", [as_csv, as_jsonl, as_parquet])
+def test_every_form_of_a_catalogue_can_be_filtered_alike(write: Callable[[Path], str], tmp_path: Path) -> None:
+    products = stored(write(tmp_path), tmp_path)
+    names = {name: type_name(kind) for name, kind in products.attributes.items() if name != "days"}
+    assert names == {
+        "name": "string", "day": "date", "at": "timestamp", "price": "number", "stock": "integer", "new": "boolean",
+    }  # fmt: skip
+    for text, expected in {
+        "day>=2026-02-01": [1],
+        "at=2026-01-31": [0],
+        "at<=2026-01-31T10:30+01:00": [0],
+        "at>2026-01-31T09:30Z": [1],
+        "price<=49.9": [0, 1],
+        "price>49.89": [0],
+        "stock in 0,7": [1],
+        "new!=true": [1, 2],
+        'name in "Größe, 5""",x': [0],
+        "name>=p": [1],
+        **{f"{name} is null": [2] for name in ROWS[0]},
+    }.items():
+        assert matching(products, [parse(text)]).nonzero()[0].tolist() == expected, text
+    first, _, last = (
+        {name: plain(value) for name, value in one.attributes.items() if name != "days"}
+        for one in products.take([0, 1, 2])
+    )
+    assert first == {
+        "name": 'Größe, 5"', "day": "2026-01-31", "at": "2026-01-31T09:30:00+00:00", "price": 49.9, "stock": 3,
+        "new": True,
+    }  # fmt: skip
+    assert set(last.values()) == {None}
+
+
+def test_lists_of_dates_in_jsonl(tmp_path: Path) -> None:
+    products = stored(as_jsonl(tmp_path), tmp_path)
+    assert products.attributes["days"] == pa.list_(pa.date32())
+    assert matching(products, [parse("days<=2026-01-31")]).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["2026-01-31", None], pa.date32()),
+        (["2026-01-31T10:00", "2026-01-31 10:00:00.5"], pa.timestamp("us")),
+        (["2026-01-31T10:00Z", "2026-01-31T10:00:00+0200"], pa.timestamp("us", "UTC")),
+        (["2026-01-31T10:00Z", "2026-01-31T10:00"], pa.string()),
+        (["2026-01-31", "2026-01-31T10:00"], pa.string()),
+        (["2026-01-31", "2026-02-31"], pa.string()),
+        (["2026-01-31", ""], pa.string()),
+        (["2026-01-31", 5], pa.string()),
+        (["2026-01-31", ["2026-01-31"]], pa.string()),
+        ([5, *[6] * 8191, "2026-01-31"], pa.string()),
+        ([["2026-01-31"], *[[]] * 8191, None, ["2026-02-01"]], pa.list_(pa.date32())),
+        ([["2026-01-31"], *[[]] * 8191, "2026-02-01"], pa.string()),
+        (["7", "8"], pa.string()),
+        (["true"], pa.string()),
+    ],
+)
+def test_text_in_jsonl_is_a_date_where_all_of_it_is(values: list[Any], kind: pa.DataType, tmp_path: Path) -> None:
+    lines = [json.dumps({"id": str(row), "image": "a.png", "x": value}) for row, value in enumerate(values)]
+    (tmp_path / "shop.jsonl").write_text("\n".join(lines))
+    products = read_all(str(tmp_path / "shop.jsonl")).products
+    assert products["attributes"].type.field("x").type == kind
+    assert products.num_rows == len(values)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "first"),
+    [
+        (pa.array([1, None], pa.timestamp("ns")), pa.timestamp("us"), dt.datetime(1970, 1, 1)),
+        (pa.array([1, None], pa.timestamp("s", "Asia/Tokyo")), pa.timestamp("us", "UTC"), None),
+        (pa.array([Decimal("1.50")], pa.decimal256(50, 2)), pa.decimal256(50, 2), Decimal("1.50")),
+        (pa.array([[1, 2]], pa.list_(pa.int32(), 2)), pa.list_(pa.int32()), [1, 2]),
+        (pa.array([["a"]], pa.large_list(pa.large_string())), pa.list_(pa.string()), ["a"]),
+        (pa.ListArray.from_arrays([0, 1], pa.array(["a"]).dictionary_encode()), pa.list_(pa.string()), ["a"]),
+        (pa.array([36_000], pa.time32("s")), pa.time64("us"), dt.time(10)),
+        (pa.array([1.5], pa.float16()), pa.float32(), 1.5),
+        (pa.array([None]), pa.string(), None),
+    ],
+)
+def test_types_of_parquet_are_brought_to_one_form(
+    column: pa.Array, kind: pa.DataType, first: Any, tmp_path: Path
+) -> None:
+    rows = len(column)
+    table = pa.table({"id": [str(row) for row in range(rows)], "image": ["a.png"] * rows, "x": column})
+    pq.write_table(table, tmp_path / "shop.parquet")
+    products = stored(str(tmp_path / "shop.parquet"), tmp_path)
+    assert products.attributes["x"] == kind
+    value = products.take([0])[0].attributes["x"]
+    assert first is None or value == first
+    json.dumps(plain(value))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([b"x"]), pa.array([{"a": 1}]), pa.array([[["a"]]]), pa.array([1], pa.duration("s"))],
+)
+def test_types_that_no_filter_understands(column: pa.Array, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["1"], "image": ["a.png"], "x": column}), tmp_path / "shop.parquet")
+    with pytest.raises(CatalogueError, match=r"'x' is of type .*: give text, numbers"):
+        read_all(str(tmp_path / "shop.parquet"))
+
+
+def test_nothing_is_found_where_nothing_was_looked_at() -> None:
+    assert TextTypes().found("x") is None
