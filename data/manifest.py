@@ -84,12 +84,32 @@ class ShardSection(_Section):
         return self.count - self.dead
 
 
+class DuplicatesSection(_Section):
+    """Groups of near-duplicates among the pictures of the last full build.
+
+    Attributes:
+        groups: which picture is in which group (`data.duplicates`).
+        threshold: the cosine similarity, in the index's space, from which two pictures were put together.
+        count: how many groups there are, `largest` how many pictures the largest has.
+        pictures, products: how many are in groups.
+    """
+
+    groups: Blob
+    threshold: float = Field(gt=0, le=1)
+    count: int = Field(ge=1)
+    largest: int = Field(ge=2)
+    pictures: int = Field(ge=2)
+    products: int = Field(ge=2)
+
+
 class Manifest(Sealed):
     """What a snapshot is made of.
 
     Attributes:
         content: the sha256 of everything that answers depend on.
         refused: the limits that it did not reach, for which it was not published.
+        duplicates: near-duplicates; none where there are none, or nobody looked. No part of `content`: whoever does
+            not ask for it gets the same answers, and readers that do not know it pass over it.
     """
 
     id: str = Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
@@ -104,6 +124,7 @@ class Manifest(Sealed):
     shards: tuple[ShardSection, ...] = Field(min_length=1)
     quality: dict[str, FiniteFloat]
     refused: tuple[str, ...] = ()
+    duplicates: DuplicatesSection | None = None
 
     @property
     def products(self) -> int:
@@ -119,6 +140,8 @@ class Manifest(Sealed):
         own = {"the encoder's spec": self.encoder.spec, "the encoder's model": self.encoder.model}
         shared = {"the projection": self.index.projection, "the trained index": self.index.trained}
         own |= {name: blob for name, blob in shared.items() if blob}
+        if self.duplicates:
+            own["the groups of near-duplicates"] = self.duplicates.groups
         for number, shard in enumerate(self.shards):
             own[f"the index of shard {number}"] = shard.index
             own[f"the products of shard {number}"] = shard.products

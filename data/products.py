@@ -86,6 +86,11 @@ class Products:
             return {}
         return {field.name: field.type for field in self.table.schema.field("attributes").type}
 
+    @property
+    def image_hashes(self) -> pa.Array:
+        """The hash of each row's picture."""
+        return _one_array(self.table["image_hash"])
+
     def values(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         """Return one attribute's values in some rows, None where a row has none. Raises `KeyError`."""
         found: list[Any] = self._attribute(name).take(pa.array(rows, pa.int64())).to_pylist()

@@ -17,6 +17,7 @@ import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import PrefectHTTPStatusError
 
+from data.manifest import DuplicatesSection
 from data.rejects import Reject
 from data.reports import RunReport
 from flows.logs import run_log
@@ -149,6 +150,20 @@ def snapshot_link(report: RunReport, store: str, search_url: str | None = None) 
     create_markdown_artifact(
         "\n".join(lines), key=artifact_key("snapshot", report.channel), description=f"Snapshot {name}: {report.state}"
     )
+
+
+@for_show
+def duplicates_table(channel: str, found: DuplicatesSection | None, examples: Sequence[Sequence[str]]) -> None:
+    """Show the largest groups of near-duplicates, with ids of some products of each."""
+    rows = [{"group": number, "for example": ", ".join(map(cell, ids))} for number, ids in enumerate(examples, 1)]
+    counted = "No pictures are near-duplicates of one another."
+    if found:
+        counted = (
+            f"**{found.count:,} groups of near-duplicates**: {found.pictures:,} pictures of {found.products:,} "
+            f"products, the largest of {found.largest:,} pictures, from a score of {found.threshold} on. "
+            f"All are in `{found.groups.key}`."
+        )
+    create_table_artifact(rows, key=artifact_key("duplicates", channel), description=counted)
 
 
 def artifact_key(name: str, channel: str) -> str:

@@ -48,6 +48,7 @@ def make_request(
         partition_bytes=settings.batch_partition_bytes,
         policy=settings.fetch.policy(),
         embed_resources=settings.embed_resources(),
+        near_duplicates=settings.near_duplicates,
         timeout_seconds=60 * timeout_minutes,
     )
 

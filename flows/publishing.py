@@ -48,6 +48,8 @@ def draft(
         index=index,
         shards=tuple(shards),
         quality={"recall_at_10": measured.recall, "query_ms": 1000 * measured.seconds},
+        # pictures of a delta are looked at by the next full build
+        duplicates=run.parent.duplicates if run.parent and run.request.kind == "refresh" else None,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from data.channels import DEFAULT_CHANNEL
 from data.manifest import EncoderSection
 from data.reports import RunReport
-from flows import embedding, indexing, publishing, recording, reporting, scanning
+from flows import duplicates, embedding, indexing, publishing, recording, reporting, scanning
 from flows.conduct import DEFAULT_ENCODER, conducted, make_request
 from flows.forms import described
 from flows.recording import Recorded
@@ -102,6 +102,7 @@ def run_stages(run: Run) -> RunReport:
     measured = indexing.evaluate(run, chosen, queries, shards)
     index = indexing.index_section(run, chosen, trained, measured)
     manifest = publishing.draft(run, catalogue, encoder, index, [shard.section for shard in shards], measured)
+    manifest = duplicates.find(run, manifest)
     comparison = publishing.compare(run, manifest)
     refused = publishing.gate(run, manifest, recorded.changes, comparison.overlap if comparison else None)
     snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))

@@ -58,6 +58,7 @@ class Request:
     partition_bytes: int
     policy: FetchPolicy
     embed_resources: dict[str, float]
+    near_duplicates: float
     timeout_seconds: float
 
 

@@ -16,7 +16,7 @@ from serving.problems import ProblemError, sentence
 from serving.queries import MAX_FILTER_LENGTH, ONE_OF, check_count, make_facets, make_ranking
 from serving.settings import Limits
 
-FIELDS = ("image", "crop", "k", "offset", "filter", "min_score", "group_by", "facets", "fields", "snapshot")
+FIELDS = ("image", "crop", "k", "offset", "filter", "min_score", "group_by", "collapse", "facets", "fields", "snapshot")
 _JSON_ONLY = {"url", "product_id", "vector", "positive", "negative", "negative_weight"}
 
 
@@ -39,6 +39,7 @@ async def read_form(request: Request, limits: Limits) -> Query:
             limits,
             min_score=_fraction(form, "min_score"),
             group_by=_text(form, "group_by"),
+            collapse=_text(form, "collapse"),
         )
         return Query(
             pictures,

@@ -136,6 +136,11 @@ KINDS: Mapping[str, Kind] = {
         "Hits cannot be grouped by this",
         "Name one attribute that has one value a product, not a list.",
     ),
+    "bad_collapse": Kind(
+        422,
+        "Duplicates cannot be collapsed like this",
+        "`exact` for products with the same picture, `duplicates` for near-duplicates too.",
+    ),
     "bad_size": Kind(
         422,
         "There is no picture of this size",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -97,6 +97,11 @@ class SearchRequest(ExampleRequest):
     group_by: str | None = Field(
         None, description="An attribute: of the hits with one value of it, only the best is a hit."
     )
+    collapse: Literal["duplicates", "exact"] | None = Field(
+        None,
+        description="Of the hits that show the same picture only the best is a hit: `exact` for the same file, "
+        "`duplicates` for near-duplicates too.",
+    )
     facets: Texts = Field(
         default_factory=list, description="Attributes whose values are counted among all products that fit the filters."
     )
@@ -136,7 +141,8 @@ class ProductReply(BaseModel):
 class HitReply(BaseModel):
     """A product found; what `fields` does not name is not there.
 
-    `score` is cosine similarity in the index's space, higher is closer.
+    `score` is cosine similarity in the index's space, higher is closer. `hidden` is there where duplicates are
+    collapsed: how many other products of its group satisfy the filters.
     """
 
     id: str
@@ -144,6 +150,7 @@ class HitReply(BaseModel):
     attributes: dict[str, Any] = Field(default_factory=dict)
     image_url: ImageUrl = ""
     score: float = 0.0
+    hidden: int = 0
 
 
 class FacetReply(BaseModel):
@@ -358,10 +365,18 @@ def product_reply(product: Product) -> ProductReply:
     return ProductReply.model_construct(**_fields(product))
 
 
-def hit_reply(hit: Hit, fields: Fields | None = None) -> HitReply:
-    """Return a hit as it is written."""
+def hit_replies(hits: Sequence[Hit], hidden: Sequence[int] | None, fields: Fields | None = None) -> list[HitReply]:
+    """Return hits as they are written."""
+    if hidden is None:
+        return [HitReply.model_construct(**_shown(hit, fields)) for hit in hits]
+    return [
+        HitReply.model_construct(**_shown(hit, fields), hidden=count) for hit, count in zip(hits, hidden, strict=True)
+    ]
+
+
+def _shown(hit: Hit, fields: Fields | None) -> dict[str, Any]:
     whole = {**_fields(hit.product), "score": round(hit.score, 6)}
-    return HitReply.model_construct(**(whole if fields is None else fields.of(whole)))
+    return whole if fields is None else fields.of(whole)
 
 
 def facet_replies(facets: Mapping[str, Facet]) -> dict[str, FacetReply]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from data.duplicates import Kind
 from data.errors import FilterError
 from serving.crops import make_crop
 from serving.examples import EncoderVector, Example, Picture, PictureUrl, ProductId, Query
@@ -25,6 +26,7 @@ from tasks.indexing.filters import MEMBERSHIPS, PRESENCES, Condition, parse
 MAX_FILTER_LENGTH = 4096
 MAX_FILTER_VALUES = 1000
 ONE_OF = "Send exactly one of `image`, `url`, `product_id`, `vector` and `positive`."
+COLLAPSES: Mapping[str, Kind] = {"duplicates": "near", "exact": "exact"}
 
 _KINDS = ("image", "url", "product_id", "vector")
 
@@ -69,6 +71,7 @@ def make_ranking(
     *,
     min_score: float | None = None,
     group_by: str | None = None,
+    collapse: str | None = None,
 ) -> Ranking:
     """Return how to rank. Raises `ProblemError` for what is out of range or not understood."""
     if not 1 <= k <= limits.max_k:
@@ -77,7 +80,10 @@ def make_ranking(
         raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {limits.max_offset:,} hits.")
     if min_score is not None and not -1 <= min_score <= 1:
         raise ProblemError("bad_min_score", f"`min_score` is {min_score:g}: scores are from -1 to 1.")
-    return Ranking(k, offset, make_conditions(filters, limits), min_score, group_by)
+    if collapse is not None and collapse not in COLLAPSES:
+        raise ProblemError("bad_collapse", f"`collapse` is {collapse[:100]!r}: send {' or '.join(COLLAPSES)}.")
+    kind = None if collapse is None else COLLAPSES[collapse]
+    return Ranking(k, offset, make_conditions(filters, limits), min_score, group_by, kind)
 
 
 def make_conditions(filters: Sequence[str | ConditionRequest], limits: Limits) -> tuple[Condition, ...]:
@@ -121,7 +127,13 @@ def _one_of_batch(given: Any, limits: Limits) -> Query | ProblemError:
 def _query(found: SearchRequest, limits: Limits) -> Query:
     check_count(len(found.positive or [None]) + len(found.negative), limits)
     ranking = make_ranking(
-        found.k, found.offset, found.filter, limits, min_score=found.min_score, group_by=found.group_by
+        found.k,
+        found.offset,
+        found.filter,
+        limits,
+        min_score=found.min_score,
+        group_by=found.group_by,
+        collapse=found.collapse,
     )
     return Query(
         _positive(found),
@@ -228,6 +240,7 @@ _CODES = {
     "fields": ("bad_fields", "`fields` must be a text or a list of texts"),
     "facets": ("bad_facets", "`facets` must be a text or a list of texts"),
     "group_by": ("bad_group_by", "`group_by` must be a text"),
+    "collapse": ("bad_collapse", "`collapse` must be `duplicates` or `exact`"),
 }
 
 

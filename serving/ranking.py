@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from data.duplicates import Kind
 from tasks.indexing.filters import Condition
 
 
@@ -12,7 +13,8 @@ class Ranking:
     """`k` hits after the first `offset`, among products that satisfy all `conditions`.
 
     `min_score` leaves out hits with a lower score. `group_by` names an attribute: of the hits with one value of it only
-    the best counts; products without a value stand for themselves.
+    the best counts; products without a value stand for themselves. `collapse` does the same with products that show the
+    same picture, or near-duplicates too.
     """
 
     k: int = 10
@@ -20,3 +22,4 @@ class Ranking:
     conditions: tuple[Condition, ...] = ()
     min_score: float | None = None
     group_by: str | None = None
+    collapse: Kind | None = None

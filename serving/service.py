@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -28,16 +28,18 @@ from serving.held import BLANK, Held
 from serving.metrics import Metrics
 from serving.problems import ProblemError, as_problem
 from serving.ranking import Ranking
-from serving.selection import Among, select
+from serving.selection import Among, count_hidden, select
 from serving.settings import ServingSettings
 from serving.threads import in_thread
 from serving.urls import UrlReader
 from tasks.indexing.filters import Condition, matching
-from tasks.searcher import Hit, Searcher
+from tasks.searcher import Found, Hit, Searcher
 
 PICTURE_READS = 16  # at a time: a store may take long to answer, and each read holds a picture in memory
 
 MEASURE_SECONDS = 1.0
+
+NOTHING = Found(np.empty(0, np.float32), np.empty(0, np.int64))  # without a direction nothing is near
 
 T = TypeVar("T")
 
@@ -46,11 +48,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits, all from one snapshot, and the facets that were asked for."""
+    """Hits, all from one snapshot, and the facets that were asked for.
+
+    `hidden` says of each hit how many duplicates it stands for; None where duplicates are hits themselves.
+    """
 
     snapshot: str
     hits: Sequence[Hit]
     facets: Mapping[str, Facet] = field(default_factory=dict)
+    hidden: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +217,12 @@ class SearchService:
         with self.metrics.stage("search"), _comparable(conditions):
             allowed = matching(held.searcher.products, conditions) if conditions else None
             direction = _direction(held.searcher, query, rows, vectors)
-            hits: Sequence[Hit] = []
-            if direction is not None:  # without a direction nothing is near
-                among = Among(allowed, {row for row in rows if row is not None})
-                hits = held.searcher.hits(select(held.searcher, direction, query.ranking, among))
-        if not query.facets:
-            return Answer(held.manifest.id, hits)
-        with self.metrics.stage("facets"):
+            among = Among(allowed, {row for row in rows if row is not None})
+            found = NOTHING if direction is None else select(held.searcher, direction, query.ranking, among)
+            hits, hidden = held.searcher.hits(found), count_hidden(held.searcher, found, query.ranking, among)
+        with self.metrics.stage("facets") if query.facets else nullcontext():
             facets = {name: count_values(held.searcher.products, name, allowed) for name in query.facets}
-        return Answer(held.manifest.id, hits, facets)
+        return Answer(held.manifest.id, hits, facets, hidden)
 
     async def _in_searcher(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._searchers, function)

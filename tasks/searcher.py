@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from data.blobs import Blob
 from data.cache import BlobCache
+from data.duplicates import Duplicates, read_groups
 from data.errors import CorruptError, InputError
 from data.manifest import Manifest
 from data.products import Product, Products
@@ -60,10 +61,12 @@ class Searcher:
         projection: Projection | None,
         index: ShardedIndex,
         products: Products,
+        duplicates: Duplicates,
     ) -> None:
         self.manifest = manifest
         self.encoder = encoder
         self.products = products
+        self.duplicates = duplicates
         self._projection = projection
         self._index = index
 
@@ -108,7 +111,8 @@ class Searcher:
             )
         encoder = _open_encoder(manifest, files, threads, previous)
         index.warm_up()
-        return cls(manifest, encoder, projection, index, products)
+        near = read_groups(files[manifest.duplicates.groups]) if manifest.duplicates else None
+        return cls(manifest, encoder, projection, index, products, Duplicates.of(products.image_hashes, near))
 
     def embed(self, image: bytes) -> Vectors:
         """Return one picture's (encoder dimension,) vector. Raises `ImageRejectedError`."""

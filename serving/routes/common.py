@@ -49,6 +49,9 @@ def get_query(
     group_by: Annotated[
         str | None, Query(description="An attribute: of the hits with one value of it, only the best is a hit.")
     ] = None,
+    collapse: Annotated[
+        str | None, Query(description="`duplicates` or `exact`: one hit for all that show the same picture.")
+    ] = None,
     facets: FacetsFromUrl = None,
     fields: Annotated[
         list[str] | None, Query(description="What to send of each hit beside its id; may be repeated; default: all.")
@@ -61,7 +64,7 @@ def get_query(
         raise ProblemError("bad_min_score", "`min_score` must be a number from -1 to 1.")
     return Asked(
         (ProductId(product_id),),
-        make_ranking(k, offset, filter or [], limits, min_score=min_score, group_by=group_by),
+        make_ranking(k, offset, filter or [], limits, min_score=min_score, group_by=group_by, collapse=collapse),
         facets=make_facets(split(facets or []), limits),
         fields=parse_fields(split(fields or [])),
         snapshot=snapshot,

@@ -84,7 +84,16 @@ async def list_products(
     summary="Find what looks like a product",
     response_model=SearchReply,
     responses=problems(
-        *("bad_k", "bad_offset", "bad_min_score", "bad_group_by", "bad_facets", "bad_fields", *_FILTER_CODES),
+        *(
+            "bad_k",
+            "bad_offset",
+            "bad_min_score",
+            "bad_group_by",
+            "bad_collapse",
+            "bad_facets",
+            "bad_fields",
+            *_FILTER_CODES,
+        ),
         *("unknown_product", "snapshot_not_held", "overloaded", "not_ready", "deadline_exceeded"),
     ),
 )

@@ -23,10 +23,11 @@ from serving.models import (
     SearchReply,
     SearchRequest,
     facet_replies,
-    hit_reply,
+    hit_replies,
     reply,
 )
 from serving.problems import ProblemError, document
+from serving.queries import COLLAPSES
 from serving.requests import RequestContext, context
 from serving.routes.common import Service, problems
 from serving.service import Answer, SearchService
@@ -59,6 +60,11 @@ _FORM: dict[str, Any] = {
         "filter": _many("Conditions that all must hold, such as `category=shoes`"),
         "min_score": {"type": "number", "description": "Leave out hits with a lower score, -1 to 1."},
         "group_by": {"type": "string", "description": "An attribute: one hit for each of its values."},
+        "collapse": {
+            "type": "string",
+            "enum": list(COLLAPSES),
+            "description": "One hit for all that show the same picture: the same file, or near-duplicates too.",
+        },
         "facets": _many("Attributes whose values are counted"),
         "fields": _many("What to send of each hit beside its id; default: all"),
         "snapshot": {"type": "string", "description": "The snapshot to ask; default: the one that is served."},
@@ -183,7 +189,7 @@ def _result(query: Query | ProblemError, answer: Answer | ProblemError, asked: R
 
 
 def _written(query: Query, answer: Answer) -> dict[str, Any]:
-    written: dict[str, Any] = {"hits": [hit_reply(hit, query.fields) for hit in answer.hits]}
+    written: dict[str, Any] = {"hits": hit_replies(answer.hits, answer.hidden, query.fields)}
     return {**written, "facets": facet_replies(answer.facets)} if query.facets else written
 
 

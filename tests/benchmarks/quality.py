@@ -177,6 +177,10 @@ class Bench:
         kind = f"{distortion} {distortions.VERSION} {SEED}"
         return self._views(pictures, views, kind, lambda key: distorted(pictures.read(key), distortion, SEED))
 
+    def copies(self, pictures: Pictures, kind: str, change: Callable[[bytes], bytes]) -> Embedded:
+        """Embed pictures changed in a way of another benchmark; `kind` says it, with its version."""
+        return self._kept(pictures, None, kind, lambda key: change(pictures.read(key)))
+
     def _views(self, pictures: Pictures, views: str, kind: str, read: Read) -> Embedded:
         first, *others = (self._kept(pictures, change, kind, read) for change in VIEWS[views])
         for other in others:

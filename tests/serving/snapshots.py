@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from PIL import Image, ImageDraw
 from data import blobs
 from data.blobs import Blob
 from data.channels import Channel, Entry
+from data.duplicates import to_parquet
 from data.embeddings import HASH, Embeddings, position
 from data.manifest import (
     CatalogueSection,
+    DuplicatesSection,
     EncoderSection,
     IndexSection,
     Manifest,
@@ -109,14 +112,43 @@ class Shop:
 
     def build(self, count: int, *, first_seed: int = 0, shards: int = 2, encoder: str = "fake") -> Manifest:
         """Build a snapshot without publishing it."""
-        self._built += 1
-        pictures = self.folder / f"pictures-{self._built}"
+        pictures = self.folder / f"pictures-{self._built + 1}"
         pictures.mkdir(parents=True)
-        rows = write_pictures(pictures, count, first_seed)
-        with tempfile.TemporaryDirectory() as scratch:
-            return self._build(rows, Path(scratch), shards, encoder)
+        return self.build_rows(write_pictures(pictures, count, first_seed), shards=shards, encoder=encoder)
 
-    def _build(self, rows: list[dict[str, Any]], scratch: Path, shards: int, encoder: str) -> Manifest:
+    def build_rows(
+        self,
+        rows: list[dict[str, Any]],
+        *,
+        shards: int = 2,
+        encoder: str = "fake",
+        near: Sequence[Sequence[str]] = (),
+    ) -> Manifest:
+        """Build a snapshot of the rows of a catalogue; `near` are groups of near-duplicates, by their files."""
+        self._built += 1
+        with tempfile.TemporaryDirectory() as scratch:
+            return self._build(rows, Path(scratch), shards, encoder, self._duplicates(near) if near else None)
+
+    def _duplicates(self, near: Sequence[Sequence[str]]) -> DuplicatesSection:
+        hashes = [hashlib.sha256(Path(file).read_bytes()).digest() for files in near for file in files]
+        groups = np.repeat(np.arange(len(near)), [len(files) for files in near])
+        return DuplicatesSection(
+            groups=blobs.put_bytes(self.store, to_parquet(hashes, groups)),
+            threshold=0.9,
+            count=len(near),
+            largest=max(map(len, near)),
+            pictures=len(hashes),
+            products=len(hashes),
+        )
+
+    def _build(
+        self,
+        rows: list[dict[str, Any]],
+        scratch: Path,
+        shards: int,
+        encoder: str,
+        duplicates: DuplicatesSection | None,
+    ) -> Manifest:
         spec = source(encoder).export(scratch)
         products, embeddings = self._embed(rows, scratch / MODEL_FILE, spec)
         chosen = plan(len(rows), spec.dimension, spec.fingerprint, shards=shards, parent=None)
@@ -145,7 +177,7 @@ class Shop:
             spec=blobs.put_bytes(self.store, spec.model_dump_json().encode()),
             model=self._put(scratch / MODEL_FILE),
         )
-        return self._write(len(rows), encoder_section, index_section, tuple(sections))
+        return self._write(len(rows), encoder_section, index_section, tuple(sections), duplicates)
 
     def _embed(self, rows: list[dict[str, Any]], model: Path, spec: EncoderSpec) -> tuple[pa.Table, Embeddings]:
         contents = [Path(row["image"]).read_bytes() for row in rows]
@@ -160,7 +192,12 @@ class Shop:
         return blobs.put_file(self.store, file)
 
     def _write(
-        self, count: int, encoder: EncoderSection, index: IndexSection, shards: tuple[ShardSection, ...]
+        self,
+        count: int,
+        encoder: EncoderSection,
+        index: IndexSection,
+        shards: tuple[ShardSection, ...],
+        duplicates: DuplicatesSection | None,
     ) -> Manifest:
         catalogue = CatalogueSection(
             id="c1", uri="file:///shop", products=count, attribution="Pictures by <i>Pillow</i>"
@@ -179,5 +216,6 @@ class Shop:
             index=index,
             shards=shards,
             quality={"recall_at_10": 1.0},
+            duplicates=duplicates,
         )
         return write_manifest(self.store, manifest)

@@ -1,0 +1,46 @@
+"""Duplicates: which products show the same, told to people and kept for queries."""
+
+from __future__ import annotations
+
+from data.manifest import Manifest
+from flows import artifacts
+from flows.logs import run_log
+from flows.partitions import gather
+from flows.run import Run
+from flows.stage import stage
+from tasks import duplicates
+from tasks.duplicates import Found
+
+
+@stage("duplicates")
+def find(run: Run, manifest: Manifest) -> Manifest:
+    """Look for near-duplicates in what was built, each shard on its own worker; return the manifest with them."""
+    client, threshold = run.cluster.client, run.request.near_duplicates
+    if reason := _not_looked(manifest, threshold):
+        run_log(__name__).info("duplicates: not looked for: %s", reason)
+        return manifest
+    threads = run.cluster.threads_of(len(manifest.shards))
+    futures = [
+        client.submit(
+            duplicates.near_pairs, run.request.store, manifest, number, threshold, threads=threads, pure=False
+        )
+        for number in range(len(manifest.shards))
+    ]
+    pairs = gather(run.cluster, futures, run.deadline)
+    grouped = client.submit(duplicates.grouped, run.request.store, manifest, pairs, threshold, pure=False)
+    found: Found = gather(run.cluster, [grouped], run.deadline)[0]
+    run_log(__name__).info(
+        "duplicates: %s products share a picture, %s groups of near-duplicates",
+        f"{found.exact:,}",
+        f"{found.section.count if found.section else 0:,}",
+    )
+    artifacts.duplicates_table(run.request.channel, found.section, found.examples)
+    return manifest.model_copy(update={"duplicates": found.section, "quality": {**manifest.quality, **found.figures()}})
+
+
+def _not_looked(manifest: Manifest, threshold: float) -> str | None:
+    if not threshold:
+        return "LOOKALIKE_NEAR_DUPLICATES is 0"
+    if manifest.index.projection is None:  # scores mean something else there
+        return f"{manifest.products} products are too few to learn what tells them apart"
+    return None

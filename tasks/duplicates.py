@@ -1,0 +1,198 @@
+"""Near-duplicates: groups of pictures that are the same to a person, found with the index that was built.
+
+Each picture looks for its nearest neighbours, and pictures that are nearer to one another than a threshold are put
+together: single linkage, after Sneath, "The application of computers to taxonomy" (1957), on the graph of nearest
+neighbours. Groups are its connected components, by hooking and pointer jumping (Shiloach and Vishkin, "An O(log n)
+parallel connectivity algorithm", 1982).
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data import blobs
+from data.blobs import Blob
+from data.cache import BlobCache
+from data.duplicates import to_parquet
+from data.embeddings import HASH, Embeddings, hash_array, position
+from data.manifest import DuplicatesSection, Manifest, ShardSection
+from data.stores import ObjectStore, open_store
+from tasks.indexing.building import vectors_of
+from tasks.indexing.projection import Projection, Vectors, normalise
+from tasks.indexing.searching import ShardedIndex
+
+NEIGHBOURS = 10  # of each picture: a larger group is still found, from one to the next
+PICTURES_AT_ONCE = 8192
+SHOWN_GROUPS = 20
+SHOWN_PRODUCTS = 6
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        section: for the manifest; None where no picture has a near-duplicate.
+        exact: how many products show a picture that another product shows, too.
+        examples: ids of products that show the largest groups, a list for each.
+    """
+
+    section: DuplicatesSection | None
+    exact: int
+    examples: list[list[str]]
+
+    def figures(self) -> dict[str, float]:
+        """Return the counts, as figures of a snapshot."""
+        section = self.section
+        return {
+            "exact_duplicates": float(self.exact),
+            "near_duplicate_groups": float(section.count if section else 0),
+            "near_duplicates": float(section.products if section else 0),
+        }
+
+
+def near_pairs(store: str, manifest: Manifest, number: int, threshold: float, *, threads: int) -> Blob:
+    """Store the pairs of rows, (n, 2) as a `.npy` of uint32, that show near-duplicates; the first is of this shard.
+
+    Of products that show one picture only the first takes part. Rows count over all shards.
+    """
+    opened = open_store(store)
+    with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
+        cache = BlobCache(Path(folder))
+        hashes = [_hashes(opened, cache, shard) for shard in manifest.shards]
+        first = np.concatenate([_is_first(one) for one in hashes])
+        index = _open_index(opened, cache, manifest, threads)
+        start = sum(shard.count for shard in manifest.shards[:number])
+        rows = start + np.flatnonzero(first[start : start + manifest.shards[number].count])
+        found = [
+            _near(index, directions, some, None if first.all() else first, threshold)
+            for some, directions in _directions(opened, manifest, hashes[number], rows, start)
+        ]
+        return blobs.put_bytes(opened, _to_npy(np.concatenate([np.empty((0, 2), np.int64), *found])))
+
+
+def grouped(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: float) -> Found:
+    """Put pairs together into groups, and store these."""
+    opened = open_store(store)
+    with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
+        cache = BlobCache(Path(folder))
+        hashes = pa.concat_arrays([_hashes(opened, cache, shard) for shard in manifest.shards])
+        first = np.flatnonzero(_is_first(hashes))
+        shows = np.diff([*first, len(hashes)])  # products of one picture lie side by side
+        exact = int(shows[shows > 1].sum())
+        joined = np.concatenate([np.load(io.BytesIO(blobs.read(opened, one)), allow_pickle=False) for one in pairs])
+        if not len(joined):
+            return Found(None, exact, [])
+        rows, groups = _by_size(*components(joined.astype(np.int64)))
+        sizes = np.bincount(groups)
+        section = DuplicatesSection(
+            groups=blobs.put_bytes(opened, to_parquet(hashes.take(pa.array(rows)).to_pylist(), groups)),
+            threshold=threshold,
+            count=len(sizes),
+            largest=int(sizes.max()),
+            pictures=len(rows),
+            products=int(shows[np.searchsorted(first, rows)].sum()),
+        )
+        shown = [rows[groups == group][:SHOWN_PRODUCTS] for group in range(min(SHOWN_GROUPS, len(sizes)))]
+        ids = pa.concat_arrays([_column(opened, cache, shard, "id") for shard in manifest.shards])
+        return Found(section, exact, [ids.take(pa.array(one)).to_pylist() for one in shown])
+
+
+def components(pairs: Rows) -> tuple[Rows, Rows]:
+    """Return the (m,) rows in (n, 2) pairs, ascending, and of each the first row that it hangs together with."""
+    rows, ends = np.unique(pairs, return_inverse=True)
+    left, right = ends.reshape(-1, 2).T
+    leader = np.arange(len(rows))
+    while True:
+        least = np.minimum(leader[left], leader[right])
+        moved = leader.copy()
+        for side in (left, right):
+            np.minimum.at(moved, leader[side], least)
+            np.minimum.at(moved, side, least)
+        moved = moved[moved]
+        if np.array_equal(moved, leader):
+            return rows, rows[leader]
+        leader = moved
+
+
+def _by_size(rows: Rows, leaders: Rows) -> tuple[Rows, NDArray[np.int32]]:
+    """Number the groups, the largest first; return rows and groups in that order."""
+    _, group, sizes = np.unique(leaders, return_inverse=True, return_counts=True)
+    rank = np.empty(len(sizes), np.int32)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    numbers = rank[group]
+    order = np.argsort(numbers, kind="stable")
+    return rows[order], numbers[order]
+
+
+def _near(
+    index: ShardedIndex, directions: Vectors, rows: Rows, allowed: NDArray[np.bool_] | None, threshold: float
+) -> Rows:
+    found = index.search(directions, NEIGHBOURS + 1, allowed=allowed)
+    near = (found.rows >= 0) & (found.scores >= threshold) & (found.rows != rows[:, None])
+    owners = np.broadcast_to(rows[:, None], found.rows.shape)
+    return np.stack([owners[near], found.rows[near]], axis=1)
+
+
+def _directions(
+    store: ObjectStore, manifest: Manifest, hashes: pa.Array, rows: Rows, start: int
+) -> Iterator[tuple[Rows, Vectors]]:
+    """Yield some rows at a time with their (n, dimension) vectors in the index's space, as exact as they are stored."""
+    embeddings = Embeddings(store, manifest.encoder.fingerprint)
+    section = manifest.index
+    place = (
+        Projection.from_bytes(
+            blobs.read(store, section.projection), inputs=manifest.encoder.dimension, outputs=section.dimension
+        )
+        if section.projection
+        else normalise
+    )
+    for begin in range(0, len(rows), PICTURES_AT_ONCE):
+        some = rows[begin : begin + PICTURES_AT_ONCE]
+        pictures = pa.table({"image_hash": hashes.take(pa.array(some - start))})
+        begins, ends = (position(pictures["image_hash"][row].as_py()) for row in (0, len(some) - 1))
+        yield some, place(vectors_of(pictures, embeddings, begins, ends + 1).astype(np.float32))
+
+
+def _open_index(store: ObjectStore, cache: BlobCache, manifest: Manifest, threads: int) -> ShardedIndex:
+    return ShardedIndex.open(
+        [cache.get(store, shard.index) for shard in manifest.shards],
+        [shard.count for shard in manifest.shards],
+        manifest.index.dimension,
+        nprobe=manifest.index.nprobe,
+        threads=threads,
+    )
+
+
+def _hashes(store: ObjectStore, cache: BlobCache, shard: ShardSection) -> pa.Array:
+    return _column(store, cache, shard, "image_hash").cast(HASH)
+
+
+def _column(store: ObjectStore, cache: BlobCache, shard: ShardSection, name: str) -> pa.Array:
+    column = pq.read_table(cache.get(store, shard.products), columns=[name])[name].combine_chunks()
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _is_first(hashes: pa.Array) -> NDArray[np.bool_]:
+    """Return a mask of the rows that show another picture than the row before; rows are sorted by it."""
+    values = hash_array(hashes)
+    first = np.ones(len(values), bool)
+    first[1:] = values[1:] != values[:-1]
+    return first
+
+
+def _to_npy(pairs: Rows) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, pairs.astype(np.uint32), allow_pickle=False)
+    return buffer.getvalue()

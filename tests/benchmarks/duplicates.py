@@ -1,0 +1,139 @@
+"""From which similarity on two pictures are near-duplicates, and how fast a build finds them.
+
+    python -m tests.benchmarks.duplicates threshold FOLDER [--queries 500] [--encoder efficientnet-lite0]
+    python -m tests.benchmarks.duplicates rate [--products 100000]
+
+`threshold` makes copies of pictures of a folder, in the ways in which shops come to have one picture twice (`COPIES`)
+and in those of `distortions.py`, and compares every copy with all pictures, in the encoder's space and in the index's,
+whitened to each of some dimensions. Recall is the share of copies that are as near to their original as the threshold
+says; precision is the share of such pairs that are a copy and its original, over `COPIES`. Pictures of a folder that
+look alike without being copies count against precision.
+
+`rate` builds a snapshot of random vectors with planted copies, without pictures, and looks for near-duplicates in it
+as a reindex does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from tasks.encoders.base import unit_length
+from tasks.encoders.registry import source
+from tasks.images import decode
+from tasks.indexing.projection import learn
+from tests.benchmarks.distortions import DISTORTIONS, MOST_PIXELS
+from tests.benchmarks.quality import Bench, Embedded, Pictures, opened
+
+Vectors = NDArray[np.float32]
+
+THRESHOLDS = (0.50, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.93, 0.95, 0.96, 0.97, 0.98, 0.99)
+JPEG_QUALITY = 70
+
+
+def _marked(image: Image.Image) -> Image.Image:
+    marked, side = image.copy(), min(image.size) // 8
+    box = (image.width - 2 * side, image.height - side, image.width - side // 4, image.height - side // 4)
+    ImageDraw.Draw(marked).rectangle(box, fill=(120, 120, 120))
+    return marked
+
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "saved again": lambda image: image,
+    "halved": lambda image: image.resize((max(2, image.width // 2), max(2, image.height // 2))),
+    "trimmed": lambda image: image.crop(
+        (image.width // 33, image.height // 33, image.width - image.width // 33, image.height - image.height // 33)
+    ),
+    "padded": lambda image: ImageOps.expand(image, max(image.size) // 16, (255, 255, 255)),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+    "marked": _marked,
+}
+"""By 3 % of each side, 6 % of the longer side, 15 %, and a mark in a corner; all are saved as JPEG of quality 70."""
+
+
+def copied(data: bytes, name: str) -> bytes:
+    """Return another file that shows the same picture."""
+    buffer = io.BytesIO()
+    COPIES[name](decode(data, target=MOST_PIXELS)).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def threshold(arguments: argparse.Namespace) -> None:
+    """Print recall by distortion, precision, and pairs among the pictures themselves, for each threshold."""
+    pictures = Pictures.below(arguments.folder, None)
+    asked = pictures.sample(arguments.queries)
+    encoder = opened(arguments.cache, source(arguments.encoder), None, arguments.threads)
+    bench = Bench(arguments.cache, encoder)
+    catalogue = bench.catalogue(pictures, "plain")
+    rows = {key: row for row, key in enumerate(catalogue.keys)}
+    copies = {name: bench.copies(asked, f"copy {name} 1", partial(copied, name=name)) for name in COPIES}
+    copies |= {name: bench.queries(asked, "plain", name) for name in DISTORTIONS}
+    spaces: dict[str, Callable[[Vectors], Vectors]] = {"encoder": unit_length}
+    for dimension in arguments.whiten:
+        learnt = catalogue.vectors[: 4 * dimension if dimension < max(arguments.whiten) else None]
+        spaces[f"whitened to {dimension} on {len(learnt)}"] = learn(learnt, dimension)
+    for name, place in spaces.items():
+        _print_table(name, place(catalogue.vectors), copies, rows, place)
+
+
+def _print_table(
+    space: str,
+    known: Vectors,
+    copies: Mapping[str, Embedded],
+    rows: Mapping[str, int],
+    place: Callable[[Vectors], Vectors],
+) -> None:
+    own, others = {}, []
+    for name, found in copies.items():
+        scores = place(found.vectors) @ known.T
+        truth = np.array([rows[key] for key in found.keys])
+        own[name] = scores[np.arange(len(truth)), truth].copy()
+        if name in COPIES:
+            scores[np.arange(len(truth)), truth] = -1
+            others.append(scores)
+    among = (known @ known.T)[np.triu_indices(len(known), 1)]
+    wrong, right = np.concatenate(others), np.concatenate([own[name] for name in COPIES])
+    columns = [space, *COPIES, "all copies", "precision", "pairs", *DISTORTIONS]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for least in THRESHOLDS:
+        shares = {name: f"{(scores >= least).mean():.3f}" for name, scores in own.items()}
+        hits, misses = int((right >= least).sum()), int((wrong >= least).sum())
+        cells = [f"{least:.2f}", *(shares[name] for name in COPIES), f"{(right >= least).mean():.3f}"]
+        cells += [f"{hits / max(hits + misses, 1):.3f}", str(int((among >= least).sum()))]
+        lines.append("| " + " | ".join([*cells, *(shares[name] for name in DISTORTIONS)]) + " |")
+    sys.stdout.write("\n".join(lines) + "\n\n")
+
+
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What to measure."""
+    parser = argparse.ArgumentParser(description="Near-duplicates: from which similarity on, and how fast.")
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("threshold")
+    command.add_argument("folder", type=Path, help="pictures, in any sub-folders")
+    command.add_argument("--encoder", default="efficientnet-lite0")
+    command.add_argument("--queries", type=int, default=500, help="pictures that are distorted, in each way")
+    command.add_argument("--whiten", nargs="*", type=int, default=[32, 64, 128, 256], help="dimensions")
+    command.add_argument("--threads", type=int, default=2, help="of the model")
+    kept = Path(tempfile.gettempdir()) / "lookalike-quality"
+    command.add_argument("--cache", type=Path, default=kept, help="for exported encoders and vectors")
+    command.set_defaults(measure=threshold)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    arguments = parsed(argv)
+    arguments.measure(arguments)
+
+
+if __name__ == "__main__":
+    main()
