@@ -15,7 +15,8 @@ from tasks.duplicates import Found
 @stage("duplicates")
 def find(run: Run, manifest: Manifest) -> Manifest:
     """Look for near-duplicates in what was built, each shard on its own worker; return the manifest with them."""
-    client, threshold = run.cluster.client, run.request.near_duplicates
+    client, asked = run.cluster.client, run.request.near_duplicates
+    threshold = duplicates.default_threshold(manifest.index.dimension) if asked is None else asked
     if reason := _not_looked(manifest, threshold):
         run_log(__name__).info("duplicates: not looked for: %s", reason)
         return manifest

@@ -58,7 +58,7 @@ class Request:
     partition_bytes: int
     policy: FetchPolicy
     embed_resources: dict[str, float]
-    near_duplicates: float
+    near_duplicates: float | None
     timeout_seconds: float
 
 

@@ -52,8 +52,11 @@ class BatchSettings(BaseSettings):
         None, description="Where the search page answers, for links in the Prefect UI, such as http://10.0.0.9:8000"
     )
 
-    near_duplicates: float = Field(
-        0.75, ge=0, le=1, description="Score from which two pictures are near-duplicates; 0 does not look for them"
+    near_duplicates: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Score from which two pictures are near-duplicates; default: a measured one; 0: none",
     )
 
     @field_validator("dask_embed_resources")

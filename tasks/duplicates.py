@@ -30,6 +30,8 @@ from tasks.indexing.building import vectors_of
 from tasks.indexing.projection import Projection, Vectors, normalise
 from tasks.indexing.searching import ShardedIndex
 
+THRESHOLDS = {32: 0.96, 64: 0.94, 128: 0.90, 256: 0.80}
+"""By the index's dimension, from which score on nine of ten pairs are copies (`tests/benchmarks/duplicates.py`)."""
 NEIGHBOURS = 10  # of each picture: a larger group is still found, from one to the next
 PICTURES_AT_ONCE = 8192
 SHOWN_GROUPS = 20
@@ -60,6 +62,11 @@ class Found:
             "near_duplicate_groups": float(section.count if section else 0),
             "near_duplicates": float(section.products if section else 0),
         }
+
+
+def default_threshold(dimension: int) -> float:
+    """Return the score from which two pictures are near-duplicates, in a whitened space of so many dimensions."""
+    return next((score for known, score in THRESHOLDS.items() if dimension <= known), THRESHOLDS[256])
 
 
 def near_pairs(store: str, manifest: Manifest, number: int, threshold: float, *, threads: int) -> Blob:

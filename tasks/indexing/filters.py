@@ -130,9 +130,9 @@ def _words_hold(places: NDArray[Any], words: pa.StringArray, positive: str, valu
         wanted = pa.array(values, pa.string())
     except UnicodeEncodeError as error:
         raise FilterError(f"a filter holds half a character: {error}") from error
-    if positive not in _ORDERS and len(values) <= _FEW:  # looking for one stops where it is found
-        found = {pc.index(words, one).as_py() for one in wanted}
-        return _any([places == place for place in found if place >= 0], len(places))
+    if positive not in _ORDERS and len(values) <= _FEW:  # a comparison costs a fifth of looking up
+        found = [place for one in wanted for place in np.flatnonzero(pc.equal(words, one))]
+        return _any([places == place for place in found], len(places))
     if positive in _ORDERS:
         compare = {"<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}[positive]
         held = np.asarray(compare(words, wanted[0]))

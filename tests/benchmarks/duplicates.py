@@ -16,21 +16,40 @@ as a reindex does.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import faiss
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
+from data import blobs
+from data.embeddings import HASH, Embeddings
+from data.manifest import (
+    CatalogueSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+    content_hash,
+    snapshot_id,
+)
+from data.stores import open_store
+from tasks.duplicates import grouped, near_pairs
 from tasks.encoders.base import unit_length
 from tasks.encoders.registry import source
 from tasks.images import decode
-from tasks.indexing.projection import learn
+from tasks.indexing.building import write_shard
+from tasks.indexing.projection import Projection, learn
 from tests.benchmarks.distortions import DISTORTIONS, MOST_PIXELS
 from tests.benchmarks.quality import Bench, Embedded, Pictures, opened
 
@@ -38,6 +57,11 @@ Vectors = NDArray[np.float32]
 
 THRESHOLDS = (0.50, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.93, 0.95, 0.96, 0.97, 0.98, 0.99)
 JPEG_QUALITY = 70
+CLUSTERS = 2000
+DIMENSION = 256
+NPROBE = 16
+PLANTED_SCORE = 0.95
+VECTORS_A_FILE = 16_384
 
 
 def _marked(image: Image.Image) -> Image.Image:
@@ -113,6 +137,83 @@ def _print_table(
     sys.stdout.write("\n".join(lines) + "\n\n")
 
 
+def rate(arguments: argparse.Namespace) -> None:
+    """Print how fast near-duplicates are found among random vectors, and how many of the planted ones."""
+    with tempfile.TemporaryDirectory(prefix="lookalike-rate-") as folder:
+        uri = str(Path(folder) / "store")
+        manifest = _random_snapshot(uri, arguments.products, Path(folder))
+        start = time.perf_counter()
+        pairs = [
+            near_pairs(uri, manifest, number, PLANTED_SCORE, threads=arguments.threads)
+            for number in range(len(manifest.shards))
+        ]
+        searched = time.perf_counter()
+        found = grouped(uri, manifest, pairs, PLANTED_SCORE)
+        done = time.perf_counter()
+    assert found.section is not None
+    sys.stdout.write(
+        f"{arguments.products:,} pictures, {manifest.index.key}, nprobe {manifest.index.nprobe}: searched in "
+        f"{searched - start:.1f} s ({arguments.products / (searched - start):,.0f} a second), grouped in "
+        f"{done - searched:.1f} s; {found.section.pictures:,} of {2 * _planted(arguments.products):,} planted pictures "
+        f"in {found.section.count:,} groups of {_planted(arguments.products):,}\n"
+    )
+
+
+def _planted(products: int) -> int:
+    """One picture in twenty has a copy."""
+    return products // 20
+
+
+def _random_snapshot(uri: str, products: int, folder: Path) -> Manifest:
+    """Store clustered vectors with copies of some, and a snapshot of them as a reindex builds it."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(CLUSTERS, DIMENSION)).astype(np.float32)
+    vectors = centres[random.integers(0, CLUSTERS, products)] + random.normal(size=(products, DIMENSION))
+    copies = _planted(products)
+    vectors[-copies:] = vectors[:copies] + 0.05 * random.normal(size=(copies, DIMENSION))
+    store = open_store(uri)
+    hashes = [hashlib.sha256(str(number).encode()).digest() for number in range(products)]
+    embeddings = Embeddings(store, "random")
+    order = np.argsort(np.array(hashes, "S32"))
+    for part in np.array_split(order, max(1, products // VECTORS_A_FILE)):
+        embeddings.write([hashes[row] for row in part], vectors[part].astype(np.float32))
+    table = pa.table({"id": [str(row) for row in order], "image_hash": pa.array([hashes[row] for row in order], HASH)})
+    lists = 2 ** round(np.log2(4 * np.sqrt(products)))
+    index = faiss.index_factory(DIMENSION, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+    placed = unit_length(vectors[order].astype(np.float32))
+    index.train(placed[: 40 * lists])
+    index.add(placed)
+    files = [blobs.put_file(store, file) for file in write_shard(index, table, folder)]
+    blob = blobs.put_bytes(store, b"no encoder is needed")
+    identity = Projection(np.eye(DIMENSION, DIMENSION + 1, dtype=np.float32))
+    encoder = EncoderSection(name="random", fingerprint="random", dimension=DIMENSION, spec=blob, model=blob)
+    section = IndexSection(
+        key=f"IVF{lists},SQ8",
+        dimension=DIMENSION,
+        projection=blobs.put_bytes(store, identity.to_bytes()),
+        trained_on=products,
+        nprobe=NPROBE,
+        reason="a benchmark",
+    )
+    shards = (ShardSection(index=files[0], products=files[1], count=products),)
+    catalogue = CatalogueSection(id="random", uri="random", products=products)
+    content = content_hash(catalogue, encoder, section, shards)
+    now = datetime.now(UTC)
+    return Manifest(
+        id=snapshot_id(now, content),
+        content=content,
+        created_at=now,
+        code_version="0",
+        run="benchmark",
+        parent=None,
+        catalogue=catalogue,
+        encoder=encoder,
+        index=section,
+        shards=shards,
+        quality={},
+    )
+
+
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """What to measure."""
     parser = argparse.ArgumentParser(description="Near-duplicates: from which similarity on, and how fast.")
@@ -126,6 +227,10 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     kept = Path(tempfile.gettempdir()) / "lookalike-quality"
     command.add_argument("--cache", type=Path, default=kept, help="for exported encoders and vectors")
     command.set_defaults(measure=threshold)
+    command = commands.add_parser("rate")
+    command.add_argument("--products", type=int, default=100_000)
+    command.add_argument("--threads", type=int, default=2, help="of FAISS")
+    command.set_defaults(measure=rate)
     return parser.parse_args(argv)
 
 

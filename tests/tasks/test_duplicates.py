@@ -17,7 +17,7 @@ from data.duplicates import read_groups
 from data.embeddings import HASH, Embeddings, position
 from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection, content_hash
 from data.stores import ObjectStore, open_store
-from tasks.duplicates import components, grouped, near_pairs
+from tasks.duplicates import components, default_threshold, grouped, near_pairs
 from tasks.indexing.projection import Projection
 from tests.support.snapshots import draft
 
@@ -152,3 +152,9 @@ def test_a_long_chain_is_one_group() -> None:
     order = np.random.default_rng(0).permutation(20_000)
     _, leaders = components(np.stack([order[:-1], order[1:]], axis=1))
     assert set(leaders.tolist()) == {0}
+
+
+def test_smaller_spaces_take_higher_scores() -> None:
+    assert [default_threshold(dimension) for dimension in (32, 64, 100, 128, 256, 512)] == [
+        *(0.96, 0.94, 0.90, 0.90, 0.80, 0.80)
+    ]
