@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -48,6 +48,8 @@ class IndexSection(_Section):
         trained: the empty trained index that every shard began as, where the index type needs training.
         trained_on: how many products there were when projection and index were trained.
         nprobe: inverted lists to visit, where the index has such.
+        ef_search: candidates to keep on a walk through the graph, where the index is one.
+        k_factor: candidates to rank again for each result, where the index holds short codes beside finer ones.
         reason: why the planner chose this.
     """
 
@@ -58,7 +60,14 @@ class IndexSection(_Section):
     trained: Blob | None = None
     trained_on: int = Field(ge=1)
     nprobe: int | None = Field(default=None, ge=1)
+    ef_search: int | None = Field(default=None, ge=1)
+    k_factor: int | None = Field(default=None, ge=1)
     reason: str
+
+    def served(self) -> dict[str, Any]:
+        """Return what answers depend on; what format 2 did not know only where it is set, as hashes must not change."""
+        later = {name for name in ("ef_search", "k_factor") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude={"reason", *later})
 
 
 class ShardSection(_Section):
@@ -165,7 +174,7 @@ def content_hash(
     served = {
         "attribution": catalogue.attribution,
         "encoder": encoder.model_dump(mode="json"),
-        "index": index.model_dump(mode="json", exclude={"reason"}),
+        "index": index.served(),
         # what a shard has not is not counted: a snapshot without tombstones hashes as it did before there were any
         "shards": [shard.model_dump(mode="json", exclude_defaults=True) for shard in shards],
     }
@@ -177,8 +186,13 @@ def snapshot_id(created_at: datetime, content: str) -> str:
     return f"{created_at:%Y%m%dT%H%M%SZ}-{content[:8]}"
 
 
-def format_of(shards: tuple[ShardSection, ...]) -> int:
-    """Return the format version that a manifest of these shards is written in: readers of 1 ignore tombstones."""
+def format_of(index: IndexSection, shards: tuple[ShardSection, ...]) -> int:
+    """Return the format version that a manifest of these is written in.
+
+    Readers of 1 ignore tombstones, those of 2 cannot search graphs, nor rank candidates again.
+    """
+    if index.ef_search or index.k_factor:
+        return 3
     return 2 if any(shard.tombstones for shard in shards) else 1
 
 

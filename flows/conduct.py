@@ -30,6 +30,7 @@ def make_request(
     timeout_minutes: float,
     shards: int | None = None,
     full: bool = False,
+    index_bytes: int | None = None,
 ) -> Request:
     """Return a flow's parameters, completed from the settings. Raises `InputError`."""
     settings = BatchSettings()
@@ -41,6 +42,7 @@ def make_request(
         encoder=encoder,
         shards=shards,
         full=full,
+        index_bytes=index_bytes or settings.index_bytes,
         publish=publish,
         attribution=attribution,
         limits=limits or Limits(),

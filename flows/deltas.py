@@ -17,6 +17,7 @@ from flows.run import Run
 from flows.scanning import ROWS_IN_A_SHARD
 from flows.stage import stage
 from tasks import shards as building
+from tasks.indexing.parameters import SearchParameters
 from tasks.shards import Measured
 
 MOST_OF_BASE = 0.1  # of the last full build, in a delta or under tombstones: beyond, searches pay for it
@@ -134,4 +135,10 @@ def _fitted(products: pa.Table, schema: pa.Schema) -> pa.Table | None:
 
 def _as_before(parent: Manifest) -> Measured:
     """Nothing was added: each answer is the old one without what is gone."""
-    return Measured(parent.quality["recall_at_10"], parent.quality["query_ms"] / 1000, parent.index.nprobe)
+    index, quality = parent.index, parent.quality
+    return Measured(
+        quality["recall_at_10"],
+        quality["query_ms"] / 1000,
+        SearchParameters(index.nprobe, index.ef_search, index.k_factor),
+        quality.get("imbalance"),
+    )

@@ -6,33 +6,64 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.manifest import EncoderSection, IndexSection
+from data.manifest import CatalogueSection, EncoderSection, IndexSection
 from flows.logs import run_log
 from flows.partitions import gather
 from flows.run import Run
 from flows.stage import stage
 from tasks import shards as building
 from tasks.indexing import planning
-from tasks.indexing.building import Neighbours
 from tasks.indexing.evaluating import EXACT_DEPTH
-from tasks.indexing.planning import Plan
+from tasks.indexing.neighbours import Neighbours, merge
+from tasks.indexing.operating_points import OperatingPoint
+from tasks.indexing.planning import Plan, Wish
 from tasks.indexing.projection import Vectors
-from tasks.indexing.searching import merge
+from tasks.indexing.training import sample_size
 from tasks.shards import Measured, Shard, Source, Trained
 
 
 @stage("plan")
-def plan(run: Run, products: int, encoder: EncoderSection) -> Plan:
-    """Choose the index."""
+def plan(run: Run, catalogue: CatalogueSection, encoder: EncoderSection) -> Plan:
+    """Choose the index; for a large catalogue from what each kind reaches on a sample. Raises `InputError`."""
     chosen = planning.plan(
-        products,
+        catalogue.products,
         encoder.dimension,
         encoder.fingerprint,
         shards=run.request.shards,
         parent=None if run.request.full else run.parent,
+        wish=Wish(run.request.limits.min_recall, run.request.index_bytes),
+        measure=lambda dimension: _operating_points(run, catalogue, encoder, dimension),
     )
     run_log(__name__).info("plan: %s in %s shard(s): %s", chosen.key, chosen.shards, chosen.reason)
     return chosen
+
+
+def _operating_points(
+    run: Run, catalogue: CatalogueSection, encoder: EncoderSection, dimension: int
+) -> Sequence[OperatingPoint]:
+    future = run.cluster.client.submit(
+        building.operating_points,
+        run.request.store,
+        catalogue.id,
+        catalogue.products,
+        encoder,
+        dimension,
+        run.request.limits.min_recall,
+        threads=run.cluster.threads_of(1),
+        pure=False,
+    )
+    points: Sequence[OperatingPoint] = gather(run.cluster, [future], run.deadline)[0]
+    for point in points:
+        run_log(__name__).info(
+            "plan: %s on %s vectors: recall@10 %.3f, %.2f ms, %.0f bytes a vector (%s)",
+            point.kind,
+            f"{point.sample:,}",
+            point.recall,
+            point.query_ms,
+            point.bytes_per_vector,
+            point.parameters,
+        )
+    return points
 
 
 @stage("train")
@@ -42,7 +73,7 @@ def train(run: Run, source: Source) -> Trained:
         return Trained(run.parent.index.projection, run.parent.index.trained)
     future = run.cluster.client.submit(building.train_index, source, threads=run.cluster.threads_of(1), pure=False)
     trained: Trained = gather(run.cluster, [future], run.deadline)[0]
-    run_log(__name__).info("train: done on %s products", f"{min(source.plan.products, planning.TRAINING_SAMPLE):,}")
+    run_log(__name__).info("train: done on %s products", f"{min(source.plan.products, sample_size(source.plan)):,}")
     return trained
 
 
@@ -75,10 +106,10 @@ def evaluate(run: Run, chosen: Plan, queries: Vectors, shards: Sequence[Shard]) 
     )
     measured: Measured = gather(run.cluster, [future], run.deadline)[0]
     run_log(__name__).info(
-        "evaluate: recall@10 %.3f, %.2f ms a query, nprobe %s",
+        "evaluate: recall@10 %.3f, %.2f ms a query (%s)",
         measured.recall,
         1000 * measured.seconds,
-        measured.nprobe or "-",
+        measured.parameters,
     )
     return measured
 
@@ -86,11 +117,8 @@ def evaluate(run: Run, chosen: Plan, queries: Vectors, shards: Sequence[Shard]) 
 def exact_answers(shards: Sequence[Shard]) -> Neighbours:
     """Return the exact answers over all shards, from those of each."""
     starts = np.cumsum([0, *(shard.section.count for shard in shards)])
-    parts = [
-        Neighbours(shard.exact.scores, shard.exact.rows + start)
-        for shard, start in zip(shards, starts[:-1], strict=True)
-    ]
-    return merge(parts, EXACT_DEPTH)
+    parts = [shard.exact.shifted(int(start)) for shard, start in zip(shards, starts[:-1], strict=True)]
+    return merge(parts, EXACT_DEPTH + 1)
 
 
 def index_section(run: Run, chosen: Plan, trained: Trained, measured: Measured) -> IndexSection:
@@ -102,6 +130,8 @@ def index_section(run: Run, chosen: Plan, trained: Trained, measured: Measured) 
         projection=trained.projection,
         trained=trained.index,
         trained_on=kept,
-        nprobe=measured.nprobe,
+        nprobe=measured.parameters.nprobe,
+        ef_search=measured.parameters.ef_search,
+        k_factor=measured.parameters.k_factor,
         reason=chosen.reason,
     )

@@ -36,7 +36,7 @@ def draft(
     """Return the manifest of what was built, which does not exist yet as a snapshot."""
     content = content_hash(catalogue, encoder, index, tuple(shards))
     return Manifest(
-        format=format_of(tuple(shards)),
+        format=format_of(index, tuple(shards)),
         id=snapshot_id(run.started, content),
         content=content,
         created_at=run.started,
@@ -47,10 +47,23 @@ def draft(
         encoder=encoder,
         index=index,
         shards=tuple(shards),
-        quality={"recall_at_10": measured.recall, "query_ms": 1000 * measured.seconds},
+        quality={
+            "recall_at_10": measured.recall,
+            "query_ms": 1000 * measured.seconds,
+            **_balance(run, measured, index),
+        },
         # pictures of a delta are looked at by the next full build
         duplicates=run.parent.duplicates if run.parent and run.request.kind == "refresh" else None,
     )
+
+
+def _balance(run: Run, measured: Measured, index: IndexSection) -> dict[str, float]:
+    """Return how uneven inverted lists are, and were when trained: by both a run tells whether to train again."""
+    if measured.imbalance is None:
+        return {}
+    kept = run.parent is not None and run.parent.index.trained == index.trained
+    before = run.parent.quality.get("imbalance_when_trained") if run.parent and kept else None
+    return {"imbalance": measured.imbalance, "imbalance_when_trained": before or measured.imbalance}
 
 
 @stage("compare")

@@ -60,6 +60,10 @@ def reindex(
     full: Annotated[
         bool, Field(title="Full", description="Read every picture again, and train the index anew")
     ] = False,
+    index_bytes: Annotated[
+        int | None,
+        Field(ge=1, title="Index bytes", description="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES"),
+    ] = None,
     publish: Publish = True,
     attribution: Attribution = None,
     limits: LimitsOf = None,
@@ -78,6 +82,7 @@ def reindex(
         timeout_minutes=timeout_minutes,
         shards=shards,
         full=full,
+        index_bytes=index_bytes,
     )
     with conducted(request, wait_seconds=request.timeout_seconds) as run:
         return run_stages(run)
@@ -95,7 +100,7 @@ def run_stages(run: Run) -> RunReport:
         return reporting.report(run, Outcome(run.parent, "unchanged", found, recorded, embeds.vectors))
 
     catalogue = recording.store_catalogue(run, recorded)
-    chosen = indexing.plan(run, catalogue.products, encoder)
+    chosen = indexing.plan(run, catalogue, encoder)
     source = Source(run.request.store, catalogue.id, encoder, chosen)
     trained = indexing.train(run, source)
     queries, shards = indexing.build(run, source, trained)

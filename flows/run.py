@@ -51,6 +51,7 @@ class Request:
     encoder: str
     shards: int | None
     full: bool
+    index_bytes: int | None
     publish: bool
     attribution: str | None
     limits: Limits

@@ -38,6 +38,9 @@ class BatchSettings(BaseSettings):
     batch_partition_bytes: int = Field(
         256 * 2**20, ge=1, description="Most bytes of pictures that a worker takes at a time"
     )
+    index_bytes: int | None = Field(
+        None, ge=1, description="Memory that the index of a snapshot may take, in bytes; default: any"
+    )
     fetch: FetchSettings = FetchSettings()
     notify: str = Field(
         "", description="Prefect blocks to tell of failures, refusals and recoveries, such as slack-webhook/ops"

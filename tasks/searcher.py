@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +96,8 @@ class Searcher:
             [shard.count for shard in manifest.shards],
             section.dimension,
             nprobe=section.nprobe,
+            ef_search=section.ef_search,
+            k_factor=section.k_factor,
             alive=alive,
         )
         products = Products.open([files[shard.products] for shard in manifest.shards], alive)
@@ -157,13 +158,10 @@ class Searcher:
     ) -> Found:
         """Return the k rows nearest to an (index dimension,) direction, among `allowed` ones where a mask is given.
 
-        `exact` visits every list of the index, whatever its `nprobe` says.
+        `exact` looks at every row, whatever the index's search parameters say.
         """
-        index = self._index
-        if exact:
-            index = copy(index)
-            index.nprobe = index.lists
-        found = index.search(direction[None], k, allowed=allowed)
+        search = self._index.exact if exact else self._index.search
+        found = search(direction[None], k, allowed=allowed)
         kept = found.rows[0] >= 0
         return Found(np.clip(found.scores[0][kept], -1.0, 1.0), found.rows[0][kept])
 

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from data import blobs, tombstones
 from data.blobs import Blob
 from data.cache import BlobCache
 from data.catalogues import read_catalogue_range
 from data.embeddings import Embeddings, hash_array
+from data.errors import AlreadyExistsError, NotFoundError
 from data.manifest import EncoderSection, IndexSection, ShardSection
 from data.stores import ObjectStore, open_store
+from tasks.indexing import measuring
 from tasks.indexing.building import (
-    Neighbours,
+    ExactAnswers,
     build_index,
-    exact_neighbours,
     shard_range,
     vector_batches,
     vectors_of,
     write_shard,
 )
-from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, recall, seconds_per_query, tune
+from tasks.indexing.candidates import KINDS
+from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, Examination, seconds_per_query
+from tasks.indexing.neighbours import Neighbours
+from tasks.indexing.operating_points import OperatingPoint, OperatingPoints
+from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.planning import Plan
-from tasks.indexing.projection import Projection, Vectors, normalise
+from tasks.indexing.projection import Projection, Vectors, learn, normalise
 from tasks.indexing.searching import ShardedIndex
-from tasks.indexing.training import sample_range, train
+from tasks.indexing.training import projected, sample_range, sample_size, train
 
-QUERIES = 200
+OPERATING_POINTS = "operating-points/"
+QUERIES = 1000  # the recall of so many is known to about 0.003
+FLAT_QUERIES = 200  # whose recall is no question
 DELTA_QUERIES = 50
 
 
@@ -65,17 +76,64 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How the whole index does: recall@10 against exact search, seconds a query, and the tuned `nprobe`."""
+    """How the whole index does.
+
+    Attributes:
+        recall: recall@10 against exact search, of vectors other than the query's own.
+        seconds: median of one query, alone.
+        parameters: the least effort that reaches the recall.
+        imbalance: how unevenly rows lie in inverted lists, None where there are none.
+    """
 
     recall: float
     seconds: float
-    nprobe: int | None
+    parameters: SearchParameters
+    imbalance: float | None = None
+
+
+def operating_points(
+    store: str, catalogue: str, products: int, encoder: EncoderSection, dimension: int, target: float, *, threads: int
+) -> Sequence[OperatingPoint]:
+    """Return what each kind of index reaches on a sample of the catalogue's vectors in so many dimensions.
+
+    What was measured is stored, and taken from there the next time: a run that was killed chooses again as it did.
+    """
+    opened = open_store(store)
+    key = _points_key(catalogue, encoder, dimension, target)
+    with suppress(NotFoundError):
+        return OperatingPoints.model_validate_json(opened.read(key)).points
+    found = _measured_points(opened, catalogue, products, encoder, dimension, target, threads)
+    with suppress(AlreadyExistsError):
+        opened.create(key, found.model_dump_json(indent=2).encode())
+    return OperatingPoints.model_validate_json(opened.read(key)).points  # whoever was first decides
+
+
+def _points_key(catalogue: str, encoder: EncoderSection, dimension: int, target: float) -> str:
+    what = json.dumps([catalogue, encoder.fingerprint, dimension, target, measuring.SAMPLE, KINDS, faiss.__version__])
+    return f"{OPERATING_POINTS}{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
+
+
+def _measured_points(
+    store: ObjectStore,
+    catalogue: str,
+    products: int,
+    encoder: EncoderSection,
+    dimension: int,
+    target: float,
+    threads: int,
+) -> OperatingPoints:
+    embeddings = Embeddings(store, encoder.fingerprint)
+    stop = sample_range(products, measuring.SAMPLE)
+    sample = vectors_of(read_catalogue_range(store, catalogue, 0, stop), embeddings, 0, stop)
+    queries = _last_vectors(store, catalogue, products, encoder.fingerprint, measuring.QUERIES)
+    projection = learn(sample.astype(np.float32), dimension) if dimension != encoder.dimension else None
+    return measuring.measure(projected(sample, projection), projected(queries, projection), target, threads=threads)
 
 
 def train_index(source: Source, *, threads: int) -> Trained:
     """Learn from a sample of the catalogue what all shards will share, and store it."""
     store, plan = open_store(source.store), source.plan
-    stop = sample_range(plan.products)
+    stop = sample_range(plan.products, sample_size(plan))
     products = read_catalogue_range(store, source.catalogue, 0, stop)
     sample = vectors_of(products, Embeddings(store, source.encoder.fingerprint), 0, stop)
     projection, trained = train(sample, plan, threads=threads)
@@ -86,43 +144,49 @@ def train_index(source: Source, *, threads: int) -> Trained:
 
 
 def sample_queries(source: Source, trained: Trained) -> Vectors:
-    """Return up to QUERIES indexed vectors to evaluate with: from the other end of the hashes than training's."""
-    store = open_store(source.store)
-    start = int(2**32 * (1 - min(1.0, 4 * QUERIES / source.plan.products)))
-    products = read_catalogue_range(store, source.catalogue, start)
-    vectors = vectors_of(products, Embeddings(store, source.encoder.fingerprint), start, 2**32)[-QUERIES:]
-    return _projected(store, trained.projection, vectors.astype(np.float32), source.plan.dimension)
+    """Return the index's last vectors to evaluate with: from the other end of the hashes than training's."""
+    store, plan = open_store(source.store), source.plan
+    count = FLAT_QUERIES if plan.key == "Flat" else QUERIES
+    vectors = _last_vectors(store, source.catalogue, plan.products, source.encoder.fingerprint, count)
+    return _projected(store, trained.projection, vectors.astype(np.float32), plan.dimension)
 
 
 def build_shard(source: Source, shard: int, queries: Vectors, trained: Trained, *, threads: int) -> Shard | None:
-    """Build and store one shard; None where it has no products."""
+    """Build and store one shard; None where it has no products. Raises `CorruptError` for damaged trained parts."""
     store, plan = open_store(source.store), source.plan
     start, stop = shard_range(shard, plan.shards)
     products = read_catalogue_range(store, source.catalogue, start, stop)
     if not products.num_rows:
         return None
-    index, indexed = build_index(
+    answers = ExactAnswers(queries, EXACT_DEPTH + 1)
+    index = build_index(
         vector_batches(products, Embeddings(store, source.encoder.fingerprint), start, stop),
         products.num_rows,
         plan,
         _projection(store, trained.projection, source.encoder.dimension, plan.dimension),
         blobs.read(store, trained.index) if trained.index else None,
+        answers,
         threads=threads,
     )
-    exact = exact_neighbours(queries, indexed, EXACT_DEPTH, threads=threads)
-    return Shard(_store_shard(store, index, products), exact)
+    return Shard(_store_shard(store, index, products), answers.neighbours)
 
 
 def evaluate_index(
     store: str, shards: Sequence[ShardSection], dimension: int, queries: Vectors, exact: Neighbours, target: float
 ) -> Measured:
-    """Search the stored shards with the code that serves them, tuned to a target recall."""
+    """Search the stored shards with the code that serves them, tuned to a target recall.
+
+    Args:
+        queries: (n, dimension), the vectors of the last n rows.
+        exact: their EXACT_DEPTH + 1 best, themselves among them.
+    """
     with tempfile.TemporaryDirectory(prefix="lookalike-evaluate-") as folder:
         cache, opened = BlobCache(Path(folder)), open_store(store)
         files = [cache.get(opened, shard.index) for shard in shards]
         index = ShardedIndex.open(files, [shard.count for shard in shards], dimension, nprobe=None)
-        reached = tune(index, queries, exact, target)
-        return Measured(reached, seconds_per_query(index, queries, RECALL_AT), index.nprobe)
+        own = np.arange(index.size - len(queries), index.size)
+        reached = Examination(queries, exact, own).tune(index, target)
+        return Measured(reached, seconds_per_query(index, queries, RECALL_AT), index.parameters, index.imbalance)
 
 
 def build_delta(store: str, encoder: EncoderSection, index: IndexSection, products: pa.Table) -> ShardSection:
@@ -136,7 +200,7 @@ def build_delta(store: str, encoder: EncoderSection, index: IndexSection, produc
 
 
 def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSection) -> Measured:
-    """Return how a refreshed snapshot does on queries of its delta, beside the same search through all lists."""
+    """Return how a refreshed snapshot does on queries of its delta, beside an exact search."""
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-refresh-") as folder:
         cache = BlobCache(Path(folder))
@@ -145,15 +209,24 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
             [shard.count for shard in shards],
             index.dimension,
             nprobe=index.nprobe,
+            ef_search=index.ef_search,
+            k_factor=index.k_factor,
             alive=np.concatenate([tombstones.read_alive_rows(opened, shard) for shard in shards]),
         )
-        rows = range(searched.size - shards[-1].count, searched.size)[:DELTA_QUERIES]
-        queries = np.stack([searched.vector(row) for row in rows])
-        found = searched.search(queries, RECALL_AT)
+        own = np.arange(searched.size - shards[-1].count, searched.size)[:DELTA_QUERIES]
+        queries = np.stack([searched.vector(row) for row in own])
+        reached = Examination(queries, searched.exact(queries, EXACT_DEPTH + 1), own).recall(searched)
         seconds = seconds_per_query(searched, queries, RECALL_AT)
-        searched.nprobe = searched.lists
-        exact = searched.search(queries, EXACT_DEPTH)
-        return Measured(recall(found, exact), seconds, index.nprobe)
+        return Measured(reached, seconds, searched.parameters, searched.imbalance)
+
+
+def _last_vectors(
+    store: ObjectStore, catalogue: str, products: int, fingerprint: str, count: int
+) -> NDArray[np.float16]:
+    """Return the encoder vectors of the last rows of all, up to `count` of them."""
+    start = int(2**32 * (1 - min(1.0, 4 * count / products)))  # hashes are uniform: enough, and then some
+    last = read_catalogue_range(store, catalogue, start)
+    return vectors_of(last, Embeddings(store, fingerprint), start, 2**32)[-count:]
 
 
 def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table) -> ShardSection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from data.embeddings import LOST, Embeddings, hash_array, positions
 from data.errors import CorruptError
+from tasks.indexing.neighbours import Neighbours, merge
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Projection, normalise
 from tasks.indexing.threads import use_threads
@@ -24,12 +24,19 @@ ADD_BATCH = 16_384  # vectors at a time, so that a large shard needs little besi
 Vectors = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The k nearest of each of n queries: (n, k) scores, best first, and (n, k) rows, -1 where there are fewer."""
+class ExactAnswers:
+    """The exact k nearest of (n, d) queries, by inner product, among vectors that come a batch at a time."""
 
-    scores: NDArray[np.float32]
-    rows: NDArray[np.int64]
+    def __init__(self, queries: Vectors, k: int) -> None:
+        self._queries = queries
+        self._k = k
+        self.neighbours = Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
+
+    def add(self, vectors: Vectors, first_row: int) -> None:
+        """Look at (m, d) more vectors, which are those of the rows from `first_row` on."""
+        k_here = min(self._k, len(vectors))
+        scores, rows = faiss.knn(self._queries, vectors, k_here, metric=faiss.METRIC_INNER_PRODUCT)
+        self.neighbours = merge([self.neighbours, Neighbours(scores, rows + first_row)], self._k)
 
 
 def shard_range(shard: int, shards: int) -> tuple[int, int]:
@@ -65,32 +72,36 @@ def build_index(
     plan: Plan,
     projection: Projection | None,
     trained: bytes | None,
+    answers: ExactAnswers | None = None,
     *,
     threads: int,
-) -> tuple[faiss.Index, Vectors]:
-    """Return the index over `count` encoder vectors under ids 0 to count - 1, and the (count, plan.dimension) in it."""
-    use_threads(threads)
-    index = faiss.deserialize_index(np.frombuffer(trained, np.uint8)) if trained else new_index(plan)
-    indexed = np.empty((count, plan.dimension), np.float32)
+) -> faiss.Index:
+    """Return the index over `count` encoder vectors under ids 0 to count - 1.
+
+    Beside the index there is one batch in memory at a time. The same batches give the same bytes: a graph is built by
+    one thread, as several link it in another way each time.
+
+    Args:
+        batches: of the encoder's vectors, in the order of the ids.
+        trained: the serialised empty index that the shard begins as; None for a type that needs no training.
+        answers: queries whose exact neighbours are looked for on the way.
+    """
+    index = read_trained(trained) if trained else new_index(plan)
+    use_threads(1 if isinstance(index, faiss.IndexHNSW) else threads)
     start = 0
     for vectors in batches:
         batch = vectors.astype(np.float32)
-        rows = np.arange(start, start + len(batch), dtype=np.int64)
-        indexed[rows] = projection(batch) if projection else normalise(batch)
-        if trained:  # explicit ids: the order inside inverted lists says nothing about rows
-            index.add_with_ids(indexed[rows], rows)
-        else:
-            index.add(indexed[rows])
+        ready = projection(batch) if projection else normalise(batch)
+        add(index, ready, start, count)
+        if answers:
+            answers.add(ready, start)
         start += len(batch)
-    return index, indexed
+    return index
 
 
-def exact_neighbours(queries: Vectors, vectors: Vectors, k: int, *, threads: int) -> Neighbours:
-    """Return the exact k nearest of (n, d) queries among (m, d) vectors, by inner product."""
-    use_threads(threads)
-    k_here = min(k, len(vectors))
-    scores, rows = faiss.knn(queries, vectors, k_here, metric=faiss.METRIC_INNER_PRODUCT)
-    return Neighbours(scores, rows)
+def read_trained(trained: bytes) -> faiss.Index:
+    """Return the empty trained index that was serialised as `trained`."""
+    return faiss.deserialize_index(np.frombuffer(trained, np.uint8))
 
 
 def write_shard(index: faiss.Index, products: pa.Table, folder: Path) -> tuple[Path, Path]:
@@ -99,3 +110,23 @@ def write_shard(index: faiss.Index, products: pa.Table, folder: Path) -> tuple[P
     faiss.write_index(index, str(index_file))
     pq.write_table(products, products_file, compression="zstd")
     return index_file, products_file
+
+
+def add(index: faiss.Index, vectors: Vectors, start: int, count: int) -> None:
+    """Add (n, d) vectors as rows `start` on, of `count` that there will be."""
+    if isinstance(index, faiss.IndexRefine):
+        add(faiss.downcast_index(index.base_index), vectors, start, count)
+        add(faiss.downcast_index(index.refine_index), vectors, start, count)
+        index.ntotal = start + len(vectors)
+    elif isinstance(index, faiss.IndexIVF):  # explicit ids: the order inside inverted lists says nothing about rows
+        index.add_with_ids(vectors, np.arange(start, start + len(vectors), dtype=np.int64))
+    else:
+        if not start:
+            _reserve(faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index, count)
+        index.add(vectors)
+
+
+def _reserve(index: faiss.IndexFlatCodes, count: int) -> None:
+    """Take the memory at once: a vector that doubles as it grows needs up to three times as much."""
+    index.codes.resize(count * index.code_size)
+    index.codes.resize(0)

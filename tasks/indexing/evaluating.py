@@ -1,13 +1,15 @@
-"""Evaluation: how many of the true neighbours a search finds."""
+"""Evaluation: how many of the true neighbours a search finds, and the least effort that finds enough of them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.building import Neighbours
+from tasks.indexing.neighbours import Neighbours
+from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.searching import ShardedIndex
 
 Vectors = NDArray[np.float32]
@@ -15,6 +17,8 @@ Vectors = NDArray[np.float32]
 RECALL_AT = 10
 EXACT_DEPTH = 2 * RECALL_AT  # deep enough to see that the tenth neighbour has equals
 EQUAL = 1e-5  # scores that differ by less belong to the same picture
+K_FACTORS = (10, 20, 40, 80)
+EF_SEARCH = (16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
 
 
 def recall(found: Neighbours, exact: Neighbours) -> float:
@@ -27,20 +31,69 @@ def recall(found: Neighbours, exact: Neighbours) -> float:
         exact: the EXACT_DEPTH best of each query, (n, EXACT_DEPTH or fewer).
     """
     wanted = exact.scores[:, :RECALL_AT].shape[1]
+    if not wanted:
+        return 1.0  # there is but one product, which has no neighbour to find
     tenth = exact.scores[:, wanted - 1 : wanted]
     right = np.where(exact.scores >= tenth - EQUAL, exact.rows, -2)
     hits = (found.rows[:, :RECALL_AT, None] == right[:, None, :]).any(axis=2).sum(axis=1)
     return float((hits / wanted).mean())
 
 
-def tune(index: ShardedIndex, queries: Vectors, exact: Neighbours, target: float) -> float:
-    """Set the index's `nprobe` to the smallest power of two that reaches `target`; return the recall reached."""
-    if index.lists is None:
-        return recall(index.search(queries, RECALL_AT), exact)
-    index.nprobe = 1
-    while (reached := recall(index.search(queries, RECALL_AT), exact)) < target and index.nprobe < index.lists:
-        index.nprobe = min(index.nprobe * 2, index.lists)
-    return reached
+class Examination:
+    """Queries with their exact answers, to measure an index with.
+
+    Attributes:
+        queries: (n, dimension).
+        exact: their EXACT_DEPTH best, or one more where `own` is given.
+        own: (n,) rows of the queries themselves, where they are in the index: that a vector is its own nearest is no
+            merit, and a picture that is searched for is in no index.
+    """
+
+    def __init__(self, queries: Vectors, exact: Neighbours, own: NDArray[np.int64] | None = None) -> None:
+        self.queries = queries
+        self.own = own
+        self.exact = exact if own is None else exact.without(own)
+
+    def recall(self, index: ShardedIndex) -> float:
+        """Return the recall@10 of an index as its parameters are."""
+        if self.own is None:
+            return recall(index.search(self.queries, RECALL_AT), self.exact)
+        return recall(index.search(self.queries, RECALL_AT + 1).without(self.own), self.exact)
+
+    def tune(self, index: ShardedIndex, target: float) -> float:
+        """Give the index the least effort that reaches `target`; return the recall reached, which may be less."""
+        if index.is_graph:
+            return self._least(index, target, [SearchParameters(ef_search=ef_search) for ef_search in EF_SEARCH])
+        if index.lists is None:
+            return self.recall(index)
+        k_factor = self._k_factor(index, target) if index.is_compressed else None
+        steps = _steps(index.lists)
+        return self._least(index, target, [SearchParameters(nprobe=step, k_factor=k_factor) for step in steps])
+
+    def _k_factor(self, index: ShardedIndex, target: float) -> int:
+        """Return the smallest factor with which half of what may be missed is left for lists that are not visited."""
+        for k_factor in K_FACTORS:
+            index.parameters = SearchParameters(nprobe=index.lists, k_factor=k_factor)
+            if self.recall(index) >= (1 + target) / 2:
+                break
+        return k_factor
+
+    def _least(self, index: ShardedIndex, target: float, ladder: Sequence[SearchParameters]) -> float:
+        """Try a ladder of ever more effort by bisection, as recall grows with it; stop at its end."""
+        low, high, reached = 0, len(ladder) - 1, {}
+        while low < high:
+            middle = (low + high) // 2
+            index.parameters = ladder[middle]
+            reached[middle] = self.recall(index)
+            low, high = (low, middle) if reached[middle] >= target else (middle + 1, high)
+        index.parameters = ladder[low]
+        return reached.get(low) or self.recall(index)
+
+
+def _steps(lists: int) -> list[int]:
+    """Return numbers of lists to visit, each about a fifth more than the one before, from 1 to all."""
+    count = max(2, int(4 * np.log2(lists)) + 1)
+    return sorted({round(lists ** (step / (count - 1))) for step in range(count)})
 
 
 def seconds_per_query(index: ShardedIndex, queries: Vectors, k: int) -> float:

@@ -1,11 +1,19 @@
-"""The planner: which index fits a catalogue, and why."""
+"""The planner: which index fits a catalogue, and why.
+
+It chooses from operating points that were measured on a sample of the very catalogue, and keeps its choice along a
+lineage of snapshots until there is a reason to choose again.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from data.errors import InputError
 from data.manifest import Manifest
+from tasks.indexing.candidates import index_key, lists_of
+from tasks.indexing.operating_points import OperatingPoint
 from tasks.indexing.projection import projected_dimension
 
 FLAT_UP_TO = 50_000  # exact search over as many vectors of 256 dimensions takes about 5 ms on one core
@@ -13,6 +21,18 @@ PRODUCTS_PER_SHARD = 250_000
 TRAINING_SAMPLE = 65_536
 TARGET_DIMENSION = 256
 GROWTH = 2.0  # trained parts stay good while the catalogue has not doubled or halved since
+IMBALANCE_GROWTH = 1.5  # of the rows that a query looks at, since training: products came where there were few lists
+AS_FAST = 1.25  # times as slow as the fastest is as fast, and the smallest of these is chosen
+
+Measure = Callable[[int], Sequence[OperatingPoint]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the index must reach: recall@10, and in how many bytes of memory; None for any."""
+
+    recall: float = 0.95
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +59,28 @@ class Plan:
 
 
 def plan(
-    products: int, encoder_dimension: int, fingerprint: str, *, shards: int | None, parent: Manifest | None
+    products: int,
+    encoder_dimension: int,
+    fingerprint: str,
+    *,
+    shards: int | None,
+    parent: Manifest | None,
+    wish: Wish | None = None,
+    measure: Measure | None = None,
 ) -> Plan:
-    """Choose index type, dimension and shards for so many products; keep what `parent` was trained to where it fits."""
+    """Choose index type, dimension and shards for so many products; keep what `parent` was trained to where it fits.
+
+    Args:
+        measure: returns operating points of the catalogue's vectors in so many dimensions. It takes its time, so it is
+            asked only where exact search is too slow or too large. Without it, the choice is by rule.
+
+    Raises:
+        InputError: no kind of index has both the recall and the size that are wished for.
+    """
+    wish = wish or Wish()
     wanted = shards or math.ceil(products / PRODUCTS_PER_SHARD)
-    if parent and _still_fits(parent, products, fingerprint):
+    changed = _why_anew(parent, products, fingerprint, wish) if parent else None
+    if parent and not changed:
         return Plan(
             products,
             parent.index.key,
@@ -55,18 +92,95 @@ def plan(
         )
     target = projected_dimension(min(products, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
     dimension = target or encoder_dimension
-    key, why = _index_key(products)
+    key, why = _index_key(products, dimension, wanted, wish, measure)
     space = f"PCA with whitening to {dimension} dimensions" if target else "too few products to learn a projection from"
-    return Plan(products, key, dimension, target is not None, wanted, keep_trained=False, reason=f"{why}; {space}")
+    reason = "; ".join([changed, why, space] if changed else [why, space])
+    return Plan(products, key, dimension, target is not None, wanted, keep_trained=False, reason=reason)
 
 
-def _index_key(products: int) -> tuple[str, str]:
-    if products <= FLAT_UP_TO:
+def _why_anew(parent: Manifest, products: int, fingerprint: str, wish: Wish) -> str | None:
+    """Return why what the parent was trained to does not fit any more; None where it does."""
+    index, quality = parent.index, parent.quality
+    size = sum(shard.index.size for shard in parent.shards) / sum(shard.count for shard in parent.shards) * products
+    reached, imbalance = quality.get("recall_at_10", 1.0), quality.get("imbalance", 1.0)
+    trained_imbalance = quality.get("imbalance_when_trained", imbalance)
+    reasons = {
+        f"another encoder than {parent.encoder.name}'s": parent.encoder.fingerprint != fingerprint,
+        f"the catalogue was trained on at {index.trained_on:,} products": not (
+            1 / GROWTH < products / index.trained_on < GROWTH
+        ),
+        f"recall@10 was {reached:.3f} in the last snapshot": reached < wish.recall,
+        f"lists became uneven: {imbalance:.2f}, {trained_imbalance:.2f} when trained": (
+            imbalance > IMBALANCE_GROWTH * trained_imbalance
+        ),
+        f"as before it would take {size:,.0f} bytes": wish.max_bytes is not None and size > wish.max_bytes,
+    }
+    return next((f"trained anew: {reason}" for reason, holds in reasons.items() if holds), None)
+
+
+def _index_key(products: int, dimension: int, shards: int, wish: Wish, measure: Measure | None) -> tuple[str, str]:
+    fits = wish.max_bytes is None or 4 * dimension * products <= wish.max_bytes
+    if products <= FLAT_UP_TO and fits:
         return "Flat", f"{products:,} products: exact search is fast enough"
-    lists = 2 ** round(math.log2(4 * math.sqrt(products)))
-    return f"IVF{lists},SQ8", f"{products:,} products: inverted lists with one byte a dimension"
+    if measure is None:
+        key = index_key("IVF SQ8", products, dimension)
+        return key, f"{products:,} products: inverted lists with one byte a dimension, unmeasured"
+    return _chosen([_Expected(point, products, dimension, shards) for point in measure(dimension)], wish)
 
 
-def _still_fits(parent: Manifest, products: int, fingerprint: str) -> bool:
-    ratio = products / parent.index.trained_on
-    return parent.encoder.fingerprint == fingerprint and 1 / GROWTH < ratio < GROWTH
+def _chosen(options: Sequence[_Expected], wish: Wish) -> tuple[str, str]:
+    small = [option for option in options if wish.max_bytes is None or option.bytes <= wish.max_bytes]
+    good = [option for option in options if option.point.recall >= wish.recall]
+    if small and not any(option in good for option in small):
+        best = max(small, key=lambda option: option.point.recall)
+    elif not small:
+        least = min(options, key=lambda option: option.bytes)
+        raise InputError(
+            f"no index of {least.products:,} products fits into {wish.max_bytes:,} bytes; the smallest, {least.key}, "
+            f"takes about {least.bytes:,}: allow as many, or leave products out"
+        )
+    else:
+        both = [option for option in small if option in good]
+        fastest = min(option.milliseconds for option in both)
+        best = min((one for one in both if one.milliseconds <= AS_FAST * fastest), key=lambda one: one.bytes)
+    return best.key, _reason(best, options, wish)
+
+
+def _reason(best: _Expected, options: Sequence[_Expected], wish: Wish) -> str:
+    within = f" within {wish.max_bytes:,} bytes" if wish.max_bytes else ""
+    others = ", ".join(f"{option}" for option in options)
+    return (
+        f"{best.products:,} products: of what reaches recall@10 {wish.recall}{within}, the smallest that is about as "
+        f"fast as the fastest; expected from a sample of {best.point.sample:,}: {others}"
+    )
+
+
+class _Expected:
+    """What an operating point on a sample lets expect of the whole catalogue."""
+
+    def __init__(self, point: OperatingPoint, products: int, dimension: int, shards: int) -> None:
+        self.point = point
+        self.products = products
+        self.key = index_key(point.kind, products, dimension)
+        has_lists = point.kind.startswith("IVF")
+        shared = 4 * dimension * lists_of(products) * shards if has_lists else 0
+        self.bytes = int(point.bytes_per_vector * products) + shared
+        self.milliseconds = point.query_ms * _slowdown(point, products, shards)
+
+    def __str__(self) -> str:
+        size = f"{self.bytes / 2**20:,.0f} MiB"
+        return f"{self.key} recall {self.point.recall:.3f} in {self.milliseconds:.2f} ms and {size}"
+
+
+def _slowdown(point: OperatingPoint, products: int, shards: int) -> float:
+    """Return how many times as long a query takes in the whole catalogue.
+
+    All rows are looked at by exact search; with about 4 √n lists, as many of them, and √n rows in each, by inverted
+    lists, which all shards share; log n rows by a graph, of which each shard has its own.
+    """
+    growth = max(1.0, products / point.sample)
+    if point.kind == "Flat":
+        return growth
+    if point.kind == "HNSW SQ8":
+        return shards * math.log(max(2.0, products / shards)) / math.log(point.sample)
+    return math.sqrt(growth)

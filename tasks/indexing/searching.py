@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import faiss
@@ -10,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import CorruptError
-from tasks.indexing.building import Neighbours
+from tasks.indexing.flat import FlatGroup
+from tasks.indexing.graph import GraphGroup
+from tasks.indexing.group import Group
+from tasks.indexing.inverted import InvertedGroup
+from tasks.indexing.neighbours import Neighbours, merge
+from tasks.indexing.parameters import SearchParameters
+from tasks.indexing.rows import Rows
 from tasks.indexing.threads import use_threads
-
-EXACT_BELOW = 0.05  # share of rows that match a filter: below it, all lists are visited for them
 
 Vectors = NDArray[np.float32]
 
@@ -21,8 +27,8 @@ Vectors = NDArray[np.float32]
 class ShardedIndex:
     """Shards that answer as one index; row r of it is row r of the snapshot's products.
 
-    Safe to search from many threads at once. `nprobe` is the number of inverted lists to visit in each shard,
-    `alive` a mask (rows,) of those that can be found, None where all can.
+    Safe to search from many threads at once: each search computes with `threads` threads of its own. `parameters` say
+    how hard it tries, `alive` is a mask (rows,) of those that can be found, None where all can.
     """
 
     def __init__(
@@ -30,16 +36,18 @@ class ShardedIndex:
         shards: Sequence[faiss.Index],
         *,
         nprobe: int | None = None,
+        ef_search: int | None = None,
+        k_factor: int | None = None,
         threads: int = 1,
         alive: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._shards = list(shards)
-        self._starts = np.cumsum([0, *(shard.ntotal for shard in self._shards)])
+        self._groups = _grouped(shards)
+        self._starts = [int(start) for start in np.cumsum([0, *(group.size for group in self._groups)])]
         self._threads = threads
-        self.nprobe = nprobe
-        self.dimension = int(self._shards[0].d)
-        self.size = int(self._starts[-1])
-        self._alive = [None if alive is None else _bitmap(alive[rows]) for rows in self._slices()]
+        self.parameters = SearchParameters(nprobe, ef_search, k_factor)
+        self.dimension = int(shards[0].d)
+        self.size = self._starts[-1]
+        self._alive = [Rows(size, mask) for size, mask in self._parts(alive)]
 
     @classmethod
     def open(
@@ -49,87 +57,118 @@ class ShardedIndex:
         dimension: int,
         *,
         nprobe: int | None,
+        ef_search: int | None = None,
+        k_factor: int | None = None,
         threads: int = 1,
         alive: NDArray[np.bool_] | None = None,
     ) -> ShardedIndex:
         """Map shards into memory. Raises `CorruptError` where one is not what the manifest says."""
         shards = [_open_shard(file, count, dimension) for file, count in zip(files, counts, strict=True)]
-        return cls(shards, nprobe=nprobe, threads=threads, alive=alive)
+        return cls(shards, nprobe=nprobe, ef_search=ef_search, k_factor=k_factor, threads=threads, alive=alive)
+
+    @property
+    def nprobe(self) -> int | None:
+        """How many inverted lists a search visits; None for an index without."""
+        return self.parameters.nprobe
+
+    @nprobe.setter
+    def nprobe(self, value: int | None) -> None:
+        self.parameters = replace(self.parameters, nprobe=value)
 
     @property
     def lists(self) -> int | None:
-        """How many inverted lists a shard of the full build has; None for an index without."""
-        shard = self._shards[0]
-        return int(shard.nlist) if isinstance(shard, faiss.IndexIVF) else None
+        """How many inverted lists the full build has; None for an index without."""
+        first = self._groups[0]
+        return first.lists if isinstance(first, InvertedGroup) else None
 
-    def _slices(self) -> list[slice]:
-        return [slice(int(start), int(stop)) for start, stop in zip(self._starts, self._starts[1:], strict=False)]
+    @property
+    def is_graph(self) -> bool:
+        """Whether the full build is searched by walking through a graph."""
+        return isinstance(self._groups[0], GraphGroup)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether candidates are found by short codes and ranked again by finer ones."""
+        first = self._groups[0]
+        return isinstance(first, InvertedGroup) and first.is_compressed
+
+    @property
+    def imbalance(self) -> float | None:
+        """How unevenly rows lie in the lists of the full build; None for an index without lists.
+
+        It is 1 where all lists are equally long, and how many times as many rows a query looks at otherwise.
+        """
+        first = self._groups[0]
+        return first.imbalance if isinstance(first, InvertedGroup) else None
 
     def search(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
         """Return the k nearest of (n, dimension) queries, among `allowed` rows where a (size,) mask is given, else all.
 
-        There are fewer than k columns where fewer rows exist, and -1 in `rows` where fewer were found.
+        There are fewer than k columns where fewer rows exist, and -1 in `rows` where fewer may be found.
         """
         use_threads(self._threads)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         found = [
-            self._search_shard(number, shard, queries, k, allowed)
-            for number, shard in enumerate(self._shards)
-            if shard.ntotal
+            group.search(queries, k, rows, self.parameters).shifted(start)
+            for group, rows, start in zip(self._groups, self._rows(allowed), self._starts, strict=False)
         ]
-        return merge(found, min(k, self.size))
+        return _filled(merge(found, k), min(k, self.size))
+
+    def exact(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+        """Return the same by looking at every row: what recall is measured against."""
+        use_threads(self._threads)
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        found = [
+            group.exact(queries, k, rows).shifted(start)
+            for group, rows, start in zip(self._groups, self._rows(allowed), self._starts, strict=False)
+        ]
+        return _filled(merge(found, k), min(k, self.size))
 
     def vector(self, row: int) -> Vectors:
         """Return the (dimension,) vector of one row, as the index holds it."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        vector: Vectors = self._shards[number].reconstruct(int(row - self._starts[number]))
-        return vector
+        return self._groups[number].vector(int(row - self._starts[number]))
 
     def warm_up(self) -> None:
         """Touch every page, so that the first query after a swap does not wait for the disk."""
-        self.search(np.zeros((1, self.dimension), np.float32), 1, allowed=None)
-        for shard in self._shards:
-            if isinstance(shard, faiss.IndexIVF):
-                shard.make_direct_map()  # reads every list, and lets `vector` find rows
+        use_threads(self._threads)
+        for group in self._groups:
+            group.warm_up()
 
-    def _search_shard(
-        self, number: int, shard: faiss.Index, queries: Vectors, k: int, allowed: NDArray[np.bool_] | None
-    ) -> Neighbours:
-        mask = None if allowed is None else allowed[self._starts[number] : self._starts[number + 1]]
-        bitmap = self._alive[number] if mask is None else _bitmap(mask)
-        selector = None if bitmap is None else faiss.IDSelectorBitmap(bitmap)
-        scores, rows = shard.search(queries, min(k, shard.ntotal), params=self._parameters(shard, selector, mask))
-        return Neighbours(scores, np.where(rows < 0, -1, rows + self._starts[number]))
+    def _rows(self, allowed: NDArray[np.bool_] | None) -> list[Rows]:
+        return self._alive if allowed is None else [Rows(size, mask) for size, mask in self._parts(allowed)]
 
-    def _parameters(
-        self, shard: faiss.Index, selector: faiss.IDSelector | None, mask: NDArray[np.bool_] | None
-    ) -> faiss.SearchParameters:
-        if not isinstance(shard, faiss.IndexIVF):
-            return faiss.SearchParameters(sel=selector)
-        return faiss.SearchParametersIVF(sel=selector, nprobe=_probes(self.nprobe or 1, shard.nlist, mask))
+    def _parts(self, mask: NDArray[np.bool_] | None) -> list[tuple[int, NDArray[np.bool_] | None]]:
+        edges = zip(self._starts, self._starts[1:], strict=False)
+        return [(stop - start, None if mask is None else mask[start:stop]) for start, stop in edges]
 
 
-def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
-    """Return the k best of several answers to the same queries; equal scores in the order of rows."""
-    scores = np.concatenate([part.scores for part in parts], axis=1)
-    rows = np.concatenate([part.rows for part in parts], axis=1)
-    scores = np.where(rows < 0, -np.inf, scores)
-    best = np.lexsort((rows, -scores), axis=1)[:, :k]
-    return Neighbours(np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1))
+def _filled(found: Neighbours, k: int) -> Neighbours:
+    """Return exactly k columns: -1 where there was nothing to be found."""
+    missing = k - found.rows.shape[1]
+    if missing <= 0:
+        return found
+    return Neighbours(
+        np.pad(found.scores, ((0, 0), (0, missing)), constant_values=-np.inf),
+        np.pad(found.rows, ((0, 0), (0, missing)), constant_values=-1),
+    )
 
 
-def _probes(nprobe: int, lists: int, mask: NDArray[np.bool_] | None) -> int:
-    """Return how many lists to visit: the fewer rows match, the more lists it takes to find k of them."""
-    if mask is None:
-        return nprobe
-    share = float(mask.mean())
-    if share < EXACT_BELOW:
-        return lists
-    return min(lists, int(np.ceil(nprobe / share)))
+def _grouped(shards: Sequence[faiss.Index]) -> list[Group]:
+    """Return what is searched together: neighbouring shards of inverted lists as one, and each other one alone."""
+    groups: list[Group] = []
+    for has_lists, some in groupby((shard for shard in shards if shard.ntotal), _has_lists):
+        together = list(some)
+        groups += [InvertedGroup(together)] if has_lists else map(_alone, together)
+    return groups
 
 
-def _bitmap(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    return np.packbits(mask, bitorder="little")
+def _has_lists(shard: faiss.Index) -> bool:
+    return isinstance(shard, faiss.IndexIVF | faiss.IndexRefine)
+
+
+def _alone(shard: faiss.Index) -> Group:
+    return GraphGroup(shard) if isinstance(shard, faiss.IndexHNSW) else FlatGroup(shard)
 
 
 def _open_shard(file: Path, count: int, dimension: int) -> faiss.Index:
@@ -144,4 +183,6 @@ def _open_shard(file: Path, count: int, dimension: int) -> faiss.Index:
             f"an index shard holds {index.ntotal} vectors of {index.d} dimensions (metric {index.metric_type}), "
             f"the manifest promises {count} of {dimension} by inner product"
         )
+    if not isinstance(index, faiss.IndexIVF | faiss.IndexRefine | faiss.IndexHNSW | faiss.IndexFlatCodes):
+        raise CorruptError(f"an index shard is of a type that is not searched here: {type(index).__name__}")
     return index

@@ -2,41 +2,90 @@
 
 from __future__ import annotations
 
+import re
+
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.indexing.planning import TRAINING_SAMPLE, Plan
-from tasks.indexing.projection import Projection, learn, normalise
+from tasks.indexing.projection import Projection, Vectors, learn, normalise
 from tasks.indexing.threads import use_threads
 
+SAMPLES_PER_LIST = 40  # fewer, and FAISS's k-means warns that centroids follow single vectors
+PROJECTED_AT_A_TIME = 16_384
+EF_CONSTRUCTION = 80
+_GRAPH_OF_CENTROIDS = re.compile(r"^(IVF\d+)_HNSW(\d+)")
 
-def sample_range(available: int) -> int:
-    """Return the end of the range of hash positions from 0 on that holds a training sample.
+
+def sample_size(plan: Plan) -> int:
+    """Return how many products to learn from."""
+    lists = re.match(r"IVF(\d+)", plan.key)
+    return max(TRAINING_SAMPLE, SAMPLES_PER_LIST * int(lists[1]) if lists else 0)
+
+
+def sample_range(available: int, wanted: int = TRAINING_SAMPLE) -> int:
+    """Return the end of the range of hash positions from 0 on that holds a sample of the wanted size.
 
     Image hashes are uniform, so the vectors in any range of them are an unbiased sample of all.
     """
-    share = min(1.0, TRAINING_SAMPLE / max(available, 1))
-    return int(2**32 * share)
+    return int(2**32 * min(1.0, wanted / max(available, 1)))
 
 
 def train(sample: NDArray[np.float16], plan: Plan, *, threads: int) -> tuple[Projection | None, bytes | None]:
-    """Learn from an (n, d) sample of the encoder's vectors.
+    """Learn from an (n, d) sample of the encoder's vectors. The same sample and threads give the same bytes.
 
     Returns:
         The projection, None where the plan has none, and the serialised empty trained index, None where the index
         type needs no training.
     """
     use_threads(threads)
-    vectors = sample.astype(np.float32)
-    projection = learn(vectors, plan.dimension) if plan.project else None
-    index = new_index(plan)
-    if index.is_trained:
+    projection = learn(sample[:TRAINING_SAMPLE].astype(np.float32), plan.dimension) if plan.project else None
+    if new_index(plan).is_trained:
         return projection, None
-    index.train(projection(vectors) if projection else normalise(vectors))
-    return projection, faiss.serialize_index(index).tobytes()
+    return projection, train_index(plan.key, projected(sample, projection), threads=threads)
+
+
+def projected(sample: NDArray[np.float16], projection: Projection | None) -> Vectors:
+    """Return (n, d) vectors of an encoder as they are indexed, a part at a time, so that all fit into memory."""
+    parts = [
+        sample[start : start + PROJECTED_AT_A_TIME].astype(np.float32)
+        for start in range(0, len(sample), PROJECTED_AT_A_TIME)
+    ]
+    return np.concatenate([projection(part) if projection else normalise(part) for part in parts])
+
+
+def train_index(key: str, vectors: Vectors, *, threads: int) -> bytes:
+    """Return the serialised empty index of a key, trained on (n, dimension) vectors as they are indexed."""
+    use_threads(threads)
+    graph = _GRAPH_OF_CENTROIDS.match(key)
+    index = _new(_GRAPH_OF_CENTROIDS.sub(r"\1", key), vectors.shape[1])
+    index.train(vectors)
+    if graph:
+        lists = faiss.downcast_index(index.base_index) if isinstance(index, faiss.IndexRefine) else index
+        _link_centroids(lists, int(graph[2]))
+    return bytes(faiss.serialize_index(index).tobytes())
 
 
 def new_index(plan: Plan) -> faiss.Index:
     """Return an empty index of the plan's type, for inner products."""
-    return faiss.index_factory(plan.dimension, plan.key, faiss.METRIC_INNER_PRODUCT)
+    return _new(plan.key, plan.dimension)
+
+
+def _new(key: str, dimension: int) -> faiss.Index:
+    index = faiss.index_factory(dimension, key, faiss.METRIC_INNER_PRODUCT)
+    if isinstance(index, faiss.IndexHNSW):
+        index.hnsw.efConstruction = EF_CONSTRUCTION
+    return index
+
+
+def _link_centroids(lists: faiss.IndexIVF, links: int) -> None:
+    """Find a query's nearest lists by a graph from now on; one thread makes it, as several make another each time."""
+    use_threads(1)
+    flat = faiss.downcast_index(lists.quantizer)
+    graph = faiss.IndexHNSWFlat(lists.d, links, faiss.METRIC_INNER_PRODUCT)
+    graph.hnsw.efConstruction = EF_CONSTRUCTION
+    graph.add(flat.reconstruct_n(0, lists.nlist))
+    lists.quantizer = graph
+    graph.this.disown()  # the lists own their quantiser
+    flat.this.own(True)

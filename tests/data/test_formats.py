@@ -117,8 +117,8 @@ def sealed(**fields: object) -> bytes:
 
 class TestManifests:
     def test_a_newer_format_is_told_with_the_version_that_it_needs(self) -> None:
-        with pytest.raises(UnsupportedFormatError, match="format version 3, this release reads 2: upgrade"):
-            parse_manifest(sealed(format=3), "m")
+        with pytest.raises(UnsupportedFormatError, match="format version 4, this release reads 3: upgrade"):
+            parse_manifest(sealed(format=4), "m")
 
     @pytest.mark.parametrize(
         "fields",

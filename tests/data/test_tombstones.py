@@ -9,7 +9,7 @@ import pytest
 
 from data import blobs
 from data.errors import CorruptError, UnknownProductError
-from data.manifest import ShardSection, format_of
+from data.manifest import IndexSection, ShardSection, format_of
 from data.products import Products, read_shard_products
 from data.stores.memory import MemoryStore
 from data.tombstones import alive_rows, to_bytes
@@ -37,7 +37,14 @@ def test_tombstones_that_are_not_what_the_manifest_says_are_damage(rows: list[in
 
 
 def test_a_manifest_with_tombstones_is_not_for_readers_that_ignore_them() -> None:
-    assert [format_of((shard(5, dead),)) for dead in (0, 1)] == [1, 2]
+    index = IndexSection(key="Flat", dimension=4, trained_on=5, reason="a test")
+    assert [format_of(index, (shard(5, dead),)) for dead in (0, 1)] == [1, 2]
+
+
+@pytest.mark.parametrize("parameters", [{"ef_search": 16}, {"nprobe": 4, "k_factor": 10}])
+def test_a_manifest_of_a_newer_index_is_not_for_readers_that_cannot_search_it(parameters: dict[str, int]) -> None:
+    index = IndexSection(key="some", dimension=4, trained_on=5, reason="a test", **parameters)
+    assert format_of(index, (shard(5, 0),)) == 3
 
 
 def test_a_dead_product_is_not_found_and_its_namesake_is() -> None:

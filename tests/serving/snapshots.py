@@ -160,7 +160,7 @@ class Shop:
             inside = [start <= position(product_hash) < stop for product_hash in products["image_hash"].to_pylist()]
             mine = products.filter(pa.array(inside)).sort_by([("image_hash", "ascending"), ("id", "ascending")])
             stored = vectors_of(mine, embeddings, start, stop)
-            index, _ = build_index([stored], len(stored), chosen, projection, trained, threads=1)
+            index = build_index([stored], len(stored), chosen, projection, trained, threads=1)
             files = write_shard(index, mine, scratch)
             sections.append(ShardSection(index=self._put(files[0]), products=self._put(files[1]), count=len(mine)))
         index_section = IndexSection(

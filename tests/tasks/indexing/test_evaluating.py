@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.indexing.building import Neighbours
 from tasks.indexing.evaluating import recall
+from tasks.indexing.neighbours import Neighbours
 
 
 def neighbours(scores: list[float], rows: list[int]) -> Neighbours:

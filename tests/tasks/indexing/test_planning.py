@@ -1,19 +1,23 @@
-"""The planner's choices, and when it keeps what was trained."""
+"""The planner's choices, why it makes them, and when it keeps what was trained."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from data.blobs import Blob
+from data.errors import InputError
 from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
-from tasks.indexing.planning import Plan, plan
+from tasks.indexing.candidates import Kind
+from tasks.indexing.operating_points import OperatingPoint
+from tasks.indexing.planning import Plan, Wish, plan
 
 BLOB = Blob(sha256="0" * 64, size=1)
 
 
-def parent(trained_on: int, fingerprint: str = "f") -> Manifest:
+def parent(trained_on: int, fingerprint: str = "f", quality: dict[str, float] | None = None) -> Manifest:
     return Manifest(
         id="20260101T000000Z-00000000",
         content="0" * 64,
@@ -25,7 +29,7 @@ def parent(trained_on: int, fingerprint: str = "f") -> Manifest:
         encoder=EncoderSection(name="e", fingerprint=fingerprint, dimension=1280, spec=BLOB, model=BLOB),
         index=IndexSection(key="Flat", dimension=128, projection=BLOB, trained_on=trained_on, reason=""),
         shards=(ShardSection(index=BLOB, products=BLOB, count=trained_on),),
-        quality={},
+        quality=quality or {},
     )
 
 
@@ -40,7 +44,7 @@ def planned(products: int, shards: int | None = None, base: Manifest | None = No
         (2000, "Flat", 256, 1),
         (50_000, "Flat", 256, 1),
         (50_001, "IVF1024,SQ8", 256, 1),
-        (1_000_000, "IVF4096,SQ8", 256, 4),
+        (1_000_000, "IVF4096_HNSW32,SQ8", 256, 4),
     ],
 )
 def test_chooses_by_size(products: int, key: str, dimension: int, shards: int) -> None:
@@ -62,3 +66,90 @@ def test_keeps_what_was_trained_until_the_catalogue_doubles_or_halves(products: 
 
 def test_another_encoder_trains_anew() -> None:
     assert not planned(1000, base=parent(1000, fingerprint="other")).keep_trained
+
+
+def point(kind: Kind, milliseconds: float, size: float, recall: float = 0.96) -> OperatingPoint:
+    return OperatingPoint(
+        kind=kind, sample=32_768, recall=recall, query_ms=milliseconds, bytes_per_vector=size, parameters=""
+    )
+
+
+FLAT = point("Flat", 1.0, 1024, recall=1.0)
+SQ8 = point("IVF SQ8", 0.2, 264)
+RABITQ = point("IVF RaBitQ", 0.1, 310)
+GRAPH = point("HNSW SQ8", 0.15, 540)
+
+
+def chosen(*points: OperatingPoint, products: int = 1_000_000, wish: Wish | None = None) -> Plan:
+    return plan(products, 1280, "f", shards=None, parent=None, wish=wish, measure=lambda _: points)
+
+
+class TestOperatingPoints:
+    """The choice follows from what was measured, and the reason says what that was."""
+
+    def test_the_fastest_at_the_recall_is_chosen(self) -> None:
+        assert chosen(FLAT, SQ8, RABITQ).key == "IVF4096_HNSW32,RaBitQfs,Refine(SQ8)"
+
+    def test_a_graph_of_each_shard_costs_as_many_walks(self) -> None:
+        assert chosen(GRAPH, RABITQ, products=200_000).key == "HNSW32,SQ8"
+        assert chosen(GRAPH, RABITQ).key == "IVF4096_HNSW32,RaBitQfs,Refine(SQ8)"
+
+    def test_the_smallest_of_those_that_are_about_as_fast(self) -> None:
+        assert chosen(RABITQ, point("IVF SQ8", 0.12, 264)).key == "IVF4096_HNSW32,SQ8"
+
+    def test_what_does_not_reach_the_recall_is_no_choice(self) -> None:
+        assert chosen(SQ8, point("IVF RaBitQ", 0.1, 310, recall=0.94)).key == "IVF4096_HNSW32,SQ8"
+        assert chosen(SQ8, point("IVF RaBitQ", 0.1, 310, recall=0.94), wish=Wish(0.9)).key.count("RaBitQ")
+
+    def test_the_best_of_a_bad_lot_where_nothing_reaches_the_recall(self) -> None:
+        """The gate refuses it then; nothing is promised here."""
+        low = [point("IVF SQ8", 0.2, 264, recall=0.8), point("IVF PQ", 0.1, 310, recall=0.9)]
+        assert chosen(*low).key == "IVF4096_HNSW32,PQ64x4fs,Refine(SQ8)"
+
+    def test_what_does_not_fit_into_the_memory_is_no_choice(self) -> None:
+        assert chosen(FLAT, SQ8, RABITQ, wish=Wish(max_bytes=300_000_000)).key == "IVF4096_HNSW32,SQ8"
+
+    def test_says_what_the_smallest_takes_where_nothing_fits(self) -> None:
+        with pytest.raises(InputError, match=r"no index of 1,000,000 products fits into 1,000,000 bytes.*SQ8"):
+            chosen(FLAT, SQ8, RABITQ, wish=Wish(max_bytes=1_000_000))
+
+    def test_the_reason_names_the_wish_and_every_kind(self) -> None:
+        reason = chosen(FLAT, SQ8, RABITQ, wish=Wish(0.95, 10**9)).reason
+        assert "recall@10 0.95 within 1,000,000,000 bytes" in reason
+        assert all(key in reason for key in ("Flat recall 1.000 in 30.52 ms", ",SQ8 recall", "RaBitQfs,Refine(SQ8)"))
+
+    @pytest.mark.parametrize("products", [1, 50_000])
+    def test_a_small_catalogue_is_not_measured(self, products: int) -> None:
+        assert chosen(products=products).key == "Flat"
+
+    def test_a_small_catalogue_that_is_too_large_for_the_memory_is(self) -> None:
+        assert chosen(FLAT, SQ8, products=40_000, wish=Wish(max_bytes=20_000_000)).key == "IVF1024,SQ8"
+
+
+GOOD = {"recall_at_10": 0.96, "imbalance": 1.3, "imbalance_when_trained": 1.2}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"fingerprint": "other"}, "trained anew: another encoder than e's"),
+        ({"trained_on": 400}, "trained anew: the catalogue was trained on at 400 products"),
+        ({"quality": {**GOOD, "recall_at_10": 0.93}}, "trained anew: recall@10 was 0.930 in the last snapshot"),
+        ({"quality": {**GOOD, "imbalance": 1.9}}, "trained anew: lists became uneven: 1.90, 1.20 when trained"),
+    ],
+)
+def test_says_why_a_lineage_ends(changed: dict[str, Any], reason: str) -> None:
+    kept = planned(1000, base=parent(1000, quality=GOOD))
+    assert kept.keep_trained
+    assert kept.reason == "as in snapshot 20260101T000000Z-00000000, trained on 1,000 products"
+    anew = planned(1000, base=parent(**{"trained_on": 1000, "quality": GOOD, **changed}))
+    assert not anew.keep_trained
+    assert reason in anew.reason
+
+
+def test_a_lineage_ends_where_it_outgrows_the_memory() -> None:
+    base = parent(60_000)  # of one byte a product
+    small = plan(60_000, 1280, "f", shards=None, parent=base, wish=Wish(max_bytes=1), measure=lambda _: [FLAT])
+    assert small.keep_trained
+    with pytest.raises(InputError, match="fits into 1 bytes"):
+        plan(119_999, 1280, "f", shards=None, parent=base, wish=Wish(max_bytes=1), measure=lambda _: [FLAT])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import faiss
@@ -11,32 +13,56 @@ import pytest
 from numpy.typing import NDArray
 
 from data.errors import CorruptError
-from tasks.indexing.building import Neighbours, build_index
-from tasks.indexing.evaluating import recall, tune
+from tasks.indexing.building import build_index
+from tasks.indexing.evaluating import Examination, recall
+from tasks.indexing.neighbours import Neighbours
+from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import normalise
-from tasks.indexing.searching import ShardedIndex, merge
+from tasks.indexing.searching import ShardedIndex
 from tasks.indexing.training import train
 
 DIMENSION = 32
+LISTS = ["IVF16,SQ8", "IVF16,PQ8x4fs,Refine(SQ8)", "IVF16,RaBitQfs,Refine(SQ8)", "IVF16_HNSW8,RaBitQfs,Refine(SQ8)"]
+KEYS = ["Flat", *LISTS, "HNSW16,SQ8"]
 
 
 def plan_for(key: str) -> Plan:
     return Plan(3000, key, DIMENSION, project=False, shards=3, keep_trained=False, reason="")
 
 
-@pytest.fixture(scope="module")
-def vectors() -> NDArray[np.float32]:
+@lru_cache
+def some_vectors() -> NDArray[np.float32]:
     rng = np.random.default_rng(7)
     centres = rng.normal(size=(40, DIMENSION))
     return normalise((centres[rng.integers(0, 40, 3000)] + 0.4 * rng.normal(size=(3000, DIMENSION))).astype(np.float32))
 
 
-def sharded(vectors: NDArray[np.float32], key: str, cuts: Sequence[int] = (1000, 1001)) -> ShardedIndex:
-    plan = plan_for(key)
-    _, trained = train(vectors.astype(np.float16), plan, threads=1)
+@pytest.fixture
+def vectors() -> NDArray[np.float32]:
+    return some_vectors()
+
+
+@lru_cache  # training takes most of a test's time
+def trained_index(key: str, start: int, stop: int) -> bytes | None:
+    return train(some_vectors()[start:stop].astype(np.float16), plan_for(key), threads=1)[1]
+
+
+def batches(vectors: NDArray[np.float16]) -> Iterator[NDArray[np.float16]]:
+    return (vectors[start : start + 700] for start in range(0, len(vectors), 700))
+
+
+def built(
+    vectors: NDArray[np.float32], key: str, cuts: Sequence[int] = (1000, 1001), learnt: tuple[int, int] = (0, 3000)
+) -> list[faiss.Index]:
+    """Shards of vectors, trained on a range of all."""
+    trained = trained_index(key, *learnt)
     parts = np.split(vectors.astype(np.float16), cuts)
-    return ShardedIndex([build_index([part], len(part), plan, None, trained, threads=1)[0] for part in parts])
+    return [build_index(batches(part), len(part), plan_for(key), None, trained, threads=1) for part in parts]
+
+
+def sharded(vectors: NDArray[np.float32], key: str, cuts: Sequence[int] = (1000, 1001)) -> ShardedIndex:
+    return ShardedIndex(built(vectors, key, cuts))
 
 
 def exact(vectors: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> Neighbours:
@@ -56,30 +82,143 @@ def test_flat_shards_answer_as_one_exact_index(vectors: NDArray[np.float32]) -> 
 def test_tuning_visits_as_many_lists_as_the_recall_needs(vectors: NDArray[np.float32]) -> None:
     index = sharded(vectors, "IVF16,SQ8")
     queries = vectors[::50]
-    reached = tune(index, queries, exact(vectors, queries, 20), 0.95)
+    reached = Examination(queries, exact(vectors, queries, 20)).tune(index, 0.95)
     assert reached >= 0.95
     assert 1 <= (index.nprobe or 0) < 16
 
 
-@pytest.mark.parametrize("key", ["Flat", "IVF16,SQ8"])
-@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
+@pytest.mark.parametrize("key", KEYS)
+def test_tuning_reaches_the_recall_with_any_kind_of_index(vectors: NDArray[np.float32], key: str) -> None:
+    index, queries = sharded(vectors, key), vectors[::50]
+    examination = Examination(queries, exact(vectors, queries, 21), np.arange(0, 3000, 50))
+    reached = examination.tune(index, 0.95)
+    assert reached >= 0.95
+    assert examination.recall(index) == reached
+    assert (index.is_graph, index.is_compressed) == (key.startswith("HNSW"), "Refine" in key)
+
+
+def test_effort_is_no_more_than_the_recall_needs(vectors: NDArray[np.float32]) -> None:
+    index, queries = sharded(vectors, "IVF16,SQ8"), vectors[::50]
+    examination = Examination(queries, exact(vectors, queries, 20))
+    examination.tune(index, 0.995)
+    index.nprobe = (index.nprobe or 1) - 1
+    assert examination.recall(index) < 0.995
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1, 0.01, 0.001])
 def test_filtered_search_finds_the_nearest_of_those_that_match(
     vectors: NDArray[np.float32], key: str, share: float
 ) -> None:
     index = sharded(vectors, key)
-    index.nprobe = 8
+    index.parameters = SearchParameters(nprobe=8, ef_search=64, k_factor=10)
     allowed = np.random.default_rng(1).random(3000) < share
     allowed[5] = True
     queries = vectors[::150]
-    found = index.search(queries, 10, allowed=allowed)
+    assert overlap(index.search(queries, 10, allowed=allowed), vectors, queries, allowed) >= 0.95
+    assert overlap(index.exact(queries, 10, allowed=allowed), vectors, queries, allowed) >= 0.95
+
+
+@pytest.mark.parametrize("key", LISTS)
+def test_a_filter_that_leaves_only_what_is_far_away_is_followed_there(vectors: NDArray[np.float32], key: str) -> None:
+    """What matches lies in other lists than those near the query: as a colour does that only shoes have."""
+    index = sharded(vectors, key)
+    index.parameters = SearchParameters(nprobe=1, k_factor=10)
+    for query in vectors[:5]:
+        far = vectors[np.argmin(vectors @ query)]
+        allowed = np.isin(np.arange(3000), np.argsort(-(vectors @ far))[:300])
+        assert overlap(index.search(query[None], 10, allowed=allowed), vectors, query[None], allowed) >= 0.8
+
+
+def overlap(
+    found: Neighbours, vectors: NDArray[np.float32], queries: NDArray[np.float32], allowed: NDArray[np.bool_]
+) -> float:
+    """Return the share of the exact answers that were found; nothing else may be among them."""
+    assert allowed[found.rows[found.rows >= 0]].all()
     rows = allowed.nonzero()[0]
     wanted = exact(vectors[rows], queries, min(10, len(rows)))
-    assert allowed[found.rows[found.rows >= 0]].all()
-    overlap = [
+    shares = [
         len(set(found.rows[i].tolist()) & set(rows[wanted.rows[i]].tolist())) / wanted.rows.shape[1]
         for i in range(len(queries))
     ]
-    assert np.mean(overlap) >= 0.95
+    return float(np.mean(shares))
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("k", [1, 10, 500, 2999, 4000])
+def test_returns_exactly_k_best_first_each_row_once(vectors: NDArray[np.float32], key: str, k: int) -> None:
+    index = sharded(vectors, key)
+    index.parameters = SearchParameters(nprobe=1, ef_search=16, k_factor=10)
+    found = index.search(vectors[:3], k)
+    assert found.rows.shape == (3, min(k, 3000))
+    for scores, rows in zip(found.scores, found.rows, strict=True):
+        assert len(set(rows.tolist())) == min(k, 3000)
+        assert rows.min() >= 0
+        assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_scores_are_those_of_the_vectors_that_are_held(vectors: NDArray[np.float32], key: str) -> None:
+    """Candidates of short codes are ranked again: what is returned is good to a hundredth, and the same for any k."""
+    index = sharded(vectors, key)
+    index.parameters = SearchParameters(nprobe=16, ef_search=256, k_factor=10)
+    index.warm_up()
+    found = index.search(vectors[:5], 10)
+    held = np.stack([index.vector(int(row)) for row in found.rows.ravel()]).reshape(5, 10, DIMENSION)
+    np.testing.assert_allclose(found.scores, np.einsum("nd,nkd->nk", vectors[:5], held), atol=1e-4)
+    np.testing.assert_allclose(found.scores, np.einsum("nd,nkd->nk", vectors[:5], vectors[found.rows]), atol=0.02)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_is_dead_is_never_found(vectors: NDArray[np.float32], key: str) -> None:
+    alive = np.ones(3000, bool)
+    alive[::10] = False
+    index = ShardedIndex(built(vectors, key), nprobe=16, ef_search=64, k_factor=10, alive=alive)
+    queries = vectors[::150]
+    assert overlap(index.search(queries, 10), vectors, queries, alive) >= 0.95
+    assert overlap(index.exact(queries, 10), vectors, queries, alive) >= 0.95
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_delta_is_searched_beside_any_kind_of_index(vectors: NDArray[np.float32], key: str) -> None:
+    delta = faiss.IndexFlatIP(DIMENSION)
+    delta.add(vectors[2990:])
+    index = ShardedIndex([*built(vectors[:2990], key), delta], nprobe=16, ef_search=64, k_factor=10)
+    index.warm_up()
+    found = index.search(vectors, 1)
+    assert (found.rows[:, 0] == np.arange(3000)).mean() >= 0.99
+    assert (found.rows[2990:, 0] == np.arange(2990, 3000)).all()
+
+
+@pytest.mark.parametrize("key", ["IVF16,PQ8x4fs,Refine(SQ8)", "HNSW16,SQ8"])
+def test_searches_at_once_answer_as_one_after_the_other(vectors: NDArray[np.float32], key: str) -> None:
+    index = sharded(vectors, key)
+    index.parameters = SearchParameters(nprobe=4, ef_search=32, k_factor=10)
+    masks = [np.random.default_rng(seed).random(3000) < 0.4 for seed in range(8)]
+    alone = [index.search(vectors[:20], 10, allowed=mask).rows for mask in masks]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda mask: index.search(vectors[:20], 10, allowed=mask).rows, masks * 4))
+    for rows, wanted in zip(together, alone * 4, strict=True):
+        np.testing.assert_array_equal(rows, wanted)
+
+
+def test_searches_at_once_start_no_threads_of_their_own(vectors: NDArray[np.float32]) -> None:
+    """With a thread for each search, more searches than cores would only get in each other's way."""
+    index = sharded(vectors, "IVF16,RaBitQfs,Refine(SQ8)")
+    index.parameters = SearchParameters(nprobe=8, k_factor=10)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: index.search(vectors[:100], 10), range(3)))
+        before = len(list(Path("/proc/self/task").iterdir()))
+        list(pool.map(lambda _: index.search(vectors[:100], 10), range(30)))
+        assert len(list(Path("/proc/self/task").iterdir())) == before
+
+
+def test_shards_that_were_not_trained_as_one_are_refused(vectors: NDArray[np.float32]) -> None:
+    """The same centroids with other codebooks: FAISS would merge their scores without a word."""
+    key = "IVF16,PQ8x4fs,Refine(SQ8)"
+    (one,), (other,) = (built(vectors, key, cuts=(), learnt=part) for part in ((0, 1500), (1500, 3000)))
+    with pytest.raises(CorruptError, match="not trained as one"):
+        ShardedIndex([one, other])
 
 
 def test_returns_what_there_is_when_k_is_larger(vectors: NDArray[np.float32]) -> None:
@@ -93,7 +232,7 @@ def test_no_row_allowed_finds_nothing(vectors: NDArray[np.float32]) -> None:
     assert (found.rows == -1).all()
 
 
-@pytest.mark.parametrize("key", ["Flat", "IVF16,SQ8"])
+@pytest.mark.parametrize("key", KEYS)
 def test_gives_back_a_row_s_vector(vectors: NDArray[np.float32], key: str) -> None:
     index = sharded(vectors, key)
     index.warm_up()
@@ -101,19 +240,12 @@ def test_gives_back_a_row_s_vector(vectors: NDArray[np.float32], key: str) -> No
         assert float(index.vector(row) @ vectors[row]) > 0.99
 
 
-def test_equal_scores_come_in_the_order_of_rows() -> None:
-    one = Neighbours(np.array([[0.5, 0.1]], np.float32), np.array([[7, 9]]))
-    other = Neighbours(np.array([[0.5, -1.0]], np.float32), np.array([[3, -1]]))
-    best = merge([one, other], 3)
-    assert best.rows.tolist() == [[3, 7, 9]]
-
-
 class TestOpening:
     """A file is trusted only as far as the manifest says what it is."""
 
     @pytest.fixture
     def file(self, tmp_path: Path, vectors: NDArray[np.float32]) -> Path:
-        index, _ = build_index([vectors[:100].astype(np.float16)], 100, plan_for("Flat"), None, None, threads=1)
+        index = build_index([vectors[:100].astype(np.float16)], 100, plan_for("Flat"), None, None, threads=1)
         faiss.write_index(index, str(tmp_path / "index.faiss"))
         return tmp_path / "index.faiss"
 
@@ -121,6 +253,23 @@ class TestOpening:
         index = ShardedIndex.open([file, file], [100, 100], DIMENSION, nprobe=None)
         assert index.size == 200
         assert sorted(index.search(vectors[:1], 2).rows[0].tolist()) == [0, 100]
+
+    @pytest.mark.parametrize("key", KEYS)
+    def test_every_kind_is_mapped_and_answers_as_in_memory(
+        self, key: str, tmp_path: Path, vectors: NDArray[np.float32]
+    ) -> None:
+        shards = built(vectors, key)
+        files = [tmp_path / f"{number}.faiss" for number in range(len(shards))]
+        for shard, file in zip(shards, files, strict=True):
+            faiss.write_index(shard, str(file))
+        counts = [shard.ntotal for shard in shards]
+        opened = ShardedIndex.open(files, counts, DIMENSION, nprobe=4, ef_search=32, k_factor=10)
+        opened.warm_up()
+        in_memory = ShardedIndex(shards, nprobe=4, ef_search=32, k_factor=10)
+        allowed = np.arange(3000) % 3 == 0
+        for mask in (None, allowed):
+            found, wanted = (index.search(vectors[::100], 10, allowed=mask) for index in (opened, in_memory))
+            np.testing.assert_array_equal(found.rows, wanted.rows)
 
     @pytest.mark.parametrize(("count", "dimension"), [(99, DIMENSION), (100, 64)])
     def test_refuses_what_the_manifest_does_not_say(self, file: Path, count: int, dimension: int) -> None:

@@ -1,0 +1,44 @@
+"""Flat: one shard that is searched exactly."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.indexing.codes import Codes
+from tasks.indexing.group import Group, nothing
+from tasks.indexing.neighbours import Neighbours
+from tasks.indexing.parameters import SearchParameters
+from tasks.indexing.rows import Rows
+
+GATHER_UP_TO = 0.2  # share of rows: up to it, reading only these is faster than testing each
+
+Vectors = NDArray[np.float32]
+
+
+class FlatGroup(Group):
+    """Vectors as they are, or scalar-quantised."""
+
+    def __init__(self, index: faiss.IndexFlatCodes) -> None:
+        self.size = int(index.ntotal)
+        self._codes = Codes(index, index)
+
+    def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
+        return self.exact(queries, k, rows)
+
+    def exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
+        """Return the k nearest, looking at each row."""
+        if not rows.count:
+            return nothing(len(queries))
+        if rows.share <= GATHER_UP_TO:
+            return self._codes.among(queries, k, rows.numbers(0, self.size))
+        return self._codes.exact(queries, k, rows.selector(0, self.size))
+
+    def vector(self, row: int) -> Vectors:
+        """Return the (d,) vector of one row."""
+        return self._codes.vector(row)
+
+    def warm_up(self) -> None:
+        """Touch every page."""
+        self._codes.touch()

@@ -1,0 +1,58 @@
+"""Graph: one shard that is searched by walking through a graph of neighbours.
+
+After Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small
+World graphs", IEEE TPAMI 2018.
+"""
+
+from __future__ import annotations
+
+import math
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.indexing.codes import Codes
+from tasks.indexing.group import Group, nothing
+from tasks.indexing.neighbours import Neighbours
+from tasks.indexing.parameters import SearchParameters
+from tasks.indexing.rows import Rows
+
+DEFAULT_EF_SEARCH = 64
+ROWS_PER_CANDIDATE = 32  # vectors that the walk looks at for each candidate it keeps
+
+Vectors = NDArray[np.float32]
+
+
+class GraphGroup(Group):
+    """An HNSW graph over vectors as they are, or scalar-quantised."""
+
+    def __init__(self, index: faiss.IndexHNSW) -> None:
+        self.size = int(index.ntotal)
+        self._index = index
+        self._codes = Codes(faiss.downcast_index(index.storage), index)
+
+    def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
+        # of what the walk meets only the share that matches is kept: it must meet more, or few matches end it early
+        ef_search = max(k, math.ceil((parameters.ef_search or DEFAULT_EF_SEARCH) / rows.share))
+        if rows.count <= ROWS_PER_CANDIDATE * ef_search:
+            return self._codes.among(queries, k, rows.numbers(0, self.size))
+        selector = rows.selector(0, self.size)
+        wanted = faiss.SearchParametersHNSW(sel=selector, efSearch=ef_search)
+        scores, found = self._index.search(queries, min(k, self.size), params=wanted)
+        return Neighbours(scores, found)
+
+    def exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
+        """Return the k nearest, looking at each row."""
+        if not rows.count:
+            return nothing(len(queries))
+        return self._codes.exact(queries, k, rows.selector(0, self.size))
+
+    def vector(self, row: int) -> Vectors:
+        """Return the (d,) vector of one row."""
+        return self._codes.vector(row)
+
+    def warm_up(self) -> None:
+        """Touch every page."""
+        self._codes.touch()
+        self._index.search(np.zeros((1, self._index.d), np.float32), 1)

@@ -1,0 +1,47 @@
+"""Measuring: the operating points of every kind of index on a sample of a catalogue."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.indexing.building import ExactAnswers, add, read_trained
+from tasks.indexing.candidates import KINDS, Kind, index_key
+from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, Examination, seconds_per_query
+from tasks.indexing.operating_points import OperatingPoint, OperatingPoints
+from tasks.indexing.searching import ShardedIndex
+from tasks.indexing.threads import use_threads
+from tasks.indexing.training import train_index
+
+SAMPLE = 32_768
+QUERIES = 500
+
+Vectors = NDArray[np.float32]
+
+
+def measure(vectors: Vectors, queries: Vectors, target: float, *, threads: int) -> OperatingPoints:
+    """Tune each kind of index over an (n, d) sample to a target recall@10 of (m, d) queries that are not in it."""
+    use_threads(threads)
+    answers = ExactAnswers(queries, EXACT_DEPTH)
+    answers.add(vectors, 0)
+    examination = Examination(queries, answers.neighbours)
+    return OperatingPoints(points=tuple(_point(kind, vectors, examination, target, threads) for kind in KINDS))
+
+
+def _point(kind: Kind, vectors: Vectors, examination: Examination, target: float, threads: int) -> OperatingPoint:
+    trained = train_index(index_key(kind, *vectors.shape), vectors, threads=threads)
+    index = read_trained(trained)
+    add(index, vectors, 0, len(vectors))
+    searched = ShardedIndex([index], threads=threads)
+    reached = examination.tune(searched, target)
+    alone = ShardedIndex([index])
+    alone.parameters = searched.parameters
+    return OperatingPoint(
+        kind=kind,
+        sample=len(vectors),
+        recall=reached,
+        query_ms=1000 * seconds_per_query(alone, examination.queries, RECALL_AT),
+        bytes_per_vector=(len(faiss.serialize_index(index)) - len(trained)) / len(vectors),
+        parameters=str(searched.parameters),
+    )

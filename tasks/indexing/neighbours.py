@@ -1,0 +1,37 @@
+"""Neighbours: what a search finds, and how the answers of several parts become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The k nearest of each of n queries: (n, k) scores, best first, and (n, k) rows, -1 where there are fewer."""
+
+    scores: NDArray[np.float32]
+    rows: NDArray[np.int64]
+
+    def shifted(self, start: int) -> Neighbours:
+        """Return the same neighbours where row 0 is row `start` of something larger."""
+        return Neighbours(self.scores, np.where(self.rows < 0, -1, self.rows + start))
+
+    def without(self, own: NDArray[np.int64]) -> Neighbours:
+        """Return (n, k - 1) neighbours: all but row own[i] of query i, or the last where that is not among them."""
+        keep = self.rows != own[:, None]
+        keep[keep.all(axis=1), -1] = False
+        shape = (len(own), self.rows.shape[1] - 1)
+        return Neighbours(self.scores[keep].reshape(shape), self.rows[keep].reshape(shape))
+
+
+def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
+    """Return the k best of several answers to the same queries; equal scores in the order of rows."""
+    rows = np.concatenate([part.rows for part in parts], axis=1)
+    scores = np.concatenate([part.scores for part in parts], axis=1)
+    scores = np.where(rows < 0, np.float32(-np.inf), scores)
+    best = np.lexsort((rows, -scores), axis=1)[:, :k]
+    return Neighbours(np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1))

@@ -1,0 +1,37 @@
+"""Operating points: what a kind of index reached on a sample of a catalogue, and by which effort."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.indexing.candidates import Kind
+
+
+class OperatingPoint(BaseModel):
+    """A kind of index, tuned to a recall on a sample.
+
+    Attributes:
+        kind: of index.
+        sample: how many vectors there were.
+        recall: recall@10 of queries that are not among them.
+        query_ms: milliseconds of one query, alone, on one core.
+        bytes_per_vector: what a shard grows by with each vector.
+        parameters: the effort that it took, for people.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    sample: int = Field(ge=1)
+    recall: float
+    query_ms: float = Field(gt=0)
+    bytes_per_vector: float = Field(gt=0)
+    parameters: str
+
+
+class OperatingPoints(BaseModel):
+    """The operating points of one catalogue, as they are kept in the store."""
+
+    model_config = ConfigDict(frozen=True)
+
+    points: tuple[OperatingPoint, ...] = Field(min_length=1)

@@ -1,0 +1,63 @@
+"""Training: the same bytes each time, from a sample that is large enough and unbiased."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+import pytest
+
+from tasks.indexing.building import build_index, read_trained
+from tasks.indexing.candidates import KINDS
+from tasks.indexing.planning import Plan
+from tasks.indexing.training import sample_range, sample_size, train
+
+DIMENSION = 16
+KEYS = ["Flat", "IVF8,SQ8", "IVF8,PQ4x4fs,Refine(SQ8)", "IVF8_HNSW4,RaBitQfs,Refine(SQ8)", "HNSW8,SQ8"]
+
+
+def plan_for(key: str) -> Plan:
+    return Plan(600, key, DIMENSION, project=True, shards=1, keep_trained=False, reason="")
+
+
+def sample() -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
+    return np.random.default_rng(3).normal(size=(600, 24)).astype(np.float16)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_build_that_is_done_again_gives_the_same_bytes(key: str) -> None:
+    """A run that was killed makes the same snapshot, even with several threads."""
+    built = []
+    for _ in range(2):
+        projection, trained = train(sample(), plan_for(key), threads=2)
+        index = build_index([sample()], 600, plan_for(key), projection, trained, threads=2)
+        built.append(faiss.serialize_index(index).tobytes())
+    assert built[0] == built[1]
+
+
+def test_the_keys_are_of_all_kinds() -> None:
+    assert len(KEYS) == len(KINDS)
+
+
+def test_a_graph_finds_the_centroids_that_were_trained() -> None:
+    _, plain = train(sample(), plan_for("IVF8,RaBitQfs,Refine(SQ8)"), threads=1)
+    _, linked = train(sample(), plan_for("IVF8_HNSW4,RaBitQfs,Refine(SQ8)"), threads=1)
+    assert plain
+    assert linked
+    indexes = [read_trained(plain), read_trained(linked)]
+    quantizers = [faiss.downcast_index(faiss.downcast_index(index.base_index).quantizer) for index in indexes]
+    assert isinstance(quantizers[1], faiss.IndexHNSWFlat)
+    np.testing.assert_array_equal(*(quantizer.reconstruct_n(0, 8) for quantizer in quantizers))
+
+
+def test_exact_search_needs_no_training() -> None:
+    assert train(sample(), plan_for("Flat"), threads=1)[1] is None
+
+
+@pytest.mark.parametrize(("key", "size"), [("Flat", 65_536), ("IVF1024,SQ8", 65_536), ("IVF4096_HNSW32,SQ8", 163_840)])
+def test_more_lists_are_learnt_from_more_vectors(key: str, size: int) -> None:
+    assert sample_size(plan_for(key)) == size
+
+
+@pytest.mark.parametrize(("available", "wanted", "share"), [(0, 10, 1.0), (10, 10, 1.0), (1000, 10, 0.01)])
+def test_a_range_of_hashes_holds_the_sample(available: int, wanted: int, share: float) -> None:
+    assert sample_range(available, wanted) == int(2**32 * share)

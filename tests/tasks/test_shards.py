@@ -1,0 +1,171 @@
+"""What workers do for an index, on a real store: measuring, training, building and evaluating, all in small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+
+from data import blobs
+from data.blobs import Blob
+from data.cache import BlobCache
+from data.catalogues import LocalCatalogue
+from data.embeddings import HASH, Embeddings
+from data.errors import CorruptError
+from data.manifest import EncoderSection
+from data.stores import open_store
+from flows.indexing import exact_answers
+from tasks import shards as building
+from tasks.indexing import measuring
+from tasks.indexing.evaluating import RECALL_AT, recall
+from tasks.indexing.neighbours import Neighbours
+from tasks.indexing.operating_points import OperatingPoints
+from tasks.indexing.planning import Plan
+from tasks.indexing.projection import normalise
+from tasks.indexing.searching import ShardedIndex
+from tasks.shards import Measured, Shard, Source, Trained
+
+Vectors = NDArray[np.float32]
+
+COUNT = 4000
+DIMENSION = 24
+BLOB = Blob(sha256="0" * 64, size=1)
+ENCODER = EncoderSection(name="e", fingerprint="f", dimension=DIMENSION, spec=BLOB, model=BLOB)
+KEYS = ["Flat", "IVF32,SQ8", "IVF32,RaBitQfs,Refine(SQ8)", "HNSW16,SQ8"]
+
+
+def clustered(count: int, seed: int) -> Vectors:
+    centres = np.random.default_rng(0).normal(size=(150, DIMENSION))
+    random = np.random.default_rng(seed)
+    return (centres[random.integers(0, 150, count)] + 0.5 * random.normal(size=(count, DIMENSION))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """A catalogue and its embeddings in a folder."""
+    folder = tmp_path_factory.mktemp("shards")
+    store = open_store(str(folder / "store"))
+    hashes = [np.random.default_rng(number).bytes(32) for number in range(COUNT)]
+    for start in range(0, COUNT, 1000):
+        Embeddings(store, ENCODER.fingerprint).write(hashes[start : start + 1000], clustered(1000, seed=start + 1))
+    columns = {name: [f"{name} {number}" for number in range(COUNT)] for name in ("id", "title", "image")}
+    products = pa.table({**columns, "image_version": ["1"] * COUNT, "image_hash": pa.array(hashes, HASH)})
+    (folder / "catalogue").mkdir()
+    catalogue = LocalCatalogue(folder / "catalogue", [products])
+    catalogue.store(store)
+    plan = Plan(COUNT, "Flat", DIMENSION, project=False, shards=3, keep_trained=False, reason="")
+    return Source(str(folder / "store"), catalogue.id, ENCODER, plan)
+
+
+def with_key(source: Source, key: str) -> Source:
+    return replace(source, plan=replace(source.plan, key=key))
+
+
+def build(source: Source) -> tuple[Vectors, list[Shard], Trained]:
+    trained = building.train_index(source, threads=1)
+    queries = building.sample_queries(source, trained)
+    numbers = range(source.plan.shards)
+    shards = [building.build_shard(source, number, queries, trained, threads=1) for number in numbers]
+    return queries, [shard for shard in shards if shard], trained
+
+
+def evaluate(source: Source, queries: Vectors, shards: Sequence[Shard]) -> Measured:
+    sections = [shard.section for shard in shards]
+    return building.evaluate_index(source.store, sections, DIMENSION, queries, exact_answers(shards), 0.95)
+
+
+def opened(source: Source, shards: Sequence[Shard], measured: Measured, folder: Path) -> ShardedIndex:
+    cache, store = BlobCache(folder), open_store(source.store)
+    files = [cache.get(store, shard.section.index) for shard in shards]
+    index = ShardedIndex.open(files, [shard.section.count for shard in shards], DIMENSION, nprobe=None)
+    index.parameters = measured.parameters
+    return index
+
+
+def test_the_exact_answers_of_all_shards_are_those_of_one_search(source: Source, tmp_path: Path) -> None:
+    queries, shards, _ = build(source)
+    merged = exact_answers(shards)
+    index = opened(source, shards, evaluate(source, queries, shards), tmp_path)
+    everything = np.stack([index.vector(row) for row in range(COUNT)])
+    own = np.arange(COUNT - len(queries), COUNT)
+    np.testing.assert_array_equal(merged.rows[:, 0], own)
+    scores = np.sort(queries @ everything.T, axis=1)[:, ::-1][:, : merged.scores.shape[1]]
+    np.testing.assert_allclose(merged.scores, scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_photo_that_is_in_no_index_finds_what_the_manifest_promises(key: str, source: Source, tmp_path: Path) -> None:
+    source = with_key(source, key)
+    queries, shards, _ = build(source)
+    measured = evaluate(source, queries, shards)
+    index = opened(source, shards, measured, tmp_path)
+    everything = _all_vectors(source)
+    photos = normalise(clustered(2000, seed=99))
+    scores = photos @ everything.T
+    rows = np.argsort(-scores, axis=1)[:, : 2 * RECALL_AT]
+    live = recall(index.search(photos, RECALL_AT), Neighbours(np.take_along_axis(scores, rows, 1), rows))
+    assert measured.recall >= 0.95
+    assert live == pytest.approx(measured.recall, abs=0.01)
+
+
+def _all_vectors(source: Source) -> Vectors:
+    hashes, vectors = Embeddings(open_store(source.store), ENCODER.fingerprint).read()
+    assert (np.argsort(hashes) == np.arange(len(hashes))).all()
+    return normalise(vectors.astype(np.float32))
+
+
+def test_a_shard_that_is_built_again_is_the_same_blob(source: Source) -> None:
+    first, second = (build(with_key(source, "IVF32,RaBitQfs,Refine(SQ8)")) for _ in range(2))
+    assert [shard.section for shard in first[1]] == [shard.section for shard in second[1]]
+    assert first[2] == second[2]
+
+
+def test_a_damaged_trained_part_is_refused(source: Source) -> None:
+    source = with_key(source, "IVF32,SQ8")
+    trained = building.train_index(source, threads=1)
+    assert trained.index
+    other = Trained(None, blobs.Blob(sha256="f" * 64, size=trained.index.size))
+    store = open_store(source.store)
+    store.create(other.index.key if other.index else "", blobs.read(store, trained.index))
+    with pytest.raises(CorruptError, match="is damaged"):
+        building.build_shard(source, 0, np.zeros((1, DIMENSION), np.float32), other, threads=1)
+
+
+def test_how_uneven_lists_are_is_measured(source: Source) -> None:
+    flat, lists = (with_key(source, key) for key in ("Flat", "IVF32,SQ8"))
+    assert evaluate(flat, *build(flat)[:2]).imbalance is None
+    assert 1.0 < (evaluate(lists, *build(lists)[:2]).imbalance or 0) < 3.0
+
+
+class TestOperatingPoints:
+    """They are measured once for a catalogue, whoever asks and however often a run is killed."""
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(measuring, "SAMPLE", 1500)
+        monkeypatch.setattr(measuring, "QUERIES", 100)
+
+    def measure(self, source: Source, target: float = 0.9) -> Sequence[object]:
+        return building.operating_points(source.store, source.catalogue, COUNT, ENCODER, DIMENSION, target, threads=1)
+
+    def test_every_kind_is_measured_and_stored(self, source: Source) -> None:
+        points = self.measure(source)
+        (stored,) = open_store(source.store).list(building.OPERATING_POINTS)
+        kept = OperatingPoints.model_validate_json(open_store(source.store).read(stored.key)).points
+        assert list(kept) == list(points)
+        assert [point.kind for point in kept] == ["Flat", "IVF SQ8", "IVF PQ", "IVF RaBitQ", "HNSW SQ8"]
+        assert all(point.recall >= 0.9 for point in kept)
+        assert kept[0].bytes_per_vector == pytest.approx(4 * DIMENSION)
+        assert kept[1].bytes_per_vector < kept[3].bytes_per_vector < kept[4].bytes_per_vector
+
+    def test_what_was_measured_is_taken_from_the_store(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = self.measure(source)
+        monkeypatch.setattr(measuring, "measure", lambda *_, **__: pytest.fail("measured again"))
+        assert self.measure(source) == before
+        with pytest.raises(pytest.fail.Exception):
+            self.measure(source, target=0.8)
