@@ -6,6 +6,7 @@ Data goes to standard output, progress to standard error. Exit codes: 0 done, 1 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -161,6 +162,8 @@ def refresh(
 @reported
 def serve(*, store: str, channel: str, host: str, port: str, workers: int) -> None:
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
+    # BLAS is asked for one small product a query; its threads would then wait busily, on processors that encode
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from serving.server import serve as run
     from serving.settings import read_settings
 
@@ -574,7 +577,6 @@ def _search_store(store: str, channel: str, image: Path, k: int, filters: tuple[
 
 def _search_server(url: str, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:
     import base64
-    import os
     import urllib.error
     import urllib.request
 

@@ -36,13 +36,15 @@ class _Item:
 
 
 class Batcher:
-    """Encodes pictures in one thread: whatever waits when it is idle is the next batch, up to `max_batch`.
+    """Encodes pictures in `lanes` threads: whatever waits when one is idle is its next batch, up to `max_batch`.
 
     With `wait_seconds`, a batch that is not full is released only when its oldest item has waited so long. An item
     fails alone: a batch that fails is tried again one by one.
     """
 
-    def __init__(self, *, max_batch: int, max_queue: int, metrics: Metrics, wait_seconds: float = 0.0) -> None:
+    def __init__(
+        self, *, max_batch: int, max_queue: int, metrics: Metrics, wait_seconds: float = 0.0, lanes: int = 1
+    ) -> None:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._wait_seconds = wait_seconds
@@ -50,7 +52,8 @@ class Batcher:
         self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._grew = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._lanes = lanes
+        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="encode")
         self._item_seconds = 0.02  # a guess, until the first batch was measured
 
     def __len__(self) -> int:
@@ -63,7 +66,7 @@ class Batcher:
         fails on this very picture.
         """
         if len(self._waiting) >= self._max_queue:
-            raise overloaded(len(self._waiting) * self._item_seconds)
+            raise overloaded(len(self._waiting) * self._item_seconds / self._lanes)
         item = _Item(encoder, pixels, deadline, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
         self._metrics.queue.set(len(self._waiting))
@@ -73,6 +76,11 @@ class Batcher:
 
     async def run(self) -> None:
         """Encode for ever what arrives."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._lanes):
+                group.create_task(self._lane())
+
+    async def _lane(self) -> None:
         while True:
             await self._arrived.wait()
             reason = await self._fill()
@@ -86,8 +94,8 @@ class Batcher:
         return time.monotonic() - self._waiting[0].queued if self._waiting else 0.0
 
     def close(self) -> None:
-        """Stop the thread after its current batch."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Stop the threads after their current batches."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _fill(self) -> str:
         """Wait for a fuller batch as long as it may take; return why it goes: `full`, `waited` or `idle`."""
@@ -135,7 +143,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(
-                self._thread, _infer, batch[0].encoder, [item.pixels for item in batch]
+                self._threads, _infer, batch[0].encoder, [item.pixels for item in batch]
             )
         except BaseException:
             for item in batch:  # the server stops, or a bug: nobody may wait for ever

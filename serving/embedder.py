@@ -48,6 +48,7 @@ class Embedder:
             max_queue=batching.queue_size,
             wait_seconds=batching.wait_ms / 1000,
             metrics=metrics,
+            lanes=settings.lanes,
         )
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._flights: Flights[_Key, Vectors] = Flights()

@@ -19,7 +19,7 @@ from serving.queries import make_facets, make_ranking
 from serving.service import SearchService
 
 
-def get_service(request: Request) -> SearchService:
+async def get_service(request: Request) -> SearchService:  # not async, FastAPI would ask a thread for it each time
     """Return the application's search service."""
     service: SearchService = request.app.state.service
     return service
@@ -39,7 +39,7 @@ SnapshotFromUrl = Annotated[
 ]
 
 
-def get_query(
+async def get_query(
     service: Service,
     product_id: str,
     k: Annotated[int, Query(description="How many hits.")] = DEFAULT_K,

@@ -58,11 +58,21 @@ def pixels(value: int) -> NDArray[np.uint8]:
 
 
 def run(
-    work: Any, *, max_batch: int = 4, max_queue: int = 100, wait_seconds: float = 0.0, metrics: Metrics | None = None
+    work: Any,
+    *,
+    max_batch: int = 4,
+    max_queue: int = 100,
+    wait_seconds: float = 0.0,
+    metrics: Metrics | None = None,
+    lanes: int = 1,
 ) -> Any:
     async def main() -> Any:
         batcher = Batcher(
-            max_batch=max_batch, max_queue=max_queue, wait_seconds=wait_seconds, metrics=metrics or Metrics()
+            max_batch=max_batch,
+            max_queue=max_queue,
+            wait_seconds=wait_seconds,
+            metrics=metrics or Metrics(),
+            lanes=lanes,
         )
         task = asyncio.create_task(supervise("batcher", batcher.run))
         try:
@@ -104,6 +114,22 @@ def test_an_idle_model_does_not_wait_for_more() -> None:
 
     assert run(work) < 0.2
     assert encoder.batches == [[1], [2]]
+
+
+def test_as_many_batches_at_a_time_as_there_are_lanes() -> None:
+    encoder, together = Recorder(), threading.Barrier(2)
+    record = encoder.infer
+
+    def infer(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        together.wait(5)  # breaks unless another batch is encoded meanwhile
+        return record(batch)
+
+    encoder.infer = infer  # type: ignore[method-assign]
+
+    async def work(batcher: Batcher) -> list[Any]:
+        return await gather(*(encode(batcher, encoder, value) for value in range(4)))
+
+    assert [float(vector[0]) for vector in run(work, max_batch=1, lanes=2)] == [0, 1, 2, 3]
 
 
 def test_only_the_culprit_fails() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.load import OK
-from tests.benchmarks.serving.loads import Load, Result, send
+from tests.benchmarks.serving.loads import Load, Result, percentiles, send
 from tests.benchmarks.serving.peers.engine import Engine
 from tests.benchmarks.serving.servers import Server
 from tests.benchmarks.serving.shops import Shop
@@ -21,6 +23,7 @@ from tests.benchmarks.serving.shops import Shop
 CLIENTS = (1, 8, 32, 128)
 PICTURES = 512  # more than clients, so that no two ask for the same picture at a time
 BARE_BATCHES = (1, 4, 16)
+ROUNDS = 3
 OPEN_LOOP = (0.5, 0.7, 0.9)  # of what 32 clients were answered
 
 
@@ -41,23 +44,28 @@ def measure(pictures: Path, shop: Shop, folder: Path, seconds: float, jina: Path
     if jina:
         bodies = queries.write(folder / "jina", queries.jina(images))
         systems["Jina"] = (bodies, lambda: servers.jina(jina, folder, environment))
-    for name, (requests, start) in systems.items():
-        with _between_bare(engine, images, seconds) as ceiling, start() as server:
-            results = [send(server, Load(requests, seconds, clients)) for clients in CLIENTS]
-            if name == "Lookalike":
-                _print_open(server, requests, seconds, results[CLIENTS.index(32)].rate())
-        for result in results:
-            _print(name, result, ceiling())
+    with ExitStack() as stack:
+        running = {name: (requests, stack.enter_context(start())) for name, (requests, start) in systems.items()}
+        _measure_in_turn(running, engine, images, seconds)
+        requests, server = running["Lookalike"]
+        _print_open(server, requests, seconds, send(server, Load(requests, seconds, 32)).rate())
 
 
-@contextmanager
-def _between_bare(engine: Engine, images: list[bytes], seconds: float) -> Iterator[Callable[[], float]]:
-    """Measure the bare encoder before and after; yield what gives the mean of both, in pictures a second."""
+def _measure_in_turn(
+    running: dict[str, tuple[Path, Server]], engine: Engine, images: list[bytes], seconds: float
+) -> None:
+    """Measure all in turn, round by round, so that other work on the machine touches all alike."""
     pixels = np.stack([engine.encoder.prepare(image) for image in images[: max(BARE_BATCHES)]])
-    rates = [_bare(engine, pixels, seconds)]
-    yield lambda: sum(rates) / len(rates)
-    rates.append(_bare(engine, pixels, seconds))
-    sys.stdout.write(f"{'bare encoder':<20}{rates[0]:>8.1f} before, {rates[1]:.1f} after\n")
+    results: dict[tuple[str, int], list[Result]] = defaultdict(list)
+    bare: list[float] = []
+    for _ in range(ROUNDS):
+        bare.append(_bare(engine, pixels, seconds))
+        for clients in CLIENTS:
+            for name, (requests, server) in running.items():
+                results[name, clients].append(send(server, Load(requests, seconds / ROUNDS, clients)))
+    sys.stdout.write(f"{'bare encoder':<20}{statistics.median(bare):>8.1f}   {[round(one, 1) for one in bare]}\n")
+    for (name, clients), rounds in sorted(results.items(), key=lambda item: list(running).index(item[0][0])):
+        _print(name, clients, rounds, bare)
 
 
 def _bare(engine: Engine, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], seconds: float) -> float:
@@ -72,12 +80,15 @@ def _bare(engine: Engine, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]
     return best
 
 
-def _print(name: str, result: Result, ceiling: float) -> None:
-    p50, p95, p99 = result.percentiles()
-    failed = sum(count for status, count in result.statuses().items() if status != OK)
+def _print(name: str, clients: int, rounds: list[Result], bare: list[float]) -> None:
+    replies = [reply for result in rounds for reply in result.replies]
+    p50, p95, p99 = percentiles([reply for reply in replies if reply.status == OK])
+    rate = statistics.median(result.rate() for result in rounds)
+    share = statistics.median(result.rate() / ceiling for result, ceiling in zip(rounds, bare, strict=True))
+    failed = sum(reply.status != OK for reply in replies)
     sys.stdout.write(
-        f"{name:<12}{result.load.clients:>8}{result.rate():>8.1f}{p50:>8.0f}{p95:>8.0f}{p99:>8.0f}"
-        f"{result.rate() / ceiling:>12.2f}{f'   {failed} failed' if failed else ''}\n"
+        f"{name:<12}{clients:>8}{rate:>8.1f}{p50:>8.0f}{p95:>8.0f}{p99:>8.0f}{share:>12.2f}"
+        f"{f'   {failed} failed' if failed else ''}\n"
     )
     sys.stdout.flush()
 
