@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint lock bench bench-reindex bench-serving bench-attack clean
+.PHONY: help setup demo test test-fast lint lock bench bench-reindex bench-serving bench-attack bench-index clean
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -80,6 +80,13 @@ bench-attack: $(READY) $(SCHEMATHESIS)/.ready ## Measure what hostile clients ca
 	@$(BIN)/python -m tests.benchmarks.workers all
 	@$(BIN)/python -m tests.benchmarks.fuzz "$(or $(CATALOGUE),$(SAMPLES))" --cases 50000
 	@$(BIN)/python -m tests.benchmarks.conformance --cases 20000
+
+RIVALS := build/index-venv
+
+bench-index: $(READY) ## Measure the index beside others (COUNT=100000 for a quick look; 1,000,000 takes hours and 12 GB of disk)
+	@test -x $(RIVALS)/bin/python || $(PYTHON) -m venv $(RIVALS)
+	@$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/index-requirements.txt
+	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python $(if $(COUNT),--count $(COUNT))
 
 lock: ## Resolve the lock files anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv

@@ -20,7 +20,7 @@ class Group(ABC):
     size: int
 
     def search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
-        """Return the k nearest of (n, d) queries among some rows: exactly min(k, rows.count) of them for each."""
+        """Return the k nearest of (n, d) queries among some rows, in any order: exactly min(k, rows.count) for each."""
         if not rows.count:
             return nothing(len(queries))
         found = self._search(queries, k, rows, parameters)
@@ -32,11 +32,11 @@ class Group(ABC):
 
     @abstractmethod
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
-        """Return at most the k nearest, as far as the parameters go."""
+        """Return at most the k nearest in any order, as far as the parameters go."""
 
     @abstractmethod
     def exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
-        """Return the k nearest of (n, d) queries among some rows, looking at each of those."""
+        """Return the k nearest of (n, d) queries among some rows in any order, looking at each of those."""
 
     @abstractmethod
     def vector(self, row: int) -> Vectors:

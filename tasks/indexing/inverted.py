@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from data.errors import CorruptError
 from tasks.indexing.codes import Codes
 from tasks.indexing.group import Group, nothing
-from tasks.indexing.neighbours import Neighbours, merge
+from tasks.indexing.neighbours import Neighbours, merge, select
 from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.rows import Rows
 
@@ -132,7 +132,7 @@ class InvertedGroup(Group):
             shard.scan(queries, min(k, shard.size), scores, lists, rows.selector(start, stop)).shifted(start)
             for shard, start, stop in self._each()
         ]
-        return merge(parts, k)
+        return select(parts, k)
 
     def _among(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
         parts = [
@@ -144,15 +144,11 @@ class InvertedGroup(Group):
 
     def _ranked_again(self, queries: Vectors, found: Neighbours, k: int) -> Neighbours:
         """Return the k best candidates by their fine codes."""
-        scores = np.concatenate(
-            [
-                self._fine_scores(
-                    queries[start : start + QUERIES_AT_A_TIME], found.rows[start : start + QUERIES_AT_A_TIME]
-                )
-                for start in range(0, len(queries), QUERIES_AT_A_TIME)
-            ]
-        )
-        return merge([Neighbours(scores, found.rows)], k)
+        parts = [
+            self._fine_scores(queries[start : start + QUERIES_AT_A_TIME], found.rows[start : start + QUERIES_AT_A_TIME])
+            for start in range(0, len(queries), QUERIES_AT_A_TIME)
+        ]
+        return select([Neighbours(np.concatenate(parts), found.rows)], k)
 
     def _fine_scores(self, queries: Vectors, rows: NDArray[np.int64]) -> Vectors:
         """Return the inner products (n, c) of (n, d) queries with the vectors of (n, c) rows."""
@@ -162,6 +158,7 @@ class InvertedGroup(Group):
         assert decoder is not None  # noqa: S101  only what is compressed is ranked again
         vectors = decoder.decode(codes).reshape(*rows.shape, -1)
         scores: Vectors = np.einsum("nd,ncd->nc", queries, vectors)  # no BLAS: its threads would compete for the cores
+        scores[rows < 0] = -np.inf
         return scores
 
     def _gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

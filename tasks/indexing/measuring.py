@@ -15,7 +15,7 @@ from tasks.indexing.threads import use_threads
 from tasks.indexing.training import train_index
 
 SAMPLE = 32_768
-QUERIES = 500
+QUERIES = 300
 
 Vectors = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.indexing.neighbours import Neighbours, merge
+from tasks.indexing.neighbours import Neighbours, merge, select
 
 
 def neighbours(scores: list[list[float]], rows: list[list[int]]) -> Neighbours:
@@ -29,3 +29,15 @@ def test_without_takes_out_the_own_row_or_else_the_last() -> None:
     found = neighbours([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]], [[1, 2, 3], [4, 5, 6]]).without(np.array([2, 9]))
     assert found.rows.tolist() == [[1, 3], [4, 5]]
     np.testing.assert_allclose(found.scores, [[0.9, 0.7], [0.6, 0.5]])
+
+
+def test_selected_are_the_same_as_merged_in_any_order() -> None:
+    random = np.random.default_rng(1)
+    parts = [
+        Neighbours(random.random((20, width), np.float32), random.integers(0, 10**6, (20, width)))
+        for width in (30, 7, 12)
+    ]
+    for k in (1, 5, 49, 60):
+        chosen, wanted = select(parts, k), merge(parts, k)
+        np.testing.assert_array_equal(np.sort(chosen.rows, axis=1), np.sort(wanted.rows, axis=1))
+    assert select(parts[:1], 30) is parts[0]
