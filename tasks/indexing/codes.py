@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.indexing.neighbours import Neighbours, merge
+from tasks.indexing.rows import Rows
 
+GATHER_UP_TO = 0.03  # share of rows: up to it, reading only these is faster than asking of each whether it matches
+GATHER_COST = 50  # of reading a row that was gathered, where scanning one short code costs 1
+COMPARE_COST = 15  # of reading a row in its place
+TEST_COST = 2  # of asking whether a row matches
 GATHERED = 4096  # vectors decoded at a time: as many of 256 dimensions stay in a core's cache
 
 Vectors = NDArray[np.float32]
@@ -44,8 +49,13 @@ class Codes:
         scores, rows = self._index.search(queries, min(k, self.size), params=faiss.SearchParameters(sel=selector))
         return Neighbours(scores, rows)
 
-    def among(self, queries: Vectors, k: int, rows: NDArray[np.int64]) -> Neighbours:
-        """Return the k nearest of (n, d) queries among (m,) rows: exact, and in time that grows with m alone."""
+    def among(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
+        """Return the k nearest of (n, d) queries among some rows, which is exact."""
+        if rows.share > GATHER_UP_TO:
+            return self.exact(queries, k, rows.selector(0, self.size))
+        return self._gathered(queries, k, rows.numbers(0, self.size))
+
+    def _gathered(self, queries: Vectors, k: int, rows: NDArray[np.int64]) -> Neighbours:
         parts = [Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))]
         for start in range(0, len(rows), GATHERED):
             some = rows[start : start + GATHERED]
@@ -57,3 +67,10 @@ class Codes:
     def touch(self) -> int:
         """Read every page; the sum means nothing."""
         return int(self._codes.ravel()[::4096].sum())
+
+
+def exact_cost(rows: Rows) -> float:
+    """Return what it costs to compare a query with each of some rows; scanning one short code costs 1."""
+    if rows.share > GATHER_UP_TO:
+        return TEST_COST * rows.size + COMPARE_COST * rows.count
+    return GATHER_COST * rows.count

@@ -12,8 +12,6 @@ from tasks.indexing.neighbours import Neighbours
 from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.rows import Rows
 
-GATHER_UP_TO = 0.2  # share of rows: up to it, reading only these is faster than testing each
-
 Vectors = NDArray[np.float32]
 
 
@@ -29,11 +27,7 @@ class FlatGroup(Group):
 
     def exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
         """Return the k nearest, looking at each row."""
-        if not rows.count:
-            return nothing(len(queries))
-        if rows.share <= GATHER_UP_TO:
-            return self._codes.among(queries, k, rows.numbers(0, self.size))
-        return self._codes.exact(queries, k, rows.selector(0, self.size))
+        return self._codes.among(queries, k, rows) if rows.count else nothing(len(queries))
 
     def vector(self, row: int) -> Vectors:
         """Return the (d,) vector of one row."""

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.codes import Codes
+from tasks.indexing.codes import GATHER_COST, Codes, exact_cost
 from tasks.indexing.group import Group, nothing
 from tasks.indexing.neighbours import Neighbours
 from tasks.indexing.parameters import SearchParameters
@@ -35,8 +35,8 @@ class GraphGroup(Group):
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
         # of what the walk meets only the share that matches is kept: it must meet more, or few matches end it early
         ef_search = max(k, math.ceil((parameters.ef_search or DEFAULT_EF_SEARCH) / rows.share))
-        if rows.count <= ROWS_PER_CANDIDATE * ef_search:
-            return self._codes.among(queries, k, rows.numbers(0, self.size))
+        if rows.mask is not None and exact_cost(rows) <= GATHER_COST * ROWS_PER_CANDIDATE * ef_search:
+            return self._codes.among(queries, k, rows)
         selector = rows.selector(0, self.size)
         wanted = faiss.SearchParametersHNSW(sel=selector, efSearch=ef_search)
         scores, found = self._index.search(queries, min(k, self.size), params=wanted)
@@ -44,9 +44,7 @@ class GraphGroup(Group):
 
     def exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
         """Return the k nearest, looking at each row."""
-        if not rows.count:
-            return nothing(len(queries))
-        return self._codes.exact(queries, k, rows.selector(0, self.size))
+        return self._codes.among(queries, k, rows) if rows.count else nothing(len(queries))
 
     def vector(self, row: int) -> Vectors:
         """Return the (d,) vector of one row."""

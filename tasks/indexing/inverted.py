@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import CorruptError
-from tasks.indexing.codes import Codes
+from tasks.indexing.codes import Codes, exact_cost
 from tasks.indexing.group import Group, nothing
-from tasks.indexing.neighbours import Neighbours, merge, select
+from tasks.indexing.neighbours import Neighbours, select
 from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.rows import Rows
 
@@ -25,7 +25,7 @@ DEFAULT_K_FACTOR = 10
 FEWEST_CANDIDATES = 10  # times the factor: a search for the one best needs some to choose from, too
 ROWS_PER_HIT = 10  # to look at for each result wanted, however few lists were enough for the first ten
 ALMOST_ALL = 0.8  # share of rows: from it on, lists need not be chosen by what matches in them
-GATHER_COST = 50  # reading one row's vector takes as long as scanning so many short codes
+CENTROID_COST = 30  # of ranking one list for a filter, where scanning one short code costs 1
 QUERIES_AT_A_TIME = 64  # whose candidates are decoded at once, to bound memory
 COARSE_EF_SEARCH = 64
 
@@ -52,7 +52,7 @@ class InvertedGroup(Group):
         budget = max(nprobe * self.size / self.lists, ROWS_PER_HIT * k)  # rows to look at
         if not self.is_compressed:
             return self._scan(queries, k, rows, *self._nearest_lists(queries, rows, budget))
-        if rows.count * GATHER_COST <= budget / rows.share:
+        if rows.mask is not None and exact_cost(rows) <= budget / rows.share + CENTROID_COST * self.lists:
             return self._among(queries, k, rows)
         candidates = max(k, FEWEST_CANDIDATES) * (parameters.k_factor or DEFAULT_K_FACTOR)
         found = self._scan(queries, candidates, rows, *self._nearest_lists(queries, rows, max(budget, candidates)))
@@ -63,14 +63,7 @@ class InvertedGroup(Group):
         if not rows.count:
             return nothing(len(queries))
         if self.is_compressed:
-            if rows.share < ALMOST_ALL:
-                return self._among(queries, k, rows)
-            parts = [
-                shard.codes.exact(queries, k, rows.selector(start, stop)).shifted(start)
-                for shard, start, stop in self._each()
-                if shard.codes
-            ]
-            return merge(parts, k)
+            return self._among(queries, k, rows)
         return self._scan(queries, k, rows, *self._nearest_lists(queries, rows, self.size))
 
     def vector(self, row: int) -> Vectors:
@@ -136,11 +129,11 @@ class InvertedGroup(Group):
 
     def _among(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
         parts = [
-            shard.codes.among(queries, k, rows.numbers(start, stop)).shifted(start)
+            shard.codes.among(queries, k, part).shifted(start)
             for shard, start, stop in self._each()
-            if shard.codes
+            if shard.codes and (part := rows.part(start, stop)).count
         ]
-        return merge(parts, k)
+        return select(parts, k)
 
     def _ranked_again(self, queries: Vectors, found: Neighbours, k: int) -> Neighbours:
         """Return the k best candidates by their fine codes."""
