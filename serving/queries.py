@@ -21,7 +21,7 @@ from serving.models import BatchRequest, ConditionRequest, ExampleRequest, Searc
 from serving.problems import ProblemError, sentence
 from serving.ranking import Ranking
 from serving.settings import Limits
-from tasks.indexing.filters import MEMBERSHIPS, PRESENCES, Condition, parse
+from tasks.indexing.filters import MEMBERSHIPS, OPERATORS, PRESENCES, Condition, parse
 
 MAX_FILTER_LENGTH = 4096
 MAX_FILTER_VALUES = 1000
@@ -252,8 +252,12 @@ def _json_problem(error: ValidationError, model: type[BatchRequest | SearchReque
     if first["type"] == "json_invalid":
         return ProblemError("malformed_json", f"The body is not JSON: {said}")
     if names and names[0] == "filter":  # what pydantic says of either form would hide the other
-        detail = "`filter` must be conditions: texts such as category=shoes, or objects with `attribute`, `operator`"
-        return ProblemError("bad_filter", f"{detail} and `value`; `{where}` is none.")
+        place = ".".join(where.split(".")[:2])
+        detail = (
+            f"`{place}` is no condition: send a text such as category=shoes, or an object with `attribute`, `operator` "
+            f"({', '.join(OPERATORS)}) and `value`."
+        )
+        return ProblemError("bad_filter", detail)
     if first["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields if len(first["loc"]) == 1 else ExampleRequest.model_fields)
         return ProblemError("unknown_field", f"There is no field {where!r}; the fields are: {known}.")

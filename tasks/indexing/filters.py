@@ -168,4 +168,4 @@ def _span(text: str, kind: pa.DataType, name: str) -> Span:
     try:
         return literals.read(text, kind)
     except ValueError as error:
-        raise FilterError(f"{name!r} is a {type_name(kind)}: {text!r} cannot be compared with it") from error
+        raise FilterError(f"{name!r} is of type {type_name(kind)}: {text!r} cannot be compared with it") from error
