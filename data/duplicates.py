@@ -29,7 +29,7 @@ class Groups:
     def __init__(self, ids: NDArray[np.int32]) -> None:
         self.ids = ids
         self._order = np.argsort(ids, kind="stable").astype(np.int32)
-        self._starts = np.searchsorted(ids[self._order], np.arange(int(ids.max(initial=-1)) + 2))
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(ids))])
 
     def members(self, row: int) -> NDArray[np.int32]:
         """Return all rows of a row's group, itself among them."""
@@ -39,9 +39,13 @@ class Groups:
     def hidden(self, row: int, allowed: NDArray[np.bool_] | None, without: Collection[int] = ()) -> int:
         """Return how many others of its group a row stands for: those in a mask (rows,), less some rows."""
         members = self.members(row)
-        if allowed is not None:
-            members = members[allowed[members]]
-        return sum(int(member) != row and int(member) not in without for member in members)
+        if len(members) == 1:
+            return 0
+        there = len(members) if allowed is None else int(allowed[members].sum())
+        left_out = {row, *without}
+        return there - sum(
+            bool(self.ids[one] == self.ids[row] and (allowed is None or allowed[one])) for one in left_out
+        )
 
 
 @dataclass(frozen=True, slots=True)
