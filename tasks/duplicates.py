@@ -178,6 +178,8 @@ def _open_index(store: ObjectStore, cache: BlobCache, manifest: Manifest, thread
         [shard.count for shard in manifest.shards],
         manifest.index.dimension,
         nprobe=manifest.index.nprobe,
+        ef_search=manifest.index.ef_search,
+        k_factor=manifest.index.k_factor,
         threads=threads,
     )
 
