@@ -7,6 +7,8 @@ from typing import Literal, get_args
 
 Kind = Literal["Flat", "IVF SQ8", "IVF PQ", "IVF RaBitQ", "HNSW SQ8"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+QUICK: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind != "HNSW SQ8")
+"""The kinds that are built within a minute or two for a million vectors and core."""
 
 GRAPH_OF_CENTROIDS_FROM = 2048  # lists: comparing a query with as many centroids takes longer than visiting lists
 DIMENSIONS_PER_CODE = 4  # a product quantiser of 4 bits for each 4 dimensions: one bit a dimension, as RaBitQ has
