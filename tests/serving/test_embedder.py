@@ -59,7 +59,7 @@ def encoder(tmp_path: Path) -> Counting:
 
 def run(work: Any, folder: Path, metrics: Metrics | None = None, **batching: Any) -> Any:
     async def main() -> Any:
-        embedder = Embedder(make_settings(folder, batching=batching), metrics or Metrics())
+        embedder = Embedder(make_settings(folder, batching={"lanes": 1, **batching}), metrics or Metrics())
         task = asyncio.create_task(supervise("batcher", embedder.run))
         try:
             return await asyncio.wait_for(work(embedder), 10)

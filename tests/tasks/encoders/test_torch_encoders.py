@@ -112,9 +112,10 @@ def test_efficientnet_lite0(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "size", "dimension"), [("efficientnet-lite1", 240, 1952), ("efficientnet-lite2", 260, 2000)]
+    ("name", "size", "dimension"),
+    [("efficientnet-lite2", 260, 2000)],  # an export takes seconds: one of the larger ones
 )
-def test_the_larger_ones_see_the_same_kinds(tmp_path: Path, name: str, size: int, dimension: int) -> None:
+def test_a_larger_one_sees_the_same_kinds(tmp_path: Path, name: str, size: int, dimension: int) -> None:
     spec = source(name).export(tmp_path)
     vectors = encode(OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=2), parity.pictures())
 
