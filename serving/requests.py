@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +20,8 @@ _KEY = "lookalike"
 class RequestContext:
     """`deadline` and `started` are on the monotonic clock; `snapshot` is the one that was answered from."""
 
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    # not uuid4: it asks the system, which lets other threads run first, and an id is no secret
+    id: str = field(default_factory=lambda: f"{random.getrandbits(128):032x}")
     started: float = field(default_factory=time.monotonic)
     deadline: float = float("inf")
     caller: Caller = field(default_factory=anonymous)
