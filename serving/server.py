@@ -97,7 +97,8 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": settings.trusted_proxies or "",
         "timeout_graceful_shutdown": settings.shutdown_seconds,
-        "timeout_keep_alive": 30,
+        # longer than load balancers keep a connection, mostly 60 s: else they send a request into one that just closed
+        "timeout_keep_alive": 75,
     }
 
 

@@ -57,21 +57,31 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request; return status and body. `LOST` and nothing where the connection broke."""
+        """Send a request; return status and body. `LOST` and nothing where the connection broke.
+
+        A connection that the server had closed while it was idle is opened anew, once, as every HTTP client does.
+        """
+        reused = self._streams is not None
         try:
-            if self._streams is None:
-                self._streams = await asyncio.open_connection(self._plan.host, self._plan.port, limit=2**20)
-            reader, writer = self._streams
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-            body = await reader.readexactly(length)
-            if b"connection: close" in head:
-                self.close()
-            return int(head[9:12]), body
-        except (OSError, asyncio.IncompleteReadError, ValueError):
+            return await self._sent(request)
+        except asyncio.IncompleteReadError as error:
             self.close()
-            return LOST, b""
+            return await self.exchange(request) if reused and not error.partial else (LOST, b"")
+        except (OSError, ValueError):
+            self.close()
+            return await self.exchange(request) if reused else (LOST, b"")
+
+    async def _sent(self, request: bytes) -> tuple[int, bytes]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self._plan.host, self._plan.port, limit=2**20)
+        reader, writer = self._streams
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+        body = await reader.readexactly(length)
+        if b"connection: close" in head:
+            self.close()
+        return int(head[9:12]), body
 
     def close(self) -> None:
         """Open a new connection next time."""
