@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -134,6 +135,39 @@ class Manifest(Sealed):
     quality: dict[str, FiniteFloat]
     refused: tuple[str, ...] = ()
     duplicates: DuplicatesSection | None = None
+
+    @classmethod
+    def of(
+        cls,
+        catalogue: CatalogueSection,
+        encoder: EncoderSection,
+        index: IndexSection,
+        shards: Sequence[ShardSection],
+        *,
+        created_at: datetime,
+        code_version: str,
+        run: str,
+        parent: str | None = None,
+        quality: Mapping[str, float] | None = None,
+        duplicates: DuplicatesSection | None = None,
+    ) -> Manifest:
+        """Return the manifest of these parts, with the id, the content hash and the format that follow from them."""
+        content = content_hash(catalogue, encoder, index, tuple(shards))
+        return cls(
+            format=format_of(index, tuple(shards)),
+            id=snapshot_id(created_at, content),
+            content=content,
+            created_at=created_at,
+            code_version=code_version,
+            run=run,
+            parent=parent,
+            catalogue=catalogue,
+            encoder=encoder,
+            index=index,
+            shards=tuple(shards),
+            quality=dict(quality or {}),
+            duplicates=duplicates,
+        )
 
     @property
     def products(self) -> int:

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data import publishing
-from data.manifest import (
-    CatalogueSection,
-    EncoderSection,
-    IndexSection,
-    Manifest,
-    ShardSection,
-    content_hash,
-    format_of,
-    snapshot_id,
-)
+from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
 from flows.logs import run_log
 from flows.partitions import gather
 from flows.recording import Changes
@@ -34,19 +25,15 @@ def draft(
     measured: Measured,
 ) -> Manifest:
     """Return the manifest of what was built, which does not exist yet as a snapshot."""
-    content = content_hash(catalogue, encoder, index, tuple(shards))
-    return Manifest(
-        format=format_of(index, tuple(shards)),
-        id=snapshot_id(run.started, content),
-        content=content,
+    return Manifest.of(
+        catalogue,
+        encoder,
+        index,
+        shards,
         created_at=run.started,
         code_version=run.code_version,
         run=run.id,
         parent=run.parent.id if run.parent else None,
-        catalogue=catalogue,
-        encoder=encoder,
-        index=index,
-        shards=tuple(shards),
         quality={
             "recall_at_10": measured.recall,
             "query_ms": 1000 * measured.seconds,

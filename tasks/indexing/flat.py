@@ -16,11 +16,11 @@ Vectors = NDArray[np.float32]
 
 
 class FlatGroup(Group):
-    """Vectors as they are, or scalar-quantised."""
+    """Vectors as they are, or scalar-quantised. `owner` is the index that keeps them in memory, if another does."""
 
-    def __init__(self, index: faiss.IndexFlatCodes) -> None:
+    def __init__(self, index: faiss.IndexFlatCodes, owner: faiss.Index | None = None) -> None:
         self.size = int(index.ntotal)
-        self._codes = Codes(index, index)
+        self._codes = Codes(index, owner or index)
 
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
         return self.exact(queries, k, rows)

@@ -12,8 +12,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.codes import GATHER_COST, Codes, exact_cost
-from tasks.indexing.group import Group, nothing
+from tasks.indexing.codes import GATHER_COST, exact_cost
+from tasks.indexing.flat import FlatGroup
 from tasks.indexing.neighbours import Neighbours
 from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.rows import Rows
@@ -24,13 +24,12 @@ ROWS_PER_CANDIDATE = 32  # vectors that the walk looks at for each candidate it 
 Vectors = NDArray[np.float32]
 
 
-class GraphGroup(Group):
+class GraphGroup(FlatGroup):
     """An HNSW graph over vectors as they are, or scalar-quantised."""
 
     def __init__(self, index: faiss.IndexHNSW) -> None:
-        self.size = int(index.ntotal)
+        super().__init__(faiss.downcast_index(index.storage), owner=index)
         self._index = index
-        self._codes = Codes(faiss.downcast_index(index.storage), index)
 
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
         # of what the walk meets only the share that matches is kept: it must meet more, or few matches end it early
@@ -42,15 +41,7 @@ class GraphGroup(Group):
         scores, found = self._index.search(queries, min(k, self.size), params=wanted)
         return Neighbours(scores, found)
 
-    def exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
-        """Return the k nearest, looking at each row."""
-        return self._codes.among(queries, k, rows) if rows.count else nothing(len(queries))
-
-    def vector(self, row: int) -> Vectors:
-        """Return the (d,) vector of one row."""
-        return self._codes.vector(row)
-
     def warm_up(self) -> None:
-        """Touch every page."""
-        self._codes.touch()
+        """Touch every page, those of the graph too."""
+        super().warm_up()
         self._index.search(np.zeros((1, self._index.d), np.float32), 1)

@@ -34,15 +34,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from data import blobs
 from data.embeddings import HASH, Embeddings
-from data.manifest import (
-    CatalogueSection,
-    EncoderSection,
-    IndexSection,
-    Manifest,
-    ShardSection,
-    content_hash,
-    snapshot_id,
-)
+from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
 from data.stores import open_store
 from tasks.duplicates import grouped, near_pairs
 from tasks.encoders.base import unit_length
@@ -197,21 +189,8 @@ def _random_snapshot(uri: str, products: int, folder: Path) -> Manifest:
     )
     shards = (ShardSection(index=files[0], products=files[1], count=products),)
     catalogue = CatalogueSection(id="random", uri="random", products=products)
-    content = content_hash(catalogue, encoder, section, shards)
     now = datetime.now(UTC)
-    return Manifest(
-        id=snapshot_id(now, content),
-        content=content,
-        created_at=now,
-        code_version="0",
-        run="benchmark",
-        parent=None,
-        catalogue=catalogue,
-        encoder=encoder,
-        index=section,
-        shards=shards,
-        quality={},
-    )
+    return Manifest.of(catalogue, encoder, section, shards, created_at=now, code_version="0", run="benchmark")
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:

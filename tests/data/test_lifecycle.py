@@ -21,7 +21,7 @@ from data.diff import diff
 from data.doctor import examine
 from data.durations import duration
 from data.errors import AlreadyExistsError, CorruptError, InputError, StoreRefusedError
-from data.manifest import Manifest, ShardSection, content_hash, snapshot_id
+from data.manifest import Manifest, ShardSection
 from data.publishing import publish
 from data.stores import ObjectInfo, ObjectStore, open_store
 from data.stores.local import LocalStore
@@ -38,10 +38,9 @@ def with_products(store: ObjectStore, *shards: list[dict[str, Any]], second: int
         ShardSection(index=section.index, products=blobs.put_bytes(store, parquet(rows)), count=len(rows))
         for section, rows in zip(empty.shards, shards, strict=True)
     )
-    content = content_hash(empty.catalogue, empty.encoder, empty.index, sections)
     created = datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
-    update = {"shards": sections, "content": content, "created_at": created, "id": snapshot_id(created, content)}
-    return empty.model_copy(update=update)
+    made_by = {"created_at": created, "code_version": "0", "run": empty.run, "quality": empty.quality}
+    return Manifest.of(empty.catalogue, empty.encoder, empty.index, sections, **made_by)
 
 
 def parquet(rows: list[dict[str, Any]]) -> bytes:

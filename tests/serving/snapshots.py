@@ -19,16 +19,7 @@ from data.blobs import Blob
 from data.channels import Channel, Entry
 from data.duplicates import to_parquet
 from data.embeddings import HASH, Embeddings, position
-from data.manifest import (
-    CatalogueSection,
-    DuplicatesSection,
-    EncoderSection,
-    IndexSection,
-    Manifest,
-    ShardSection,
-    content_hash,
-    snapshot_id,
-)
+from data.manifest import CatalogueSection, DuplicatesSection, EncoderSection, IndexSection, Manifest, ShardSection
 from data.snapshots import write_manifest
 from data.stores import ObjectStore
 from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
@@ -202,19 +193,11 @@ class Shop:
         catalogue = CatalogueSection(
             id="c1", uri="file:///shop", products=count, attribution="Pictures by <i>Pillow</i>"
         )
-        content = content_hash(catalogue, encoder, index, shards)
-        created = _FIRST + timedelta(seconds=self._built)
-        manifest = Manifest(
-            id=snapshot_id(created, content),
-            content=content,
-            created_at=created,
+        manifest = Manifest.of(
+            *(catalogue, encoder, index, shards),
+            created_at=_FIRST + timedelta(seconds=self._built),
             code_version="0",
             run="tests",
-            parent=None,
-            catalogue=catalogue,
-            encoder=encoder,
-            index=index,
-            shards=shards,
             quality={"recall_at_10": 1.0},
             duplicates=duplicates,
         )

@@ -9,15 +9,7 @@ from typing import Any
 
 from data import blobs
 from data.blobs import Blob
-from data.manifest import (
-    CatalogueSection,
-    EncoderSection,
-    IndexSection,
-    Manifest,
-    ShardSection,
-    content_hash,
-    snapshot_id,
-)
+from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
 from data.stores import ObjectStore
 
 
@@ -48,17 +40,10 @@ def draft(
     catalogue = CatalogueSection(
         id=hashlib.sha256(repr(seeds).encode()).hexdigest()[:16], uri="file:///shop", products=len(shards)
     )
-    content = content_hash(catalogue, encoder, index, shards)
-    return Manifest(
-        id=snapshot_id(created_at, content),
-        content=content,
+    return Manifest.of(
+        *(catalogue, encoder, index, shards),
         created_at=created_at,
         code_version="0",
         run=run,
-        parent=None,
-        catalogue=catalogue,
-        encoder=encoder,
-        index=index,
-        shards=shards,
         quality={"recall_at_10": 0.99},
     )

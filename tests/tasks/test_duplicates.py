@@ -15,7 +15,7 @@ from data import blobs
 from data.cache import BlobCache
 from data.duplicates import read_groups
 from data.embeddings import HASH, Embeddings, position
-from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection, content_hash
+from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
 from data.stores import ObjectStore, open_store
 from tasks.duplicates import components, default_threshold, grouped, near_pairs
 from tasks.indexing.projection import Projection
@@ -59,17 +59,8 @@ def build(store: ObjectStore, vectors: NDArray[np.float32], shows: list[int], fo
         reason="a test",
     )
     catalogue = CatalogueSection(id="c1", uri="file:///shop", products=len(shows))
-    shards = tuple(sections)
-    content = content_hash(catalogue, encoder, index_section, shards)
-    return kept.model_copy(
-        update={
-            "encoder": encoder,
-            "index": index_section,
-            "shards": shards,
-            "content": content,
-            "catalogue": catalogue,
-        }
-    )
+    made_by = {"created_at": kept.created_at, "code_version": "0", "run": kept.run}
+    return Manifest.of(catalogue, encoder, index_section, sections, **made_by)
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:

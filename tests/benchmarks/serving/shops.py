@@ -18,15 +18,7 @@ from numpy.typing import NDArray
 from data import blobs
 from data.blobs import Blob
 from data.channels import Channel
-from data.manifest import (
-    CatalogueSection,
-    EncoderSection,
-    IndexSection,
-    Manifest,
-    ShardSection,
-    content_hash,
-    snapshot_id,
-)
+from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
 from data.snapshots import read_manifest, write_manifest
 from data.stores import ObjectStore, open_store
 from tasks.encoders.base import MODEL_FILE
@@ -83,19 +75,11 @@ class Shop:
         )
         products = self.size.products * self.size.shards
         catalogue = CatalogueSection(id=f"g{generation}", uri="made", products=products)
-        content = content_hash(catalogue, self._encoder, index, shards)
-        created = datetime.now(UTC)
-        manifest = Manifest(
-            id=snapshot_id(created, content),
-            content=content,
-            created_at=created,
+        manifest = Manifest.of(
+            *(catalogue, self._encoder, index, shards),
+            created_at=datetime.now(UTC),
             code_version="0",
             run="benchmark",
-            parent=None,
-            catalogue=catalogue,
-            encoder=self._encoder,
-            index=index,
-            shards=shards,
             quality={"recall_at_10": 1.0},
         )
         return write_manifest(self.store, manifest)

@@ -1,0 +1,31 @@
+"""Fetching in tests: the host that only they know, and why a fetch failed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import pytest
+
+from data import addresses, connections
+from data.addresses import shown
+from data.errors import FetchError
+from data.fetch_policy import FetchPolicy
+from data.fetching import fetch
+
+HOST = "pictures.test"
+
+
+def forget() -> None:
+    """Let nothing of what this process has looked up or connected be known any more."""
+    addresses._answers.clear()
+    connections._pools(os.getpid()).clear()
+
+
+def reason(url: str, allowed: FetchPolicy, max_bytes: int | None = None) -> str:
+    """Return why this cannot be fetched. The error names the URL without secrets, and survives pickling."""
+    with pytest.raises(FetchError) as caught:
+        fetch(url, allowed, max_bytes=max_bytes)
+    assert str(caught.value).startswith(shown(url))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    return caught.value.reason
