@@ -14,7 +14,7 @@ from data.errors import ImageRejectedError
 from serving.problems import ProblemError
 from tasks.encoders import preprocessing
 from tasks.encoders.base import Encoder
-from tasks.images import DEFAULT_LIMITS, decode
+from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,17 @@ def parse_crop(text: str) -> Crop | None:
     return make_crop(numbers)
 
 
-def prepare(encoder: Encoder, image: bytes, crop: Crop | None) -> NDArray[np.uint8]:
+def prepare(encoder: Encoder, image: bytes, crop: Crop | None, limits: ImageLimits) -> NDArray[np.uint8]:
     """Decode one picture and fit what the crop leaves for an encoder: uint8 (size, size, 3).
 
     Raises `ImageRejectedError`.
     """
     if crop is None:
-        return encoder.prepare(image)
+        return encoder.prepare(image, limits)
     fit = encoder.spec.preprocessing
     # The part must have the pixels that a whole picture would have: so much more of the whole is decoded.
     enlarged = fit.size / min(crop.right - crop.left, crop.bottom - crop.top)
-    picture = decode(image, target=math.ceil(min(enlarged, DEFAULT_LIMITS.max_pixels)))
+    picture = decode(image, limits=limits, target=math.ceil(min(enlarged, limits.max_pixels)))
     return preprocessing.apply(fit, crop.cut(picture))
 
 

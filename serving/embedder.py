@@ -17,11 +17,12 @@ from serving.examples import Picture
 from serving.flights import Flights
 from serving.lru import LruCache
 from serving.metrics import Metrics
-from serving.pictures import check_pixels
 from serving.problems import ProblemError
 from serving.settings import ServingSettings
 from tasks.encoders.base import Encoder
+from tasks.images import ImageLimits
 
+PIXELS_PER_BYTE = 200  # that a byte may stand for: a blank JPEG has 64, a blank PNG, the very bomb, has 340
 LARGE = 2**20  # bytes: from here on hashing takes so long that other requests would notice
 
 Vectors = NDArray[np.float32]
@@ -41,7 +42,7 @@ class Embedder:
 
     def __init__(self, settings: ServingSettings, metrics: Metrics) -> None:
         batching = settings.batching
-        self._max_pixels = settings.limits.max_pixels
+        self._limits = ImageLimits(max_pixels=settings.limits.max_pixels, pixels_per_byte=PIXELS_PER_BYTE)
         self._metrics = metrics
         self._batcher = Batcher(
             max_batch=batching.max_batch,
@@ -80,8 +81,7 @@ class Embedder:
             if time.monotonic() >= deadline:
                 raise expired()
             with self._metrics.stage("decode"):
-                check_pixels(picture.data, self._max_pixels)
-                return prepare(encoder, picture.data, picture.crop)
+                return prepare(encoder, picture.data, picture.crop, self._limits)
 
         pixels = await asyncio.get_running_loop().run_in_executor(self._decoders, prepared)
         vector = await self._batcher.encode(encoder, pixels, deadline=deadline)

@@ -62,12 +62,15 @@ _PILLOW_IGNORED = ("ignore", None, Warning, re.compile(_PILLOW), 0)
 class ImageLimits:
     """What a picture may cost: bytes as stored, pixels once decoded, and the shortest side in pixels.
 
-    Pillow refuses more than 178 megapixels on its own, so `max_pixels` above that has no effect.
+    Pillow refuses more than 178 megapixels on its own, so `max_pixels` above that has no effect. Of a picture with more
+    than `free_pixels`, a byte may stand for `pixels_per_byte`; None is for files that nobody made to hurt.
     """
 
     max_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 64_000_000
     min_side: int = 2
+    free_pixels: int = 2_000_000
+    pixels_per_byte: int | None = None
 
 
 DEFAULT_LIMITS = ImageLimits()
@@ -100,14 +103,6 @@ def _told(data: bytes) -> Iterator[None]:
         raise _unreadable(data, error) from error
 
 
-def size_of(data: bytes) -> tuple[int, int]:
-    """Return the width and height in pixels that a picture's header says. Raises `ImageRejectedError`, as `decode`."""
-    _check_bytes(data, DEFAULT_LIMITS)
-    _silence_pillow()
-    with _told(data), _opened(data) as image:
-        return image.size
-
-
 def _check_bytes(data: bytes, limits: ImageLimits) -> None:
     if not data:
         raise ImageRejectedError("empty", "the file is empty")
@@ -128,7 +123,7 @@ def _silence_pillow() -> None:
 
 def _decode(data: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
     with _opened(data) as image:
-        _check_size(image.size, limits)
+        _check_size(image.size, len(data), limits)
         if target is not None:
             side = math.ceil(target * _SCALED_DECODE_MARGIN)
             image.draft("RGB", (side, side))
@@ -146,7 +141,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
+def _check_size(size: tuple[int, int], stored: int, limits: ImageLimits) -> None:
     width, height = size
     if min(width, height) < limits.min_side:
         raise ImageRejectedError(
@@ -156,6 +151,11 @@ def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
         raise ImageRejectedError(
             "too_many_pixels",
             f"the picture is {width}x{height}, more than the {limits.max_pixels / 1e6:g} megapixels allowed",
+        )
+    if limits.pixels_per_byte and width * height > max(limits.free_pixels, limits.pixels_per_byte * stored):
+        raise ImageRejectedError(
+            "too_many_pixels",
+            f"the picture is {width}x{height}, out of proportion to its {stored:,} bytes: send a smaller one",
         )
 
 
@@ -191,8 +191,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _grey(np.asarray(image), None)
     if image.has_transparency_data:
         return _on_white(image)
-    # What `copy` would return, without a second set of pixels: 200 MB for the largest pictures.
-    return image.convert("RGB") if image.mode != "RGB" else image._new(image.im)
+    # loaded, it needs its file no more; a copy would be a second set of pixels, 200 MB for the largest pictures
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey(values: NDArray[np.generic], full: float | None) -> Image.Image:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.encoders.preprocessing import Preprocessing
+from tasks.images import DEFAULT_LIMITS, ImageLimits
 
 MODEL_FILE = "model.onnx"
 """The name of the file that `EncoderSource.export` writes."""
@@ -45,7 +46,7 @@ class Encoder(Protocol):
     def spec(self) -> EncoderSpec:
         """What this encoder is."""
 
-    def prepare(self, image: bytes) -> NDArray[np.uint8]:
+    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
         """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`. Safe in many threads."""
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -10,9 +10,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from data.errors import EncoderError
-from tasks import images
 from tasks.encoders import preprocessing
 from tasks.encoders.base import EncoderSpec, unit_length
+from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
 
 
 class OnnxEncoder:
@@ -23,18 +23,10 @@ class OnnxEncoder:
     Raises `EncoderError` if the model cannot be loaded or is not the one that the spec describes.
     """
 
-    def __init__(
-        self,
-        model: Path | bytes,
-        spec: EncoderSpec,
-        *,
-        threads: int,
-        limits: images.ImageLimits = images.DEFAULT_LIMITS,
-    ) -> None:
+    def __init__(self, model: Path | bytes, spec: EncoderSpec, *, threads: int) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._spec = spec
-        self._limits = limits
         self._session = _session(model, threads)
         _check(self._session, spec)
 
@@ -43,10 +35,10 @@ class OnnxEncoder:
         """What this encoder is."""
         return self._spec
 
-    def prepare(self, image: bytes) -> NDArray[np.uint8]:
+    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
         """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`."""
         fit = self._spec.preprocessing
-        return preprocessing.apply(fit, images.decode(image, limits=self._limits, target=fit.size))
+        return preprocessing.apply(fit, decode(image, limits=limits, target=fit.size))
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the model: uint8 (n, size, size, 3) to float32 (n, dimension). Raises `ValueError` for other shapes."""

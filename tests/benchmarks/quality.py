@@ -39,6 +39,7 @@ from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.preprocessing import Preprocessing
 from tasks.encoders.registry import source
 from tasks.encoders.stored import stored_source
+from tasks.images import DEFAULT_LIMITS, ImageLimits
 from tasks.indexing.projection import learn
 from tests.benchmarks import distortions
 from tests.benchmarks.distortions import DISTORTIONS, distorted
@@ -155,9 +156,9 @@ class View:
         self.spec = encoder.spec
         self.infer, self.finish, self.warm_up = encoder.infer, encoder.finish, encoder.warm_up
 
-    def prepare(self, image: bytes) -> Pixels:
+    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Pixels:
         """As the encoder does, then changed."""
-        return self._change(self._encoder.prepare(image))
+        return self._change(self._encoder.prepare(image, limits))
 
 
 class Bench:

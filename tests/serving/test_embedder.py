@@ -24,6 +24,7 @@ from serving.problems import ProblemError
 from serving.supervision import supervise
 from tasks.encoders.fake import FakeEncoder
 from tasks.encoders.onnx import OnnxEncoder
+from tasks.images import DEFAULT_LIMITS, ImageLimits
 from tests.serving.conftest import Serve, make_settings
 from tests.serving.snapshots import OtherEncoder, Shop, picture
 
@@ -42,9 +43,9 @@ class Counting(OnnxEncoder):
         self.free = threading.Event()
         self.free.set()
 
-    def prepare(self, image: bytes) -> NDArray[np.uint8]:
+    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
         self.decoded += 1
-        return super().prepare(image)
+        return super().prepare(image, limits)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.free.wait(10)

@@ -17,6 +17,7 @@ from serving.examples import combine
 from serving.problems import ProblemError
 from serving.ranking import Ranking
 from serving.selection import Among, select
+from tasks.images import DEFAULT_LIMITS
 from tasks.searcher import Found, Searcher
 from tests.serving.client import Client
 from tests.serving.snapshots import CATEGORIES, Shop, picture, product_ids
@@ -146,7 +147,7 @@ def test_each_picture_of_a_form_has_its_crop(client: Client) -> None:
 
 def test_a_crop_of_everything_is_no_crop(client: Client) -> None:
     encoder = searcher(client).encoder
-    assert np.array_equal(prepare(encoder, picture(5), Crop(0, 0, 1, 1)), encoder.prepare(picture(5)))
+    assert np.array_equal(prepare(encoder, picture(5), Crop(0, 0, 1, 1), DEFAULT_LIMITS), encoder.prepare(picture(5)))
 
 
 def test_a_small_crop_of_a_large_photo_keeps_its_pixels(client: Client) -> None:
@@ -158,7 +159,7 @@ def test_a_small_crop_of_a_large_photo_keeps_its_pixels(client: Client) -> None:
     whole.save(buffer, "JPEG", quality=95)
     part.save(alone, "PNG")
     encoder = searcher(client).encoder
-    found = prepare(encoder, buffer.getvalue(), Crop(0.5, 0.5, 0.55, 0.55)).astype(int)
+    found = prepare(encoder, buffer.getvalue(), Crop(0.5, 0.5, 0.55, 0.55), DEFAULT_LIMITS).astype(int)
     assert np.abs(found - encoder.prepare(alone.getvalue())).mean() < 6
 
 

@@ -16,6 +16,7 @@ from tasks.embedding import EmbeddedBatch, ImageToEmbed, Reject, embed
 from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
 from tasks.encoders.fake import FakeEncoder
 from tasks.encoders.onnx import OnnxEncoder
+from tasks.images import DEFAULT_LIMITS, ImageLimits
 
 
 def picture(seed: int) -> bytes:
@@ -108,8 +109,8 @@ class Blind:
     def spec(self) -> EncoderSpec:
         return self.inner.spec
 
-    def prepare(self, image: bytes) -> NDArray[np.uint8]:
-        return self.inner.prepare(image)
+    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+        return self.inner.prepare(image, limits)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         raw = self.inner.infer(batch)

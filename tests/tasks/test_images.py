@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,15 @@ def test_size_limits() -> None:
     assert rejected(saved(quarters(), "PNG"), ImageLimits(max_bytes=10)) == "too_many_bytes"
     assert rejected(saved(quarters(), "PNG"), ImageLimits(max_pixels=64 * 48 - 1)) == "too_many_pixels"
     assert decode(saved(quarters(), "PNG"), limits=ImageLimits(max_pixels=64 * 48)).size == (64, 48)
+
+
+def test_pixels_out_of_proportion_to_the_bytes() -> None:
+    blank = saved(Image.new("RGB", (200, 100)), "PNG")
+    stingy = ImageLimits(free_pixels=1000, pixels_per_byte=20_000 // len(blank))
+    assert rejected(blank, stingy) == "too_many_pixels"
+    assert decode(blank, limits=replace(stingy, pixels_per_byte=20_000 // len(blank) + 1)).size == (200, 100)
+    assert decode(blank, limits=replace(stingy, free_pixels=20_000)).size == (200, 100)
+    assert decode(blank, limits=replace(stingy, pixels_per_byte=None)).size == (200, 100)
 
 
 @pytest.mark.parametrize(("width", "height"), [(9000, 8000), (10_000, 10_000), (20_000, 10_000), (60_000, 60_000)])

@@ -74,11 +74,9 @@ def test_many_threads_share_a_session(encoder: OnnxEncoder) -> None:
     assert all((result == expected).all() for result in results)
 
 
-def test_limits_hold(tmp_path: Path, spec: EncoderSpec) -> None:
-    strict = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1, limits=ImageLimits(max_pixels=100))
-
+def test_limits_hold(encoder: OnnxEncoder) -> None:
     with pytest.raises(ImageRejectedError, match="megapixels"):
-        strict.prepare(picture(1))
+        encoder.prepare(picture(1), ImageLimits(max_pixels=100))
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (0, 32, 32, 3), (1, 32, 31, 3), (1, 3, 32, 32)])
