@@ -14,18 +14,22 @@ from tasks.duplicates import Found
 
 @stage("duplicates")
 def find(run: Run, manifest: Manifest) -> Manifest:
-    """Look for near-duplicates in what was built, each shard on its own worker; return the manifest with them."""
+    """Look for near-duplicates in what was built, each worker those of its shards; return the manifest with them."""
     client, asked = run.cluster.client, run.request.near_duplicates
     threshold = duplicates.default_threshold(manifest.index.dimension) if asked is None else asked
     if reason := _not_looked(manifest, threshold):
         run_log(__name__).info("duplicates: not looked for: %s", reason)
         return manifest
-    threads = run.cluster.threads_of(len(manifest.shards))
+    shares = min(len(manifest.shards), max(1, run.cluster.worker_count()))
+    threads = run.cluster.threads_of(shares)
     futures = [
         client.submit(
-            duplicates.near_pairs, run.request.store, manifest, number, threshold, threads=threads, pure=False
+            duplicates.near_pairs,
+            *(run.request.store, manifest, range(share, len(manifest.shards), shares), threshold),
+            threads=threads,
+            pure=False,
         )
-        for number in range(len(manifest.shards))
+        for share in range(shares)
     ]
     pairs = gather(run.cluster, futures, run.deadline)
     grouped = client.submit(duplicates.grouped, run.request.store, manifest, pairs, threshold, pure=False)

@@ -70,10 +70,11 @@ def default_threshold(dimension: int) -> float:
     return next((score for known, score in THRESHOLDS.items() if dimension <= known), THRESHOLDS[256])
 
 
-def near_pairs(store: str, manifest: Manifest, number: int, threshold: float, *, threads: int) -> Blob:
-    """Store the pairs of rows, (n, 2) as a `.npy` of uint32, that show near-duplicates; the first is of this shard.
+def near_pairs(store: str, manifest: Manifest, numbers: Sequence[int], threshold: float, *, threads: int) -> Blob:
+    """Store the pairs of rows, (n, 2) as a `.npy` of uint32, that show near-duplicates; the first is of these shards.
 
-    Of products that show one picture only the first takes part. Rows count over all shards.
+    Of products that show one picture only the first takes part. Rows count over all shards, and all are fetched: give
+    a worker all of its shards at once.
     """
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
@@ -81,13 +82,15 @@ def near_pairs(store: str, manifest: Manifest, number: int, threshold: float, *,
         hashes = [_hashes(opened, cache, shard) for shard in manifest.shards]
         first = np.concatenate([_is_first(one) for one in hashes])
         index = _open_index(opened, cache, manifest, threads)
-        start = sum(shard.count for shard in manifest.shards[:number])
-        rows = start + np.flatnonzero(first[start : start + manifest.shards[number].count])
-        found = [
-            _near(index, directions, some, None if first.all() else first, threshold)
-            for some, directions in _directions(opened, manifest, hashes[number], rows, start)
-        ]
-        return blobs.put_bytes(opened, _to_npy(np.concatenate([np.empty((0, 2), np.int64), *found])))
+        starts = np.cumsum([0, *(len(one) for one in hashes)])
+        allowed = None if first.all() else first
+        found = [np.empty((0, 2), np.int64)]
+        for number in numbers:
+            start, stop = int(starts[number]), int(starts[number + 1])
+            rows = start + np.flatnonzero(first[start:stop])
+            for some, directions in _directions(opened, manifest, hashes[number], rows, start):
+                found.append(_near(index, directions, some, allowed, threshold))
+        return blobs.put_bytes(opened, _to_npy(np.concatenate(found)))
 
 
 def grouped(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: float) -> Found:

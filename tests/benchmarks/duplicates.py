@@ -135,10 +135,7 @@ def rate(arguments: argparse.Namespace) -> None:
         uri = str(Path(folder) / "store")
         manifest = _random_snapshot(uri, arguments.products, Path(folder))
         start = time.perf_counter()
-        pairs = [
-            near_pairs(uri, manifest, number, PLANTED_SCORE, threads=arguments.threads)
-            for number in range(len(manifest.shards))
-        ]
+        pairs = [near_pairs(uri, manifest, range(len(manifest.shards)), PLANTED_SCORE, threads=arguments.threads)]
         searched = time.perf_counter()
         found = grouped(uri, manifest, pairs, PLANTED_SCORE)
         done = time.perf_counter()

@@ -85,7 +85,7 @@ def test_planted_groups_are_found_across_shards(
     store = open_store(str(tmp_path / "store"))
     manifest = build(store, vectors, shows, tmp_path)
     uri = str(tmp_path / "store")
-    pairs = [near_pairs(uri, manifest, number, 0.95, threads=1) for number in range(SHARDS)]
+    pairs = [near_pairs(uri, manifest, numbers, 0.95, threads=1) for numbers in ([0, 2], [1], [])]
     found = grouped(uri, manifest, pairs, 0.95)
     assert found.section is not None
     table = read_groups(BlobCache(tmp_path / "cache").get(store, found.section.groups))
@@ -109,7 +109,7 @@ def test_products_of_one_picture_are_counted_and_do_not_crowd_out_its_neighbours
     store = open_store(str(tmp_path / "store"))
     manifest = build(store, vectors, [*range(82), *[1] * 50], tmp_path)
     uri = str(tmp_path / "store")
-    found = grouped(uri, manifest, [near_pairs(uri, manifest, number, 0.95, threads=1) for number in range(3)], 0.95)
+    found = grouped(uri, manifest, [near_pairs(uri, manifest, range(3), 0.95, threads=1)], 0.95)
     assert found.section is not None
     assert (found.section.pictures, found.section.products, found.exact) == (24, 74, 51)
 
@@ -119,7 +119,7 @@ def test_nothing_alike_makes_no_groups(tmp_path: Path) -> None:
     vectors = unit(np.random.default_rng(0).normal(size=(30, DIMENSION)))
     manifest = build(store, vectors, list(range(30)), tmp_path)
     uri = str(tmp_path / "store")
-    found = grouped(uri, manifest, [near_pairs(uri, manifest, number, 0.99, threads=1) for number in range(3)], 0.99)
+    found = grouped(uri, manifest, [near_pairs(uri, manifest, range(3), 0.99, threads=1)], 0.99)
     assert (found.section, found.exact, found.examples) == (None, 0, [])
     assert found.figures() == {"exact_duplicates": 0, "near_duplicate_groups": 0, "near_duplicates": 0}
 
