@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data.blobs import Blob
 from data.manifest import Manifest
 from flows import artifacts
 from flows.logs import run_log
@@ -9,30 +10,19 @@ from flows.partitions import gather
 from flows.run import Run
 from flows.stage import stage
 from tasks import duplicates
-from tasks.duplicates import Found
+from tasks.duplicates import Found, Inherited
 
 
 @stage("duplicates")
 def find(run: Run, manifest: Manifest) -> Manifest:
     """Look for near-duplicates in what was built, each worker those of its shards; return the manifest with them."""
-    client, asked = run.cluster.client, run.request.near_duplicates
+    asked = run.request.near_duplicates
     threshold = duplicates.default_threshold(manifest.index.dimension) if asked is None else asked
     if reason := _not_looked(manifest, threshold):
         run_log(__name__).info("duplicates: not looked for: %s", reason)
         return manifest
-    shares = min(len(manifest.shards), max(1, run.cluster.worker_count()))
-    threads = run.cluster.threads_of(shares)
-    futures = [
-        client.submit(
-            duplicates.near_pairs,
-            *(run.request.store, manifest, range(share, len(manifest.shards), shares), threshold),
-            threads=threads,
-            pure=False,
-        )
-        for share in range(shares)
-    ]
-    pairs = gather(run.cluster, futures, run.deadline)
-    grouped = client.submit(duplicates.grouped, run.request.store, manifest, pairs, threshold, pure=False)
+    pairs = _pairs(run, manifest, threshold)
+    grouped = run.cluster.client.submit(duplicates.grouped, run.request.store, manifest, pairs, threshold, pure=False)
     found: Found = gather(run.cluster, [grouped], run.deadline)[0]
     run_log(__name__).info(
         "duplicates: %s products share a picture, %s groups of near-duplicates",
@@ -41,6 +31,31 @@ def find(run: Run, manifest: Manifest) -> Manifest:
     )
     artifacts.duplicates_table(run.request.channel, found.section, found.examples)
     return manifest.model_copy(update={"duplicates": found.section, "quality": {**manifest.quality, **found.figures()}})
+
+
+def _pairs(run: Run, manifest: Manifest, threshold: float) -> list[Blob]:
+    """Return the stored pairs of near-duplicates: those that are known to hold still, and those of what is new."""
+    client, store, known = run.cluster.client, run.request.store, []
+    asked = None
+    if run.parent and not run.request.full and duplicates.still_hold(run.parent, manifest, threshold):
+        future = client.submit(duplicates.inherit, store, manifest, run.parent, pure=False)
+        inherited: Inherited = gather(run.cluster, [future], run.deadline)[0]
+        if inherited.asked is None:
+            return [inherited.pairs]
+        known, asked = [inherited.pairs], inherited.asked
+    shares = min(len(manifest.shards), max(1, run.cluster.worker_count()))
+    threads = run.cluster.threads_of(shares)
+    futures = [
+        client.submit(
+            duplicates.near_pairs,
+            *(store, manifest, range(share, len(manifest.shards), shares), threshold),
+            threads=threads,
+            asked=asked,
+            pure=False,
+        )
+        for share in range(shares)
+    ]
+    return known + gather(run.cluster, futures, run.deadline)
 
 
 def _not_looked(manifest: Manifest, threshold: float) -> str | None:

@@ -102,6 +102,7 @@ def evaluate(run: Run, chosen: Plan, queries: Vectors, shards: Sequence[Shard]) 
         queries,
         exact_answers(shards),
         run.request.limits.min_recall,
+        threads=run.cluster.threads_of(1),
         pure=False,
     )
     measured: Measured = gather(run.cluster, [future], run.deadline)[0]

@@ -13,20 +13,21 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data import blobs
 from data.blobs import Blob
 from data.cache import BlobCache
-from data.duplicates import to_parquet
-from data.embeddings import HASH, Embeddings, hash_array, position
+from data.duplicates import read_groups, to_parquet
+from data.embeddings import HASH, Embeddings, hash_array
 from data.manifest import DuplicatesSection, Manifest, ShardSection
 from data.stores import ObjectStore, open_store
-from tasks.indexing.building import vectors_of
 from tasks.indexing.projection import Projection, Vectors, normalise
 from tasks.indexing.searching import ShardedIndex
 
@@ -70,11 +71,66 @@ def default_threshold(dimension: int) -> float:
     return next((score for known, score in THRESHOLDS.items() if dimension <= known), THRESHOLDS[256])
 
 
-def near_pairs(store: str, manifest: Manifest, numbers: Sequence[int], threshold: float, *, threads: int) -> Blob:
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What the groups of an earlier snapshot say of a new one.
+
+    Attributes:
+        pairs: of rows that are near-duplicates still, (n, 2) as a `.npy` of uint32.
+        asked: the rows that must look for their neighbours, (m,) as a `.npy` of int64; None where none must.
+    """
+
+    pairs: Blob
+    asked: Blob | None
+
+
+def still_hold(parent: Manifest | None, manifest: Manifest, threshold: float) -> bool:
+    """Tell whether near-duplicates of a parent are those of a new snapshot: the same scores, the same threshold."""
+    if parent is None or parent.duplicates is None or parent.duplicates.threshold != threshold:
+        return False
+    same_encoder = parent.encoder.fingerprint == manifest.encoder.fingerprint
+    return same_encoder and parent.index.projection == manifest.index.projection
+
+
+def inherit(store: str, manifest: Manifest, parent: Manifest) -> Inherited:
+    """Take over the groups that still hold; only new pictures, and what is left of groups that lost one, are asked.
+
+    A group that lost a picture may have hung together by it.
+    """
+    assert parent.duplicates is not None  # noqa: S101  `still_hold` says so
+    opened = open_store(store)
+    with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
+        cache = BlobCache(Path(folder))
+        hashes = pa.concat_arrays([_hashes(opened, cache, shard) for shard in manifest.shards])
+        looked_at = [_hashes(opened, cache, shard) for shard in parent.shards if not shard.delta]
+        table = read_groups(cache.get(opened, parent.duplicates.groups))
+    first = np.flatnonzero(_is_first(hashes))
+    pictures = hashes.take(pa.array(first))
+    is_new = np.asarray(pc.invert(pc.is_in(pictures, value_set=pa.concat_arrays(looked_at))))
+    places = pc.index_in(table["image_hash"].combine_chunks(), value_set=pictures)
+    there, groups = np.asarray(places.is_valid()), np.asarray(table["group"])
+    holds = ~np.isin(groups, groups[~there])
+    rows = first[np.asarray(places.fill_null(0))]
+    asked = np.union1d(first[is_new], rows[there & ~holds])
+    return Inherited(
+        pairs=blobs.put_bytes(opened, _to_npy(_chained(rows[holds], groups[holds]).astype(np.uint32))),
+        asked=blobs.put_bytes(opened, _to_npy(asked)) if len(asked) else None,
+    )
+
+
+def near_pairs(
+    store: str,
+    manifest: Manifest,
+    numbers: Sequence[int],
+    threshold: float,
+    *,
+    threads: int,
+    asked: Blob | None = None,
+) -> Blob:
     """Store the pairs of rows, (n, 2) as a `.npy` of uint32, that show near-duplicates; the first is of these shards.
 
-    Of products that show one picture only the first takes part. Rows count over all shards, and all are fetched: give
-    a worker all of its shards at once.
+    Of products that show one picture only the first takes part; where `asked` is given, only those rows look for
+    neighbours. Rows count over all shards, and all are fetched: give a worker all of its shards at once.
     """
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
@@ -84,13 +140,14 @@ def near_pairs(store: str, manifest: Manifest, numbers: Sequence[int], threshold
         index = _open_index(opened, cache, manifest, threads)
         starts = np.cumsum([0, *(len(one) for one in hashes)])
         allowed = None if first.all() else first
+        looking = np.flatnonzero(first) if asked is None else _from_npy(opened, asked)
         found = [np.empty((0, 2), np.int64)]
         for number in numbers:
             start, stop = int(starts[number]), int(starts[number + 1])
-            rows = start + np.flatnonzero(first[start:stop])
+            rows = looking[np.searchsorted(looking, start) : np.searchsorted(looking, stop)]
             for some, directions in _directions(opened, manifest, hashes[number], rows, start):
                 found.append(_near(index, directions, some, allowed, threshold))
-        return blobs.put_bytes(opened, _to_npy(np.concatenate(found)))
+        return blobs.put_bytes(opened, _to_npy(np.concatenate(found).astype(np.uint32)))
 
 
 def grouped(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: float) -> Found:
@@ -102,7 +159,7 @@ def grouped(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: fl
         first = np.flatnonzero(_is_first(hashes))
         shows = np.diff([*first, len(hashes)])  # products of one picture lie side by side
         exact = int(shows[shows > 1].sum())
-        joined = np.concatenate([np.load(io.BytesIO(blobs.read(opened, one)), allow_pickle=False) for one in pairs])
+        joined = np.concatenate([_from_npy(opened, one) for one in pairs])
         if not len(joined):
             return Found(None, exact, [])
         rows, groups = _by_size(*components(joined.astype(np.int64)))
@@ -135,6 +192,14 @@ def components(pairs: Rows) -> tuple[Rows, Rows]:
         if np.array_equal(moved, leader):
             return rows, rows[leader]
         leader = moved
+
+
+def _chained(rows: Rows, groups: NDArray[np.int32]) -> Rows:
+    """Return pairs (n, 2) of (m,) rows by which each group hangs together."""
+    order = np.argsort(groups, kind="stable")
+    rows, groups = rows[order], groups[order]
+    same = groups[1:] == groups[:-1]
+    return np.stack([rows[:-1][same], rows[1:][same]], axis=1)
 
 
 def _by_size(rows: Rows, leaders: Rows) -> tuple[Rows, NDArray[np.int32]]:
@@ -171,9 +236,8 @@ def _directions(
     )
     for begin in range(0, len(rows), PICTURES_AT_ONCE):
         some = rows[begin : begin + PICTURES_AT_ONCE]
-        pictures = pa.table({"image_hash": hashes.take(pa.array(some - start))})
-        begins, ends = (position(pictures["image_hash"][row].as_py()) for row in (0, len(some) - 1))
-        yield some, place(vectors_of(pictures, embeddings, begins, ends + 1).astype(np.float32))
+        vectors = embeddings.lookup(hash_array(hashes.take(pa.array(some - start))))
+        yield some, place(vectors.astype(np.float32))
 
 
 def _open_index(store: ObjectStore, cache: BlobCache, manifest: Manifest, threads: int) -> ShardedIndex:
@@ -206,7 +270,12 @@ def _is_first(hashes: pa.Array) -> NDArray[np.bool_]:
     return first
 
 
-def _to_npy(pairs: Rows) -> bytes:
+def _to_npy(numbers: NDArray[np.integer]) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, pairs.astype(np.uint32), allow_pickle=False)
+    np.save(buffer, numbers, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _from_npy(store: ObjectStore, blob: Blob) -> NDArray[Any]:
+    numbers: NDArray[Any] = np.load(io.BytesIO(blobs.read(store, blob)), allow_pickle=False)
+    return numbers

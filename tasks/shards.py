@@ -172,9 +172,16 @@ def build_shard(source: Source, shard: int, queries: Vectors, trained: Trained, 
 
 
 def evaluate_index(
-    store: str, shards: Sequence[ShardSection], dimension: int, queries: Vectors, exact: Neighbours, target: float
+    store: str,
+    shards: Sequence[ShardSection],
+    dimension: int,
+    queries: Vectors,
+    exact: Neighbours,
+    target: float,
+    *,
+    threads: int,
 ) -> Measured:
-    """Search the stored shards with the code that serves them, tuned to a target recall.
+    """Search the stored shards with the code that serves them, tuned to a target recall; the time is of one thread.
 
     Args:
         queries: (n, dimension), the vectors of the last n rows.
@@ -183,9 +190,10 @@ def evaluate_index(
     with tempfile.TemporaryDirectory(prefix="lookalike-evaluate-") as folder:
         cache, opened = BlobCache(Path(folder)), open_store(store)
         files = [cache.get(opened, shard.index) for shard in shards]
-        index = ShardedIndex.open(files, [shard.count for shard in shards], dimension, nprobe=None)
+        index = ShardedIndex.open(files, [shard.count for shard in shards], dimension, nprobe=None, threads=threads)
         own = np.arange(index.size - len(queries), index.size)
         reached = Examination(queries, exact, own).tune(index, target)
+        index.threads = 1
         return Measured(reached, seconds_per_query(index, queries, RECALL_AT), index.parameters, index.imbalance)
 
 

@@ -42,13 +42,12 @@ def _point(kind: Kind, vectors: Vectors, examination: Examination, target: float
     add(index, vectors, 0, len(vectors))
     searched = ShardedIndex([index], threads=threads)
     reached = examination.tune(searched, target)
-    alone = ShardedIndex([index])
-    alone.parameters = searched.parameters
+    searched.threads = 1
     return OperatingPoint(
         kind=kind,
         sample=len(vectors),
         recall=reached,
-        query_ms=1000 * seconds_per_query(alone, examination.queries, RECALL_AT),
+        query_ms=1000 * seconds_per_query(searched, examination.queries, RECALL_AT),
         bytes_per_vector=(len(faiss.serialize_index(index)) - len(trained)) / len(vectors),
         parameters=str(searched.parameters),
     )

@@ -43,7 +43,7 @@ class ShardedIndex:
     ) -> None:
         self._groups = _grouped(shards)
         self._starts = [int(start) for start in np.cumsum([0, *(group.size for group in self._groups)])]
-        self._threads = threads
+        self.threads = threads
         self.parameters = SearchParameters(nprobe, ef_search, k_factor)
         self.dimension = int(shards[0].d)
         self.size = self._starts[-1]
@@ -106,7 +106,7 @@ class ShardedIndex:
 
         There are fewer than k columns where fewer rows exist, and -1 in `rows` where fewer may be found.
         """
-        use_threads(self._threads)
+        use_threads(self.threads)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         found = [
             group.search(queries, k, rows, self.parameters).shifted(start)
@@ -116,7 +116,7 @@ class ShardedIndex:
 
     def exact(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
         """Return the same by looking at every row: what recall is measured against."""
-        use_threads(self._threads)
+        use_threads(self.threads)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         found = [
             group.exact(queries, k, rows).shifted(start)
@@ -131,7 +131,7 @@ class ShardedIndex:
 
     def warm_up(self) -> None:
         """Touch every page, so that the first query after a swap does not wait for the disk."""
-        use_threads(self._threads)
+        use_threads(self.threads)
         for group in self._groups:
             group.warm_up()
 

@@ -39,8 +39,8 @@ def with_products(store: ObjectStore, *shards: list[dict[str, Any]], second: int
         for section, rows in zip(empty.shards, shards, strict=True)
     )
     created = datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
-    made_by = {"created_at": created, "code_version": "0", "run": empty.run, "quality": empty.quality}
-    return Manifest.of(empty.catalogue, empty.encoder, empty.index, sections, **made_by)
+    parts = (empty.catalogue, empty.encoder, empty.index, sections)
+    return Manifest.of(*parts, created_at=created, code_version="0", run=empty.run, quality=empty.quality)
 
 
 def parquet(rows: list[dict[str, Any]]) -> bytes:

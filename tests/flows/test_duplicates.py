@@ -84,15 +84,23 @@ def test_near_duplicates_are_grouped_told_and_kept_by_a_refresh(
     assert len(found) < PICTURES / 4
 
     drawing(900).save(folder / "new.png")
+    drawing(900).save(folder / "new too.jpg", quality=95)
     (folder / "two.jpg").unlink()
     assert refresh().state == "published"
     after = current(tmp_path)
     assert after.duplicates == section
     assert near(opened(tmp_path), "one.jpg") == found - {"two.jpg"}
 
+    again = run()  # it keeps what was trained, so only what is new looks for neighbours, and who lost one
+    assert again.state == "published"
+    folded = opened(tmp_path)
+    assert near(folded, "one.jpg") == found - {"two.jpg"}
+    assert near(folded, "new.png") == {"new.png", "new too.jpg"}
+    assert current(tmp_path).index.projection == manifest.index.projection
+
     monkeypatch.setenv("LOOKALIKE_NEAR_DUPLICATES", "0")
-    folded = run(full=True)
-    assert "near_duplicate_groups" not in folded.figures
+    last = run(full=True)
+    assert "near_duplicate_groups" not in last.figures
     assert current(tmp_path).duplicates is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,7 @@ from data.duplicates import read_groups
 from data.embeddings import HASH, Embeddings, position
 from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
 from data.stores import ObjectStore, open_store
-from tasks.duplicates import components, default_threshold, grouped, near_pairs
+from tasks.duplicates import Found, components, default_threshold, grouped, inherit, near_pairs, still_hold
 from tasks.indexing.projection import Projection
 from tests.support.snapshots import draft
 
@@ -59,8 +60,8 @@ def build(store: ObjectStore, vectors: NDArray[np.float32], shows: list[int], fo
         reason="a test",
     )
     catalogue = CatalogueSection(id="c1", uri="file:///shop", products=len(shows))
-    made_by = {"created_at": kept.created_at, "code_version": "0", "run": kept.run}
-    return Manifest.of(catalogue, encoder, index_section, sections, **made_by)
+    parts = (catalogue, encoder, index_section, sections)
+    return Manifest.of(*parts, created_at=kept.created_at, code_version="0", run=kept.run)
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -112,6 +113,82 @@ def test_products_of_one_picture_are_counted_and_do_not_crowd_out_its_neighbours
     found = grouped(uri, manifest, [near_pairs(uri, manifest, range(3), 0.95, threads=1)], 0.95)
     assert found.section is not None
     assert (found.section.pictures, found.section.products, found.exact) == (24, 74, 51)
+
+
+def groups_of(store: ObjectStore, found: Found, tmp_path: Path) -> set[frozenset[bytes]]:
+    if found.section is None:
+        return set()
+    table = read_groups(BlobCache(tmp_path / "cache").get(store, found.section.groups))
+    groups: dict[int, set[bytes]] = {}
+    for row in table.to_pylist():
+        groups.setdefault(row["group"], set()).add(row["image_hash"])
+    return {frozenset(group) for group in groups.values()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_that_are_inherited_are_those_of_looking_anew(seed: int, tmp_path: Path) -> None:
+    """Pictures leave, among them some by which others hang together, and come, some between two groups."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(12, DIMENSION))
+    vectors = unit(centres[random.integers(0, 12, 120)] + 0.28 * random.normal(size=(120, DIMENSION)))
+    store, uri = open_store(str(tmp_path / "store")), str(tmp_path / "store")
+    order = random.permutation(120)
+    before, after = order[6:], order[:-3]
+    parent = build(store, vectors, [int(picture) for picture in before], tmp_path)
+    looked = grouped(uri, parent, [near_pairs(uri, parent, range(SHARDS), 0.9, threads=1)], 0.9)
+    parent = parent.model_copy(update={"duplicates": looked.section})
+    child = build(store, vectors, [int(picture) for picture in after], tmp_path)
+    assert still_hold(parent, child, 0.9)
+
+    inherited = inherit(uri, child, parent)
+    assert inherited.asked is not None
+    asked = np.load(io.BytesIO(blobs.read(store, inherited.asked)))
+    assert len(set(after) - set(before)) <= len(asked) < len(after)
+    found = near_pairs(uri, child, range(SHARDS), 0.9, threads=1, asked=inherited.asked)
+    anew = near_pairs(uri, child, range(SHARDS), 0.9, threads=1)
+
+    some, all_ = (grouped(uri, child, pairs, 0.9) for pairs in ([inherited.pairs, found], [anew]))
+    assert groups_of(store, some, tmp_path) == groups_of(store, all_, tmp_path) != set()
+    assert some.figures() == all_.figures()
+
+
+def test_a_group_that_hung_together_by_a_picture_that_left(tmp_path: Path) -> None:
+    chain = np.zeros((4, DIMENSION))
+    chain[:3, :2] = [[1, 0], [0.94, 0.34], [0.77, 0.64]]
+    chain[3, 5] = 1
+    store, uri, vectors = open_store(str(tmp_path / "store")), str(tmp_path / "store"), unit(chain)
+    parent = build(store, vectors, [0, 1, 2, 3], tmp_path)
+    looked = grouped(uri, parent, [near_pairs(uri, parent, range(SHARDS), 0.9, threads=1)], 0.9)
+    assert looked.section is not None
+    assert looked.section.pictures == 3
+    parent = parent.model_copy(update={"duplicates": looked.section})
+
+    same = inherit(uri, parent, parent)
+    assert same.asked is None
+    assert grouped(uri, parent, [same.pairs], 0.9).section == looked.section
+
+    child = build(store, vectors, [0, 2, 3], tmp_path)
+    inherited = inherit(uri, child, parent)
+    assert inherited.asked is not None
+    found = near_pairs(uri, child, range(SHARDS), 0.9, threads=1, asked=inherited.asked)
+    assert grouped(uri, child, [inherited.pairs, found], 0.9).section is None
+
+
+def test_what_makes_groups_hold_no_longer(tmp_path: Path) -> None:
+    store, uri = open_store(str(tmp_path / "store")), str(tmp_path / "store")
+    vectors = np.random.default_rng(0).normal(size=(30, DIMENSION))
+    vectors[1] = vectors[0] + 0.01
+    manifest = build(store, unit(vectors), list(range(30)), tmp_path)
+    found = grouped(uri, manifest, [near_pairs(uri, manifest, range(SHARDS), 0.9, threads=1)], 0.9)
+    parent = manifest.model_copy(update={"duplicates": found.section})
+    assert still_hold(parent, manifest, 0.9)
+    assert not still_hold(None, manifest, 0.9)
+    assert not still_hold(manifest, manifest, 0.9)  # nobody looked, or nothing was found
+    assert not still_hold(parent, manifest, 0.8)
+    encoder = manifest.encoder.model_copy(update={"fingerprint": "another"})
+    assert not still_hold(parent, manifest.model_copy(update={"encoder": encoder}), 0.9)
+    index = manifest.index.model_copy(update={"projection": blobs.put_bytes(store, b"trained anew")})
+    assert not still_hold(parent, manifest.model_copy(update={"index": index}), 0.9)
 
 
 def test_nothing_alike_makes_no_groups(tmp_path: Path) -> None:

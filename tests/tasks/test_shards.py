@@ -76,7 +76,7 @@ def build(source: Source) -> tuple[Vectors, list[Shard], Trained]:
 
 def evaluate(source: Source, queries: Vectors, shards: Sequence[Shard]) -> Measured:
     sections = [shard.section for shard in shards]
-    return building.evaluate_index(source.store, sections, DIMENSION, queries, exact_answers(shards), 0.95)
+    return building.evaluate_index(source.store, sections, DIMENSION, queries, exact_answers(shards), 0.95, threads=1)
 
 
 def opened(source: Source, shards: Sequence[Shard], measured: Measured, folder: Path) -> ShardedIndex:

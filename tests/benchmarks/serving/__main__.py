@@ -1,4 +1,4 @@
-"""Measure the serving tier: `python -m tests.benchmarks.serving FOLDER [images] [lookups] [swaps] [flood]`.
+"""Measure the serving tier: `python -m tests.benchmarks.serving FOLDER [images] [variants] [lookups] [swaps] [flood]`.
 
 FOLDER has the pictures to search with; `make demo ONCE=1` renders some into `.lookalike/samples/`. Snapshots are made
 first, with the default encoder over made vectors. `images` takes `--jina PYTHON`, a Python that has Jina; without it
@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.serving import flood, images, lookups, swaps
+from tests.benchmarks.serving import flood, images, lookups, swaps, variants
 from tests.benchmarks.serving.shops import Shop, Size
 
-PARTS = ("images", "lookups", "swaps", "flood")
+PARTS = ("images", "variants", "lookups", "swaps", "flood")
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--jina", type=Path, help="a Python that has Jina 3")
-    parser.add_argument("--seconds", type=float, default=20, help="of each measurement of `images` and `lookups`")
+    parser.add_argument("--seconds", type=float, default=20, help="of each measurement, but swaps and the flood")
     parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--flood-seconds", type=float, default=600)
     arguments = parser.parse_args()
@@ -37,6 +37,8 @@ def main() -> None:
             (folder / part).mkdir()
             if part == "images":
                 images.measure(arguments.pictures, shop, folder / part, arguments.seconds, arguments.jina)
+            elif part == "variants":
+                variants.measure(arguments.pictures, shop, folder / part, arguments.seconds)
             elif part == "lookups":
                 lookups.measure(shop, folder / part, arguments.seconds)
             elif part == "swaps":

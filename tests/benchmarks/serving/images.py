@@ -59,7 +59,7 @@ def _measure_in_turn(
     results: dict[tuple[str, int], list[Result]] = defaultdict(list)
     bare: list[float] = []
     for _ in range(ROUNDS):
-        bare.append(_bare(engine, pixels, seconds))
+        bare.append(bare_rate(engine, pixels, seconds))
         for clients in CLIENTS:
             for name, (requests, server) in running.items():
                 results[name, clients].append(send(server, Load(requests, seconds / ROUNDS, clients)))
@@ -68,7 +68,7 @@ def _measure_in_turn(
         _print(name, clients, rounds, bare)
 
 
-def _bare(engine: Engine, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], seconds: float) -> float:
+def bare_rate(engine: Engine, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], seconds: float) -> float:
     """Return the pictures a second of the encoder alone at its best batch size, fed pixels that are ready."""
     best = 0.0
     for size in BARE_BATCHES:

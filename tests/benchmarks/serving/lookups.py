@@ -11,15 +11,20 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from data.cache import BlobCache
+from data.manifest import Manifest
 from infra.demo.ports import HOST
+from tasks.searcher import Searcher
 from tests.benchmarks.serving import queries, servers
+from tests.benchmarks.serving.costs import Costs
 from tests.benchmarks.serving.load import OK
 from tests.benchmarks.serving.loads import Load, Result, send
 from tests.benchmarks.serving.peers import engine
 from tests.benchmarks.serving.servers import Server
-from tests.benchmarks.serving.shops import DIMENSION, Shop
+from tests.benchmarks.serving.shops import DIMENSION, Shop, product_id
 
 CLIENTS = (1, 8, 32)
+OURS = "Lookalike"
 QUERIES = 2000
 
 
@@ -34,9 +39,13 @@ def measure(shop: Shop, folder: Path, seconds: float) -> None:
     sys.stdout.write(f"{'':<12}{'query':<10}{'clients':>8}{'q/s':>8}{'p50':>8}{'p99':>8} ms\n")
     with servers.lookalike(folder, shop.folder / "store") as server:
         (folder / "reply").write_bytes(_one_reply(server))
-        _measure("Lookalike", server, requests, seconds)
+        _measure(OURS, server, requests, seconds)
     with servers.peer("constant", folder, {"REPLY": str(folder / "reply")}) as server:
         _measure("constant", server, requests, seconds)
+    rates = {"product": _searcher(shop, manifest, folder, seconds, similar=True)}
+    rates["vector"] = _searcher(shop, manifest, folder, seconds, similar=False)
+    for kind, rate in rates.items():
+        sys.stdout.write(f"{'Searcher':<12}{kind:<10}{1:>8}{rate:>8.0f}   (without HTTP, in one thread)\n")
     for threads in (1, 2):
         rate = _bare(folder / "engine" / engine.INDEX, seconds, threads)
         sys.stdout.write(f"{'bare FAISS':<12}{'vector':<10}{threads:>8}{rate:>8.0f}   (threads)\n")
@@ -45,16 +54,21 @@ def measure(shop: Shop, folder: Path, seconds: float) -> None:
 def _measure(name: str, server: Server, requests: dict[str, Path], seconds: float) -> None:
     for kind, folder in requests.items():
         for clients in CLIENTS:
-            _print(name, kind, send(server, Load(folder, seconds, clients)))
+            before = Costs.of(server) if name == OURS else None
+            result = send(server, Load(folder, seconds, clients))
+            _print(name, kind, result, Costs.of(server) - before if before else None)
 
 
-def _print(name: str, kind: str, result: Result) -> None:
+def _print(name: str, kind: str, result: Result, costs: Costs | None) -> None:
     p50, _, p99 = result.percentiles()
     failed = sum(count for status, count in result.statuses().items() if status != OK)
     sys.stdout.write(
         f"{name:<12}{kind:<10}{result.load.clients:>8}{result.rate():>8.0f}{p50:>8.1f}{p99:>8.1f}"
-        f"{f'   {failed} failed' if failed else ''}\n"
+        f"{f'   {failed} failed' if failed else ''}"
     )
+    if costs:
+        sys.stdout.write(f"   {costs.processor_ms(result.statuses()[OK]):.1f} ms of a core; {costs.described()}")
+    sys.stdout.write("\n")
     sys.stdout.flush()
 
 
@@ -62,6 +76,20 @@ def _one_reply(server: Server) -> bytes:
     with urllib.request.urlopen(f"http://{HOST}:{server.port}/v1/products/0-0000001/similar", timeout=30) as reply:
         body: bytes = reply.read()
     return body
+
+
+def _searcher(shop: Shop, manifest: Manifest, folder: Path, seconds: float, *, similar: bool) -> float:
+    """Return searches a second of what the server calls, without the server."""
+    searcher = Searcher.open(shop.store, manifest, BlobCache(folder / "searcher"), threads=1)
+    random = np.random.default_rng(4)
+    products = [product_id(0, row) for row in random.integers(0, shop.size.products, QUERIES)]
+    vectors = np.abs(random.standard_normal((QUERIES, manifest.encoder.dimension), np.float32))
+    done, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        number = done % QUERIES
+        _ = searcher.similar(products[number], 10) if similar else searcher.search(vectors[number], 10)
+        done += 1
+    return done / seconds
 
 
 def _bare(file: Path, seconds: float, threads: int) -> float:

@@ -28,11 +28,15 @@ class Server:
 
     port: int
 
-    def gauge(self, name: str) -> float:
-        """Return a value of its /metrics, without labels."""
+    def samples(self) -> dict[str, float]:
+        """Return /metrics: values by name and labels, as they are written there."""
         with urllib.request.urlopen(f"http://{HOST}:{self.port}/metrics", timeout=30) as reply:
             lines = reply.read().decode().splitlines()
-        return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+    def gauge(self, name: str) -> float:
+        """Return a value of its /metrics, without labels."""
+        return self.samples()[name]
 
     @property
     def memory(self) -> float:

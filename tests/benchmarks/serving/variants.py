@@ -1,0 +1,78 @@
+"""What was tried to bring searches by picture nearer to the encoder's own rate: settings, measured side by side."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from tests.benchmarks.serving import queries, servers
+from tests.benchmarks.serving.costs import Costs
+from tests.benchmarks.serving.images import BARE_BATCHES, PICTURES, bare_rate
+from tests.benchmarks.serving.load import OK
+from tests.benchmarks.serving.loads import Load, send
+from tests.benchmarks.serving.peers.engine import Engine
+from tests.benchmarks.serving.servers import Server
+from tests.benchmarks.serving.shops import Shop
+
+CLIENTS = 32
+ROUNDS = 5
+BLAS = "OPENBLAS_NUM_THREADS"
+
+
+def _settings(lanes: int, max_batch: int, encoder_threads: int | None = None) -> dict[str, str]:
+    batching = {"LANES": lanes, "MAX_BATCH": max_batch, "ENCODER_THREADS": encoder_threads}
+    return {f"LOOKALIKE_BATCHING__{name}": str(value) for name, value in batching.items() if value}
+
+
+VARIANTS: Mapping[str, Mapping[str, str]] = {
+    "the default: a batch of 2 for each core at a time": {},
+    "the same, and a BLAS thread for each core": {BLAS: str(os.cpu_count())},
+    "one batch of 4 at a time, and a BLAS thread for each core": {**_settings(1, 4), BLAS: str(os.cpu_count())},
+    "one batch of 4 at a time": _settings(1, 4),
+    "one batch of 8 at a time": _settings(1, 8),
+    "two batches of 1 at a time": _settings(2, 1),
+    "two batches of 4 at a time": _settings(2, 4),
+    "two batches of 1, with one thread each": _settings(2, 1, 1),
+    "three batches of 2, with one thread each": _settings(3, 2, 1),
+}
+
+
+def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> None:
+    """Print a table: the queries a second of each as a share of the bare encoder's, in the same round."""
+    shop.write_engine(shop.published(), folder / "engine")
+    images = queries.pictures(pictures, PICTURES)
+    forms = queries.write(folder / "forms", queries.multipart(images))
+    engine = Engine(folder / "engine", threads=os.cpu_count() or 1)
+    pixels = np.stack([engine.encoder.prepare(image) for image in images[: max(BARE_BATCHES)]])
+    shares, answered, costs = defaultdict[str, list[float]](list), defaultdict[str, int](int), dict[str, Costs]()
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(_running(folder, number, shop)) for number, name in enumerate(VARIANTS)}
+        for round_ in range(ROUNDS + 1):
+            bare = bare_rate(engine, pixels, seconds / ROUNDS)
+            for name, server in running.items():
+                before = Costs.of(server)
+                result = send(server, Load(forms, seconds / ROUNDS, CLIENTS))
+                if round_:  # the first one warms up
+                    shares[name].append(result.rate() / bare)
+                    answered[name] += result.statuses()[OK]
+                    used = Costs.of(server) - before
+                    costs[name] = costs[name] + used if name in costs else used
+    sys.stdout.write(f"{'':<60}{'of bare':>8}{'from':>7}{'to':>6}{'core ms':>9}\n")
+    for name, all_shares in shares.items():
+        sys.stdout.write(
+            f"{name:<60}{statistics.median(all_shares):>8.2f}{min(all_shares):>7.2f}{max(all_shares):>6.2f}"
+            f"{costs[name].processor_ms(answered[name]):>9.1f}   {costs[name].described()}\n"
+        )
+
+
+def _running(folder: Path, number: int, shop: Shop) -> AbstractContextManager[Server]:
+    own = folder / str(number)
+    own.mkdir()
+    return servers.lookalike(own, shop.folder / "store", list(VARIANTS.values())[number])
