@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Products:
         found: str = self._ids[int(self._order[place])].as_py()
         return found
 
-    @property
+    @cached_property
     def attributes(self) -> dict[str, pa.DataType]:
         """The attributes' names and types."""
         if "attributes" not in self.table.column_names:

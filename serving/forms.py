@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from serving.crops import Crop, parse_crop
 from serving.examples import Picture, Query
-from serving.fields import parse_fields
-from serving.models import DEFAULT_K
+from serving.parameters import make_query, texts_of
 from serving.problems import ProblemError, sentence
-from serving.queries import MAX_FILTER_LENGTH, ONE_OF, check_count, make_facets, make_ranking
+from serving.queries import MAX_FILTER_LENGTH, ONE_OF, check_count
 from serving.settings import Limits
 
 FIELDS = ("image", "crop", "k", "offset", "filter", "min_score", "group_by", "collapse", "facets", "fields", "snapshot")
@@ -31,30 +28,9 @@ async def read_form(request: Request, limits: Limits) -> Query:
     form = await _parsed(request, limits)
     try:
         _check_fields(form)
-        pictures = await _pictures(form, limits)
-        ranking = make_ranking(
-            _number(form, "k", DEFAULT_K),
-            _number(form, "offset", 0),
-            _texts(form, "filter"),
-            limits,
-            min_score=_fraction(form, "min_score"),
-            group_by=_text(form, "group_by"),
-            collapse=_text(form, "collapse"),
-        )
-        return Query(
-            pictures,
-            ranking,
-            facets=make_facets(split(_texts(form, "facets")), limits),
-            fields=parse_fields(split(_texts(form, "fields"))),
-            snapshot=_text(form, "snapshot"),
-        )
+        return make_query(await _pictures(form, limits), form, limits)
     finally:
         await form.close()
-
-
-def split(texts: list[str]) -> list[str]:
-    """Return names that were sent one by one, or with commas between them."""
-    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
 
 
 async def _parsed(request: Request, limits: Limits) -> FormData:
@@ -100,7 +76,7 @@ async def _bytes(image: UploadFile | str) -> bytes:
 
 
 def _crops(form: FormData, pictures: int) -> list[Crop | None]:
-    texts = _texts(form, "crop")
+    texts = texts_of(form, "crop")
     if not texts:
         return [None] * pictures
     if len(texts) != pictures:
@@ -109,38 +85,3 @@ def _crops(form: FormData, pictures: int) -> list[Crop | None]:
         )
         raise ProblemError("bad_crop", detail)
     return [parse_crop(text) for text in texts]
-
-
-def _number(form: FormData, name: str, default: int) -> int:
-    text = _text(form, name)
-    if text is None:
-        return default
-    if not text.strip().removeprefix("-").isdecimal() or len(text) > 18:
-        raise ProblemError(f"bad_{name}", f"`{name}` is {text[:40]!r}: send a whole number.")
-    return int(text)
-
-
-def _fraction(form: FormData, name: str) -> float | None:
-    text = _text(form, name)
-    if text is None:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ProblemError(f"bad_{name}", f"`{name}` is {text[:40]!r}: send a number.")
-    return number
-
-
-def _text(form: FormData, name: str) -> str | None:
-    """Return a field's last value, None where it is not there."""
-    texts = _texts(form, name)
-    return texts[-1] if texts else None
-
-
-def _texts(form: FormData, name: str) -> list[str]:
-    texts = [value for value in form.getlist(name) if isinstance(value, str)]
-    if len(texts) < len(form.getlist(name)):
-        raise ProblemError("bad_field", f"`{name}` is a file: send it as text.")
-    return texts

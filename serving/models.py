@@ -1,23 +1,13 @@
-"""What is read and written: the JSON of the REST interface."""
+"""What is read and written: the JSON of the REST interface, as OpenAPI describes it."""
 
 from __future__ import annotations
 
-import base64
-import math
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
-from decimal import Decimal
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool, StrictInt, WithJsonSchema
-from starlette.responses import Response
 
-from data.products import Product
-from serving.addresses import product_path
 from serving.examples import NEGATIVE_WEIGHT
-from serving.facets import Facet
-from serving.fields import Fields
-from tasks.searcher import Hit
 
 MAX_VECTOR = 65_536
 DEFAULT_K = 10
@@ -266,6 +256,8 @@ class IndexReply(BaseModel):
     metric: str
     shards: int
     nprobe: int | None
+    ef_search: int | None
+    k_factor: int | None
     trained_on: int
     reason: str
 
@@ -353,67 +345,3 @@ class ReloadReply(BaseModel):
     """Every server process of this machine looks at the channel now; `snapshot` is what was served until then."""
 
     snapshot: str | None
-
-
-def reply(model: BaseModel, status: int = 200) -> Response:
-    """Return a model as a response, past FastAPI's second validation of it; what was not set is not written."""
-    return Response(model.model_dump_json(exclude_unset=True), status_code=status, media_type="application/json")
-
-
-def product_reply(product: Product) -> ProductReply:
-    """Return a product as it is written."""
-    return ProductReply.model_construct(**_fields(product))
-
-
-def hit_replies(hits: Sequence[Hit], hidden: Sequence[int] | None, fields: Fields | None = None) -> list[HitReply]:
-    """Return hits as they are written."""
-    if hidden is None:
-        return [HitReply.model_construct(**_shown(hit, fields)) for hit in hits]
-    return [
-        HitReply.model_construct(**_shown(hit, fields), hidden=count) for hit, count in zip(hits, hidden, strict=True)
-    ]
-
-
-def _shown(hit: Hit, fields: Fields | None) -> dict[str, Any]:
-    whole = {**_fields(hit.product), "score": round(hit.score, 6)}
-    return whole if fields is None else fields.of(whole)
-
-
-def facet_replies(facets: Mapping[str, Facet]) -> dict[str, FacetReply]:
-    """Return facets as they are written."""
-    return {name: _facet_reply(facet) for name, facet in facets.items()}
-
-
-def _facet_reply(facet: Facet) -> FacetReply:
-    found = FacetReply(values=facet.values, others=facet.others, missing=facet.missing)
-    return found if facet.low is None or facet.high is None else found.model_copy(update=_ends(facet))
-
-
-def _ends(facet: Facet) -> dict[str, float | int | str | None]:
-    return {"min": facet.low, "max": facet.high}
-
-
-def _fields(product: Product) -> dict[str, Any]:
-    return {
-        "id": product.id,
-        "title": product.title,
-        "attributes": {name: plain(value) for name, value in product.attributes.items()},
-        "image_url": product_path(product.id, "image"),
-    }
-
-
-def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
-    """Return an attribute's value as JSON has it: Parquet knows more types, and JSON no NaN."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float | Decimal):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dict):
-        return {str(name): plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return str(value)

@@ -8,10 +8,11 @@ from starlette.responses import Response
 from serving.access.audit import Audit
 from serving.access.callers import AccessScope
 from serving.access.refusals import missing_scope
-from serving.models import ReloadReply, reply
+from serving.models import ReloadReply
 from serving.reloads import Reloads
+from serving.replies import reply
 from serving.requests import context
-from serving.routes.common import Service, problems
+from serving.routes.common import problems, service_of
 
 router = APIRouter(tags=["admin"])
 
@@ -24,7 +25,7 @@ router = APIRouter(tags=["admin"])
     response_model=ReloadReply,
     responses=problems(),
 )
-async def reload(request: Request, service: Service) -> Response:
+async def reload(request: Request) -> Response:
     """All server processes of this machine do, within a second; one that was refused is tried again."""
     caller = context(request.scope).caller
     if AccessScope.ADMIN not in caller.scopes:  # the gate saw to it: this holds should its policy ever be wrong
@@ -33,5 +34,5 @@ async def reload(request: Request, service: Service) -> Response:
     reloads: Reloads = request.app.state.reloads
     audit.act(request.scope, caller, "reload", "accepted")
     await reloads.ask()
-    serving = service.follower.current
+    serving = service_of(request).follower.current
     return reply(ReloadReply(snapshot=serving.manifest.id if serving else None), 202)

@@ -2,79 +2,58 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Query, Request
 
-from serving.examples import ProductId
-from serving.examples import Query as Asked
-from serving.fields import parse_fields
-from serving.forms import split
 from serving.kinds import KINDS
 from serving.models import DEFAULT_K, ProblemReply
-from serving.problems import MEDIA_TYPE, ProblemError, type_of
-from serving.queries import make_facets, make_ranking
+from serving.problems import MEDIA_TYPE, type_of
+from serving.queries import COLLAPSES
 from serving.service import SearchService
 
 
-async def get_service(request: Request) -> SearchService:  # not async, FastAPI would ask a thread for it each time
+def service_of(request: Request) -> SearchService:
     """Return the application's search service."""
     service: SearchService = request.app.state.service
     return service
 
 
-Service = Annotated[SearchService, Depends(get_service)]
+_FILTER = "A condition such as `category=shoes`; may be repeated, all must hold."
+_FACETS = "An attribute whose values are counted among the products that fit; may be repeated."
+_SNAPSHOT = "Ask this snapshot, which an earlier reply named: so that pages fit together."
 
-FilterFromUrl = Annotated[
-    list[str] | None, Query(description="A condition such as `category=shoes`; may be repeated, all must hold.")
+FilterFromUrl = Annotated[list[str] | None, Query(description=_FILTER)]
+FacetsFromUrl = Annotated[list[str] | None, Query(description=_FACETS)]
+SnapshotFromUrl = Annotated[str | None, Query(description=_SNAPSHOT)]
+
+
+def _parameter(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _texts(name: str, description: str) -> dict[str, Any]:
+    return _parameter(name, description, type="array", items={"type": "string"})
+
+
+QUERY_PARAMETERS: list[dict[str, Any]] = [
+    _parameter("k", "How many hits.", type="integer", default=DEFAULT_K),
+    _parameter("offset", "How many hits to skip.", type="integer", default=0),
+    _texts("filter", _FILTER),
+    _parameter("min_score", "Leave out hits with a lower score, -1 to 1.", type="number"),
+    _parameter("group_by", "An attribute: of the hits with one value of it, only the best is a hit.", type="string"),
+    _parameter(
+        "collapse", "One hit for all that show the same picture.", type="string", enum=sorted(COLLAPSES, reverse=True)
+    ),
+    _texts("facets", _FACETS),
+    _texts("fields", "What to send of each hit beside its id; may be repeated; default: all."),
+    _parameter("snapshot", _SNAPSHOT, type="string"),
 ]
-FacetsFromUrl = Annotated[
-    list[str] | None,
-    Query(description="An attribute whose values are counted among the products that fit; may be repeated."),
-]
-SnapshotFromUrl = Annotated[
-    str | None, Query(description="Ask this snapshot, which an earlier reply named: so that pages fit together.")
-]
-
-
-async def get_query(
-    service: Service,
-    product_id: str,
-    k: Annotated[int, Query(description="How many hits.")] = DEFAULT_K,
-    offset: Annotated[int, Query(description="How many hits to skip.")] = 0,
-    filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
-    min_score: Annotated[float | None, Query(description="Leave out hits with a lower score, -1 to 1.")] = None,
-    group_by: Annotated[
-        str | None, Query(description="An attribute: of the hits with one value of it, only the best is a hit.")
-    ] = None,
-    collapse: Annotated[
-        str | None, Query(description="`duplicates` or `exact`: one hit for all that show the same picture.")
-    ] = None,
-    facets: FacetsFromUrl = None,
-    fields: Annotated[
-        list[str] | None, Query(description="What to send of each hit beside its id; may be repeated; default: all.")
-    ] = None,
-    snapshot: SnapshotFromUrl = None,
-) -> Asked:
-    """Return what a GET request asks about a product."""
-    limits = service.settings.limits
-    if min_score is not None and not math.isfinite(min_score):
-        raise ProblemError("bad_min_score", "`min_score` must be a number from -1 to 1.")
-    return Asked(
-        (ProductId(product_id),),
-        make_ranking(k, offset, filter or [], limits, min_score=min_score, group_by=group_by, collapse=collapse),
-        facets=make_facets(split(facets or []), limits),
-        fields=parse_fields(split(fields or [])),
-        snapshot=snapshot,
-    )
-
+"""What `serving.parameters.make_query` reads of an address, for OpenAPI: FastAPI takes longer over it than a search."""
 
 ACCESS = ("unauthorized", "forbidden", "rate_limited", "access_unavailable")
 """Problems of every address that is not open to all."""
-
-QueryFromUrl = Annotated[Asked, Depends(get_query)]
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:

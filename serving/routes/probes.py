@@ -9,10 +9,11 @@ from starlette.responses import HTMLResponse, Response
 
 from serving.access.policy import Policy
 from serving.metrics import CONTENT_TYPE, Metrics
-from serving.models import LiveReply, ReadyReply, RefusedReply, StoreReply, reply
+from serving.models import LiveReply, ReadyReply, RefusedReply, StoreReply
 from serving.pages import page
 from serving.readiness import Readiness
-from serving.routes.common import Service, problems
+from serving.replies import reply
+from serving.routes.common import problems, service_of
 from serving.summary import summary
 
 router = APIRouter(tags=["probes"])
@@ -31,11 +32,11 @@ async def live() -> Response:
     response_model=ReadyReply,
     responses={503: {"model": ReadyReply, "description": "Queries are not answered; `detail` says why"}},
 )
-async def ready(request: Request, service: Service) -> Response:
+async def ready(request: Request) -> Response:
     """Ready means that a picture went through encoder and index a moment ago, whatever the store does."""
     readiness: Readiness = request.app.state.readiness
     is_ready, detail = readiness.state()
-    follower = service.follower
+    follower = service_of(request).follower
     refusal = follower.refusal
     found = ReadyReply(
         ready=is_ready,

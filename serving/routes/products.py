@@ -11,16 +11,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from data.errors import ImageRejectedError
+from data.errors import ImageRejectedError, UnknownProductError
 from serving.addresses import PRODUCTS, PartRoute
-from serving.forms import split
-from serving.models import OneProductReply, ProductsReply, SearchReply, facet_replies, product_reply, reply
+from serving.examples import ProductId
+from serving.models import OneProductReply, ProductsReply, SearchReply
+from serving.parameters import make_query, split
 from serving.pictures import content_type
 from serving.problems import ProblemError
 from serving.queries import make_conditions, make_facets
 from serving.ranking import Ranking
+from serving.replies import reply, write_facets, write_product
 from serving.requests import context
-from serving.routes.common import FacetsFromUrl, FilterFromUrl, QueryFromUrl, Service, SnapshotFromUrl, problems
+from serving.routes.common import QUERY_PARAMETERS, FacetsFromUrl, FilterFromUrl, SnapshotFromUrl, problems, service_of
 from serving.routes.search import search_reply
 from serving.service import SearchService
 from serving.thumbnails import SIZES, Thumbnails
@@ -52,7 +54,7 @@ _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
     ),
 )
 async def list_products(
-    service: Service,
+    request: Request,
     limit: Annotated[int, Query(description=f"How many, {MAX_LISTED} at most.")] = 24,
     offset: Annotated[int, Query(description="How many to skip.")] = 0,
     filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
@@ -64,6 +66,7 @@ async def list_products(
         raise ProblemError("bad_limit", f"`limit` is {limit}: ask for 1 to {MAX_LISTED} products.")
     if not 0 <= offset <= MAX_SKIPPED:
         raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {MAX_SKIPPED:,} products.")
+    service = service_of(request)
     limits = service.settings.limits
     counted = make_facets(split(facets or []), limits)
     ranking = Ranking(limit, offset, make_conditions(filter or [], limits))
@@ -71,11 +74,11 @@ async def list_products(
     shown: dict[str, Any] = {
         "snapshot": found.snapshot,
         "total": found.total,
-        "products": [product_reply(product) for product in found.products],
+        "products": [write_product(product) for product in found.products],
     }
     if counted:
-        shown["facets"] = facet_replies(found.facets)
-    return reply(ProductsReply.model_construct(**shown))
+        shown["facets"] = write_facets(found.facets)
+    return reply(shown)
 
 
 @parts.get(
@@ -96,13 +99,20 @@ async def list_products(
         ),
         *("unknown_product", "snapshot_not_held", "overloaded", "not_ready", "deadline_exceeded"),
     ),
+    openapi_extra={"parameters": QUERY_PARAMETERS},
 )
-async def similar_products(request: Request, service: Service, product_id: str, query: QueryFromUrl) -> Response:
+async def similar_products(request: Request, product_id: str) -> Response:
     """The product itself is left out."""
-    if _is_whole_id(service, product_id, "similar"):
-        return await get_product(service, f"{product_id}/similar")
+    service = service_of(request)
+    query = make_query([ProductId(product_id)], request.query_params, service.settings.limits)
     asked = context(request.scope)
-    return search_reply(service, asked, query, await service.search(query, deadline=asked.deadline))
+    try:
+        answer = await service.search(query, deadline=asked.deadline)
+    except UnknownProductError:
+        if not _is_whole_id(service, product_id, "similar"):
+            raise
+        return await get_product(request, f"{product_id}/similar")
+    return search_reply(service, asked, query, answer)
 
 
 @parts.get(
@@ -118,7 +128,6 @@ async def similar_products(request: Request, service: Service, product_id: str, 
 )
 async def product_image(
     request: Request,
-    service: Service,
     product_id: str,
     size: Annotated[
         int | None,
@@ -129,8 +138,9 @@ async def product_image(
     ] = None,
 ) -> Response:
     """With an ETag, so that an unchanged picture is sent once. A small copy is a JPEG, upright and on white."""
+    service = service_of(request)
     if _is_whole_id(service, product_id, "image"):
-        return await get_product(service, f"{product_id}/image")
+        return await get_product(request, f"{product_id}/image")
     if size is not None and size not in SIZES:
         raise ProblemError("bad_size", f"`size` is {size}: ask for {', '.join(map(str, SIZES))}, or for none.")
     _, product = await service.product(product_id)
@@ -153,11 +163,10 @@ async def product_image(
     response_model=OneProductReply,
     responses=problems("unknown_product", "not_ready"),
 )
-async def get_product(service: Service, product_id: str) -> Response:
+async def get_product(request: Request, product_id: str) -> Response:
     """An id may hold `/`. One that ends in `/similar` or `/image` is written with `%2F` for that slash."""
-    snapshot, product = await service.product(product_id)
-    fields = product_reply(product).model_dump()
-    return reply(OneProductReply.model_construct(**fields, snapshot=snapshot))
+    snapshot, product = await service_of(request).product(product_id)
+    return reply({**write_product(product), "snapshot": snapshot})
 
 
 def _is_whole_id(service: SearchService, product: str, part: str) -> bool:

@@ -18,18 +18,14 @@ from serving.metrics import Metrics
 from serving.models import (
     BatchReply,
     BatchRequest,
-    ProblemReply,
-    ResultReply,
     SearchReply,
     SearchRequest,
-    facet_replies,
-    hit_replies,
-    reply,
 )
 from serving.problems import ProblemError, document
 from serving.queries import COLLAPSES
+from serving.replies import reply, write_facets, write_hits
 from serving.requests import RequestContext, context
-from serving.routes.common import Service, problems
+from serving.routes.common import problems, service_of
 from serving.service import Answer, SearchService
 
 router = APIRouter(tags=["search"])
@@ -125,14 +121,14 @@ _BATCH_CODES = (
     responses=problems(*_CODES),
     openapi_extra={"requestBody": _BODY},
 )
-async def search(request: Request, service: Service) -> Response:
+async def search(request: Request) -> Response:
     """A form with the file field `image`, or JSON with exactly one of `image` (base64), `url`, `product_id`, `vector`
     and `positive`, which holds several of them.
 
     Products that are searched for are left out of their own hits. All hits of a reply come from the one snapshot that
     it names.
     """
-    asked = context(request.scope)
+    asked, service = context(request.scope), service_of(request)
     query = await read_query(request, service.settings.limits)
     return search_reply(service, asked, query, await service.search(query, deadline=asked.deadline))
 
@@ -145,19 +141,19 @@ async def search(request: Request, service: Service) -> Response:
     responses=problems(*_BATCH_CODES),
     openapi_extra={"requestBody": _BATCH_BODY},
 )
-async def search_batch(request: Request, service: Service) -> Response:
+async def search_batch(request: Request) -> Response:
     """Each query is as that of `POST /v1/search`, and is answered for itself: with hits, or with a problem.
 
     All come from one snapshot. A batch counts by its queries where rates are limited.
     """
-    asked = context(request.scope)
+    asked, service = context(request.scope), service_of(request)
     batch = await read_batch(request, service.settings.limits)
     _charge(request, len(batch.queries) - 1)
     deadline = asked.deadline - MARGIN * service.settings.limits.request_seconds
     found = await service.search_all(batch.queries, batch.snapshot, deadline=deadline)
     with service.metrics.stage("hydrate"):
         results = [_result(query, answer, asked) for query, answer in zip(batch.queries, found.answers, strict=True)]
-        return reply(BatchReply.model_construct(snapshot=found.snapshot, took_ms=_took(asked), results=results))
+        return reply({"snapshot": found.snapshot, "took_ms": _took(asked), "results": results})
 
 
 def _charge(request: Request, more: int) -> None:
@@ -175,22 +171,20 @@ def _charge(request: Request, more: int) -> None:
 def search_reply(service: SearchService, asked: RequestContext, query: Query, answer: Answer) -> Response:
     """Return an answer as it is written."""
     with service.metrics.stage("hydrate"):
-        return reply(
-            SearchReply.model_construct(snapshot=answer.snapshot, took_ms=_took(asked), **_written(query, answer))
-        )
+        return reply({"snapshot": answer.snapshot, "took_ms": _took(asked), **_written(query, answer)})
 
 
-def _result(query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext) -> ResultReply:
+def _result(query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext) -> dict[str, Any]:
     if isinstance(answer, ProblemError) or isinstance(query, ProblemError):
         problem = answer if isinstance(answer, ProblemError) else query
         assert isinstance(problem, ProblemError)  # noqa: S101 - one of the two is
-        return ResultReply(problem=ProblemReply(**document(problem, asked.id)))
-    return ResultReply.model_construct(**_written(query, answer))
+        return {"problem": document(problem, asked.id)}
+    return _written(query, answer)
 
 
 def _written(query: Query, answer: Answer) -> dict[str, Any]:
-    written: dict[str, Any] = {"hits": hit_replies(answer.hits, answer.hidden, query.fields)}
-    return {**written, "facets": facet_replies(answer.facets)} if query.facets else written
+    written: dict[str, Any] = {"hits": write_hits(answer.hits, answer.hidden, query.fields)}
+    return {**written, "facets": write_facets(answer.facets)} if query.facets else written
 
 
 def _took(asked: RequestContext) -> float:

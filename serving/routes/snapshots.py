@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from serving.held import Held
@@ -14,9 +14,9 @@ from serving.models import (
     IndexReply,
     SnapshotReply,
     SnapshotsReply,
-    reply,
 )
-from serving.routes.common import Service, problems
+from serving.replies import reply
+from serving.routes.common import problems, service_of
 
 router = APIRouter(tags=["snapshots"])
 
@@ -28,10 +28,10 @@ router = APIRouter(tags=["snapshots"])
     response_model=SnapshotsReply,
     responses=problems(),
 )
-async def list_snapshots(service: Service) -> Response:
+async def list_snapshots(request: Request) -> Response:
     """The one that is served first; others only while their last queries finish."""
-    current = service.follower.current
-    held = [_held(snapshot, serving=snapshot is current) for snapshot in service.follower.held]
+    follower = service_of(request).follower
+    held = [_held(snapshot, serving=snapshot is follower.current) for snapshot in follower.held]
     return reply(SnapshotsReply(snapshots=held))
 
 
@@ -42,8 +42,9 @@ async def list_snapshots(service: Service) -> Response:
     response_model=SnapshotReply,
     responses=problems("not_ready"),
 )
-async def current_snapshot(service: Service) -> Response:
+async def current_snapshot(request: Request) -> Response:
     """Encoder, index and why it was chosen, measured quality, attribution, and the attributes to filter by."""
+    service = service_of(request)
     with service.follower.lease() as held:
         return reply(_snapshot(held, service.settings.channel))
 
@@ -61,7 +62,7 @@ def _held(held: Held, *, serving: bool) -> HeldReply:
 def _snapshot(held: Held, channel: str) -> SnapshotReply:
     """Where the catalogue lies, and who published it, is the operator's business: `lookalike snapshots show`."""
     manifest, entry = held.manifest, held.entry
-    index = manifest.index.model_dump(include={"key", "dimension", "metric", "nprobe", "trained_on", "reason"})
+    index = manifest.index.model_dump(include=set(IndexReply.model_fields))
     return SnapshotReply(
         id=manifest.id,
         created_at=manifest.created_at,

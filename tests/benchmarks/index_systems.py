@@ -275,7 +275,7 @@ class Lookalike(System):
         Examination(queries, Neighbours(scores, rows)).tune(self.index, TARGET)
 
     def set_threads(self, threads: int) -> None:
-        self.index._threads = threads
+        self.index.threads = threads
 
     def search(self, queries: Vectors) -> Ids:
         return self.index.search(queries, K).rows

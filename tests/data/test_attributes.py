@@ -17,7 +17,7 @@ from data.attributes import TextTypes, type_name
 from data.embeddings import HASH
 from data.errors import CatalogueError
 from data.products import Products
-from serving.models import plain
+from serving.replies import plain
 from tasks.indexing.filters import matching, parse
 from tests.support.catalogues import read_all
 

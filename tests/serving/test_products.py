@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from serving.addresses import product_path
-from serving.models import plain
 from serving.pictures import content_type
+from serving.replies import plain
 from tests.serving.client import Client
 from tests.serving.conftest import Serve
 from tests.serving.snapshots import ODD_ID, Shop, picture, product_ids

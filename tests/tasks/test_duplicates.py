@@ -153,9 +153,9 @@ def test_groups_that_are_inherited_are_those_of_looking_anew(seed: int, tmp_path
 
 
 def test_a_group_that_hung_together_by_a_picture_that_left(tmp_path: Path) -> None:
-    chain = np.zeros((4, DIMENSION))
-    chain[:3, :2] = [[1, 0], [0.94, 0.34], [0.77, 0.64]]
-    chain[3, 5] = 1
+    chain = np.eye(4, DIMENSION)
+    chain[:3, :2] = np.array([[1, 0], [0.94, 0.34], [0.77, 0.64]])
+    chain[2, 2] = 0
     store, uri, vectors = open_store(str(tmp_path / "store")), str(tmp_path / "store"), unit(chain)
     parent = build(store, vectors, [0, 1, 2, 3], tmp_path)
     looked = grouped(uri, parent, [near_pairs(uri, parent, range(SHARDS), 0.9, threads=1)], 0.9)
