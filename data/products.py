@@ -63,7 +63,7 @@ class Products:
     def open(cls, files: Sequence[Path], alive: NDArray[np.bool_] | None = None) -> Products:
         """Read the shards' Parquet files, in order. Raises `CorruptError`."""
         try:
-            return cls(pa.concat_tables([pq.read_table(file) for file in files]), alive)
+            return cls(pa.concat_tables([pq.read_table(file, use_threads=False) for file in files]), alive)
         except (pa.ArrowInvalid, KeyError, OSError) as error:
             raise CorruptError(f"product columns cannot be read: {error}") from error
 

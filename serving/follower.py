@@ -196,7 +196,9 @@ class Follower:
         started = time.monotonic()
         self._let_go(hold=False)  # one for those who page, and one more while swapping, is memory enough
         try:
-            searcher = await in_thread(lambda: self._fetch_and_open(entry), name="open snapshot")
+            searcher = await in_thread(
+                lambda: self._fetch_and_open(entry), name="open snapshot", yielding=self.current is not None
+            )
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, and none may stop what serves
             self._refuse(entry, error)
             return

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from serving.logs import log_config
-from serving.memory import give_back_large_blocks
+from serving.memory import give_back_memory
 from serving.settings import ServingSettings
 
 _HANDED_OVER = "_LOOKALIKE_SERVING"
@@ -39,7 +39,7 @@ def serve(settings: ServingSettings) -> None:
     if settings.workers == 1:
         from serving.app import create_app  # noqa: PLC0415 - the parent of workers needs none of it
 
-        give_back_large_blocks()
+        give_back_memory()
         app = create_app(settings)
         with _ends_quietly():
             _listen(app, settings)
@@ -52,7 +52,7 @@ def worker() -> FastAPI:
     """Return the application of a worker process."""
     from serving.app import create_app  # noqa: PLC0415 - metrics choose their kind when they are imported
 
-    give_back_large_blocks()
+    give_back_memory()
     return create_app(ServingSettings.model_validate_json(os.environ[_HANDED_OVER]))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,14 +12,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+NICE = 10  # of nineteen: about a tenth of a core where all are busy, so that what is held meanwhile is soon let go
 
-async def in_thread(function: Callable[[], T], *, name: str) -> T:
-    """Run `function` in a thread of its own. Cancelling abandons the thread; it never keeps the process alive."""
+
+async def in_thread(function: Callable[[], T], *, name: str, yielding: bool = False) -> T:
+    """Run `function` in a thread of its own. Cancelling abandons the thread; it never keeps the process alive.
+
+    `yielding` lets other threads have the processor first.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
     def work() -> None:
         try:
+            if yielding:
+                _yield_to_others()
             result = function()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is to know
             _report(loop, _fail, future, error)
@@ -26,6 +35,12 @@ async def in_thread(function: Callable[[], T], *, name: str) -> T:
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return await future
+
+
+def _yield_to_others() -> None:
+    if sys.platform == "linux":  # elsewhere a priority is that of a whole process
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _report(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: object) -> None:
