@@ -96,9 +96,72 @@ def join(
         rejected: what the last run could not use, as `data.rejects` stores it.
         trust: whether a picture whose version did not move is taken for the one it was.
     """
-    before = _Before(previous)
-    facts = _facts([*known, *([] if previous is None else [previous])]) if trust else {}
-    hopeless = _hopeless(rejected)
+    if previous is None or not previous.num_rows or not trust:
+        facts = [*known, *([] if previous is None else [previous])] if trust else []
+        return _join_each(products, previous, facts, rejected, gone=_gone(previous, products))
+    same, there = _untouched(products, previous, rejected)
+    rest = products.filter(pc.invert(same))
+    of_rest = previous.filter(_is_in(previous["id"], rest["id"]))
+    facts = [table.filter(_is_in(table["image"], rest["image"])) for table in (*known, previous)]
+    joined = _join_each(rest, of_rest, facts, rejected, gone=_gone(previous, products))
+    untouched = _with_findings(
+        products.filter(same),
+        image_hash=there["image_hash"],
+        place=there["place"],
+        old_hash=there["image_hash"],
+        text_moved=pa.array(np.zeros(there.num_rows, bool)),
+    )
+    return Joined(pa.concat_tables([untouched, joined.products]), joined.rejects, joined.gone)
+
+
+def _untouched(products: pa.Table, previous: pa.Table, rejected: pa.Table | None) -> tuple[pa.ChunkedArray, pa.Table]:
+    """Return a mask of the products that are surely as they were, and their rows of the published snapshot.
+
+    Looking at columns takes a tenth of the time of looking at each product, and most products are the same most nights.
+    """
+    if pc.count_distinct(products["id"]).as_py() < products.num_rows:  # the first one counts: look at each
+        return pa.chunked_array([np.zeros(products.num_rows, bool)]), previous.slice(0, 0)
+    places = pc.index_in(products["id"], value_set=previous["id"].combine_chunks())
+    there = previous.take(places.fill_null(0))
+    same = places.is_valid()
+    for name in ("image", VERSION, "title"):
+        same = pc.and_(same, pc.equal(products[name], there[name]).fill_null(False))
+    same = pc.and_(same, pc.not_equal(products[VERSION], "").fill_null(False))
+    same = pc.and_(same, _same_attributes(products, there))
+    if rejected is not None:
+        same = pc.and_(same, pc.invert(_is_in(products["id"], rejected["id"])))
+    return same, there.filter(same)
+
+
+def _same_attributes(products: pa.Table, others: pa.Table) -> pa.ChunkedArray:
+    """Return a mask of the rows whose attributes are surely equal; what has no simple comparison is not."""
+    have = ["attributes" in table.column_names for table in (products, others)]
+    if not all(have):
+        return pa.chunked_array([np.full(products.num_rows, not any(have))])
+    one, other = (table["attributes"].combine_chunks() for table in (products, others))
+    if one.type != other.type:
+        return pa.chunked_array([np.zeros(products.num_rows, bool)])
+    same = pc.and_(one.is_valid(), other.is_valid())
+    for field in one.type:
+        mine, theirs = pc.struct_field(one, field.name), pc.struct_field(other, field.name)
+        if pa.types.is_nested(field.type):
+            equal = pa.array([a == b for a, b in zip(mine.to_pylist(), theirs.to_pylist(), strict=True)], pa.bool_())
+        else:
+            both_null = pc.and_(mine.is_null(), theirs.is_null())
+            equal = pc.or_(pc.equal(mine, theirs).fill_null(False), both_null)
+        same = pc.and_(same, equal)
+    return pa.chunked_array([same])
+
+
+def _join_each(
+    products: pa.Table,
+    previous: pa.Table | None,
+    known: Iterable[pa.Table],
+    rejected: pa.Table | None,
+    *,
+    gone: pa.Table,
+) -> Joined:
+    before, facts, hopeless = _Before(previous), _facts(known), _hopeless(rejected)
     keep: list[int] = []
     rejects: list[Reject] = []
     found: list[tuple[bytes | None, int, bytes | None, bool]] = []
@@ -123,7 +186,15 @@ def join(
             moved = image != before.images[old] or _differ(texts[row], before.texts[old])
             found.append((image_hash, before.places[old], before.hashes[old], moved))
     kept = products if len(keep) == products.num_rows else products.take(pa.array(keep, pa.int64()))
-    return Joined(_with_findings(kept, found), rejects, before.gone(seen))
+    hashes, places, old_hashes, moved_texts = zip(*found, strict=True) if found else ((), (), (), ())
+    findings = _with_findings(
+        kept,
+        image_hash=pa.array(hashes, HASH),
+        place=pa.array(places, pa.int64()),
+        old_hash=pa.array(old_hashes, HASH),
+        text_moved=pa.array(moved_texts, pa.bool_()),
+    )
+    return Joined(findings, rejects, gone)
 
 
 def with_hashes(products: pa.Table, hashes: Sequence[bytes | None]) -> pa.Table:
@@ -185,13 +256,6 @@ class _Before:
         self.places: list[int] = self._column("place")
         self.texts = [] if table is None else _texts(table)
 
-    def gone(self, ids: set[str]) -> pa.Table:
-        """Return the id and place of those that are not among `ids`."""
-        rows = [row for product, row in self.rows.items() if product not in ids]
-        if self._table is None:
-            return pa.table({"id": pa.array([], pa.string()), "place": pa.array([], pa.int64())})
-        return self._table.select(["id", "place"]).take(pa.array(rows, pa.int64()))
-
     def _column(self, name: str) -> list[Any]:
         return [] if self._table is None else self._table[name].to_pylist()
 
@@ -231,17 +295,21 @@ def _hopeless(rejected: pa.Table | None) -> dict[tuple[str, str, str], Reject]:
     return {(reject.id, reject.reference, reject.version): reject for reject in rejects if reject.version}
 
 
-def _with_findings(products: pa.Table, found: Sequence[tuple[bytes | None, int, bytes | None, bool]]) -> pa.Table:
-    hashes, places, old, moved = zip(*found, strict=True) if found else ((), (), (), ())
-    columns = {
-        "image_hash": pa.array(hashes, HASH),
-        "place": pa.array(places, pa.int64()),
-        "old_hash": pa.array(old, HASH),
-        "text_moved": pa.array(moved, pa.bool_()),
-    }
+def _with_findings(products: pa.Table, **columns: pa.Array | pa.ChunkedArray) -> pa.Table:
     for name, column in columns.items():
         products = products.append_column(name, column)
     return products
+
+
+def _gone(previous: pa.Table | None, products: pa.Table) -> pa.Table:
+    """Return the id and place of those that are not among the products."""
+    if previous is None:
+        return pa.table({"id": pa.array([], pa.string()), "place": pa.array([], pa.int64())})
+    return previous.filter(pc.invert(_is_in(previous["id"], products["id"]))).select(["id", "place"])
+
+
+def _is_in(values: pa.ChunkedArray, among: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(values, value_set=among.combine_chunks())
 
 
 def _versions(references: Sequence[str], policy: FetchPolicy) -> list[str | ImageRejectedError | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,31 @@ def test_not_a_number_is_like_itself_and_a_missing_attribute_like_none() -> None
     assert changes(join(now, before).products).tolist() == [SAME, SAME]
     without = now.set_column(4, "attributes", trimmed)
     assert changes(join(without, before).products).tolist() == [TEXT, SAME]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_looking_at_columns_tells_what_looking_at_each_product_tells(seed: int) -> None:
+    """A second row of one id makes `join` look at each."""
+    random = Random(seed)
+
+    def some(number: int) -> dict[str, Any]:
+        image, version = random.choice(["a", "b"]), random.choice(["1", "1", "2", "", None])
+        attributes = {"price": random.choice([None, 1.0, float("nan")]), "tags": random.choice([None, [], ["x"]])}
+        return row(f"p{number}", image=image, version=version, title=random.choice("ttu"), **attributes)
+
+    # a picture has one hash for each version of it, whichever product shows it
+    rows = [some(number) for number in range(40)]
+    before = published(*rows)
+    hashes = pa.array([hash_of(f"{one['image']}{one['image_version']}") for one in rows], HASH)
+    before = before.set_column(before.schema.get_field_index("image_hash"), "image_hash", hashes)
+    now = [random.choice([some(number), rows[number]]) if number < 40 else some(number) for number in range(10, 50)]
+    by_column, each = join(catalogue(*now), before), join(catalogue(*now, now[0]), before)
+    assert [reject.reason for reject in each.rejects] == ["duplicate_id"]
+    assert by_column.rejects == []
+    assert by_column.gone == each.gone
+    found, wanted = (sorted(map(repr, one.products.to_pylist())) for one in (by_column, each))
+    assert found == wanted
+    assert {SAME, ADDED} <= set(changes(by_column.products).tolist())
 
 
 def test_a_picture_that_was_only_touched_is_the_same() -> None:
