@@ -36,10 +36,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def lookalike(site: Path, folder: Path, *arguments: str) -> str:
+def lookalike(site: Path, folder: Path, *arguments: str, **more: str) -> str:
     """Run the command line with the plug-in installed, in a folder of its own; return its standard output."""
     command = [sys.executable, "-m", "lookalike", *arguments]
-    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", **more}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240
     )
@@ -73,13 +73,13 @@ def test_it_is_exported_into_a_store_and_encodes(site: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 @pytest.mark.services
-def test_a_catalogue_is_indexed_and_searched_with_it(site: Path, tmp_path: Path) -> None:
+def test_a_catalogue_is_indexed_and_searched_with_it(site: Path, tmp_path: Path, prefect_api: str) -> None:
     pictures = write_catalogue(tmp_path / "pictures", 60)
     store = str(tmp_path / "store")
 
     shown = json.loads(lookalike(site, tmp_path, "encoders", "show", "colours", "--store", store))
     arguments = [str(pictures), "--store", store, "--encoder", "colours", "--output", "json"]
-    report = json.loads(lookalike(site, tmp_path, "reindex", *arguments))
+    report = json.loads(lookalike(site, tmp_path, "reindex", *arguments, PREFECT_API_URL=prefect_api))
     query = str(pictures / "hats" / "0007.png")
     found = json.loads(lookalike(site, tmp_path, "search", query, "--store", store, "-k", "1", "--output", "json"))
 
