@@ -37,14 +37,8 @@ from tests.benchmarks.charts import Line, log_log
 from tests.support.photos import photo, photo_path, write_photos
 from tests.support.servers import BIN, ROOT, lookalike_server, prefect_server
 
-SHOWN = ("scan", "diff", "embed", "record", "build", "evaluate", "compare", "publish", "report")
-AS_BARE = (
-    "scan",
-    "encoder",
-    "diff",
-    "embed",
-    "record",
-)  # stages that do what the bare loop does, workers' start included
+SHOWN = ("scan", "embed", "plan", "train", "build", "evaluate", "duplicates", "compare")
+AS_BARE = ("scan", "encoder", "diff", "embed", "record")  # what the bare loop does, and the start of workers
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 
 
