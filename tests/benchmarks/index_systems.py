@@ -164,7 +164,7 @@ class Lance(System):
 
     def _one(self, query: Vectors) -> Ids:
         search = self._table.search(query).distance_type("dot").nprobes(self._effort).refine_factor(10)
-        found = search.select(["id"]).limit(K).to_arrow()["id"].to_numpy()
+        found = search.select(["id", "_distance"]).limit(K).to_arrow()["id"].to_numpy()
         ids: Ids = np.pad(found, (0, K - len(found)), constant_values=-1)
         return ids
 
