@@ -18,6 +18,7 @@ RECALL_AT = 10
 EXACT_DEPTH = 2 * RECALL_AT  # deep enough to see that the tenth neighbour has equals
 EQUAL = 1e-5  # scores that differ by less belong to the same picture
 K_FACTORS = (10, 20, 40, 80)
+K_FACTOR_QUERIES = 250  # each visits every list, and what is looked for is one of four
 EF_SEARCH = (16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
 
 
@@ -66,9 +67,18 @@ class Examination:
             return self._least(index, target, [SearchParameters(ef_search=ef_search) for ef_search in EF_SEARCH])
         if index.lists is None:
             return self.recall(index)
-        k_factor = self._k_factor(index, target) if index.is_compressed else None
+        k_factor = self._first(K_FACTOR_QUERIES)._k_factor(index, target) if index.is_compressed else None
         steps = _steps(index.lists)
         return self._least(index, target, [SearchParameters(nprobe=step, k_factor=k_factor) for step in steps])
+
+    def _first(self, count: int) -> Examination:
+        """Return the examination of the first queries alone."""
+        if len(self.queries) <= count:
+            return self
+        exact = Neighbours(self.exact.scores[:count], self.exact.rows[:count])
+        some = Examination(self.queries[:count], exact)
+        some.own = None if self.own is None else self.own[:count]
+        return some
 
     def _k_factor(self, index: ShardedIndex, target: float) -> int:
         """Return the smallest factor with which half of what may be missed is left for lists that are not visited."""
