@@ -63,7 +63,7 @@ $(JINA)/.ready: tests/benchmarks/serving/peers/jina-requirements.txt
 	@$(JINA)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-bench-serving: $(READY) $(JINA)/.ready ## Measure serving: beside other servers, through swaps, and under a flood (25 minutes)
+bench-serving: $(READY) $(JINA)/.ready ## Measure serving: beside other servers, through swaps, and under a flood (40 minutes)
 	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
 	@$(BIN)/python -m tests.benchmarks.serving $(SAMPLES) --jina $(JINA)/bin/python
 
