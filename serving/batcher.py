@@ -66,7 +66,7 @@ class Batcher:
         fails on this very picture.
         """
         if len(self._waiting) >= self._max_queue:
-            raise overloaded(len(self._waiting) * self._item_seconds / self._lanes)
+            raise overloaded(self.seconds_for(len(self._waiting)))
         item = _Item(encoder, pixels, deadline, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
         self._metrics.queue.set(len(self._waiting))
@@ -88,6 +88,10 @@ class Batcher:
             if batch:
                 self._metrics.released.labels(reason).inc()
                 await self._encode(batch)
+
+    def seconds_for(self, pictures: int) -> float:
+        """Return how long so many pictures are likely to take, from how long the last ones took."""
+        return pictures * self._item_seconds / self._lanes
 
     def oldest_wait(self) -> float:
         """Return for how many seconds the item has waited that waits longest; 0 where none does."""

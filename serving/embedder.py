@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batcher import Batcher, expired
+from serving.batcher import Batcher, expired, overloaded
 from serving.crops import Crop, prepare
 from serving.examples import Picture
 from serving.flights import Flights
@@ -23,6 +23,7 @@ from tasks.encoders.base import Encoder
 from tasks.images import ImageLimits
 
 PIXELS_PER_BYTE = 200  # that a byte may stand for: a blank JPEG has 64, a blank PNG, the very bomb, has 340
+HOPE = 0.75  # of the time left that those ahead may be expected to take: searching and replying take some, too
 LARGE = 2**20  # bytes: from here on hashing takes so long that other requests would notice
 
 Vectors = NDArray[np.float32]
@@ -54,6 +55,7 @@ class Embedder:
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._flights: Flights[_Key, Vectors] = Flights()
         self._cache: LruCache[_Key, Vectors] = LruCache(batching.cached_vectors)
+        self._pending = 0
         self.proved_at: float | None = None
 
     async def embed(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
@@ -76,7 +78,17 @@ class Embedder:
 
     async def embed_anew(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
         """The same, all the way through decoder and model, whatever is known: as a proof that it works."""
+        ahead = self._batcher.seconds_for(self._pending)
+        if ahead > HOPE * (deadline - time.monotonic()):
+            self._metrics.shed.inc()
+            raise overloaded(ahead)  # now, instead of a 504 when the time has run out
+        self._pending += 1
+        try:
+            return await self._through(encoder, picture, deadline)
+        finally:
+            self._pending -= 1
 
+    async def _through(self, encoder: Encoder, picture: Picture, deadline: float) -> Vectors:
         def prepared() -> NDArray[np.uint8]:
             if time.monotonic() >= deadline:
                 raise expired()

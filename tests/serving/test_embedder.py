@@ -106,6 +106,30 @@ def test_crop_and_encoder_are_part_of_what_is_the_same(encoder: Counting, tmp_pa
     assert np.array_equal(whole, elsewhere)
 
 
+def test_what_could_not_be_done_in_time_is_refused_at_once(encoder: Counting, tmp_path: Path) -> None:
+    """A picture is taken to need 20 ms until one was measured: three fit into three quarters of 100 ms."""
+    metrics = Metrics()
+    encoder.free.clear()
+
+    async def work(embedder: Embedder) -> list[Any]:
+        deadline = time.monotonic() + 0.1
+        asked = [
+            asyncio.ensure_future(embedder.embed(encoder, Picture(picture(n)), deadline=deadline)) for n in range(7)
+        ]
+        patient = asyncio.ensure_future(embedder.embed(encoder, Picture(picture(9)), deadline=FAR))
+        await asyncio.sleep(0.05)
+        refused: list[Any] = [one.exception() for one in asked if one.done()]
+        encoder.free.set()
+        assert len(await patient) == encoder.spec.dimension
+        await gather(*asked)
+        return refused
+
+    refused = run(work, tmp_path, metrics)
+    assert [problem.code for problem in refused] == ["overloaded"] * 3
+    assert all(problem.headers["retry-after"] == "1" for problem in refused)
+    assert b"lookalike_overloaded_total 3.0" in metrics.render()
+
+
 @pytest.mark.parametrize(("size", "encoded"), [(0, 6), (1, 4), (2, 2), (100, 2)])
 def test_vectors_are_remembered_by_setting(encoder: Counting, tmp_path: Path, size: int, encoded: int) -> None:
     async def work(embedder: Embedder) -> None:
