@@ -121,7 +121,7 @@ def test_what_could_not_be_done_in_time_is_refused_at_once(encoder: Counting, tm
         refused: list[Any] = [one.exception() for one in asked if one.done()]
         encoder.free.set()
         assert len(await patient) == encoder.spec.dimension
-        await gather(*asked)
+        await asyncio.gather(*asked, return_exceptions=True)
         return refused
 
     refused = run(work, tmp_path, metrics)
