@@ -103,6 +103,7 @@ def kill(folder: Path, seconds: float) -> str:
         with loaded(running.port, seconds) as finish:
             time.sleep(seconds / 3)
             victim = workers_of(running)[0]
+            victim.suspend()  # it takes no more connections while they are counted
             held, killed = held_by(victim), time.time()
             victim.kill()
             wait_for(lambda: running.log.count(STARTED), lambda count: count == WORKERS + 1, 60)
