@@ -30,7 +30,7 @@ $(READY): requirements/all.lock pyproject.toml
 demo: $(READY) ## Bring up everything on the sample catalogue: search page, API, Prefect UI, Dask dashboard
 	@$(BIN)/lookalike demo $(if $(ONCE),--once) $(if $(CATALOGUE),--catalogue "$(CATALOGUE)") $(if $(PORT),--port $(PORT))
 
-test: $(READY) lint ## Check style, types and layers, then run all tests with real servers (10 to 15 minutes)
+test: $(READY) lint ## Check style, types and layers, then run all tests with real servers (about 15 minutes)
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY) ## Run the tests that take seconds
