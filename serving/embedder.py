@@ -23,7 +23,7 @@ from tasks.encoders.base import Encoder
 from tasks.images import ImageLimits
 
 PIXELS_PER_BYTE = 200  # that a byte may stand for: a blank JPEG has 64, a blank PNG, the very bomb, has 340
-HOPE = 0.75  # of the time left that those ahead may be expected to take: searching and replying take some, too
+HOPE = 0.5  # of the time left that those ahead may be expected to take: searching and replying take some, too
 LARGE = 2**20  # bytes: from here on hashing takes so long that other requests would notice
 
 Vectors = NDArray[np.float32]
