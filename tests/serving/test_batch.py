@@ -76,7 +76,7 @@ def test_its_pictures_share_batches_of_the_encoder(client: Client, monkeypatch: 
 
 def test_each_query_takes_its_place_in_the_queue(shop: Shop, serve: Serve) -> None:
     shop.publish(8)
-    client = serve(batching={"queue_size": 2})
+    client = serve(batching={"queue_size": 2}, probe_seconds=60)  # a probe takes a place, too
     client.wait(lambda state: state["ready"])
     results = ask(client, *({"product_id": "a"} for _ in range(5)))
     assert [result.get("problem", {}).get("code") for result in results] == [None, None, *["overloaded"] * 3]
