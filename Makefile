@@ -31,7 +31,7 @@ demo: $(READY) ## Bring up everything on the sample catalogue: search page, API,
 	@$(BIN)/lookalike demo $(if $(ONCE),--once) $(if $(CATALOGUE),--catalogue "$(CATALOGUE)") $(if $(PORT),--port $(PORT))
 
 test: $(READY) lint ## Check style, types and layers, then run all tests with real servers (about 15 minutes)
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 test-fast: $(READY) ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -q -m "not slow and not services"
