@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from serving.forms import FIELDS
 from serving.kinds import KINDS
-from serving.models import BatchRequest, SearchRequest
+from serving.models import (
+    BatchReply,
+    BatchRequest,
+    OneProductReply,
+    ProductsReply,
+    SearchReply,
+    SearchRequest,
+    SnapshotReply,
+)
 from tests.serving.client import Client
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -47,6 +56,28 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_operation_ids_are_stable(document: dict[str, Any]) -> None:
     assert {operation["operationId"]: name for name, operation in operations(document).items()} == OPERATIONS
+
+
+QUERY = {"product_id": "a", "k": 3, "facets": ["category", "price"]}
+REPLIES: list[tuple[str, dict[str, Any] | None, type[BaseModel]]] = [
+    ("/v1/search", {**QUERY, "collapse": "exact", "fields": ["title", "attributes"]}, SearchReply),
+    ("/v1/search/batch", {"queries": [QUERY, {"product_id": "none such"}, {}]}, BatchReply),
+    ("/v1/products/a/similar?k=4", None, SearchReply),
+    ("/v1/products?limit=8&facets=stock", None, ProductsReply),
+    ("/v1/products/a", None, OneProductReply),
+    ("/v1/snapshots/current", None, SnapshotReply),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "model"), REPLIES)
+def test_replies_are_what_their_models_describe(
+    client: Client, path: str, body: dict[str, Any] | None, model: type[BaseModel]
+) -> None:
+    """They are written past the models: nothing is missing, and nothing there that no model has."""
+    found = client.get(path) if body is None else client.post(path, json=body)
+    assert found.status_code == 200
+    read = model.model_validate_json(found.content)
+    assert read.model_dump(mode="json", exclude_unset=True) == found.json()
 
 
 def test_all_references_lead_somewhere(document: dict[str, Any]) -> None:
