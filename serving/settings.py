@@ -52,7 +52,7 @@ class Batching(BaseModel):
         None,
         ge=1,
         le=64,
-        description="Batches that are encoded at a time; default: this worker's share of the processors.",
+        description="Batches that are encoded at a time; default: one more than this worker's share of the processors.",
     )
     wait_ms: float = Field(
         0.0, ge=0, le=1000, description="How long an idle encoder waits for a fuller batch: for accelerators only."
@@ -64,7 +64,9 @@ class Batching(BaseModel):
         None, ge=1, description="Threads that decode pictures; default: this worker's share of the processors."
     )
     encoder_threads: int | None = Field(
-        None, ge=1, description="Threads of the encoder's model; default: this worker's share of the processors."
+        None,
+        ge=1,
+        description="Most threads of the encoder's model for a batch; default: this worker's share of the processors.",
     )
 
 
@@ -247,7 +249,7 @@ class ServingSettings(BaseSettings):
     @property
     def lanes(self) -> int:
         """Batches that are encoded at a time."""
-        return self.batching.lanes or self.share_of_processors
+        return self.batching.lanes or self.share_of_processors + 1  # while one is handed over, all processors are busy
 
     @property
     def share_of_processors(self) -> int:

@@ -195,6 +195,6 @@ def _open_encoder(manifest: Manifest, files: dict[Blob, Any], threads: int, prev
         raise CorruptError(f"the encoder's spec in snapshot {manifest.id} is damaged: {error}") from error
     if (spec.fingerprint, spec.dimension) != (section.fingerprint, section.dimension):
         raise CorruptError(f"the encoder's spec in snapshot {manifest.id} is not the one the manifest names")
-    encoder = OnnxEncoder(files[section.model], spec, threads=threads)
+    encoder = OnnxEncoder(files[section.model], spec, threads=threads, spread=True)
     encoder.warm_up()
     return encoder

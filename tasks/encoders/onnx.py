@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,21 @@ from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
 
 
 class OnnxEncoder:
-    """An encoder on one ONNX Runtime session. `infer` may be called from many threads.
+    """An encoder on ONNX Runtime. `infer` may be called from many threads.
 
     `threads` is how many the model uses for one batch. It is set on the session itself, because Dask's nanny
-    sets OMP_NUM_THREADS=1 for everything else in a worker.
+    sets OMP_NUM_THREADS=1 for everything else in a worker. With `spread`, batches have one thread each while `threads`
+    or more of them run at a time: a batch's threads wait for each other, when others could use the processors. That
+    is the model in memory twice.
     Raises `EncoderError` if the model cannot be loaded or is not the one that the spec describes.
     """
 
-    def __init__(self, model: Path | bytes, spec: EncoderSpec, *, threads: int) -> None:
+    def __init__(self, model: Path | bytes, spec: EncoderSpec, *, threads: int, spread: bool = False) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._spec = spec
-        self._session = _session(model, threads)
-        _check(self._session, spec)
+        self._sessions = _Sessions(model, threads, spread=spread)
+        _check(self._sessions.wide, spec)
 
     @property
     def spec(self) -> EncoderSpec:
@@ -45,8 +48,7 @@ class OnnxEncoder:
         size = self._spec.preprocessing.size
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (size, size, 3) or not len(batch):
             raise ValueError(f"expected uint8 (n, {size}, {size}, 3), got {batch.dtype} {batch.shape}")
-        raw = self._session.run([self._spec.output_name], {self._spec.input_name: batch})[0]
-        return np.asarray(raw, dtype=np.float32)
+        return self._sessions.run(self._spec.output_name, {self._spec.input_name: batch})
 
     def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
@@ -55,7 +57,35 @@ class OnnxEncoder:
     def warm_up(self) -> None:
         """Run one blank picture, so that memory is allocated and pages are touched before the first query."""
         size = self._spec.preprocessing.size
-        self.infer(np.full((1, size, size, 3), 255, dtype=np.uint8))
+        blank = np.full((1, size, size, 3), 255, dtype=np.uint8)
+        self._sessions.warm_up(self._spec.output_name, {self._spec.input_name: blank})
+
+
+class _Sessions:
+    """The model, and with `spread` a second time with one thread, for when there is a batch for each processor."""
+
+    def __init__(self, model: Path | bytes, threads: int, *, spread: bool) -> None:
+        self.wide = _session(model, threads)
+        self._narrow = _session(model, 1) if spread and threads > 1 else self.wide
+        self._threads = threads
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def run(self, output: str, inputs: dict[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Run a batch on the session that suits how many run at this moment."""
+        with self._lock:
+            self._running += 1
+            session = self.wide if self._running < self._threads else self._narrow
+        try:
+            return np.asarray(session.run([output], inputs)[0], dtype=np.float32)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def warm_up(self, output: str, inputs: dict[str, NDArray[np.uint8]]) -> None:
+        """Run a batch on each session."""
+        for session in {self.wide, self._narrow}:
+            session.run([output], inputs)
 
 
 def _session(model: Path | bytes, threads: int) -> Any:

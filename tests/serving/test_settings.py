@@ -62,7 +62,9 @@ def test_each_store_and_channel_has_its_cache(tmp_path: Path) -> None:
 
 
 def test_workers_share_the_processors() -> None:
-    assert ServingSettings(_env_file=None, workers=200).encoder_threads == 1
+    settings = ServingSettings(_env_file=None, workers=200)
+
+    assert (settings.encoder_threads, settings.lanes) == (1, 2)
 
 
 @pytest.mark.parametrize(

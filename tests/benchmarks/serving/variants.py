@@ -32,7 +32,10 @@ def _settings(lanes: int, max_batch: int, encoder_threads: int | None = None) ->
 
 
 VARIANTS: Mapping[str, Mapping[str, str]] = {
-    "the default: a batch of 2 for each core at a time": {},
+    "the default: three batches of 2, one thread each when several run": {},
+    "two batches of 2, one thread each when several run": _settings(2, 2),
+    "three batches of 1, one thread each when several run": _settings(3, 1),
+    "four batches of 2, one thread each when several run": _settings(4, 2),
     "the same, and a BLAS thread for each core": {BLAS: str(os.cpu_count())},
     "one batch of 4 at a time, and a BLAS thread for each core": {**_settings(1, 4), BLAS: str(os.cpu_count())},
     "one batch of 4 at a time": _settings(1, 4),

@@ -3,14 +3,18 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from data.errors import EncoderError, ImageRejectedError
+from tasks.encoders import onnx
 from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
 from tasks.encoders.fake import FakeEncoder
 from tasks.encoders.onnx import OnnxEncoder
@@ -72,6 +76,43 @@ def test_many_threads_share_a_session(encoder: OnnxEncoder) -> None:
         results = list(pool.map(lambda _: encode(encoder, [picture(3)]), range(40)))
 
     assert all((result == expected).all() for result in results)
+
+
+class Watched:
+    """A real session that says with how many threads a batch begins, and holds it until it may go on."""
+
+    def __init__(self, session: Any, threads: int, begun: Queue[int], may_go_on: threading.Event) -> None:
+        self.session, self.threads, self.begun, self.may_go_on = session, threads, begun, may_go_on
+        self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
+
+    def run(self, *what: Any) -> Any:
+        self.begun.put(self.threads)
+        assert self.may_go_on.wait(30)
+        return self.session.run(*what)
+
+
+def test_batches_have_a_thread_each_when_there_are_as_many_as_threads(
+    tmp_path: Path, spec: EncoderSpec, encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: Queue[int] = Queue()
+    may_go_on = threading.Event()
+    real = onnx._session
+    monkeypatch.setattr(onnx, "_session", lambda *of: Watched(real(*of), of[1], begun, may_go_on))
+    spread = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=3, spread=True)
+    pixels = encoder.prepare(picture(1))[None]
+
+    with ThreadPoolExecutor(5) as pool:
+        running, threads = [], []
+        for _ in range(5):
+            running.append(pool.submit(spread.infer, pixels))
+            threads.append(begun.get(timeout=30))
+        may_go_on.set()
+        vectors = [one.result() for one in running]
+    vectors.append(spread.infer(pixels))
+
+    assert [*threads, begun.get()] == [3, 3, 1, 1, 1, 3]
+    for vector in vectors:
+        np.testing.assert_allclose(vector, encoder.infer(pixels), atol=1e-5)
 
 
 def test_limits_hold(encoder: OnnxEncoder) -> None:
