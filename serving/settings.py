@@ -46,7 +46,7 @@ class Batching(BaseModel):
     """How pictures become vectors."""
 
     queue_size: int = Field(256, ge=1, description="Queries in progress or waiting before new ones get 429.")
-    # Measured on CPU: two small batches side by side are faster than one large one, whose threads wait for each other.
+    # Measured on CPU: small batches side by side are faster than one large one, whose threads wait for each other.
     max_batch: int = Field(2, ge=1, description="Most pictures that the encoder takes at a time.")
     lanes: int | None = Field(
         None,
