@@ -235,7 +235,24 @@ def _range(low: float, high: float, kind: str) -> tuple[float, float]:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    layered = image if image.mode == "RGBA" else image.convert("RGBA")
-    flat = Image.new("RGB", layered.size, _WHITE)
+    """Lay transparent pixels on white: as grey where they are, and a palette's colours instead of its pixels."""
+    if image.mode == "P":
+        return _with_palette_on_white(image)
+    mode, white = ("L", 255) if image.mode == "LA" else ("RGB", _WHITE)
+    layered = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
+    flat = Image.new(mode, layered.size, white)
     flat.paste(layered, mask=layered)
-    return flat
+    return flat if mode == "RGB" else flat.convert("RGB")
+
+
+def _with_palette_on_white(image: Image.Image) -> Image.Image:
+    colours = np.full((256, 4), 255, np.uint8)
+    known = image.getpalette("RGBA") or []
+    colours[: len(known) // 4] = np.reshape(known, (-1, 4))
+    transparency = image.info.pop("transparency", b"")
+    if isinstance(transparency, bytes):
+        colours[: len(transparency), 3] = np.frombuffer(transparency, np.uint8)
+    else:
+        colours[transparency, 3] = 0
+    image.putpalette(_on_white(Image.fromarray(colours[None])).tobytes())
+    return image.convert("RGB")
