@@ -49,6 +49,7 @@ def make_request(
         partition=settings.batch_partition,
         partition_bytes=settings.batch_partition_bytes,
         policy=settings.fetch.policy(),
+        embed_device=settings.embed_device,
         embed_resources=settings.embed_resources(),
         near_duplicates=settings.near_duplicates,
         timeout_seconds=60 * timeout_minutes,

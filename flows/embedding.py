@@ -66,6 +66,7 @@ def _embedded(run: Run, missing: Missing, encoder: EncoderSection) -> Iterator[t
         encoder=encoder,
         policy=run.request.policy,
         threads=run.cluster.threads,
+        device=run.request.embed_device,
     )
     return map_partitions(
         run.cluster,

@@ -25,6 +25,7 @@ from data.spill import Spill
 from data.stores import ObjectStore, open_store
 from flows.cluster import Cluster
 from flows.logs import run_log
+from tasks.partitions import Device
 
 
 class Limits(BaseModel):
@@ -58,6 +59,7 @@ class Request:
     partition: int
     partition_bytes: int
     policy: FetchPolicy
+    embed_device: Device
     embed_resources: dict[str, float]
     near_duplicates: float | None
     timeout_seconds: float

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.fetch_settings import FetchSettings, listed
+from tasks.partitions import Device
 
 
 class BatchSettings(BaseSettings):
@@ -22,6 +23,9 @@ class BatchSettings(BaseSettings):
         None,
         validation_alias=AliasChoices("DASK_SCHEDULER_ADDRESS"),
         description="A running Dask scheduler, such as tcp://10.0.0.5:8786; without one, each run starts its own",
+    )
+    embed_device: Device = Field(
+        "cpu", description="What embeds: cpu, or cuda where each worker that embeds has a GPU (torch, half precision)"
     )
     dask_embed_resources: str = Field(
         "", description="Dask resources that a worker must have to embed, such as GPU=1; default: any worker embeds"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,11 @@ from data.images import read_image
 from data.manifest import EncoderSection
 from data.stores import open_store
 from tasks.embedding import EmbeddedBatch, ImageToEmbed, Reject, embed
-from tasks.encoders.base import EncoderSpec
+from tasks.encoders.base import Encoder, EncoderSpec
 from tasks.encoders.onnx import OnnxEncoder
+from tasks.encoders.registry import source
+
+Device = Literal["cpu", "cuda"]
 
 READ_THREADS = 4  # for files: more of them wait for one another
 FETCH_THREADS = 16  # for what lies in S3 or on a web server: most of it is waiting
@@ -51,7 +55,7 @@ def hash_pictures(products: pa.Table, *, store: str, policy: FetchPolicy) -> lis
 
 
 def embed_pictures(
-    pictures: pa.Table, *, store: str, encoder: EncoderSection, policy: FetchPolicy, threads: int
+    pictures: pa.Table, *, store: str, encoder: EncoderSection, policy: FetchPolicy, threads: int, device: Device
 ) -> Embedded:
     """Embed pictures, `image_hash` and `image`, and write their vectors to the store."""
     hashes, references = pictures["image_hash"].to_pylist(), pictures["image"].to_pylist()
@@ -59,7 +63,7 @@ def embed_pictures(
     batches = list(
         embed(
             (ImageToEmbed(one.hex(), reference) for one, reference in zip(hashes, references, strict=True)),
-            worker_encoder(store, encoder, threads),
+            worker_encoder(store, encoder, threads, device),
             read=lambda reference: _read_unchanged(reference, expected[reference], policy),
         )
     )
@@ -67,13 +71,20 @@ def embed_pictures(
 
 
 @lru_cache(maxsize=2)
-def worker_encoder(store: str, encoder: EncoderSection, threads: int) -> OnnxEncoder:
-    """Return the encoder that lies in the store, loaded once for each worker."""
+def worker_encoder(store: str, encoder: EncoderSection, threads: int, device: Device) -> Encoder:
+    """Return the encoder that lies in the store, or its equal on this worker's GPU, loaded once for each worker."""
     opened = open_store(store)
     spec = EncoderSpec.model_validate_json(blobs.read(opened, encoder.spec))
-    loaded = OnnxEncoder(blobs.read(opened, encoder.model), spec, threads=threads)
+    stored = OnnxEncoder(blobs.read(opened, encoder.model), spec, threads=threads)
+    loaded = stored if device == "cpu" else _on_gpu(encoder.name, stored)
     loaded.warm_up()
     return loaded
+
+
+def _on_gpu(name: str, stored: OnnxEncoder) -> Encoder:
+    from tasks.encoders import torch_encoder  # noqa: PLC0415 - seconds, and nothing that a worker without a GPU needs
+
+    return torch_encoder.on_gpu(source(name), stored)
 
 
 def _write(embeddings: Embeddings, batches: Sequence[EmbeddedBatch]) -> Embedded:

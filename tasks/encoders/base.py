@@ -46,6 +46,10 @@ class Encoder(Protocol):
     def spec(self) -> EncoderSpec:
         """What this encoder is."""
 
+    @property
+    def batch_size(self) -> int:
+        """How many pictures at a time suit it."""
+
     def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
         """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`. Safe in many threads."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from data.errors import EncoderError
 from tasks.encoders.base import EncoderSpec
 from tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
 from tasks.encoders.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _MEAN = (127.0 / 255.0,) * 3
 _STD = (128.0 / 255.0,) * 3
@@ -45,22 +48,28 @@ class EfficientNetLite0:
 
     def export(self, directory: Path) -> EncoderSpec:
         """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
-        # a run that finds the encoder in its store need not wait seconds for torch
-        from tasks.encoders import efficientnet_lite_network, export  # noqa: PLC0415
+        from tasks.encoders import export  # noqa: PLC0415 - as in `network`
 
-        size = self._preprocessing.size
-        network = efficientnet_lite_network.pooled(self.name, _weights(self.name), size, self._pooling)
-        model = export.FromPixels(network, _MEAN, _STD)
+        model = self.network()
         spec = EncoderSpec(
             name=self.name,
             fingerprint=self.fingerprint(),
-            dimension=export.dimension(model, size),
+            dimension=export.dimension(model, self._preprocessing.size),
             preprocessing=self._preprocessing,
             pooling=self._pooling,
             licence=_LICENCE,
         )
         export.export(model, spec, directory)
         return spec
+
+    def network(self) -> nn.Module:
+        """What is exported: uint8 (n, size, size, 3) to float32 (n, 1952). Raises `EncoderError`."""
+        # a run that finds the encoder in its store need not wait seconds for torch
+        from tasks.encoders import efficientnet_lite_network, export  # noqa: PLC0415
+
+        size = self._preprocessing.size
+        backbone = efficientnet_lite_network.pooled(self.name, _weights(self.name), size, self._pooling)
+        return export.FromPixels(backbone, _MEAN, _STD)
 
 
 class EfficientNetLite1(EfficientNetLite0):

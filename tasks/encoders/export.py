@@ -30,8 +30,8 @@ class Gem(nn.Module):
         self.p = p
 
     def forward(self, features: Tensor) -> Tensor:
-        """Pool over height and width."""
-        return features.clamp(min=1e-6).pow(self.p).mean(dim=(2, 3)).pow(1.0 / self.p)
+        """Pool over height and width, in single precision: cubes leave the range of half."""
+        return features.float().clamp(min=1e-6).pow(self.p).mean(dim=(2, 3)).pow(1.0 / self.p)
 
 
 class FromPixels(nn.Module):

@@ -69,18 +69,23 @@ class LibraryEncoder(ABC):
 
     def export(self, directory: Path) -> EncoderSpec:
         """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
-        shown = self.look()
-        model = export.FromPixels(self.backbone(), shown.mean, shown.std)
+        fit = self.look().preprocessing
+        model = self.network()
         spec = EncoderSpec(
             name=f"{self.family}:{self.model}",
             fingerprint=self.fingerprint(),
-            dimension=export.dimension(model, shown.preprocessing.size),
-            preprocessing=shown.preprocessing,
+            dimension=export.dimension(model, fit.size),
+            preprocessing=fit,
             pooling=self.pooling,
             licence=None if self.weights else self.licence(),
         )
         export.export(model, spec, directory)
         return spec
+
+    def network(self) -> nn.Module:
+        """What is exported: uint8 (n, size, size, 3) to float32 (n, d). Raises `EncoderError`."""
+        shown = self.look()
+        return export.FromPixels(self.backbone(), shown.mean, shown.std)
 
     def licence(self) -> str | None:
         """Of the library's own weights, where it says so."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from data.errors import EncoderError
-from tasks.encoders.base import EncoderSpec
+from tasks.encoders.base import Encoder, EncoderSpec
 from tasks.encoders.onnx import OnnxEncoder
 
 PARITY = 0.999
@@ -44,6 +44,13 @@ def check_parity(model: nn.Module, path: Path, spec: EncoderSpec) -> float:
     if not least >= PARITY:
         raise EncoderError(f"{spec.name}: the exported model differs from torch (cosine {least:.5f}, needs {PARITY})")
     return least
+
+
+def least_cosine(one: Encoder, other: Encoder) -> float:
+    """Return the least cosine between two encoders' vectors of a real picture; NaN where there is none."""
+    batch = np.stack([one.prepare(picture) for picture in pictures()])
+    vectors = [encoder.finish(encoder.infer(batch)) for encoder in (one, other)]
+    return float((vectors[0] * vectors[1]).sum(axis=1).min())
 
 
 def run(model: nn.Module, batch: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
+
 Channel = Annotated[int, Field(ge=0, le=255)]
 
 _RESAMPLING = {
@@ -36,6 +38,11 @@ class Preprocessing(BaseModel):
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
     background: tuple[Channel, Channel, Channel] = (255, 255, 255)
     """For `pad`: the colour around the picture."""
+
+
+def prepare(spec: Preprocessing, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """Decode one picture and fit it into uint8 (size, size, 3). Raises `ImageRejectedError`."""
+    return apply(spec, decode(image, limits=limits, target=spec.size))
 
 
 def apply(spec: Preprocessing, image: Image.Image) -> NDArray[np.uint8]:

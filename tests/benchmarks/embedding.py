@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from tasks.embedding import DEFAULT_BATCH_SIZE, ImageToEmbed, embed
+from tasks.embedding import ImageToEmbed, embed
 from tasks.encoders.base import MODEL_FILE, EncoderSpec
-from tasks.encoders.onnx import OnnxEncoder
+from tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
 from tasks.encoders.registry import source
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="efficientnet-lite0")
     parser.add_argument("--threads", type=int, default=2, help="of the model")
     parser.add_argument("--decode-threads", type=int, default=None)
-    parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=128, help="pictures a round")
     arguments = parser.parse_args()

@@ -29,7 +29,7 @@ import httpx
 import numpy as np
 
 from data.images import read_image
-from tasks.embedding import DEFAULT_BATCH_SIZE, ImageToEmbed, embed
+from tasks.embedding import ImageToEmbed, embed
 from tasks.encoders.base import MODEL_FILE
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.registry import source
@@ -82,7 +82,7 @@ def encoder_rate(encoder: str, seconds: float = 10) -> float:
         spec = source(encoder).export(Path(folder))
         loaded = OnnxEncoder(Path(folder) / MODEL_FILE, spec, threads=os.cpu_count() or 1)
         side = spec.preprocessing.size
-        pixels = np.random.default_rng(0).integers(0, 256, (DEFAULT_BATCH_SIZE, side, side, 3), np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 256, (loaded.batch_size, side, side, 3), np.uint8)
         loaded.infer(pixels)
         start, done = time.perf_counter(), 0
         while time.perf_counter() - start < seconds:

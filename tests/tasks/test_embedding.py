@@ -109,6 +109,10 @@ class Blind:
     def spec(self) -> EncoderSpec:
         return self.inner.spec
 
+    @property
+    def batch_size(self) -> int:
+        return self.inner.batch_size
+
     def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
         return self.inner.prepare(image, limits)
 

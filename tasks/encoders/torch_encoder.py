@@ -1,0 +1,113 @@
+"""Run an encoder's own network with torch on a GPU: for embedding catalogues, never where a query runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from data.errors import EncoderError
+from tasks.encoders import parity, preprocessing
+from tasks.encoders.base import EncoderSource, EncoderSpec, unit_length
+from tasks.encoders.onnx import OnnxEncoder
+from tasks.images import DEFAULT_LIMITS, ImageLimits
+
+BATCH_SIZE = 64
+
+
+class TorchEncoder:
+    """An encoder on torch, in half precision where that is exact enough. `infer` is for one thread at a time.
+
+    What needs single precision keeps it (`torch.autocast`). A batch that does not fit into the device's memory is
+    halved until it does.
+    """
+
+    def __init__(
+        self, network: nn.Module, spec: EncoderSpec, *, device: str = "cuda", dtype: torch.dtype = torch.float16
+    ) -> None:
+        self._spec = spec
+        self._device = torch.device(device)
+        self._dtype = dtype
+        self._network = network.eval().to(self._device, memory_format=torch.channels_last)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What this encoder is."""
+        return self._spec
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures at a time suit it."""
+        return BATCH_SIZE
+
+    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+        """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`."""
+        return preprocessing.prepare(self._spec.preprocessing, image, limits)
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the network: uint8 (n, size, size, 3) to float32 (n, dimension), n at least 1."""
+        try:
+            return self._infer(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        torch.cuda.empty_cache()
+        half = len(batch) // 2
+        return np.concatenate([self.infer(batch[:half]), self.infer(batch[half:])])
+
+    def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
+        return unit_length(raw)
+
+    def warm_up(self) -> None:
+        """Run one blank batch, so that memory is allocated and kernels are chosen before the first picture."""
+        size = self._spec.preprocessing.size
+        self.infer(np.full((BATCH_SIZE, size, size, 3), 255, dtype=np.uint8))
+
+    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(batch)
+        if self._device.type == "cuda":
+            pixels = pixels.pin_memory()  # from there the device fetches by itself, and faster
+        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype):
+            vectors = self._network(pixels.to(self._device, non_blocking=True))
+        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+
+
+def on_gpu(source: EncoderSource, stored: OnnxEncoder) -> TorchEncoder:
+    """Return an encoder on this machine's GPU that gives the vectors of the one in the store.
+
+    Raises `EncoderError` where there is no GPU, where the source is another version of the encoder or has no network,
+    or where the vectors differ.
+    """
+    if not torch.cuda.is_available():
+        raise EncoderError(
+            "LOOKALIKE_EMBED_DEVICE is cuda, and torch finds no GPU on this worker: "
+            "give only workers that have one to embedding (LOOKALIKE_DASK_EMBED_RESOURCES=GPU=1), or set it to cpu"
+        )
+    return same_vectors(TorchEncoder(network_of(source, stored.spec), stored.spec), stored)
+
+
+def network_of(source: EncoderSource, spec: EncoderSpec) -> nn.Module:
+    """Return a source's network. Raises `EncoderError` where it is not the one that was exported as `spec`."""
+    make = getattr(source, "network", None)
+    if make is None:
+        raise EncoderError(f"{source.name} has no `network` that torch can run: set LOOKALIKE_EMBED_DEVICE=cpu")
+    if source.fingerprint() != spec.fingerprint:
+        raise EncoderError(
+            f"{source.name} is another version on this worker ({source.fingerprint()}) than in the store "
+            f"({spec.fingerprint}): install the same release of Lookalike and of the weights everywhere"
+        )
+    network: nn.Module = make()
+    return network
+
+
+def same_vectors(encoder: TorchEncoder, stored: OnnxEncoder) -> TorchEncoder:
+    """Return the encoder if it gives the stored one's vectors of real pictures. Raises `EncoderError` if not."""
+    least = parity.least_cosine(stored, encoder)
+    if not least >= parity.PARITY:
+        raise EncoderError(
+            f"{encoder.spec.name}: torch's vectors on this device differ from ONNX Runtime's (cosine {least:.5f}, "
+            f"needs {parity.PARITY}): set LOOKALIKE_EMBED_DEVICE=cpu"
+        )
+    return encoder
