@@ -29,7 +29,7 @@ class TorchEncoder:
         self._spec = spec
         self._device = torch.device(device)
         self._dtype = dtype
-        self._network = network.eval().to(self._device, memory_format=torch.channels_last)
+        self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)
 
     @property
     def spec(self) -> EncoderSpec:

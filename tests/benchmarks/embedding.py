@@ -2,22 +2,26 @@
 
     python tests/benchmarks/embedding.py [FOLDER] [--encoder NAME] [--threads 2] [--rounds 5]
 
-Three rates are measured in turn, round by round, so that other work on the machine touches all alike: the session
-alone on pixels that are ready, `embed` in this process with the same session, and `embed` in as many processes as there
-are threads with a session of one thread each, which is how a reindex uses its workers. Ratios are medians over the
-rounds. Without a folder, pictures are made: PNGs and JPEGs
-of 320 pixels, and JPEGs of 12 megapixels.
+Rates are measured in turn, round by round, so that other work on the machine touches all alike:
+
+- bare: the ONNX Runtime session alone, on pixels that are ready;
+- one process: `embed` in this process with the same session;
+- workers: `embed` in as many processes as there are threads, with a session of one thread each, as a reindex does;
+- torch: the same network in torch, eager, on pixels that are ready;
+- loop: decode a batch, then let torch encode it, then the next one, as sentence-transformers encodes pictures.
+
+Ratios to bare are medians over the rounds. Without a folder, pictures are made: PNGs and JPEGs of 320 pixels, and
+JPEGs of 12 megapixels. `decode` is what a picture costs of one core before the model sees it.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +29,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+from torch import nn, set_num_threads
 
+from flows.cluster import peak_bytes
 from tasks.embedding import ImageToEmbed, embed
 from tasks.encoders.base import MODEL_FILE, EncoderSpec
 from tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
+from tasks.encoders.parity import run as run_torch
+from tasks.encoders.preprocessing import apply
 from tasks.encoders.registry import source
+from tasks.encoders.torch_encoder import network_of
+from tasks.images import decode
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
+
+
+LOOP_BATCH = 32  # of sentence-transformers, by default
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,30 @@ def pipeline(encoder: OnnxEncoder, files: list[Path], settings: Settings) -> int
     return done
 
 
+def loop(network: nn.Module, encoder: OnnxEncoder, files: list[Path]) -> int:
+    """One thing after the other: decode a batch at full size, then encode it in torch."""
+    for start in range(0, len(files), LOOP_BATCH):
+        pictures = [decode(path.read_bytes()) for path in files[start : start + LOOP_BATCH]]
+        run_torch(network, np.stack([apply(encoder.spec.preprocessing, picture) for picture in pictures]))
+    return len(files)
+
+
+def eager(network: nn.Module, batch: NDArray[np.uint8], count: int) -> int:
+    """Torch alone, on pixels that are ready."""
+    runs = -(-count // len(batch))
+    for _ in range(runs):
+        run_torch(network, batch)
+    return runs * len(batch)
+
+
+def decoding(encoder: OnnxEncoder, files: Sequence[Path]) -> float:
+    """Milliseconds of one core that a picture costs before the model sees it."""
+    start = time.thread_time()
+    for path in files:
+        encoder.prepare(path.read_bytes())
+    return 1000 * (time.thread_time() - start) / len(files)
+
+
 class Workers:
     """Processes with a session of one thread each."""
 
@@ -129,6 +166,10 @@ class Workers:
         shares = [files[start :: self._count] for start in range(self._count)]
         return sum(self._pool.map(_share, shares, [settings] * self._count))
 
+    def peak_bytes(self) -> int:
+        """The most memory that any of them has held."""
+        return max(self._pool.map(_peak, range(4 * self._count)))
+
 
 _encoder: OnnxEncoder
 """Of a worker process."""
@@ -143,24 +184,34 @@ def _share(files: list[Path], settings: Settings) -> int:
     return pipeline(_encoder, files, settings)
 
 
-def measure(encoder: OnnxEncoder, workers: Workers, name: str, files: list[Path], settings: Settings) -> str:
+def _peak(_: int) -> int:
+    return peak_bytes()
+
+
+def measure(
+    encoder: OnnxEncoder, network: nn.Module, workers: Workers, name: str, files: list[Path], settings: Settings
+) -> str:
     """One row of the table."""
     batch = np.stack([encoder.prepare(path.read_bytes()) for path in files[: settings.batch_size]])
     bare(encoder, batch, len(batch))
     workers.pipeline(files[: 2 * settings.threads], settings)
-    rounds = [
-        (
-            rate(lambda: bare(encoder, batch, len(files))),
-            rate(lambda: pipeline(encoder, files, settings)),
-            rate(lambda: workers.pipeline(files, settings)),
-        )
-        for _ in range(settings.rounds)
+    asked = len(files)
+    ways: list[Callable[[], int]] = [
+        lambda: bare(encoder, batch, asked),
+        lambda: pipeline(encoder, files, settings),
+        lambda: workers.pipeline(files, settings),
+        lambda: eager(network, batch, min(asked, 2 * LOOP_BATCH)),
+        lambda: loop(network, encoder, files[: 2 * LOOP_BATCH]),
     ]
-    alone, here, spread = (statistics.median(column) for column in zip(*rounds, strict=True))
-    here_ratio = statistics.median(second / first for first, second, _ in rounds)
-    spread_ratio = statistics.median(third / first for first, _, third in rounds)
-    figures = f"{alone:>10.1f} {here:>12.1f} {here_ratio:>7.2f} {spread:>12.1f} {spread_ratio:>7.2f}"
-    return f"{name:<28} {len(files):>5} {figures}\n"
+    rounds = np.array([[rate(way) for way in ways] for _ in range(settings.rounds)])
+    alone, ratios = np.median(rounds[:, 0]), np.median(rounds[:, 1:] / rounds[:, :1], axis=0)
+    rates = " | ".join(
+        f"{rate:.1f} ({ratio:.2f})" for rate, ratio in zip(np.median(rounds[:, 1:], axis=0), ratios, strict=True)
+    )
+    return (
+        f"| {name} | {asked} | {decoding(encoder, files[:100]):.1f} | {alone:.1f} | {rates} "
+        f"| {workers.peak_bytes() / 1e6:.0f} |\n"
+    )
 
 
 def main() -> None:
@@ -186,11 +237,13 @@ def main() -> None:
         spec = source(arguments.encoder).export(scratch)
         encoder = OnnxEncoder(scratch / MODEL_FILE, spec, threads=settings.threads)
         sys.stdout.write(f"{spec.name}, {settings}\n")
-        head = f"{'bare/s':>10} {'one process':>12} {'ratio':>7} {'processes':>12} {'ratio':>7}"
-        sys.stdout.write(f"{'pictures':<28} {'n':>5} {head}\n")
+        set_num_threads(settings.threads)
+        network = network_of(source(arguments.encoder), spec)
+        ways = "one process | workers | torch | loop"
+        sys.stdout.write(f"| pictures | n | decode, ms | bare/s | {ways} | a worker's peak, MB |\n|{'---|' * 9}\n")
         with Workers(settings.threads, scratch / MODEL_FILE, spec) as workers:
             for name, files in collections(arguments.folder, scratch, settings.count):
-                sys.stdout.write(measure(encoder, workers, name, files, settings))
+                sys.stdout.write(measure(encoder, network, workers, name, files, settings))
                 sys.stdout.flush()
 
 

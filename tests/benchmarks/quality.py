@@ -153,7 +153,7 @@ class View:
     def __init__(self, encoder: Encoder, change: Callable[[Pixels], Pixels]) -> None:
         self._encoder = encoder
         self._change = change
-        self.spec = encoder.spec
+        self.spec, self.batch_size = encoder.spec, encoder.batch_size
         self.infer, self.finish, self.warm_up = encoder.infer, encoder.finish, encoder.warm_up
 
     def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Pixels:
