@@ -30,8 +30,8 @@ $(READY): requirements/all.lock pyproject.toml
 demo: $(READY) ## Bring up everything on the sample catalogue: search page, API, Prefect UI, Dask dashboard
 	@$(BIN)/lookalike demo $(if $(ONCE),--once) $(if $(CATALOGUE),--catalogue "$(CATALOGUE)") $(if $(PORT),--port $(PORT))
 
-test: $(READY) lint ## Check style, types and layers, then run all tests with real servers (about 15 minutes)
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+test: $(READY) lint ## Check style, types and layers, then run all tests with real servers (6 to 10 minutes)
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY) ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -q -m "not slow and not services"

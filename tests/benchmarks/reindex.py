@@ -34,11 +34,13 @@ from tasks.encoders.base import MODEL_FILE
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.registry import source
 from tests.benchmarks.charts import Line, log_log
+from tests.benchmarks.live_recall import live_recall
 from tests.support.photos import photo, photo_path, write_photos
 from tests.support.servers import BIN, ROOT, lookalike_server, prefect_server
 
 SHOWN = ("scan", "embed", "plan", "train", "build", "evaluate", "duplicates", "compare")
 AS_BARE = ("scan", "encoder", "diff", "embed", "record")  # what the bare loop does, and the start of workers
+HELD_OUT = 200  # pictures that no catalogue has, to measure recall with
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 
 
@@ -214,7 +216,7 @@ def write_table(path: Path, files: list[Path], title: str = "thing") -> None:
 
 
 def refreshing(products: int, added: int, scratch: Path) -> dict[str, Any]:
-    """Measure how long it takes from the start of `refresh` until a running server finds new products."""
+    """Measure the recall of a running server, and how long after the start of `refresh` it finds new products."""
     folder = photos(scratch, products)
     files = [photo_path(folder, seed) for seed in range(products)]
     runs = []
@@ -222,6 +224,8 @@ def refreshing(products: int, added: int, scratch: Path) -> dict[str, Any]:
         write_table(one.catalogue, files)
         full = measured(one.run("reindex"))
         with lookalike_server(Path(place), str(one.store), {}) as url:
+            unseen = [photo(seed) for seed in range(10 * products, 10 * products + HELD_OUT)]
+            recall = live_recall(url, str(one.store), unseen)
             for attempt in range(3):
                 new = products + attempt * added
                 write_photos(Path(place) / "new", added, first=new)
@@ -242,7 +246,7 @@ def refreshing(products: int, added: int, scratch: Path) -> dict[str, Any]:
                         "searchable_after_flow_start": round(searchable - began, 2),
                     }
                 )
-    return {"products": products, "added": added, "full": full, "refreshes": runs}
+    return {"products": products, "added": added, "full": full, "live_recall": recall, "refreshes": runs}
 
 
 def _time_of(text: str) -> float:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from data.errors import EncoderError
 from tasks.encoders import export, parity
 from tasks.encoders.base import MODEL_FILE, EncoderSpec
-from tasks.encoders.efficientnet_lite import EfficientNetLite0
 from tasks.encoders.fake import FakeEncoder
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.preprocessing import Preprocessing
@@ -86,13 +85,6 @@ def test_half_precision_gives_the_same_vectors(stored: OnnxEncoder) -> None:
     assert cosines.min() >= 0.999
     assert not np.array_equal(raw, stored.infer(pixels(5)))
     assert same_vectors(encoder, stored) is encoder
-
-
-def test_the_default_encoder_gives_the_same_vectors_in_half_precision(tmp_path: Path) -> None:
-    spec = EfficientNetLite0().export(tmp_path)
-    encoder = TorchEncoder(network_of(EfficientNetLite0(), spec), spec, device="cpu")
-
-    assert parity.least_cosine(OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1), encoder) >= 0.999
 
 
 def test_a_batch_that_does_not_fit_is_halved(stored: OnnxEncoder) -> None:

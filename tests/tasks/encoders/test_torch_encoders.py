@@ -18,6 +18,7 @@ from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode, unit_length
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.preprocessing import Preprocessing
 from tasks.encoders.registry import models, source
+from tasks.encoders.torch_encoder import TorchEncoder, network_of
 from tasks.encoders.torchvision_models import TorchvisionEncoder, _cut_head, _network
 from tasks.images import decode
 
@@ -109,6 +110,8 @@ def test_efficientnet_lite0(tmp_path: Path) -> None:
     assert float(vectors[0] @ vectors[1]) > 0.98
     assert float(vectors[0] @ vectors[2]) < float(vectors[0] @ vectors[1])
     assert float(encode(encoder, [picture(1)])[0] @ vectors[0]) >= 0.9999
+    half = TorchEncoder(network_of(origin, spec), spec, device="cpu")
+    assert parity.least_cosine(encoder, half) >= 0.999
 
 
 @pytest.mark.parametrize(("name", "size", "dimension"), [("efficientnet-lite2", 260, 2000)])
