@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import faiss
@@ -40,7 +41,7 @@ from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Projection, Vectors, learn, normalise
 from tasks.indexing.searching import ShardedIndex
-from tasks.indexing.training import projected, sample_range, sample_size, train
+from tasks.indexing.training import PROJECTED_AT_A_TIME, projected, sample_range, sample_size, train
 
 OPERATING_POINTS = "operating-points/"
 QUERIES = 1000  # the recall of so many is known to about 0.003
@@ -109,7 +110,18 @@ def operating_points(
 
 
 def _points_key(catalogue: str, encoder: EncoderSection, dimension: int, target: float) -> str:
-    what = json.dumps([catalogue, encoder.fingerprint, dimension, target, measuring.SAMPLE, KINDS, faiss.__version__])
+    what = json.dumps(
+        [
+            catalogue,
+            encoder.fingerprint,
+            dimension,
+            target,
+            measuring.SAMPLE,
+            measuring.LOOKED_AT,
+            KINDS,
+            faiss.__version__,
+        ]
+    )
     return f"{OPERATING_POINTS}{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
@@ -122,20 +134,17 @@ def _measured_points(
     target: float,
     threads: int,
 ) -> OperatingPoints:
-    embeddings = Embeddings(store, encoder.fingerprint)
-    stop = sample_range(products, measuring.SAMPLE)
-    sample = vectors_of(read_catalogue_range(store, catalogue, 0, stop), embeddings, 0, stop)
-    queries = _last_vectors(store, catalogue, products, encoder.fingerprint, measuring.QUERIES)
-    projection = learn(sample.astype(np.float32), dimension) if dimension != encoder.dimension else None
-    return measuring.measure(projected(sample, projection), projected(queries, projection), target, threads=threads)
+    drawn = np.concatenate(list(_in_parts(store, catalogue, products, encoder.fingerprint, measuring.SAMPLE)))
+    projection = learn(drawn.astype(np.float32), dimension) if dimension != encoder.dimension else None
+    parts = _in_parts(store, catalogue, products, encoder.fingerprint, measuring.LOOKED_AT)
+    batches = (projected(part, projection) for part in parts)
+    return measuring.measure(projected(drawn, projection), batches, target, threads=threads)
 
 
 def train_index(source: Source, *, threads: int) -> Trained:
     """Learn from a sample of the catalogue what all shards will share, and store it."""
     store, plan = open_store(source.store), source.plan
-    stop = sample_range(plan.products, sample_size(plan))
-    products = read_catalogue_range(store, source.catalogue, 0, stop)
-    sample = vectors_of(products, Embeddings(store, source.encoder.fingerprint), 0, stop)
+    sample = _in_parts(store, source.catalogue, plan.products, source.encoder.fingerprint, sample_size(plan))
     projection, trained = train(sample, plan, threads=threads)
     return Trained(
         blobs.put_bytes(store, projection.to_bytes()) if projection else None,
@@ -226,6 +235,17 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
         reached = Examination(queries, searched.exact(queries, EXACT_DEPTH + 1), own).recall(searched)
         seconds = seconds_per_query(searched, queries, RECALL_AT)
         return Measured(reached, seconds, searched.parameters, searched.imbalance)
+
+
+def _in_parts(
+    store: ObjectStore, catalogue: str, products: int, fingerprint: str, count: int
+) -> Iterator[NDArray[np.float16]]:
+    """Yield the encoder vectors of about `count` products at random, or of all, some at a time."""
+    embeddings = Embeddings(store, fingerprint)
+    parts = -(-min(products, count) // PROJECTED_AT_A_TIME)
+    edges = np.linspace(0, sample_range(products, count), parts + 1, dtype=np.int64).tolist()
+    for start, stop in pairwise(edges):
+        yield vectors_of(read_catalogue_range(store, catalogue, start, stop), embeddings, start, stop)
 
 
 def _last_vectors(

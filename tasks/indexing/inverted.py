@@ -27,7 +27,7 @@ ROWS_PER_HIT = 10  # to look at for each result wanted, however few lists were e
 ALMOST_ALL = 0.8  # share of rows: from it on, lists need not be chosen by what matches in them
 CENTROID_COST = 30  # of ranking one list for a filter, where scanning one short code costs 1
 QUERIES_AT_A_TIME = 64  # whose candidates are decoded at once, to bound memory
-COARSE_EF_SEARCH = 64
+COARSE_EF_SEARCH = 16
 
 Vectors = NDArray[np.float32]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import faiss
 import numpy as np
 from numpy.typing import NDArray
@@ -9,24 +11,35 @@ from numpy.typing import NDArray
 from tasks.indexing.building import ExactAnswers, add, read_trained
 from tasks.indexing.candidates import QUICK, Kind, index_key
 from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, Examination, seconds_per_query
+from tasks.indexing.neighbourhoods import neighbourhoods, split
 from tasks.indexing.operating_points import OperatingPoint, OperatingPoints
 from tasks.indexing.searching import ShardedIndex
 from tasks.indexing.threads import use_threads
 from tasks.indexing.training import train_index
 
-SAMPLE = 32_768
+NEIGHBOURHOODS = 16
+VECTORS = 4096  # in each
+SAMPLE = NEIGHBOURHOODS * VECTORS
 QUERIES = 300
+LOOKED_AT = 2_000_000  # vectors, to find neighbourhoods among: reading more takes longer than it tells
 
 Vectors = NDArray[np.float32]
 
 
-def measure(vectors: Vectors, queries: Vectors, target: float, *, threads: int) -> OperatingPoints:
-    """Tune each kind of index over an (n, d) sample to a target recall@10 of (m, d) queries that are not in it.
+def measure(drawn: Vectors, batches: Iterable[Vectors], target: float, *, threads: int) -> OperatingPoints:
+    """Tune each kind of index to a target recall@10, over what lies around a few of the vectors.
 
-    A graph takes many times as long to build as lists do, and each reindex builds its shards anew: it is measured, and
-    so chosen, only where no kind of lists reaches the target.
+    Queries are vectors in the middle of these neighbourhoods, and in no index. A graph takes many times as long to
+    build as lists do, and each reindex builds its shards anew: it is measured, and so chosen, only where no kind of
+    lists reaches the target.
+
+    Args:
+        drawn: (n, d) of the vectors, at random.
+        batches: all of them, some at a time.
     """
     use_threads(threads)
+    centres = drawn[np.random.default_rng(0).permutation(len(drawn))[:NEIGHBOURHOODS]]
+    queries, vectors = split(neighbourhoods(centres, batches, VECTORS), QUERIES)
     answers = ExactAnswers(queries, EXACT_DEPTH)
     answers.add(vectors, 0)
     examination = Examination(queries, answers.neighbours)

@@ -22,6 +22,7 @@ TRAINING_SAMPLE = 65_536
 TARGET_DIMENSION = 256
 GROWTH = 2.0  # trained parts stay good while the catalogue has not doubled or halved since
 IMBALANCE_GROWTH = 1.5  # of the rows that a query looks at, since training: products came where there were few lists
+GRAPH_BYTES = 270  # of links to other centroids, for each
 AS_FAST = 1.25  # times as slow as the fastest is as fast, and the smallest of these is chosen
 
 Measure = Callable[[int], Sequence[OperatingPoint]]
@@ -162,9 +163,8 @@ class _Expected:
         self.point = point
         self.products = products
         self.key = index_key(point.kind, products, dimension)
-        has_lists = point.kind.startswith("IVF")
-        shared = 4 * dimension * lists_of(products) * shards if has_lists else 0
-        self.bytes = int(point.bytes_per_vector * products) + shared
+        centroid = 4 * dimension + GRAPH_BYTES  # each shard has all of them
+        self.bytes = int(point.bytes_per_vector * products) + centroid * lists_of(point.kind, products) * shards
         self.milliseconds = point.query_ms * _slowdown(point, products, shards)
 
     def __str__(self) -> str:
@@ -175,12 +175,12 @@ class _Expected:
 def _slowdown(point: OperatingPoint, products: int, shards: int) -> float:
     """Return how many times as long a query takes in the whole catalogue.
 
-    All rows are looked at by exact search; with about 4 √n lists, as many of them, and √n rows in each, by inverted
-    lists, which all shards share; log n rows by a graph, of which each shard has its own.
+    Exact search looks at all rows. A graph is walked in log n steps, one of each shard. Inverted lists lie as dense in
+    the sample as in the whole, so as many are visited; finding them among all takes log n as well.
     """
     growth = max(1.0, products / point.sample)
     if point.kind == "Flat":
         return growth
     if point.kind == "HNSW SQ8":
         return shards * math.log(max(2.0, products / shards)) / math.log(point.sample)
-    return math.sqrt(growth)
+    return 1.0 + math.log10(growth) / 2

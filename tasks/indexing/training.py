@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.indexing.centroids import centroids
 from tasks.indexing.planning import TRAINING_SAMPLE, Plan
 from tasks.indexing.projection import Projection, Vectors, learn, normalise
 from tasks.indexing.threads import use_threads
 
-SAMPLES_PER_LIST = 40  # fewer, and FAISS's k-means warns that centroids follow single vectors
+SAMPLES_PER_LIST = 16  # with 8, a third more lists have to be visited
+MOST_SAMPLES = 2**19  # half a gigabyte of 256 dimensions
+CODES_SAMPLE = 65_536  # vectors to learn from what lies in the lists
 PROJECTED_AT_A_TIME = 16_384
+MANY_LISTS = 2048  # k-means over all at once takes n times as many steps
+ASSIGN_EF = 32  # with which a vector's list is looked for in the graph of centroids
 EF_CONSTRUCTION = 80
 _GRAPH_OF_CENTROIDS = re.compile(r"^(IVF\d+)_HNSW(\d+)")
 
@@ -21,7 +27,7 @@ _GRAPH_OF_CENTROIDS = re.compile(r"^(IVF\d+)_HNSW(\d+)")
 def sample_size(plan: Plan) -> int:
     """Return how many products to learn from."""
     lists = re.match(r"IVF(\d+)", plan.key)
-    return max(TRAINING_SAMPLE, SAMPLES_PER_LIST * int(lists[1]) if lists else 0)
+    return max(TRAINING_SAMPLE, min(MOST_SAMPLES, SAMPLES_PER_LIST * int(lists[1])) if lists else 0)
 
 
 def sample_range(available: int, wanted: int = TRAINING_SAMPLE) -> int:
@@ -32,18 +38,33 @@ def sample_range(available: int, wanted: int = TRAINING_SAMPLE) -> int:
     return int(2**32 * min(1.0, wanted / max(available, 1)))
 
 
-def train(sample: NDArray[np.float16], plan: Plan, *, threads: int) -> tuple[Projection | None, bytes | None]:
-    """Learn from an (n, d) sample of the encoder's vectors. The same sample and threads give the same bytes.
+def train(sample: Iterable[NDArray[np.float16]], plan: Plan, *, threads: int) -> tuple[Projection | None, bytes | None]:
+    """Learn from a sample of the encoder's vectors, (n, d) at a time. The same sample and threads give the same bytes.
+
+    As they come, only those that the projection is learnt from are in memory; all of them are as they are indexed.
 
     Returns:
         The projection, None where the plan has none, and the serialised empty trained index, None where the index
         type needs no training.
     """
     use_threads(threads)
-    projection = learn(sample[:TRAINING_SAMPLE].astype(np.float32), plan.dimension) if plan.project else None
+    parts = iter(sample)
+    first = _first(parts, TRAINING_SAMPLE)
+    projection = learn(first[:TRAINING_SAMPLE].astype(np.float32), plan.dimension) if plan.project else None
     if new_index(plan).is_trained:
         return projection, None
-    return projection, train_index(plan.key, projected(sample, projection), threads=threads)
+    ready = [projected(first, projection)]
+    del first
+    ready += [projected(part, projection) for part in parts]
+    return projection, train_index(plan.key, np.concatenate(ready), threads=threads)
+
+
+def _first(parts: Iterator[NDArray[np.float16]], count: int) -> NDArray[np.float16]:
+    """Return at least so many vectors, where there are as many."""
+    taken = [next(parts)]
+    while sum(map(len, taken)) < count and (following := next(parts, None)) is not None:
+        taken.append(following)
+    return np.concatenate(taken)
 
 
 def projected(sample: NDArray[np.float16], projection: Projection | None) -> Vectors:
@@ -60,10 +81,13 @@ def train_index(key: str, vectors: Vectors, *, threads: int) -> bytes:
     use_threads(threads)
     graph = _GRAPH_OF_CENTROIDS.match(key)
     index = _new(_GRAPH_OF_CENTROIDS.sub(r"\1", key), vectors.shape[1])
-    index.train(vectors)
     if graph:
         lists = faiss.downcast_index(index.base_index) if isinstance(index, faiss.IndexRefine) else index
-        _link_centroids(lists, int(graph[2]))
+        _link_centroids(lists, _centroids(index, lists, vectors), int(graph[2]))
+        vectors = vectors[:CODES_SAMPLE]
+    if not index.is_trained:
+        use_threads(threads)
+        index.train(vectors)
     return bytes(faiss.serialize_index(index).tobytes())
 
 
@@ -79,13 +103,23 @@ def _new(key: str, dimension: int) -> faiss.Index:
     return index
 
 
-def _link_centroids(lists: faiss.IndexIVF, links: int) -> None:
-    """Find a query's nearest lists by a graph from now on; one thread makes it, as several make another each time."""
+def _centroids(index: faiss.Index, lists: faiss.IndexIVF, vectors: Vectors) -> Vectors:
+    """Learn the centroids of lists: where they are few together with the rest of the index, which is trained then."""
+    if lists.nlist >= MANY_LISTS:
+        return centroids(vectors, lists.nlist)
+    index.train(vectors)
+    known: Vectors = faiss.downcast_index(lists.quantizer).reconstruct_n(0, lists.nlist)
+    return known
+
+
+def _link_centroids(lists: faiss.IndexIVF, known: Vectors, links: int) -> None:
+    """Give lists their centroids, found by a graph; one thread makes it, as several make another each time."""
     use_threads(1)
     flat = faiss.downcast_index(lists.quantizer)
     graph = faiss.IndexHNSWFlat(lists.d, links, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction = EF_CONSTRUCTION
-    graph.add(flat.reconstruct_n(0, lists.nlist))
+    graph.hnsw.efSearch = ASSIGN_EF
+    graph.add(known)
     lists.quantizer = graph
     graph.this.disown()  # the lists own their quantiser
     flat.this.own(True)

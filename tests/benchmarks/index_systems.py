@@ -227,7 +227,7 @@ class Lookalike(System):
     def build(self, vectors: Vectors, folder: Path, threads: int) -> dict[str, Any]:
         from tasks.indexing.building import build_index
         from tasks.indexing.candidates import index_key
-        from tasks.indexing.measuring import QUERIES, SAMPLE, measure
+        from tasks.indexing.measuring import SAMPLE, measure
         from tasks.indexing.planning import plan
         from tasks.indexing.training import sample_size, train
 
@@ -235,9 +235,9 @@ class Lookalike(System):
         started = time.perf_counter()
 
         def points(_: int) -> Sequence[OperatingPoint]:
-            drawn = np.random.default_rng(0).permutation(len(vectors))[: SAMPLE + QUERIES]
-            sample, queries = vectors[np.sort(drawn[:SAMPLE])], vectors[np.sort(drawn[SAMPLE:])]
-            return measure(sample, queries, TARGET, threads=threads).points
+            drawn = vectors[np.sort(np.random.default_rng(0).permutation(len(vectors))[:SAMPLE])]
+            batches = (vectors[start : start + BATCH] for start in range(0, len(vectors), BATCH))
+            return measure(drawn, batches, TARGET, threads=threads).points
 
         chosen = plan(
             len(vectors), vectors.shape[1], "f", shards=None, parent=None, measure=None if self.kind else points
@@ -246,7 +246,7 @@ class Lookalike(System):
         key = index_key(self.kind, *vectors.shape) if self.kind else chosen.key
         chosen = replace(chosen, key=key, dimension=vectors.shape[1], project=False)
         learnt = np.random.default_rng(1).choice(len(vectors), min(len(vectors), sample_size(chosen)), replace=False)
-        _, trained = train(vectors[np.sort(learnt)].astype(np.float16), chosen, threads=threads)
+        _, trained = train([vectors[np.sort(learnt)].astype(np.float16)], chosen, threads=threads)
         edges = np.linspace(0, len(vectors), chosen.shards + 1, dtype=int)
         for number, (start, stop) in enumerate(pairwise(edges)):
             batches = (vectors[row : min(row + BATCH, stop)].astype(np.float16) for row in range(start, stop, BATCH))

@@ -144,7 +144,7 @@ class Shop:
         products, embeddings = self._embed(rows, scratch / MODEL_FILE, spec)
         chosen = plan(len(rows), spec.dimension, spec.fingerprint, shards=shards, parent=None)
         _, vectors = embeddings.read()
-        projection, trained = train(vectors, chosen, threads=1)
+        projection, trained = train([vectors], chosen, threads=1)
         sections = []
         for number in range(shards):
             start, stop = shard_range(number, shards)

@@ -22,6 +22,7 @@ from data.stores import open_store
 from flows.indexing import exact_answers
 from tasks import shards as building
 from tasks.indexing import measuring
+from tasks.indexing.candidates import QUICK
 from tasks.indexing.evaluating import RECALL_AT, recall
 from tasks.indexing.neighbours import Neighbours
 from tasks.indexing.operating_points import OperatingPoints
@@ -147,7 +148,7 @@ class TestOperatingPoints:
 
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(measuring, "SAMPLE", 1500)
+        monkeypatch.setattr(measuring, "VECTORS", 100)
         monkeypatch.setattr(measuring, "QUERIES", 100)
 
     def measure(self, source: Source, target: float = 0.9) -> Sequence[object]:
@@ -158,10 +159,10 @@ class TestOperatingPoints:
         (stored,) = open_store(source.store).list(building.OPERATING_POINTS)
         kept = OperatingPoints.model_validate_json(open_store(source.store).read(stored.key)).points
         assert list(kept) == list(points)
-        assert [point.kind for point in kept] == ["Flat", "IVF SQ8", "IVF PQ", "IVF RaBitQ"]
+        assert [point.kind for point in kept] == list(QUICK)
         assert all(point.recall >= 0.9 for point in kept)
         assert kept[0].bytes_per_vector == pytest.approx(4 * DIMENSION)
-        assert kept[1].bytes_per_vector < kept[3].bytes_per_vector < kept[0].bytes_per_vector
+        assert kept[1].bytes_per_vector < kept[4].bytes_per_vector < kept[0].bytes_per_vector
 
     def test_what_was_measured_is_taken_from_the_store(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         before = self.measure(source)

@@ -29,7 +29,7 @@ def vectors() -> NDArray[np.float16]:
 
 
 def build(vectors: NDArray[np.float16], key: str, batch: int, answers: ExactAnswers | None = None) -> faiss.Index:
-    _, trained = train(vectors, plan_for(key), threads=1)
+    _, trained = train([vectors], plan_for(key), threads=1)
     batches = (vectors[start : start + batch] for start in range(0, COUNT, batch))
     return build_index(batches, COUNT, plan_for(key), None, trained, answers, threads=1)
 
@@ -47,7 +47,7 @@ def test_beside_the_index_there_is_one_batch_in_memory(key: str, vectors: NDArra
             yield batch
             del batch
 
-    _, trained = train(vectors, plan_for(key), threads=1)
+    _, trained = train([vectors], plan_for(key), threads=1)
     answers = ExactAnswers(normalise(vectors[:5].astype(np.float32)), 10)
     index = build_index(batches(), COUNT, plan_for(key), None, trained, answers, threads=1)
     assert index.ntotal == COUNT

@@ -15,11 +15,20 @@ def test_faiss_knows_every_key(kind: Kind, dimension: int) -> None:
     assert index.d == dimension
 
 
-@pytest.mark.parametrize(("products", "lists"), [(50_001, 1024), (250_000, 2048), (1_000_000, 4096), (10**7, 16_384)])
-def test_lists_grow_with_the_root_of_the_catalogue(products: int, lists: int) -> None:
-    assert lists_of(products) == lists
+@pytest.mark.parametrize(
+    ("products", "lists", "short"),
+    [(1, 1, 1), (50_001, 512, 2048), (250_000, 2048, 8192), (1_000_000, 8192, 32_768), (10**7, 65_536, 65_536)],
+)
+def test_lists_have_about_as_many_rows_whatever_the_catalogue(products: int, lists: int, short: int) -> None:
+    assert lists_of("IVF SQ8", products) == lists_of("IVF PQ", products) == lists
+    assert lists_of("IVF SQ8 short", products) == short
+
+
+@pytest.mark.parametrize("kind", ["Flat", "HNSW SQ8"])
+def test_there_are_kinds_without_lists(kind: Kind) -> None:
+    assert lists_of(kind, 100_000) == 0
 
 
 def test_many_centroids_are_found_by_a_graph() -> None:
     assert index_key("IVF RaBitQ", 100_000, 64) == "IVF1024,RaBitQfs,Refine(SQ8)"
-    assert index_key("IVF PQ", 1_000_000, 64) == "IVF4096_HNSW32,PQ16x4fs,Refine(SQ8)"
+    assert index_key("IVF PQ", 1_000_000, 64) == "IVF8192_HNSW32,PQ16x4fs,Refine(SQ8)"

@@ -6,16 +6,20 @@ import numpy as np
 
 from tasks.indexing.candidates import KINDS, QUICK
 from tasks.indexing.measuring import measure
+from tasks.indexing.operating_points import OperatingPoint
 from tasks.indexing.projection import normalise
 
 _random = np.random.default_rng(5)
 CENTRES = _random.standard_normal((40, 32), np.float32)
-SAMPLE = normalise(CENTRES[_random.integers(0, 40, 4000)] + 0.4 * _random.standard_normal((4000, 32), np.float32))
-QUERIES = normalise(CENTRES[_random.integers(0, 40, 60)] + 0.4 * _random.standard_normal((60, 32), np.float32))
+VECTORS = normalise(CENTRES[_random.integers(0, 40, 4000)] + 0.4 * _random.standard_normal((4000, 32), np.float32))
+
+
+def points_at(target: float) -> tuple[OperatingPoint, ...]:
+    return measure(VECTORS[:1000], np.array_split(VECTORS, 5), target, threads=1).points
 
 
 def test_each_kind_that_is_quick_to_build_is_tuned_to_the_target() -> None:
-    points = measure(SAMPLE, QUERIES, 0.9, threads=1).points
+    points = points_at(0.9)
     assert tuple(point.kind for point in points) == QUICK
     assert all(point.recall >= 0.9 for point in points)
     flat, *others = points
@@ -23,4 +27,4 @@ def test_each_kind_that_is_quick_to_build_is_tuned_to_the_target() -> None:
 
 
 def test_a_graph_is_measured_where_nothing_else_reaches_the_target() -> None:
-    assert tuple(point.kind for point in measure(SAMPLE, QUERIES, 1.01, threads=1).points) == KINDS
+    assert tuple(point.kind for point in points_at(1.01)) == KINDS

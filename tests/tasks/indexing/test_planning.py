@@ -43,8 +43,8 @@ def planned(products: int, shards: int | None = None, base: Manifest | None = No
         (1, "Flat", 1280, 1),
         (2000, "Flat", 256, 1),
         (50_000, "Flat", 256, 1),
-        (50_001, "IVF1024,SQ8", 256, 1),
-        (1_000_000, "IVF4096_HNSW32,SQ8", 256, 4),
+        (50_001, "IVF512,SQ8", 256, 1),
+        (1_000_000, "IVF8192_HNSW32,SQ8", 256, 4),
     ],
 )
 def test_chooses_by_size(products: int, key: str, dimension: int, shards: int) -> None:
@@ -77,7 +77,7 @@ def point(kind: Kind, milliseconds: float, size: float, recall: float = 0.96) ->
 FLAT = point("Flat", 1.0, 1024, recall=1.0)
 SQ8 = point("IVF SQ8", 0.2, 264)
 RABITQ = point("IVF RaBitQ", 0.1, 310)
-GRAPH = point("HNSW SQ8", 0.15, 540)
+GRAPH = point("HNSW SQ8", 0.08, 540)
 
 
 def chosen(*points: OperatingPoint, products: int = 1_000_000, wish: Wish | None = None) -> Plan:
@@ -88,26 +88,31 @@ class TestOperatingPoints:
     """The choice follows from what was measured, and the reason says what that was."""
 
     def test_the_fastest_at_the_recall_is_chosen(self) -> None:
-        assert chosen(FLAT, SQ8, RABITQ).key == "IVF4096_HNSW32,RaBitQfs,Refine(SQ8)"
+        assert chosen(FLAT, SQ8, RABITQ).key == "IVF8192_HNSW32,RaBitQfs,Refine(SQ8)"
 
     def test_a_graph_of_each_shard_costs_as_many_walks(self) -> None:
         assert chosen(GRAPH, RABITQ, products=200_000).key == "HNSW32,SQ8"
-        assert chosen(GRAPH, RABITQ).key == "IVF4096_HNSW32,RaBitQfs,Refine(SQ8)"
+        assert chosen(GRAPH, RABITQ).key == "IVF8192_HNSW32,RaBitQfs,Refine(SQ8)"
+
+    def test_short_lists_where_they_are_faster(self) -> None:
+        short = point("IVF SQ8 short", 0.05, 264)
+        assert chosen(FLAT, SQ8, RABITQ, short).key == "IVF32768_HNSW32,SQ8"
+        assert chosen(FLAT, SQ8, short, wish=Wish(max_bytes=350_000_000)).key == "IVF8192_HNSW32,SQ8"  # its centroids
 
     def test_the_smallest_of_those_that_are_about_as_fast(self) -> None:
-        assert chosen(RABITQ, point("IVF SQ8", 0.12, 264)).key == "IVF4096_HNSW32,SQ8"
+        assert chosen(RABITQ, point("IVF SQ8", 0.12, 264)).key == "IVF8192_HNSW32,SQ8"
 
     def test_what_does_not_reach_the_recall_is_no_choice(self) -> None:
-        assert chosen(SQ8, point("IVF RaBitQ", 0.1, 310, recall=0.94)).key == "IVF4096_HNSW32,SQ8"
+        assert chosen(SQ8, point("IVF RaBitQ", 0.1, 310, recall=0.94)).key == "IVF8192_HNSW32,SQ8"
         assert chosen(SQ8, point("IVF RaBitQ", 0.1, 310, recall=0.94), wish=Wish(0.9)).key.count("RaBitQ")
 
     def test_the_best_of_a_bad_lot_where_nothing_reaches_the_recall(self) -> None:
         """The gate refuses it then; nothing is promised here."""
         low = [point("IVF SQ8", 0.2, 264, recall=0.8), point("IVF PQ", 0.1, 310, recall=0.9)]
-        assert chosen(*low).key == "IVF4096_HNSW32,PQ64x4fs,Refine(SQ8)"
+        assert chosen(*low).key == "IVF8192_HNSW32,PQ64x4fs,Refine(SQ8)"
 
     def test_what_does_not_fit_into_the_memory_is_no_choice(self) -> None:
-        assert chosen(FLAT, SQ8, RABITQ, wish=Wish(max_bytes=300_000_000)).key == "IVF4096_HNSW32,SQ8"
+        assert chosen(FLAT, SQ8, RABITQ, wish=Wish(max_bytes=320_000_000)).key == "IVF8192_HNSW32,SQ8"
 
     def test_says_what_the_smallest_takes_where_nothing_fits(self) -> None:
         with pytest.raises(InputError, match=r"no index of 1,000,000 products fits into 1,000,000 bytes.*SQ8"):
@@ -123,7 +128,7 @@ class TestOperatingPoints:
         assert chosen(products=products).key == "Flat"
 
     def test_a_small_catalogue_that_is_too_large_for_the_memory_is(self) -> None:
-        assert chosen(FLAT, SQ8, products=40_000, wish=Wish(max_bytes=20_000_000)).key == "IVF1024,SQ8"
+        assert chosen(FLAT, SQ8, products=40_000, wish=Wish(max_bytes=20_000_000)).key == "IVF256,SQ8"
 
 
 GOOD = {"recall_at_10": 0.96, "imbalance": 1.3, "imbalance_when_trained": 1.2}

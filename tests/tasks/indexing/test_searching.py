@@ -45,7 +45,7 @@ def vectors() -> NDArray[np.float32]:
 
 @lru_cache  # training takes most of a test's time
 def trained_index(key: str, start: int, stop: int) -> bytes | None:
-    return train(some_vectors()[start:stop].astype(np.float16), plan_for(key), threads=1)[1]
+    return train([some_vectors()[start:stop].astype(np.float16)], plan_for(key), threads=1)[1]
 
 
 def batches(vectors: NDArray[np.float16]) -> Iterator[NDArray[np.float16]]:

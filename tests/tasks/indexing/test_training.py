@@ -6,13 +6,21 @@ import faiss
 import numpy as np
 import pytest
 
+from tasks.indexing import training
 from tasks.indexing.building import build_index, read_trained
 from tasks.indexing.candidates import KINDS
 from tasks.indexing.planning import Plan
-from tasks.indexing.training import sample_range, sample_size, train
+from tasks.indexing.training import sample_range, sample_size, train, train_index
 
 DIMENSION = 16
-KEYS = ["Flat", "IVF8,SQ8", "IVF8,PQ4x4fs,Refine(SQ8)", "IVF8_HNSW4,RaBitQfs,Refine(SQ8)", "HNSW8,SQ8"]
+KEYS = [
+    "Flat",
+    "IVF8,SQ8",
+    "IVF16_HNSW4,SQ8",
+    "IVF8,PQ4x4fs,Refine(SQ8)",
+    "IVF8_HNSW4,RaBitQfs,Refine(SQ8)",
+    "HNSW8,SQ8",
+]
 
 
 def plan_for(key: str) -> Plan:
@@ -28,7 +36,7 @@ def test_a_build_that_is_done_again_gives_the_same_bytes(key: str) -> None:
     """A run that was killed makes the same snapshot, even with several threads."""
     built = []
     for _ in range(2):
-        projection, trained = train(sample(), plan_for(key), threads=2)
+        projection, trained = train([sample()], plan_for(key), threads=2)
         index = build_index([sample()], 600, plan_for(key), projection, trained, threads=2)
         built.append(faiss.serialize_index(index).tobytes())
     assert built[0] == built[1]
@@ -38,22 +46,44 @@ def test_the_keys_are_of_all_kinds() -> None:
     assert len(KEYS) == len(KINDS)
 
 
-def test_a_graph_finds_the_centroids_that_were_trained() -> None:
-    _, plain = train(sample(), plan_for("IVF8,RaBitQfs,Refine(SQ8)"), threads=1)
-    _, linked = train(sample(), plan_for("IVF8_HNSW4,RaBitQfs,Refine(SQ8)"), threads=1)
-    assert plain
-    assert linked
-    indexes = [read_trained(plain), read_trained(linked)]
-    quantizers = [faiss.downcast_index(faiss.downcast_index(index.base_index).quantizer) for index in indexes]
-    assert isinstance(quantizers[1], faiss.IndexHNSWFlat)
-    np.testing.assert_array_equal(*(quantizer.reconstruct_n(0, 8) for quantizer in quantizers))
+def test_a_graph_finds_the_nearest_centroids() -> None:
+    _, trained = train([sample()], plan_for("IVF8_HNSW4,RaBitQfs,Refine(SQ8)"), threads=1)
+    assert trained
+    index = read_trained(trained)
+    quantizer = faiss.downcast_index(faiss.downcast_index(index.base_index).quantizer)
+    assert isinstance(quantizer, faiss.IndexHNSWFlat)
+    centroids = quantizer.reconstruct_n(0, 8)
+    queries = np.random.default_rng(4).standard_normal((50, DIMENSION), np.float32)
+    np.testing.assert_array_equal(quantizer.search(queries, 1)[1][:, 0], np.argmax(queries @ centroids.T, axis=1))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_comes_in_parts_is_learnt_from_alike(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "TRAINING_SAMPLE", 350)
+    whole, parts = (train(some, plan_for(key), threads=1) for some in ([sample()], np.array_split(sample(), 5)))
+    assert whole[0]
+    assert parts[0]
+    assert whole[0].to_bytes() == parts[0].to_bytes()
+    assert whole[1] == parts[1]
+
+
+def test_many_lists_are_learnt_at_once() -> None:
+    vectors = np.random.default_rng(3).standard_normal((8192, 24), np.float32)
+    index = read_trained(train_index("IVF2048_HNSW4,SQ8", vectors, threads=2))
+    assert (index.is_trained, index.nlist, index.quantizer.ntotal) == (True, 2048, 2048)
+    index.add(vectors)
+    index.nprobe = 16
+    assert (index.search(vectors[:100], 1)[1][:, 0] == np.arange(100)).mean() > 0.9
 
 
 def test_exact_search_needs_no_training() -> None:
-    assert train(sample(), plan_for("Flat"), threads=1)[1] is None
+    assert train([sample()], plan_for("Flat"), threads=1)[1] is None
 
 
-@pytest.mark.parametrize(("key", "size"), [("Flat", 65_536), ("IVF1024,SQ8", 65_536), ("IVF4096_HNSW32,SQ8", 163_840)])
+@pytest.mark.parametrize(
+    ("key", "size"),
+    [("Flat", 65_536), ("IVF1024,SQ8", 65_536), ("IVF8192_HNSW32,SQ8", 131_072), ("IVF65536_HNSW32,SQ8", 524_288)],
+)
 def test_more_lists_are_learnt_from_more_vectors(key: str, size: int) -> None:
     assert sample_size(plan_for(key)) == size
 
