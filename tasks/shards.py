@@ -134,11 +134,18 @@ def _measured_points(
     target: float,
     threads: int,
 ) -> OperatingPoints:
-    drawn = np.concatenate(list(_in_parts(store, catalogue, products, encoder.fingerprint, measuring.SAMPLE)))
-    projection = learn(drawn.astype(np.float32), dimension) if dimension != encoder.dimension else None
+    sample = np.concatenate(list(_in_parts(store, catalogue, products, encoder.fingerprint, measuring.SAMPLE)))
+    queries = _last_vectors(store, catalogue, products, encoder.fingerprint, measuring.QUERIES)
+    projection = learn(sample.astype(np.float32), dimension) if dimension != encoder.dimension else None
     parts = _in_parts(store, catalogue, products, encoder.fingerprint, measuring.LOOKED_AT)
-    batches = (projected(part, projection) for part in parts)
-    return measuring.measure(projected(drawn, projection), batches, target, threads=threads)
+    return measuring.measure(
+        projected(sample, projection),
+        projected(queries, projection),
+        (projected(part, projection) for part in parts),
+        products,
+        target,
+        threads=threads,
+    )
 
 
 def train_index(source: Source, *, threads: int) -> Trained:

@@ -24,12 +24,19 @@ from tasks.indexing.rows import Rows
 DEFAULT_K_FACTOR = 10
 FEWEST_CANDIDATES = 10  # times the factor: a search for the one best needs some to choose from, too
 ROWS_PER_HIT = 10  # to look at for each result wanted, however few lists were enough for the first ten
+MATCHES_PER_HIT = 100  # the same under a filter: what matches lies further apart than what lists were tuned to
 ALMOST_ALL = 0.8  # share of rows: from it on, lists need not be chosen by what matches in them
 CENTROID_COST = 30  # of ranking one list for a filter, where scanning one short code costs 1
 QUERIES_AT_A_TIME = 64  # whose candidates are decoded at once, to bound memory
 COARSE_EF_SEARCH = 16
+GRAPH_UP_TO = 1 / 64  # share of lists: to find more by a graph takes longer than to compare all
 
 Vectors = NDArray[np.float32]
+
+
+def coarse_ef(nprobe: int) -> int:
+    """Return with which effort the nearest lists are looked for in a graph of their centroids."""
+    return max(COARSE_EF_SEARCH, 2 * nprobe)
 
 
 class InvertedGroup(Group):
@@ -43,13 +50,14 @@ class InvertedGroup(Group):
         self.lists = int(first.lists.nlist)
         self.is_compressed = first.codes is not None
         self._quantizer = faiss.downcast_index(first.lists.quantizer)
-        self._centroids = _flat(self._quantizer)
+        self._centroids = _vectors(_flat(self._quantizer))
         if any(shard.trained_part() != first.trained_part() for shard in self._shards[1:]):
             raise CorruptError("the shards of this index were not trained as one: build all of them anew")
 
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
         nprobe = min(parameters.nprobe or 1, self.lists)
-        budget = max(nprobe * self.size / self.lists, ROWS_PER_HIT * k)  # rows to look at
+        least = ROWS_PER_HIT if rows.share >= ALMOST_ALL else MATCHES_PER_HIT
+        budget = max(nprobe * self.size / self.lists, least * k)  # rows to look at
         if not self.is_compressed:
             return self._scan(queries, k, rows, *self._nearest_lists(queries, rows, budget))
         if rows.mask is not None and exact_cost(rows) <= budget / rows.share + CENTROID_COST * self.lists:
@@ -97,19 +105,24 @@ class InvertedGroup(Group):
         counts = self._matches(rows)
         most = math.ceil(budget / rows.count * self.lists)  # lists that hold as many matches where these lie anywhere
         depth = min(self.lists, 2 * most + 1)
-        scores, lists = self._centroids.search(queries, depth)
+        scores, lists = self._coarse(queries, depth)
         wanted = _wanted(counts[lists], budget, most)
         if depth < self.lists and (wanted[:, -1] & (counts[lists][:, -1] > 0)).any():
-            scores, lists = self._centroids.search(queries, self.lists)
+            scores, lists = self._coarse(queries, self.lists)
             wanted = _wanted(counts[lists], budget, most)
         lists[~wanted | (counts[lists] == 0)] = -1
-        used = int((lists >= 0).any(axis=0).nonzero()[0].max(initial=0)) + 1
+        used = int(np.flatnonzero((lists >= 0).any(axis=0)).max(initial=0)) + 1
         return np.ascontiguousarray(scores[:, :used]), np.ascontiguousarray(lists[:, :used])
 
     def _coarse(self, queries: Vectors, nprobe: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """Return the nearest lists, best first: by their graph where few are asked for, else by comparing all."""
+        if nprobe > self.lists * GRAPH_UP_TO:
+            scores: Vectors = np.einsum("nd,ld->nl", queries, self._centroids)
+            lists = np.argsort(-scores, axis=1)[:, :nprobe]
+            return np.ascontiguousarray(np.take_along_axis(scores, lists, axis=1)), np.ascontiguousarray(lists)
         parameters = None
         if isinstance(self._quantizer, faiss.IndexHNSW):
-            parameters = faiss.SearchParametersHNSW(efSearch=max(COARSE_EF_SEARCH, 2 * nprobe))
+            parameters = faiss.SearchParametersHNSW(efSearch=coarse_ef(nprobe))
         scores, lists = self._quantizer.search(queries, nprobe, params=parameters)
         return scores, lists
 
@@ -262,6 +275,12 @@ def _wanted(matches: NDArray[np.int64], budget: float, most: int) -> NDArray[np.
     seen = np.cumsum(matches, axis=1) - matches
     filled = np.cumsum(matches > 0, axis=1)
     return (seen < budget) | (filled <= most)
+
+
+def _vectors(index: faiss.IndexFlat) -> Vectors:
+    """Return a view of the (n, d) vectors of an exact index, which must be kept."""
+    vectors: Vectors = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
+    return vectors
 
 
 def _flat(quantizer: faiss.Index) -> faiss.Index:

@@ -1,4 +1,4 @@
-"""Measuring: the operating points of every kind of index on a sample of a catalogue."""
+"""Measuring: the operating points of every kind of index, on a sample of a catalogue and for all of it."""
 
 from __future__ import annotations
 
@@ -9,44 +9,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.indexing.building import ExactAnswers, add, read_trained
-from tasks.indexing.candidates import QUICK, Kind, index_key
+from tasks.indexing.candidates import GRAPH_OF_CENTROIDS_FROM, LINKS, Kind, index_key, lists_of
 from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, Examination, seconds_per_query
-from tasks.indexing.neighbourhoods import neighbourhoods, split
+from tasks.indexing.inverted import coarse_ef
+from tasks.indexing.neighbourhoods import Neighbourhoods, lists_to_visit, neighbourhoods
 from tasks.indexing.operating_points import OperatingPoint, OperatingPoints
 from tasks.indexing.searching import ShardedIndex
 from tasks.indexing.threads import use_threads
 from tasks.indexing.training import train_index
 
-NEIGHBOURHOODS = 16
-VECTORS = 4096  # in each
-SAMPLE = NEIGHBOURHOODS * VECTORS
+SAMPLE = 32_768
 QUERIES = 300
-LOOKED_AT = 2_000_000  # vectors, to find neighbourhoods among: reading more takes longer than it tells
+KEPT = 2**18  # vectors, to learn centroids from
+LOOKED_AT = 2_000_000  # vectors, to find neighbours among: reading more takes longer than it tells
 
 Vectors = NDArray[np.float32]
 
 
-def measure(drawn: Vectors, batches: Iterable[Vectors], target: float, *, threads: int) -> OperatingPoints:
-    """Tune each kind of index to a target recall@10, over what lies around a few of the vectors.
+def measure(
+    sample: Vectors, queries: Vectors, batches: Iterable[Vectors], total: int, target: float, *, threads: int
+) -> OperatingPoints:
+    """Tune each kind of index over an (n, d) sample to a target recall@10 of (m, d) queries that are not in it.
 
-    Queries are vectors in the middle of these neighbourhoods, and in no index. A graph takes many times as long to
-    build as lists do, and each reindex builds its shards anew: it is measured, and so chosen, only where no kind of
-    lists reaches the target.
+    How many lists it would have to visit in the whole catalogue is told by where the queries' neighbours lie there. A
+    graph takes many times as long to build as lists do, and each reindex builds its shards anew: it is measured, and
+    so chosen, only where no kind of lists reaches the target.
 
     Args:
-        drawn: (n, d) of the vectors, at random.
-        batches: all of them, some at a time.
+        batches: all (total, d) vectors, some at a time; the queries may be among them.
     """
     use_threads(threads)
-    centres = drawn[np.random.default_rng(0).permutation(len(drawn))[:NEIGHBOURHOODS]]
-    queries, vectors = split(neighbourhoods(centres, batches, VECTORS), QUERIES)
+    around = neighbourhoods(queries, batches, RECALL_AT, KEPT)
     answers = ExactAnswers(queries, EXACT_DEPTH)
-    answers.add(vectors, 0)
+    answers.add(sample, 0)
     examination = Examination(queries, answers.neighbours)
-    points = [_point(kind, vectors, examination, target, threads) for kind in QUICK]
-    if not any(point.recall >= target for point in points if point.kind != "Flat"):
-        points.append(_point("HNSW SQ8", vectors, examination, target, threads))
-    return OperatingPoints(points=tuple(points))
+
+    def point(kind: Kind) -> OperatingPoint:
+        return _point(kind, sample, examination, target, threads)
+
+    lists = [point(kind) for kind in ("IVF SQ8", "IVF PQ", "IVF RaBitQ")]
+    lists.insert(1, lists[0].model_copy(update={"kind": "IVF SQ8 short"}))
+    found = [point("Flat"), *(_in_all(one, around, total, target) for one in lists)]
+    if not any(one.recall >= target for one in lists):
+        found.append(point("HNSW SQ8"))
+    return OperatingPoints(points=tuple(found))
 
 
 def _point(kind: Kind, vectors: Vectors, examination: Examination, target: float, threads: int) -> OperatingPoint:
@@ -63,4 +69,20 @@ def _point(kind: Kind, vectors: Vectors, examination: Examination, target: float
         query_ms=1000 * seconds_per_query(searched, examination.queries, RECALL_AT),
         bytes_per_vector=(len(faiss.serialize_index(index)) - len(trained)) / len(vectors),
         parameters=str(searched.parameters),
+        compared=_compared(len(vectors), searched.lists or 0, searched.nprobe or 0),
     )
+
+
+def _in_all(point: OperatingPoint, around: Neighbourhoods, total: int, target: float) -> OperatingPoint:
+    """Return an operating point with what it takes in the whole catalogue."""
+    lists = lists_of(point.kind, total)
+    nprobe = lists_to_visit(around, lists, target)
+    return point.model_copy(update={"compared_in_all": _compared(total, lists, nprobe)})
+
+
+def _compared(rows: int, lists: int, nprobe: int) -> float:
+    """Return with how many vectors a query is compared, centroids among them."""
+    if not lists:
+        return float(rows)
+    coarse = lists if lists < GRAPH_OF_CENTROIDS_FROM else LINKS * coarse_ef(nprobe)
+    return coarse + nprobe * rows / lists

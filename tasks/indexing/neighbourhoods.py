@@ -1,61 +1,57 @@
-"""Neighbourhoods: a sample of a catalogue in which vectors have the neighbours that they have in all of it.
+"""Neighbourhoods: what lies nearest to a few vectors in all of a catalogue, and how many lists hold it.
 
-A sample drawn at random is sparser than the catalogue: neighbours lie further away in it, and an index must look at
-more lists to find them. Here a few vectors are drawn, and all that lie around them are taken.
+A sample drawn at random is sparser than the catalogue: neighbours lie further away in it, and an index must visit more
+lists to find them. So how many are visited is told from where the true neighbours in the whole catalogue lie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import NamedTuple
 
+import faiss
 import numpy as np
-from numpy.typing import NDArray
 
+from tasks.indexing.centroids import centroids
 from tasks.indexing.projection import Vectors
+from tasks.indexing.training import SAMPLES_PER_LIST, joined
 
 
-class Neighbourhood:
-    """The vectors nearest to one of them, `size` at most, of those that were added."""
+class Neighbourhoods(NamedTuple):
+    """Queries (n, d), their nearest vectors (n, k, d), and a sample of all vectors to learn centroids from."""
 
-    def __init__(self, centre: Vectors, size: int) -> None:
-        self._centre = centre
-        self._size = size
-        self._scores = np.empty(0, np.float32)
-        self.rows: NDArray[np.int64] = np.empty(0, np.int64)
-        self.vectors: Vectors = np.empty((0, len(centre)), np.float32)
-
-    def add(self, vectors: Vectors, first_row: int) -> None:
-        """Look at (n, d) more vectors, which are those of the rows from `first_row` on."""
-        scores = vectors @ self._centre
-        full = len(self.rows) == self._size
-        near = np.flatnonzero(scores > self._scores.min()) if full else np.arange(len(scores))
-        scores = np.concatenate([self._scores, scores[near]])
-        best = np.argsort(-scores, kind="stable")[: self._size]
-        self._scores = scores[best]
-        self.rows = np.concatenate([self.rows, near + first_row])[best]
-        self.vectors = np.concatenate([self.vectors, vectors[near]])[best]
+    queries: Vectors
+    nearest: Vectors
+    sample: Vectors
 
 
-def neighbourhoods(centres: Vectors, batches: Iterable[Vectors], size: int) -> list[Neighbourhood]:
-    """Return what lies around each of some vectors, nearest first, among all that come in batches."""
-    found = [Neighbourhood(centre, size) for centre in centres]
-    first_row = 0
-    for batch in batches:
-        for one in found:
-            one.add(batch, first_row)
-        first_row += len(batch)
-    return found
+def neighbourhoods(queries: Vectors, batches: Iterable[Vectors], k: int, sample: int) -> Neighbourhoods:
+    """Find the k nearest of (n, d) queries, themselves left out, among vectors that come in batches, at least k + 1.
 
-
-def split(found: Sequence[Neighbourhood], queries: int) -> tuple[Vectors, Vectors]:
-    """Return the vectors in the middle of the neighbourhoods, about `queries` in all, and the others, each once.
-
-    Those in the middle have all of their neighbours in the sample.
+    At most `sample` of the vectors are kept, the first ones.
     """
-    rows = np.concatenate([one.rows for one in found])
-    vectors = np.concatenate([one.vectors for one in found])
-    middle = -(-queries // len(found))
-    asked = np.unique(np.concatenate([one.rows[:middle] for one in found]))
-    rows, places = np.unique(rows, return_index=True)
-    is_asked = np.isin(rows, asked)
-    return vectors[places[is_asked]], vectors[places[~is_asked]]
+    scores = np.full((len(queries), k + 1), -np.inf, np.float32)
+    nearest = np.zeros((len(queries), k + 1, queries.shape[1]), np.float32)
+    kept: list[Vectors] = []
+    for batch in batches:
+        found, rows = faiss.knn(queries, batch, min(k + 1, len(batch)), metric=faiss.METRIC_INNER_PRODUCT)
+        every = np.concatenate([scores, found], axis=1)
+        best = np.argsort(-every, axis=1, kind="stable")[:, : k + 1]
+        scores = np.take_along_axis(every, best, axis=1)
+        both = np.concatenate([nearest, batch[rows]], axis=1)
+        nearest = np.take_along_axis(both, best[:, :, None], axis=1)
+        kept.append(batch[: max(0, sample - sum(map(len, kept)))])
+    return Neighbourhoods(queries, nearest[:, 1:], joined(kept))
+
+
+def lists_to_visit(around: Neighbourhoods, lists: int, target: float) -> int:
+    """Return how many of so many lists a query must visit, nearest first, to meet a share of its nearest vectors."""
+    if len(around.sample) < lists:
+        return lists
+    known = centroids(around.sample[: SAMPLES_PER_LIST * lists], lists)
+    count, k, dimension = around.nearest.shape
+    _, places = faiss.knn(around.nearest.reshape(-1, dimension), known, 1, metric=faiss.METRIC_INNER_PRODUCT)
+    scores = around.queries @ known.T
+    where = np.take_along_axis(scores, places.reshape(count, k), axis=1)
+    ranks = [(scores[query] > where[query, :, None]).sum(axis=1) for query in range(count)]
+    return int(np.quantile(ranks, min(target, 1.0), method="higher")) + 1

@@ -17,6 +17,8 @@ class OperatingPoint(BaseModel):
         query_ms: milliseconds of one query, alone, on one core.
         bytes_per_vector: what a shard grows by with each vector.
         parameters: the effort that it took, for people.
+        compared: with how many vectors a query was compared, centroids among them.
+        compared_in_all: the same for an index of the whole catalogue; None where that follows from its size.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +29,8 @@ class OperatingPoint(BaseModel):
     query_ms: float = Field(gt=0)
     bytes_per_vector: float = Field(gt=0)
     parameters: str
+    compared: float = Field(gt=0)
+    compared_in_all: float | None = None
 
 
 class OperatingPoints(BaseModel):

@@ -14,7 +14,7 @@ from tasks.indexing.planning import TRAINING_SAMPLE, Plan
 from tasks.indexing.projection import Projection, Vectors, learn, normalise
 from tasks.indexing.threads import use_threads
 
-SAMPLES_PER_LIST = 16  # with 8, a third more lists have to be visited
+SAMPLES_PER_LIST = 16  # with 8, up to half as many lists more have to be visited
 MOST_SAMPLES = 2**19  # half a gigabyte of 256 dimensions
 CODES_SAMPLE = 65_536  # vectors to learn from what lies in the lists
 PROJECTED_AT_A_TIME = 16_384
@@ -56,7 +56,7 @@ def train(sample: Iterable[NDArray[np.float16]], plan: Plan, *, threads: int) ->
     ready = [projected(first, projection)]
     del first
     ready += [projected(part, projection) for part in parts]
-    return projection, train_index(plan.key, np.concatenate(ready), threads=threads)
+    return projection, train_index(plan.key, joined(ready), threads=threads)
 
 
 def _first(parts: Iterator[NDArray[np.float16]], count: int) -> NDArray[np.float16]:
@@ -74,6 +74,17 @@ def projected(sample: NDArray[np.float16], projection: Projection | None) -> Vec
         for start in range(0, len(sample), PROJECTED_AT_A_TIME)
     ]
     return np.concatenate([projection(part) if projection else normalise(part) for part in parts])
+
+
+def joined(parts: list[Vectors]) -> Vectors:
+    """Concatenate (n, d) vectors, and let each part go as it is copied: both in full would be twice the memory."""
+    every = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float32)
+    stop = len(every)
+    while parts:
+        part = parts.pop()
+        every[stop - len(part) : stop] = part
+        stop -= len(part)
+    return every
 
 
 def train_index(key: str, vectors: Vectors, *, threads: int) -> bytes:

@@ -227,7 +227,7 @@ class Lookalike(System):
     def build(self, vectors: Vectors, folder: Path, threads: int) -> dict[str, Any]:
         from tasks.indexing.building import build_index
         from tasks.indexing.candidates import index_key
-        from tasks.indexing.measuring import SAMPLE, measure
+        from tasks.indexing.measuring import QUERIES, SAMPLE, measure
         from tasks.indexing.planning import plan
         from tasks.indexing.training import sample_size, train
 
@@ -235,9 +235,10 @@ class Lookalike(System):
         started = time.perf_counter()
 
         def points(_: int) -> Sequence[OperatingPoint]:
-            drawn = vectors[np.sort(np.random.default_rng(0).permutation(len(vectors))[:SAMPLE])]
+            drawn = np.random.default_rng(0).permutation(len(vectors))[: SAMPLE + QUERIES]
+            sample, queries = vectors[np.sort(drawn[:SAMPLE])], vectors[np.sort(drawn[SAMPLE:])]
             batches = (vectors[start : start + BATCH] for start in range(0, len(vectors), BATCH))
-            return measure(drawn, batches, TARGET, threads=threads).points
+            return measure(sample, queries, batches, len(vectors), TARGET, threads=threads).points
 
         chosen = plan(
             len(vectors), vectors.shape[1], "f", shards=None, parent=None, measure=None if self.kind else points

@@ -148,7 +148,7 @@ class TestOperatingPoints:
 
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(measuring, "VECTORS", 100)
+        monkeypatch.setattr(measuring, "SAMPLE", 1500)
         monkeypatch.setattr(measuring, "QUERIES", 100)
 
     def measure(self, source: Source, target: float = 0.9) -> Sequence[object]:

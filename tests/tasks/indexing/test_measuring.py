@@ -15,7 +15,7 @@ VECTORS = normalise(CENTRES[_random.integers(0, 40, 4000)] + 0.4 * _random.stand
 
 
 def points_at(target: float) -> tuple[OperatingPoint, ...]:
-    return measure(VECTORS[:1000], np.array_split(VECTORS, 5), target, threads=1).points
+    return measure(VECTORS[:1000], VECTORS[-60:], np.array_split(VECTORS, 5), len(VECTORS), target, threads=1).points
 
 
 def test_each_kind_that_is_quick_to_build_is_tuned_to_the_target() -> None:
@@ -23,6 +23,9 @@ def test_each_kind_that_is_quick_to_build_is_tuned_to_the_target() -> None:
     assert tuple(point.kind for point in points) == QUICK
     assert all(point.recall >= 0.9 for point in points)
     flat, *others = points
+    assert flat.compared == 1000
+    assert all(0 < point.compared < flat.compared for point in others)
+    assert all(0 < (point.compared_in_all or 0) < len(VECTORS) for point in others)
     assert all(point.bytes_per_vector < flat.bytes_per_vector for point in others)
 
 

@@ -1,12 +1,15 @@
-"""Neighbourhoods keep the neighbours that vectors have in the whole catalogue; a random sample does not."""
+"""How many lists hold the neighbours that vectors have in the whole catalogue, as an index then finds."""
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 
-from tasks.indexing.neighbourhoods import neighbourhoods, split
+from tasks.indexing.building import read_trained
+from tasks.indexing.neighbourhoods import lists_to_visit, neighbourhoods
 from tasks.indexing.projection import Vectors, normalise
+from tasks.indexing.training import train_index
 
 TOTAL = 20_000
 
@@ -19,36 +22,33 @@ def vectors() -> Vectors:
     return normalise(centres[random.integers(0, 1000, TOTAL)] + 0.3 * random.standard_normal((TOTAL, 32), np.float32))
 
 
-def tenth(queries: Vectors, others: Vectors) -> Vectors:
-    """Return how near the tenth neighbour of each query is."""
-    nearest: Vectors = np.sort(queries @ others.T, axis=1)[:, -10]
-    return nearest
+@pytest.mark.parametrize("parts", [1, 7])
+def test_the_nearest_of_all_without_the_query_itself(vectors: Vectors, parts: int) -> None:
+    found = neighbourhoods(vectors[5:9], np.array_split(vectors, parts), 10, 3000)
+
+    order = np.argsort(-(vectors[5:9] @ vectors.T), axis=1, kind="stable")[:, 1:11]
+    np.testing.assert_array_equal(found.nearest, vectors[order])
+    np.testing.assert_array_equal(found.sample, vectors[:3000])
 
 
-def test_the_nearest_come_first_however_they_are_batched(vectors: Vectors) -> None:
-    for parts in (1, 7):
-        (found,) = neighbourhoods(vectors[5:6], np.array_split(vectors, parts), 300)
+@pytest.mark.parametrize("lists", [64, 1024])
+def test_an_index_reaches_the_recall_with_as_many_lists(vectors: Vectors, lists: int) -> None:
+    queries, rest = vectors[:300], vectors[300:]
 
-        np.testing.assert_array_equal(found.rows, np.argsort(-(vectors @ vectors[5]), kind="stable")[:300])
-        np.testing.assert_array_equal(found.vectors, vectors[found.rows])
+    visited = lists_to_visit(neighbourhoods(queries, [vectors], 10, TOTAL), lists, 0.95)
 
+    index = read_trained(train_index(f"IVF{lists},Flat", rest, threads=1))
+    index.add(rest)
+    exact = faiss.knn(queries, rest, 10, metric=faiss.METRIC_INNER_PRODUCT)[1]
 
-def test_queries_have_the_neighbours_that_they_have_in_the_whole(vectors: Vectors) -> None:
-    found = neighbourhoods(vectors[:8], np.array_split(vectors, 5), 200)
+    def recall(nprobe: int) -> float:
+        index.nprobe = nprobe
+        return float((index.search(queries, 10)[1][:, :, None] == exact[:, None]).any(axis=2).mean())
 
-    queries, others = split(found, 80)
-
-    assert len(np.unique(np.concatenate([queries, others]), axis=0)) == len(queries) + len(others) <= 1600
-    assert len(queries) == 80
-    asked = {query.tobytes() for query in queries}
-    rest = np.stack([vector for vector in vectors if vector.tobytes() not in asked])
-    assert np.isclose(tenth(queries, others), tenth(queries, rest), atol=1e-6).mean() > 0.95
-    random = rest[np.random.default_rng(1).permutation(len(rest))[: len(others)]]
-    assert tenth(queries, random).mean() < tenth(queries, rest).mean() - 0.1
+    least = next(nprobe for nprobe in range(1, lists) if recall(nprobe) >= 0.95)
+    assert least <= visited + 1
+    assert visited <= least + max(2, least // 4)
 
 
-def test_of_a_small_catalogue_each_vector_is_taken_once(vectors: Vectors) -> None:
-    queries, others = split(neighbourhoods(vectors[:4], [vectors[:500]], 1000), 40)
-
-    assert 10 <= len(queries) <= 40
-    assert len(queries) + len(others) == 500
+def test_more_lists_than_vectors_are_all_visited(vectors: Vectors) -> None:
+    assert lists_to_visit(neighbourhoods(vectors[:5], [vectors[:100]], 10, 100), 128, 0.95) == 128
