@@ -247,7 +247,8 @@ class Lookalike(System):
         key = index_key(self.kind, *vectors.shape) if self.kind else chosen.key
         chosen = replace(chosen, key=key, dimension=vectors.shape[1], project=False)
         learnt = np.random.default_rng(1).choice(len(vectors), min(len(vectors), sample_size(chosen)), replace=False)
-        _, trained = train([vectors[np.sort(learnt)].astype(np.float16)], chosen, threads=threads)
+        parts = (vectors[rows].astype(np.float16) for rows in np.array_split(np.sort(learnt), 1 + len(learnt) // BATCH))
+        _, trained = train(parts, chosen, threads=threads)
         edges = np.linspace(0, len(vectors), chosen.shards + 1, dtype=int)
         for number, (start, stop) in enumerate(pairwise(edges)):
             batches = (vectors[row : min(row + BATCH, stop)].astype(np.float16) for row in range(start, stop, BATCH))
