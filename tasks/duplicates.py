@@ -34,6 +34,7 @@ from tasks.indexing.searching import ShardedIndex
 THRESHOLDS = {32: 0.96, 64: 0.94, 128: 0.90, 256: 0.80}
 """By the index's dimension, from which score on nine of ten pairs are copies (`tests/benchmarks/duplicates.py`)."""
 NEIGHBOURS = 10  # of each picture: a larger group is still found, from one to the next
+MOST_CANDIDATES = 10  # to rank again for each neighbour: the nearest by short codes are nearly the same, too
 MOST_LISTS = 16  # to visit: what is nearly the same lies in the same list, or in one beside it
 PICTURES_AT_ONCE = 8192
 SHOWN_GROUPS = 20
@@ -241,14 +242,14 @@ def _directions(
 
 
 def _open_index(store: ObjectStore, cache: BlobCache, manifest: Manifest, threads: int) -> ShardedIndex:
-    nprobe = manifest.index.nprobe
+    nprobe, k_factor = manifest.index.nprobe, manifest.index.k_factor
     return ShardedIndex.open(
         [cache.get(store, shard.index) for shard in manifest.shards],
         [shard.count for shard in manifest.shards],
         manifest.index.dimension,
         nprobe=min(nprobe, MOST_LISTS) if nprobe else None,
         ef_search=manifest.index.ef_search,
-        k_factor=manifest.index.k_factor,
+        k_factor=min(k_factor, MOST_CANDIDATES) if k_factor else None,
         threads=threads,
     )
 

@@ -115,16 +115,20 @@ class InvertedGroup(Group):
         return np.ascontiguousarray(scores[:, :used]), np.ascontiguousarray(lists[:, :used])
 
     def _coarse(self, queries: Vectors, nprobe: int) -> tuple[Vectors, NDArray[np.int64]]:
-        """Return the nearest lists, best first: by their graph where few are asked for, else by comparing all."""
-        if nprobe > self.lists * GRAPH_UP_TO:
-            scores: Vectors = np.einsum("nd,ld->nl", queries, self._centroids)
-            lists = np.argsort(-scores, axis=1)[:, :nprobe]
-            return np.ascontiguousarray(np.take_along_axis(scores, lists, axis=1)), np.ascontiguousarray(lists)
+        """Return the nearest lists, best first: of many by their graph, where few of these are asked for."""
         parameters = None
         if isinstance(self._quantizer, faiss.IndexHNSW):
+            if nprobe > self.lists * GRAPH_UP_TO:
+                return self._by_comparing(queries, nprobe)
             parameters = faiss.SearchParametersHNSW(efSearch=coarse_ef(nprobe))
         scores, lists = self._quantizer.search(queries, nprobe, params=parameters)
         return scores, lists
+
+    def _by_comparing(self, queries: Vectors, nprobe: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """Return the nearest lists by comparing all; sorting them costs less than to keep the best of so many."""
+        scores: Vectors = np.einsum("nd,ld->nl", queries, self._centroids)
+        lists = np.argsort(-scores, axis=1)[:, :nprobe]
+        return np.ascontiguousarray(np.take_along_axis(scores, lists, axis=1)), np.ascontiguousarray(lists)
 
     def _matches(self, rows: Rows) -> NDArray[np.int64]:
         """Return how many rows of each list may be found."""

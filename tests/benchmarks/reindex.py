@@ -40,7 +40,7 @@ from tests.support.servers import BIN, ROOT, lookalike_server, prefect_server
 
 SHOWN = ("scan", "embed", "plan", "train", "build", "evaluate", "duplicates", "compare")
 AS_BARE = ("scan", "encoder", "diff", "embed", "record")  # what the bare loop does, and the start of workers
-HELD_OUT = 200  # pictures that no catalogue has, to measure recall with
+HELD_OUT = 1000  # pictures that no catalogue has, to measure recall with
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 
 
