@@ -25,24 +25,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from torch import nn, set_num_threads
 
-from flows.cluster import peak_bytes
 from tasks.embedding import ImageToEmbed, embed
 from tasks.encoders.base import MODEL_FILE, EncoderSpec
 from tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
-from tasks.encoders.parity import run as run_torch
 from tasks.encoders.preprocessing import apply
 from tasks.encoders.registry import source
-from tasks.encoders.torch_encoder import network_of
 from tasks.images import decode
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 
+
+if TYPE_CHECKING:  # workers import this file, and what they hold is measured: torch is for the main process only
+    from torch import nn
 
 LOOP_BATCH = 32  # of sentence-transformers, by default
 
@@ -124,6 +124,8 @@ def pipeline(encoder: OnnxEncoder, files: list[Path], settings: Settings) -> int
 
 def loop(network: nn.Module, encoder: OnnxEncoder, files: list[Path]) -> int:
     """One thing after the other: decode a batch at full size, then encode it in torch."""
+    from tasks.encoders.parity import run as run_torch
+
     for start in range(0, len(files), LOOP_BATCH):
         pictures = [decode(path.read_bytes()) for path in files[start : start + LOOP_BATCH]]
         run_torch(network, np.stack([apply(encoder.spec.preprocessing, picture) for picture in pictures]))
@@ -132,6 +134,8 @@ def loop(network: nn.Module, encoder: OnnxEncoder, files: list[Path]) -> int:
 
 def eager(network: nn.Module, batch: NDArray[np.uint8], count: int) -> int:
     """Torch alone, on pixels that are ready."""
+    from tasks.encoders.parity import run as run_torch
+
     runs = -(-count // len(batch))
     for _ in range(runs):
         run_torch(network, batch)
@@ -185,7 +189,8 @@ def _share(files: list[Path], settings: Settings) -> int:
 
 
 def _peak(_: int) -> int:
-    return peak_bytes()
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def measure(
@@ -237,7 +242,11 @@ def main() -> None:
         spec = source(arguments.encoder).export(scratch)
         encoder = OnnxEncoder(scratch / MODEL_FILE, spec, threads=settings.threads)
         sys.stdout.write(f"{spec.name}, {settings}\n")
-        set_num_threads(settings.threads)
+        import torch
+
+        from tasks.encoders.torch_encoder import network_of
+
+        torch.set_num_threads(settings.threads)
         network = network_of(source(arguments.encoder), spec)
         ways = "one process | workers | torch | loop"
         sys.stdout.write(f"| pictures | n | decode, ms | bare/s | {ways} | a worker's peak, MB |\n|{'---|' * 9}\n")
