@@ -41,7 +41,7 @@ from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Projection, Vectors, learn, normalise
 from tasks.indexing.searching import ShardedIndex
-from tasks.indexing.training import PROJECTED_AT_A_TIME, projected, sample_range, sample_size, train
+from tasks.indexing.training import PROJECTED_AT_A_TIME, projected, sample_size, train
 
 OPERATING_POINTS = "operating-points/"
 QUERIES = 1000  # the recall of so many is known to about 0.003
@@ -110,18 +110,8 @@ def operating_points(
 
 
 def _points_key(catalogue: str, encoder: EncoderSection, dimension: int, target: float) -> str:
-    what = json.dumps(
-        [
-            catalogue,
-            encoder.fingerprint,
-            dimension,
-            target,
-            measuring.SAMPLE,
-            measuring.LOOKED_AT,
-            KINDS,
-            faiss.__version__,
-        ]
-    )
+    how = (measuring.SAMPLE, measuring.LOOKED_AT, KINDS, faiss.__version__)
+    what = json.dumps([catalogue, encoder.fingerprint, dimension, target, how])
     return f"{OPERATING_POINTS}{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
@@ -247,20 +237,34 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
 def _in_parts(
     store: ObjectStore, catalogue: str, products: int, fingerprint: str, count: int
 ) -> Iterator[NDArray[np.float16]]:
-    """Yield the encoder vectors of about `count` products at random, or of all, some at a time."""
+    """Yield the encoder vectors of `count` products, or of all, some at a time.
+
+    Image hashes are uniform, so the first of them are an unbiased sample. Where many products show one picture, whole
+    ranges of hashes have none.
+    """
     embeddings = Embeddings(store, fingerprint)
-    parts = -(-min(products, count) // PROJECTED_AT_A_TIME)
-    edges = np.linspace(0, sample_range(products, count), parts + 1, dtype=np.int64).tolist()
+    edges = np.linspace(0, 2**32, 1 - (-products // PROJECTED_AT_A_TIME), dtype=np.int64).tolist()
     for start, stop in pairwise(edges):
-        yield vectors_of(read_catalogue_range(store, catalogue, start, stop), embeddings, start, stop)
+        some = read_catalogue_range(store, catalogue, start, stop)
+        if some.num_rows:
+            vectors = vectors_of(some, embeddings, start, stop)[:count]
+            count -= len(vectors)
+            yield vectors
+        if not count:
+            return
 
 
 def _last_vectors(
     store: ObjectStore, catalogue: str, products: int, fingerprint: str, count: int
 ) -> NDArray[np.float16]:
     """Return the encoder vectors of the last rows of all, up to `count` of them."""
-    start = int(2**32 * (1 - min(1.0, 4 * count / products)))  # hashes are uniform: enough, and then some
-    last = read_catalogue_range(store, catalogue, start)
+    share = 4 * count / products  # hashes are uniform: enough, and then some
+    while True:
+        start = int(2**32 * (1 - min(1.0, share)))
+        last = read_catalogue_range(store, catalogue, start)
+        if last.num_rows >= min(count, products) or not start:
+            break
+        share *= 4
     return vectors_of(last, Embeddings(store, fingerprint), start, 2**32)[-count:]
 
 

@@ -30,14 +30,6 @@ def sample_size(plan: Plan) -> int:
     return max(TRAINING_SAMPLE, min(MOST_SAMPLES, SAMPLES_PER_LIST * int(lists[1])) if lists else 0)
 
 
-def sample_range(available: int, wanted: int = TRAINING_SAMPLE) -> int:
-    """Return the end of the range of hash positions from 0 on that holds a sample of the wanted size.
-
-    Image hashes are uniform, so the vectors in any range of them are an unbiased sample of all.
-    """
-    return int(2**32 * min(1.0, wanted / max(available, 1)))
-
-
 def train(sample: Iterable[NDArray[np.float16]], plan: Plan, *, threads: int) -> tuple[Projection | None, bytes | None]:
     """Learn from a sample of the encoder's vectors, (n, d) at a time. The same sample and threads give the same bytes.
 

@@ -143,6 +143,31 @@ def test_how_uneven_lists_are_is_measured(source: Source) -> None:
     assert 1.0 < (evaluate(lists, *build(lists)[:2]).imbalance or 0) < 3.0
 
 
+def test_many_products_of_few_pictures_are_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole ranges of hashes have no product then, at both ends."""
+    monkeypatch.setattr(building, "PROJECTED_AT_A_TIME", 100)
+    monkeypatch.setattr(measuring, "SAMPLE", 500)
+    monkeypatch.setattr(measuring, "QUERIES", 50)
+    store = open_store(str(tmp_path / "store"))
+    hashes = [number.to_bytes(1, "big") + bytes(31) for number in range(100, 160)]
+    Embeddings(store, ENCODER.fingerprint).write(hashes, normalise(clustered(60, seed=3)))
+    columns = {name: [f"{name} {number}" for number in range(1200)] for name in ("id", "title", "image")}
+    shown = pa.array([hashes[number // 20] for number in range(1200)], HASH)
+    products = pa.table({**columns, "image_version": ["1"] * 1200, "image_hash": shown})
+    (tmp_path / "catalogue").mkdir()
+    catalogue = LocalCatalogue(tmp_path / "catalogue", [products])
+    catalogue.store(store)
+    plan = Plan(1200, "IVF4,SQ8", DIMENSION, project=False, shards=3, keep_trained=False, reason="")
+    source = Source(str(tmp_path / "store"), catalogue.id, ENCODER, plan)
+
+    points = building.operating_points(source.store, source.catalogue, 1200, ENCODER, DIMENSION, 0.9, threads=1)
+    queries, shards, _ = build(source)
+
+    assert [point.kind for point in points] == list(QUICK)
+    assert len(queries) == 1000
+    assert evaluate(source, queries, shards).recall >= 0.95
+
+
 class TestOperatingPoints:
     """They are measured once for a catalogue, whoever asks and however often a run is killed."""
 

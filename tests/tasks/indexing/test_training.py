@@ -10,7 +10,7 @@ from tasks.indexing import training
 from tasks.indexing.building import build_index, read_trained
 from tasks.indexing.candidates import KINDS
 from tasks.indexing.planning import Plan
-from tasks.indexing.training import sample_range, sample_size, train, train_index
+from tasks.indexing.training import sample_size, train, train_index
 
 DIMENSION = 16
 KEYS = [
@@ -86,8 +86,3 @@ def test_exact_search_needs_no_training() -> None:
 )
 def test_more_lists_are_learnt_from_more_vectors(key: str, size: int) -> None:
     assert sample_size(plan_for(key)) == size
-
-
-@pytest.mark.parametrize(("available", "wanted", "share"), [(0, 10, 1.0), (10, 10, 1.0), (1000, 10, 0.01)])
-def test_a_range_of_hashes_holds_the_sample(available: int, wanted: int, share: float) -> None:
-    assert sample_range(available, wanted) == int(2**32 * share)
