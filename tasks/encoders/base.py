@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.encoders.preprocessing import Preprocessing
+from tasks.encoders.preprocessing import Preprocessing, prepare
 from tasks.images import DEFAULT_LIMITS, ImageLimits
 
 MODEL_FILE = "model.onnx"
@@ -61,6 +61,26 @@ class Encoder(Protocol):
 
     def warm_up(self) -> None:
         """Make the first real call as fast as the following ones."""
+
+
+class SpecEncoder:
+    """What encoders that follow a spec share: how pictures come in, and how vectors go out."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self._spec = spec
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What this encoder is."""
+        return self._spec
+
+    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+        """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`."""
+        return prepare(self._spec.preprocessing, image, limits)
+
+    def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
+        return unit_length(raw)
 
 
 class EncoderSource(Protocol):

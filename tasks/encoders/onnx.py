@@ -11,15 +11,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from data.errors import EncoderError
-from tasks.encoders import preprocessing
-from tasks.encoders.base import EncoderSpec, unit_length
-from tasks.images import DEFAULT_LIMITS, ImageLimits
+from tasks.encoders.base import EncoderSpec, SpecEncoder
 
 BATCH_SIZE = 8
 """What such a batch passes from layer to layer still fits into a core's cache: a fifth faster than 32."""
 
 
-class OnnxEncoder:
+class OnnxEncoder(SpecEncoder):
     """An encoder on ONNX Runtime. `infer` may be called from many threads.
 
     `threads` is how many the model uses for one batch. It is set on the session itself, because Dask's nanny
@@ -32,23 +30,14 @@ class OnnxEncoder:
     def __init__(self, model: Path | bytes, spec: EncoderSpec, *, threads: int, spread: bool = False) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        self._spec = spec
+        super().__init__(spec)
         self._sessions = _Sessions(model, threads, spread=spread)
         _check(self._sessions.wide, spec)
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """What this encoder is."""
-        return self._spec
 
     @property
     def batch_size(self) -> int:
         """How many pictures at a time suit it."""
         return BATCH_SIZE
-
-    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-        """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`."""
-        return preprocessing.prepare(self._spec.preprocessing, image, limits)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the model: uint8 (n, size, size, 3) to float32 (n, dimension). Raises `ValueError` for other shapes."""
@@ -56,10 +45,6 @@ class OnnxEncoder:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (size, size, 3) or not len(batch):
             raise ValueError(f"expected uint8 (n, {size}, {size}, 3), got {batch.dtype} {batch.shape}")
         return self._sessions.run(self._spec.output_name, {self._spec.input_name: batch})
-
-    def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
-        return unit_length(raw)
 
     def warm_up(self) -> None:
         """Run one blank picture, so that memory is allocated and pages are touched before the first query."""

@@ -8,15 +8,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from data.errors import EncoderError
-from tasks.encoders import parity, preprocessing
-from tasks.encoders.base import EncoderSource, EncoderSpec, unit_length
+from tasks.encoders import parity
+from tasks.encoders.base import EncoderSource, EncoderSpec, SpecEncoder
 from tasks.encoders.onnx import OnnxEncoder
-from tasks.images import DEFAULT_LIMITS, ImageLimits
 
 BATCH_SIZE = 64
 
 
-class TorchEncoder:
+class TorchEncoder(SpecEncoder):
     """An encoder on torch, in half precision where that is exact enough. `infer` is for one thread at a time.
 
     What needs single precision keeps it (`torch.autocast`). A batch that does not fit into the device's memory is
@@ -26,24 +25,15 @@ class TorchEncoder:
     def __init__(
         self, network: nn.Module, spec: EncoderSpec, *, device: str = "cuda", dtype: torch.dtype = torch.float16
     ) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._device = torch.device(device)
         self._dtype = dtype
         self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)
 
     @property
-    def spec(self) -> EncoderSpec:
-        """What this encoder is."""
-        return self._spec
-
-    @property
     def batch_size(self) -> int:
         """How many pictures at a time suit it."""
         return BATCH_SIZE
-
-    def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-        """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`."""
-        return preprocessing.prepare(self._spec.preprocessing, image, limits)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network: uint8 (n, size, size, 3) to float32 (n, dimension), n at least 1."""
@@ -55,10 +45,6 @@ class TorchEncoder:
         torch.cuda.empty_cache()
         half = len(batch) // 2
         return np.concatenate([self.infer(batch[:half]), self.infer(batch[half:])])
-
-    def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
-        return unit_length(raw)
 
     def warm_up(self) -> None:
         """Run one blank batch, so that memory is allocated and kernels are chosen before the first picture."""
