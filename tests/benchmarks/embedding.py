@@ -4,7 +4,7 @@
 
 Rates are measured in turn, round by round, so that other work on the machine touches all alike:
 
-- bare: the ONNX Runtime session alone, on pixels that are ready;
+- bare: the ONNX Runtime session alone, on pixels that are ready, in batches of 8, whatever --batch-size;
 - one process: `embed` in this process with the same session;
 - workers: `embed` in as many processes as there are threads, with a session of one thread each, as a reindex does;
 - torch: the same network in torch, eager, on pixels that are ready;
@@ -197,7 +197,7 @@ def measure(
     encoder: OnnxEncoder, network: nn.Module, workers: Workers, name: str, files: list[Path], settings: Settings
 ) -> str:
     """One row of the table."""
-    batch = np.stack([encoder.prepare(path.read_bytes()) for path in files[: settings.batch_size]])
+    batch = np.stack([encoder.prepare(path.read_bytes()) for path in files[:BATCH_SIZE]])  # as suits the session best
     bare(encoder, batch, len(batch))
     workers.pipeline(files[: 2 * settings.threads], settings)
     asked = len(files)
@@ -225,6 +225,9 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--encoder", default="efficientnet-lite0")
     parser.add_argument("--threads", type=int, default=2, help="of the model")
+    parser.add_argument(
+        "--workers", type=int, default=None, help="processes; default: as many as the model has threads"
+    )
     parser.add_argument("--decode-threads", type=int, default=None)
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--rounds", type=int, default=5)
@@ -250,7 +253,7 @@ def main() -> None:
         network = network_of(source(arguments.encoder), spec)
         ways = "one process | workers | torch | loop"
         sys.stdout.write(f"| pictures | n | decode, ms | bare/s | {ways} | a worker's peak, MB |\n|{'---|' * 9}\n")
-        with Workers(settings.threads, scratch / MODEL_FILE, spec) as workers:
+        with Workers(arguments.workers or settings.threads, scratch / MODEL_FILE, spec) as workers:
             for name, files in collections(arguments.folder, scratch, settings.count):
                 sys.stdout.write(measure(encoder, network, workers, name, files, settings))
                 sys.stdout.flush()

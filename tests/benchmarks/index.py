@@ -31,12 +31,11 @@ SCRIPT = Path(__file__).with_name("index_systems.py")
 DEFAULT = ("lookalike", "hnswlib", "usearch", "usearch-i8", "lancedb", "autofaiss", "autofaiss-small")
 
 
-def prepare(folder: Path, count: int) -> None:
+def prepare(folder: Path, count: int, clusters: Clusters) -> None:
     """Write vectors, queries and exact answers, unless they are there."""
     if (folder / "data.json").is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    clusters = Clusters()
     queries = clusters.draw(TUNING + MEASURED, seed=2)
     vectors = open_memmap(folder / "vectors.npy", "w+", np.float32, (count, clusters.dimension))
     best = faiss.ResultHeap(len(queries), DEPTH, keep_max=True)
@@ -106,6 +105,8 @@ def main() -> None:
     """Build what is not built, search all, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000, help="vectors; 100000 for a quick look")
+    parser.add_argument("--clusters", type=int, default=Clusters.count, help="that the vectors lie in")
+    parser.add_argument("--spread", type=float, default=Clusters.spread, help="of each cluster")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(DEFAULT))
     parser.add_argument("--folder", type=Path, default=Path("build/index"))
     parser.add_argument("--rivals", type=Path, default=Path("build/index-venv/bin/python"), help="Python of the others")
@@ -113,8 +114,10 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="build also what was built before")
     parser.add_argument("--only-build", action="store_true", help="leave the searching for a quiet machine")
     arguments = parser.parse_args()
-    folder = arguments.folder / str(arguments.count)
-    prepare(folder, arguments.count)
+    clusters = Clusters(count=arguments.clusters, spread=arguments.spread)
+    lie = "" if clusters == Clusters() else f"-{clusters.count}-{clusters.spread}"
+    folder = arguments.folder / f"{arguments.count}{lie}"
+    prepare(folder, arguments.count, clusters)
     for system in arguments.systems:
         if arguments.again or not (folder / system / "build.json").is_file():
             step("build", system, folder, arguments.threads, arguments.rivals)

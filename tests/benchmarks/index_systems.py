@@ -287,6 +287,10 @@ class LookalikeSq8(Lookalike):
     kind = "IVF SQ8"
 
 
+class LookalikeShort(Lookalike):
+    kind = "IVF SQ8 short"
+
+
 class LookalikePq(Lookalike):
     kind = "IVF PQ"
 
@@ -299,6 +303,7 @@ SYSTEMS: dict[str, Callable[[], System]] = {
     "lookalike": Lookalike,
     "lookalike-pq": LookalikePq,
     "lookalike-rabitq": LookalikeRabitq,
+    "lookalike-short": LookalikeShort,
     "lookalike-sq8": LookalikeSq8,
     "hnswlib": Hnswlib,
     "usearch": Usearch,
