@@ -36,7 +36,7 @@ def pillow(data: bytes, block: int | None = None) -> None:
     """As Lookalike does it; `block` is how many bytes are handed over at a time."""
     with Image.open(io.BytesIO(data)) as image:
         if block:
-            image.decodermaxblock = block  # type: ignore[attr-defined]
+            image.decodermaxblock = block
         image.draft("RGB", (SIDE, SIDE))
         image.load()
 
