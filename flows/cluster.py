@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 from contextlib import ExitStack, suppress
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 from data.errors import ClusterLostError
 from flows.settings import BatchSettings
@@ -100,6 +101,8 @@ class Cluster:
         if address:
             _ = client.submit(int, pure=False)  # a cluster that scales to nothing starts a worker only when it has work
             self._wait_for_worker(client, address)
+        else:
+            client.register_plugin(FailuresToldOnce())
         return client
 
     def _wait_for_worker(self, client: Client, address: str) -> None:
@@ -121,6 +124,19 @@ class Cluster:
         )
         self._stack.callback(cluster.close)
         return cluster
+
+
+class FailuresToldOnce(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
+    """On workers that share the run's terminal: what a task fails with is for the run to say, with its traceback."""
+
+    def setup(self, worker: Worker) -> None:
+        """Keep a worker from printing what its tasks fail with. Warnings about its memory stay."""
+        logging.getLogger("distributed.worker").addFilter(_no_failed_task)
+        logging.getLogger("distributed.worker.state_machine").setLevel(logging.ERROR)  # cancelled tasks
+
+
+def _no_failed_task(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Compute Failed")
 
 
 def peak_bytes() -> int:

@@ -110,6 +110,16 @@ def test_a_cluster_that_scales_from_nothing(tmp_path: Path, prefect_api: str) ->
             assert report_of(process)["state"] == "published"
 
 
+def test_what_fails_on_the_runs_own_workers_is_said_once(tmp_path: Path, prefect_api: str) -> None:
+    write_catalogue(tmp_path / "pictures", 40)
+    without_gpu = {"LOOKALIKE_EMBED_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+    process = reindex(tmp_path, {"PREFECT_API_URL": prefect_api, **without_gpu})
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.count("torch finds no GPU on this worker") == 1, errors
+    assert "Traceback" not in errors
+
+
 def test_a_cancelled_run_leaves_the_cluster_and_the_channel_alone(tmp_path: Path, prefect_api: str) -> None:
     """Cancelled in the Prefect UI, as a person would, on a process that serves the flow."""
     write_catalogue(tmp_path / "pictures", 400)
