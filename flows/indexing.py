@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data.manifest import CatalogueSection, EncoderSection, IndexSection
+from data.reports import recent_reports
 from flows.logs import run_log
 from flows.partitions import gather
 from flows.run import Run
@@ -31,11 +32,19 @@ def plan(run: Run, catalogue: CatalogueSection, encoder: EncoderSection) -> Plan
         encoder.fingerprint,
         shards=run.request.shards,
         parent=None if run.request.full else run.parent,
+        refused_recall=_refused_recall(run),
         wish=Wish(run.request.limits.min_recall, run.request.index_bytes),
         measure=lambda dimension: _operating_points(run, catalogue, encoder, dimension),
     )
     run_log(__name__).info("plan: %s in %s shard(s): %s", chosen.key, chosen.shards, chosen.reason)
     return chosen
+
+
+def _refused_recall(run: Run) -> float | None:
+    """Return the recall@10 of the channel's last run that measured it, where its snapshot was refused."""
+    reports = recent_reports(run.store, run.channel.name, 5)
+    newest = next((report for report in reports if report.recall_at_10 is not None), None)
+    return newest.recall_at_10 if newest and newest.state == "refused" else None
 
 
 def _operating_points(

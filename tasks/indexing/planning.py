@@ -66,12 +66,14 @@ def plan(
     *,
     shards: int | None,
     parent: Manifest | None,
+    refused_recall: float | None = None,
     wish: Wish | None = None,
     measure: Measure | None = None,
 ) -> Plan:
     """Choose index type, dimension and shards for so many products; keep what `parent` was trained to where it fits.
 
     Args:
+        refused_recall: recall@10 of the last run's snapshot, where that was refused.
         measure: returns operating points of the catalogue's vectors in so many dimensions. It takes its time, so it is
             asked only where exact search is too slow or too large. Without it, the choice is by rule.
 
@@ -80,7 +82,7 @@ def plan(
     """
     wish = wish or Wish()
     wanted = shards or math.ceil(products / PRODUCTS_PER_SHARD)
-    changed = _why_anew(parent, products, fingerprint, wish) if parent else None
+    changed = _why_anew(parent, products, fingerprint, wish, refused_recall) if parent else None
     if parent and not changed:
         return Plan(
             products,
@@ -99,7 +101,9 @@ def plan(
     return Plan(products, key, dimension, target is not None, wanted, keep_trained=False, reason=reason)
 
 
-def _why_anew(parent: Manifest, products: int, fingerprint: str, wish: Wish) -> str | None:
+def _why_anew(
+    parent: Manifest, products: int, fingerprint: str, wish: Wish, refused_recall: float | None
+) -> str | None:
     """Return why what the parent was trained to does not fit any more; None where it does."""
     index, quality = parent.index, parent.quality
     size = sum(shard.index.size for shard in parent.shards) / sum(shard.count for shard in parent.shards) * products
@@ -111,6 +115,9 @@ def _why_anew(parent: Manifest, products: int, fingerprint: str, wish: Wish) -> 
             1 / GROWTH < products / index.trained_on < GROWTH
         ),
         f"recall@10 was {reached:.3f} in the last snapshot": reached < wish.recall,
+        f"recall@10 was {refused_recall or 0:.3f} in the last run, and refused": (
+            refused_recall is not None and refused_recall < wish.recall
+        ),
         f"lists became uneven: {imbalance:.2f}, {trained_imbalance:.2f} when trained": (
             imbalance > IMBALANCE_GROWTH * trained_imbalance
         ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,13 +16,14 @@ from data.hashes import list_hashes
 from data.manifest import Manifest
 from data.publishing import promote
 from data.rejects import read_rejects
-from data.reports import recent_reports
+from data.reports import recent_reports, write_report
 from data.snapshots import list_snapshots, read_manifest
 from data.spill import Spill
 from data.stores import open_store
 from flows.run import Limits, Run
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
+from tests.support.reports import run_report
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 
@@ -66,6 +69,19 @@ def test_what_was_trained_is_kept_and_full_trains_anew(run: Reindex, tmp_path: P
     assert second.index.trained_on == 200
     run(full=True)
     assert current(tmp_path).index.trained_on == 201
+
+
+def test_what_was_refused_for_its_recall_is_trained_anew(run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 200)
+    run()
+    now = datetime.now(UTC)
+    refused = run_report(run=f"{now:%Y%m%dT%H%M%SZ}-ffffffff", state="refused", figures={"recall_at_10": 0.8})
+    write_report(open_store(str(tmp_path / "store")), refused)
+    time.sleep(1)  # names of reports sort by the second
+    for trained_on in (201, 201):
+        drawing(1000 + len(list(folder.iterdir()))).save(folder / f"{len(list(folder.iterdir()))} more.png")
+        run()
+        assert current(tmp_path).index.trained_on == trained_on
 
 
 def test_a_refused_snapshot_is_kept_unpublished_with_the_reason(run: Reindex, tmp_path: Path) -> None:

@@ -159,6 +159,14 @@ def test_says_why_a_lineage_ends(changed: dict[str, Any], reason: str) -> None:
     assert reason in anew.reason
 
 
+def test_a_lineage_ends_where_what_it_led_to_was_refused() -> None:
+    base = parent(1000, quality=GOOD)
+    anew = plan(1000, 1280, "f", shards=None, parent=base, refused_recall=0.93)
+    assert not anew.keep_trained
+    assert "trained anew: recall@10 was 0.930 in the last run, and refused" in anew.reason
+    assert plan(1000, 1280, "f", shards=None, parent=base, refused_recall=0.97).keep_trained  # for another reason
+
+
 def test_a_lineage_ends_where_it_outgrows_the_memory() -> None:
     base = parent(60_000)  # of one byte a product
     small = plan(60_000, 1280, "f", shards=None, parent=base, wish=Wish(max_bytes=1), measure=lambda _: [FLAT])
