@@ -11,7 +11,8 @@ Rates are measured in turn, round by round, so that other work on the machine to
 - loop: decode a batch, then let torch encode it, then the next one, as sentence-transformers encodes pictures.
 
 Ratios to bare are medians over the rounds. Without a folder, pictures are made: PNGs and JPEGs of 320 pixels, and
-JPEGs of 12 megapixels. `decode` is what a picture costs of one core before the model sees it.
+JPEGs of 12 megapixels. `decode` and `fit` are what a picture costs of one core before the model sees it: from the
+file to RGB on white, and from there to the size that the model takes.
 """
 
 from __future__ import annotations
@@ -142,12 +143,18 @@ def eager(network: nn.Module, batch: NDArray[np.uint8], count: int) -> int:
     return runs * len(batch)
 
 
-def decoding(encoder: OnnxEncoder, files: Sequence[Path]) -> float:
-    """Milliseconds of one core that a picture costs before the model sees it."""
-    start = time.thread_time()
+def before_the_model(encoder: OnnxEncoder, files: Sequence[Path]) -> str:
+    """Milliseconds of one core that a picture costs to decode, and to fit."""
+    spec = encoder.spec.preprocessing
+    times = np.zeros(2)
     for path in files:
-        encoder.prepare(path.read_bytes())
-    return 1000 * (time.thread_time() - start) / len(files)
+        start = time.thread_time()
+        picture = decode(path.read_bytes(), target=spec.size)
+        between = time.thread_time()
+        apply(spec, picture)
+        times += between - start, time.thread_time() - between
+    times *= 1000 / len(files)
+    return f"{times[0]:.1f} | {times[1]:.1f}"
 
 
 class Workers:
@@ -214,7 +221,7 @@ def measure(
         f"{rate:.1f} ({ratio:.2f})" for rate, ratio in zip(np.median(rounds[:, 1:], axis=0), ratios, strict=True)
     )
     return (
-        f"| {name} | {asked} | {decoding(encoder, files[:100]):.1f} | {alone:.1f} | {rates} "
+        f"| {name} | {asked} | {before_the_model(encoder, files[:100])} | {alone:.1f} | {rates} "
         f"| {workers.peak_bytes() / 1e6:.0f} |\n"
     )
 
@@ -252,7 +259,9 @@ def main() -> None:
         torch.set_num_threads(settings.threads)
         network = network_of(source(arguments.encoder), spec)
         ways = "one process | workers | torch | loop"
-        sys.stdout.write(f"| pictures | n | decode, ms | bare/s | {ways} | a worker's peak, MB |\n|{'---|' * 9}\n")
+        sys.stdout.write(
+            f"| pictures | n | decode, ms | fit, ms | bare/s | {ways} | a worker's peak, MB |\n|{'---|' * 10}\n"
+        )
         with Workers(arguments.workers or settings.threads, scratch / MODEL_FILE, spec) as workers:
             for name, files in collections(arguments.folder, scratch, settings.count):
                 sys.stdout.write(measure(encoder, network, workers, name, files, settings))
