@@ -44,10 +44,14 @@ lint: $(READY) ## Check style, types and layers
 
 SAMPLES := .lookalike/samples
 
-bench: $(READY) ## Measure what docs/benchmarks.md states, on the pictures that `make demo` rendered
+bench: $(READY) ## Measure embedding, quality, near-duplicates and filters, on the pictures that `make demo` rendered (half an hour)
 	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
 	@$(BIN)/python tests/benchmarks/embedding.py $(SAMPLES) --rounds 5 --count 256
+	@$(BIN)/python tests/benchmarks/embedding.py --rounds 5
 	@$(BIN)/python -m tests.benchmarks.quality $(SAMPLES) --encoders efficientnet-lite0 efficientnet-lite1 efficientnet-lite2
+	@$(BIN)/python -m tests.benchmarks.duplicates threshold $(SAMPLES)
+	@$(BIN)/python -m tests.benchmarks.duplicates rate
+	@$(BIN)/python -m tests.benchmarks.filters
 
 bench-reindex: $(READY) ## Measure reindexing as it grows and when little changed (CATALOGUE=folder of pictures)
 	@test -n "$(CATALOGUE)" || { echo "Name a folder with thousands of pictures: make bench-reindex CATALOGUE=PATH"; exit 1; }

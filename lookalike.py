@@ -90,7 +90,9 @@ def demo(*, once: bool, catalogue: str | None, port: int) -> None:
 @channel_option
 @click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
 @click.option("--shards", type=click.IntRange(min=1), help="Parts of the index; default: by the catalogue's size.")
-@click.option("--index-bytes", type=click.IntRange(min=1), help="Memory that the index may take; default: any.")
+@click.option(
+    "--index-bytes", type=click.IntRange(min=1), help="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES."
+)
 @click.option("--full", is_flag=True, help="Hash every picture and train the index anew.")
 @click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
 @attribution_option
