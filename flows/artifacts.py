@@ -57,9 +57,16 @@ def figures_table(report: RunReport, earlier: Sequence[RunReport]) -> None:
     rows = [
         {"figure": name, **{title: figures.get(name, NOTHING) for title, figures in columns.items()}} for name in names
     ]
-    what = f"**{report.kind} of {plain(report.catalogue)}: {report.state}.** {plain(report.message)}"
-    named = f" Snapshot `{report.snapshot}`." if report.snapshot else ""
-    create_table_artifact(rows, key=artifact_key("figures", report.channel), description=f"{what}{named}")
+    what = f"**{report.kind} of {plain(report.catalogue)}: {report.state}.**{_said(report)}"
+    create_table_artifact(rows, key=artifact_key("figures", report.channel), description=what)
+
+
+def _said(report: RunReport) -> str:
+    said = f" {plain(report.message.rstrip('.'))}." if report.message else ""
+    if not report.snapshot:
+        return said
+    code = f"`{report.snapshot}`"
+    return said.replace(report.snapshot, code) if report.snapshot in said else f"{said} Snapshot {code}."
 
 
 @for_show

@@ -10,6 +10,7 @@ from data.manifest import CatalogueSection, EncoderSection, IndexSection
 from data.reports import recent_reports
 from flows.logs import run_log
 from flows.partitions import gather
+from flows.progress import stage_progress
 from flows.run import Run
 from flows.stage import stage
 from tasks import shards as building
@@ -95,7 +96,10 @@ def build(run: Run, source: Source, trained: Trained) -> tuple[Vectors, list[Sha
         client.submit(building.build_shard, source, shard, queries, trained, threads=threads, pure=False)
         for shard in range(source.plan.shards)
     ]
-    shards: list[Shard] = [shard for shard in gather(run.cluster, futures, run.deadline) if shard is not None]
+    with stage_progress("build", "shards") as progress:
+        progress.expect(len(futures))
+        built = gather(run.cluster, futures, run.deadline, progress.advance)
+    shards: list[Shard] = [shard for shard in built if shard is not None]
     run_log(__name__).info("build: %s shard(s), %s vectors", len(shards), f"{sum(s.section.count for s in shards):,}")
     return queries.result(), shards
 

@@ -88,15 +88,29 @@ def map_partitions(
         work.cancel()  # the caller gave up: so does the cluster
 
 
-def gather(cluster: Cluster, futures: Sequence[Future], deadline: float | None = None) -> list[Any]:
-    """Return the results of some futures, watching the cluster and the time as `map_partitions` does."""
-    watch = _Watch(cluster, deadline)
+def gather(
+    cluster: Cluster,
+    futures: Sequence[Future],
+    deadline: float | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[Any]:
+    """Return the results of some futures, watching the cluster and the time as `map_partitions` does.
+
+    Args:
+        advance: is told now and then how many more are done.
+    """
+    watch, told = _Watch(cluster, deadline), 0
     try:
         while True:
             watch.look()
             with suppress(TimeoutError):
                 wait(list(futures), timeout=LOOK_SECONDS)
-                return [future.result(timeout=FETCH_SECONDS) for future in futures]
+                results = [future.result(timeout=FETCH_SECONDS) for future in futures]
+                advance(len(futures) - told)
+                return results
+            if (done := sum(future.done() for future in futures)) > told:
+                advance(done - told)
+                told = done
     finally:
         cluster.client.cancel([future for future in futures if not future.done()])
 

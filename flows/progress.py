@@ -62,7 +62,7 @@ class StageProgress:
         rate = self.done / max(now - self._started, 1e-9)
         left = (self._total - self.done) / max(rate, 1e-9)
         done = f"{self._stage}: {self.done:,} of {self._total:,} {self._unit}"
-        return f"{done}, {rate:,.0f} a second, about {left:,.0f} s left"
+        return f"{done}, {rate:,.{0 if rate >= 10 else 1}f} a second, about {left:,.0f} s left"
 
 
 @contextmanager

@@ -134,9 +134,14 @@ def test_prefect_shows_the_run_and_its_figures(job: Job) -> None:
     artifacts = httpx.post(f"{api}/artifacts/filter", json=ours, timeout=30).json()
     figures = [artifact["description"] for artifact in artifacts if artifact["key"] == "figures-current"]
     assert any(f"`{job.reports[0]['snapshot']}`" in figure for figure in figures)
-    assert {"figures-current", "rejects-current", "contact-sheet-current", "progress-scan", "progress-embed"} <= {
-        artifact["key"] for artifact in artifacts
-    }
+    assert {
+        "figures-current",
+        "rejects-current",
+        "contact-sheet-current",
+        "progress-scan",
+        "progress-embed",
+        "progress-build",
+    } <= {artifact["key"] for artifact in artifacts}
 
 
 def test_a_picture_finds_itself_first(job: Job, server: httpx.Client) -> None:

@@ -15,7 +15,7 @@ from distributed import LocalCluster
 from data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
 from flows import partitions
 from flows.cluster import Cluster
-from flows.partitions import Partition, map_partitions
+from flows.partitions import Partition, gather, map_partitions
 from flows.settings import BatchSettings
 from tasks.scanning import slices
 
@@ -63,6 +63,11 @@ def slow(rows: pa.Table) -> list[int]:
     return []
 
 
+def waited(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
 def no_poison(rows: pa.Table) -> list[int]:
     raise AssertionError(rows)
 
@@ -94,6 +99,14 @@ def test_partitions_are_read_no_faster_than_they_are_worked_on(cluster: Cluster)
     next(results)
     assert read <= 2 * partitions.IN_FLIGHT_PER_WORKER + 2
     results.close()  # type: ignore[attr-defined]
+
+
+def test_gathering_tells_what_is_done_while_it_waits(cluster: Cluster) -> None:
+    seconds = [0.0, partitions.LOOK_SECONDS + 1]
+    told: list[int] = []
+    futures = [cluster.client.submit(waited, one, pure=False) for one in seconds]
+    assert gather(cluster, futures, advance=told.append) == seconds
+    assert told == [1, 1]
 
 
 def test_an_error_reaches_the_caller(cluster: Cluster) -> None:
