@@ -75,7 +75,7 @@ class Cluster:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
-                env={**self._environment, "COUNTED": str(counted(self._folder))},
+                env={**self._environment, "COUNTED": str(counted(self._folder)), "PYTHONPATH": str(ROOT)},
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,

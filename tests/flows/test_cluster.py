@@ -95,19 +95,29 @@ def test_a_reindex_on_workers_with_tls_and_a_resource(tmp_path: Path, prefect_ap
     assert (report["state"], report["products"]) == ("published", 40)
 
 
-def test_a_cluster_that_scales_from_nothing(tmp_path: Path, prefect_api: str) -> None:
-    """A worker comes only after the run has put work on the scheduler."""
-    write_catalogue(tmp_path / "pictures", 40)
+def test_a_cluster_that_scales_from_nothing_and_back(tmp_path: Path, prefect_api: str) -> None:
+    """Two workers come only after the run has put work on the scheduler; one is taken away while they embed."""
+    write_catalogue(tmp_path / "pictures", 120)
     port = free_port()
-    environment = {"PREFECT_API_URL": prefect_api, "DASK_SCHEDULER_ADDRESS": f"tcp://{HOST}:{port}"}
+    environment = {
+        "PREFECT_API_URL": prefect_api,
+        "DASK_SCHEDULER_ADDRESS": f"tcp://{HOST}:{port}",
+        "LOOKALIKE_BATCH_PARTITION": "1",
+    }
+    store = open_store(str(tmp_path / "store"))
     scheduler = ["dask", "scheduler", "--host", HOST, "--port", str(port), "--no-dashboard"]
     with processes(scheduler, environment=environment, log=tmp_path / "scheduler.log"):
         process = reindex(tmp_path, environment)
         with Client(environment["DASK_SCHEDULER_ADDRESS"], timeout=60) as client:
             wait_for(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) > 0)
-        worker = ["dask", "worker", environment["DASK_SCHEDULER_ADDRESS"], "--nthreads", "1", "--no-dashboard"]
-        with processes(worker, environment=environment, log=tmp_path / "worker.log"):
-            assert report_of(process)["state"] == "published"
+            worker = ["dask", "worker", environment["DASK_SCHEDULER_ADDRESS"], "--nthreads", "1", "--no-dashboard"]
+            with processes(worker, worker, environment=environment, log=tmp_path / "worker.log"):
+                client.wait_for_workers(2, timeout=60)
+                wait_for(lambda: len(list(store.list("embeddings/"))) > 3)
+                client.retire_workers([next(iter(client.scheduler_info()["workers"]))])
+                assert len(list(store.list("embeddings/"))) < 120
+                report = report_of(process)
+        assert (report["state"], report["products"], report["embedded"]) == ("published", 120, 120)
 
 
 def test_what_fails_on_the_runs_own_workers_is_said_once(tmp_path: Path, prefect_api: str) -> None:
