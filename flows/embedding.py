@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+from prefect.runtime import task_run
 
 from data.embeddings import HASH, positions
 from data.manifest import EncoderSection
@@ -16,7 +17,7 @@ from flows.logs import run_log
 from flows.partitions import KILLED, Partition, map_partitions
 from flows.progress import stage_progress
 from flows.run import Run
-from flows.scanning import Missing
+from flows.scanning import Missing, still_missing
 from flows.stage import stage
 from tasks import embedding, partitions
 from tasks.encoders.stored import stored_encoder
@@ -48,11 +49,13 @@ def prepare_encoder(run: Run) -> EncoderSection:
 
 @stage("embed")
 def embed(run: Run, missing: Missing, encoder: EncoderSection) -> Embeds:
-    """Embed what is missing, on Dask."""
+    """Embed what is missing, on Dask; where the stage is tried again, what the tries before have left."""
+    left = still_missing(run, missing, encoder) if (task_run.run_count or 0) > 1 else missing
     done = Embeds(run.new_spill("unembedded"))
+    done.vectors = missing.count - left.count
     with stage_progress("embed") as progress:
-        progress.expect(missing.count)
-        for partition, embedded in _embedded(run, missing, encoder) if missing.count else ():
+        progress.expect(left.count)
+        for partition, embedded in _embedded(run, left, encoder) if left.count else ():
             done.vectors += embedded.vectors
             _take_rejects(done.rejected, partition, embedded.rejects)
             progress.advance(partition.rows.num_rows)

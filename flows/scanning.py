@@ -92,11 +92,7 @@ def scan(run: Run) -> Found:
 @stage("diff")
 def diff(run: Run, found: Found, encoder: EncoderSection) -> Missing:
     """Return the pictures, each once, that have no vector under this encoder."""
-    known = run.new_spill("known")
-    if found.products.rows:
-        for hashes in Embeddings(run.store, encoder.fingerprint).hash_columns():
-            column = pa.array(hashes.tolist(), HASH)
-            known.add(pa.table({"image_hash": column}), scanning.hash_buckets(positions(hashes)))
+    known = _with_vectors(run, encoder) if found.products.rows else run.new_spill("known")
     missing = run.new_spill("missing")
     pictures = 0
     for bucket in range(BUCKETS):
@@ -110,6 +106,27 @@ def diff(run: Run, found: Found, encoder: EncoderSection) -> Missing:
         "diff: %s pictures to embed, %s have their vector", f"{missing.rows:,}", f"{pictures - missing.rows:,}"
     )
     return Missing(missing)
+
+
+def still_missing(run: Run, missing: Missing, encoder: EncoderSection) -> Missing:
+    """Return those that have got no vector since."""
+    known = _with_vectors(run, encoder)
+    left = run.new_spill("still-missing")
+    for bucket in range(BUCKETS):
+        pictures = missing.pictures.read(bucket)
+        if pictures is not None:
+            without = _without(pictures, known.read(bucket))
+            left.add(without, np.full(without.num_rows, bucket))
+    return Missing(left)
+
+
+def _with_vectors(run: Run, encoder: EncoderSection) -> Spill:
+    """Return the hashes of all pictures that have a vector, by range."""
+    known = run.new_spill("known")
+    for hashes in Embeddings(run.store, encoder.fingerprint).hash_columns():
+        column = pa.array(hashes.tolist(), HASH)
+        known.add(pa.table({"image_hash": column}), scanning.hash_buckets(positions(hashes)))
+    return known
 
 
 class _Joining:

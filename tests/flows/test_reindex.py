@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -20,7 +22,9 @@ from data.reports import recent_reports, write_report
 from data.snapshots import list_snapshots, read_manifest
 from data.spill import Spill
 from data.stores import open_store
+from flows.partitions import Partition, map_partitions
 from flows.run import Limits, Run
+from tasks.partitions import Embedded
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
 from tests.support.reports import run_report
@@ -179,6 +183,29 @@ def test_a_run_that_died_leaves_its_hashes_to_the_next(
     report = run()
     assert (report.state, report.products, seen) == ("published", 12, [])
     assert list_hashes(store) == []
+
+
+def test_a_stage_that_is_tried_again_embeds_only_what_is_left(
+    run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(tmp_path / "pictures", 80)
+    begun: list[list[int]] = []
+
+    def cut_off(*args: Any, **more: Any) -> Iterator[tuple[Partition, Embedded]]:
+        begun.append([])
+        for number, (partition, embedded) in enumerate(map_partitions(*args, **more)):
+            begun[-1].append(partition.rows.num_rows)
+            yield partition, embedded
+            if len(begun) == 1 and number == 1:
+                raise OSError("the scheduler is gone")
+
+    monkeypatch.setattr("flows.embedding.map_partitions", cut_off)
+    monkeypatch.setenv("LOOKALIKE_BATCH_PARTITION", "8")
+    report = run()
+    assert (report.state, report.products, report.embedded) == ("published", 80, 80)
+    first, second = begun
+    assert first == [8, 8]
+    assert sum(second) <= 64
 
 
 def test_touched_pictures_are_read_and_nothing_is_published(run: Reindex, tmp_path: Path) -> None:
