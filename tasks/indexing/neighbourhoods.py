@@ -40,7 +40,8 @@ def neighbourhoods(queries: Vectors, batches: Iterable[Vectors], k: int, sample:
         scores = np.take_along_axis(every, best, axis=1)
         both = np.concatenate([nearest, batch[rows]], axis=1)
         nearest = np.take_along_axis(both, best[:, :, None], axis=1)
-        kept.append(batch[: max(0, sample - sum(map(len, kept)))])
+        if room := max(0, sample - sum(map(len, kept))):
+            kept.append(batch[:room].copy())  # a part of a batch would hold all of it in memory
     return Neighbourhoods(queries, nearest[:, 1:], joined(kept))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import faiss
 import numpy as np
 import pytest
@@ -52,3 +54,11 @@ def test_an_index_reaches_the_recall_with_as_many_lists(vectors: Vectors, lists:
 
 def test_more_lists_than_vectors_are_all_visited(vectors: Vectors) -> None:
     assert lists_to_visit(neighbourhoods(vectors[:5], [vectors[:100]], 10, 100), 128, 0.95) == 128
+
+
+def test_only_the_sample_is_kept_of_the_batches(vectors: Vectors) -> None:
+    batches = [batch.copy() for batch in np.array_split(vectors, 4)]
+    watched = [weakref.ref(batch) for batch in batches]
+    found = neighbourhoods(vectors[:2], (batches.pop() for _ in range(4)), 10, 100)
+    assert len(found.sample) == 100
+    assert [one() for one in watched] == [None] * 4
