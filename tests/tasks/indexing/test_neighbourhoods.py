@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 
 import faiss
 import numpy as np
@@ -57,8 +58,14 @@ def test_more_lists_than_vectors_are_all_visited(vectors: Vectors) -> None:
 
 
 def test_only_the_sample_is_kept_of_the_batches(vectors: Vectors) -> None:
-    batches = [batch.copy() for batch in np.array_split(vectors, 4)]
-    watched = [weakref.ref(batch) for batch in batches]
-    found = neighbourhoods(vectors[:2], (batches.pop() for _ in range(4)), 10, 100)
-    assert len(found.sample) == 100
-    assert [one() for one in watched] == [None] * 4
+    watched: list[weakref.ref[Vectors]] = []
+
+    def batches() -> Iterator[Vectors]:
+        for number in range(4):
+            assert not any(one() is not None for one in watched[:-1])  # the last one is still being looked at
+            batch = vectors[5000 * number :][:5000].copy()
+            watched.append(weakref.ref(batch))
+            yield batch
+            del batch
+
+    assert len(neighbourhoods(vectors[:2], batches(), 10, 100).sample) == 100
