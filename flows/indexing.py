@@ -25,7 +25,7 @@ from tasks.shards import Measured, Shard, Source, Trained
 
 
 @stage("plan")
-def plan(run: Run, catalogue: CatalogueSection, encoder: EncoderSection) -> Plan:
+def plan(run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderSection) -> Plan:
     """Choose the index; for a large catalogue from what each kind reaches on a sample. Raises `InputError`."""
     chosen = planning.plan(
         catalogue.products,
@@ -33,6 +33,7 @@ def plan(run: Run, catalogue: CatalogueSection, encoder: EncoderSection) -> Plan
         encoder.fingerprint,
         shards=run.request.shards,
         parent=None if run.request.full else run.parent,
+        pictures=pictures,
         refused_recall=_refused_recall(run),
         wish=Wish(run.request.limits.min_recall, run.request.index_bytes),
         measure=lambda dimension: _operating_points(run, catalogue, encoder, dimension),

@@ -51,10 +51,15 @@ class Found:
 
 
 class Missing:
-    """Pictures without a vector under the run's encoder: `image_hash`, `image` and `image_version`, by range."""
+    """Pictures without a vector under the run's encoder: `image_hash`, `image` and `image_version`, by range.
 
-    def __init__(self, pictures: Spill) -> None:
+    Attributes:
+        looked_at: how many pictures there are, with and without a vector.
+    """
+
+    def __init__(self, pictures: Spill, looked_at: int) -> None:
         self.pictures = pictures
+        self.looked_at = looked_at
 
     @property
     def count(self) -> int:
@@ -105,7 +110,7 @@ def diff(run: Run, found: Found, encoder: EncoderSection) -> Missing:
     run_log(__name__).info(
         "diff: %s pictures to embed, %s have their vector", f"{missing.rows:,}", f"{pictures - missing.rows:,}"
     )
-    return Missing(missing)
+    return Missing(missing, pictures)
 
 
 def still_missing(run: Run, missing: Missing, encoder: EncoderSection) -> Missing:
@@ -117,7 +122,7 @@ def still_missing(run: Run, missing: Missing, encoder: EncoderSection) -> Missin
         if pictures is not None:
             without = _without(pictures, known.read(bucket))
             left.add(without, np.full(without.num_rows, bucket))
-    return Missing(left)
+    return Missing(left, missing.looked_at)
 
 
 def _with_vectors(run: Run, encoder: EncoderSection) -> Spill:

@@ -35,7 +35,7 @@ def recall(found: Neighbours, exact: Neighbours) -> float:
     if not wanted:
         return 1.0  # there is but one product, which has no neighbour to find
     tenth = exact.scores[:, wanted - 1 : wanted]
-    right = np.where(exact.scores >= tenth - EQUAL, exact.rows, -2)  # never -1, which says that nothing was found
+    right = np.where((exact.scores >= tenth - EQUAL) & (exact.rows >= 0), exact.rows, -2)  # -1: nothing was found
     hits = (found.rows[:, :RECALL_AT, None] == right[:, None, :]).any(axis=2).sum(axis=1)
     return float((hits / wanted).mean())
 

@@ -66,6 +66,7 @@ def plan(
     *,
     shards: int | None,
     parent: Manifest | None,
+    pictures: int | None = None,
     refused_recall: float | None = None,
     wish: Wish | None = None,
     measure: Measure | None = None,
@@ -73,6 +74,7 @@ def plan(
     """Choose index type, dimension and shards for so many products; keep what `parent` was trained to where it fits.
 
     Args:
+        pictures: how many different ones the products show; by default each its own. Of fewer, less can be learnt.
         refused_recall: recall@10 of the last run's snapshot, where that was refused.
         measure: returns operating points of the catalogue's vectors in so many dimensions. It takes its time, so it is
             asked only where exact search is too slow or too large. Without it, the choice is by rule.
@@ -93,10 +95,10 @@ def plan(
             keep_trained=True,
             reason=f"as in snapshot {parent.id}, trained on {parent.index.trained_on:,} products",
         )
-    target = projected_dimension(min(products, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
+    target = projected_dimension(min(pictures or products, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
     dimension = target or encoder_dimension
     key, why = _index_key(products, dimension, wanted, wish, measure)
-    space = f"PCA with whitening to {dimension} dimensions" if target else "too few products to learn a projection from"
+    space = f"PCA with whitening to {dimension} dimensions" if target else "too few pictures to learn a projection from"
     reason = "; ".join([changed, why, space] if changed else [why, space])
     return Plan(products, key, dimension, target is not None, wanted, keep_trained=False, reason=reason)
 

@@ -16,6 +16,7 @@ from data.errors import CorruptError
 SAMPLES_PER_DIMENSION = 4  # fewer, and the directions with little variance are noise that whitening would amplify
 MIN_DIMENSION = 32
 RIDGE = 1e-3  # of the mean variance, added to each: bounds what whitening may amplify
+LEAST_VARIANCE = 1e-12  # of a sample that is one picture many times over: what is divided by must not be zero
 
 Vectors = NDArray[np.float32]
 
@@ -70,6 +71,7 @@ def learn(sample: Vectors, outputs: int) -> Projection:
     centred = sample - mean
     variances, directions = np.linalg.eigh(centred.T @ centred / len(sample))
     variances, directions = variances[::-1][:outputs], directions[:, ::-1][:, :outputs]
-    scale = 1 / np.sqrt(np.maximum(variances, 0) + RIDGE * variances.mean())
+    ridge = max(RIDGE * variances.mean(), LEAST_VARIANCE)
+    scale = 1 / np.sqrt(np.maximum(variances, 0) + ridge)
     weights = (directions * scale).T
     return Projection(np.column_stack([weights, -weights @ mean]).astype(np.float32))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from data.cache import BlobCache
 from data.channels import Channel
 from data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
 from data.hashes import list_hashes
@@ -24,6 +27,7 @@ from data.spill import Spill
 from data.stores import open_store
 from flows.partitions import Partition, map_partitions
 from flows.run import Limits, Run
+from tasks.indexing.searching import ShardedIndex
 from tasks.partitions import Embedded
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
@@ -128,6 +132,26 @@ def test_one_picture_of_several_products_is_embedded_once(run: Reindex, tmp_path
     assert (report.products, report.embedded, report.rejected) == (3, 2, 2)
     rows = read_rejects(open_store(str(tmp_path / "store")), str(report.rejects))
     assert {(row.id, row.reason) for row in rows} == {("2", "duplicate_id"), ("", "missing_id")}
+
+
+def test_many_products_of_one_picture_are_found(run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 1)
+    picture = next(folder.rglob("*.png"))
+    for number in range(199):
+        shutil.copy(picture, folder / f"copy {number}.png")
+    report = run()
+    assert (report.state, report.embedded, report.recall_at_10) == ("published", 1, 1.0)
+    manifest = current(tmp_path)
+    store = open_store(str(tmp_path / "store"))
+    index = ShardedIndex.open(
+        [BlobCache(tmp_path / "cache").get(store, shard.index) for shard in manifest.shards],
+        [shard.count for shard in manifest.shards],
+        manifest.index.dimension,
+        nprobe=None,
+    )
+    found = index.search(index.vector(7)[None], 10)
+    assert (found.rows >= 0).all()
+    np.testing.assert_allclose(found.scores, 1.0, atol=1e-3)
 
 
 def test_nothing_usable_says_why(run: Reindex, tmp_path: Path) -> None:

@@ -35,5 +35,10 @@ def test_any_of_those_with_equal_scores_is_right() -> None:
     assert recall(neighbours([0.0] * 10, [0, *range(6, 15)]), exact) == 1.0
 
 
+def test_nothing_found_is_never_right() -> None:
+    nothing = neighbours([float("-inf")] * 10, [-1] * 10)
+    assert recall(nothing, nothing) == 0.0
+
+
 def test_fewer_products_than_ten() -> None:
     assert recall(neighbours([1.0, 0.5], [0, 1]), neighbours([1.0, 0.5], [0, 1])) == 1.0

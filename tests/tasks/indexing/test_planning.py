@@ -64,6 +64,13 @@ def test_keeps_what_was_trained_until_the_catalogue_doubles_or_halves(products: 
     assert not kept or chosen.dimension == 128
 
 
+def test_a_projection_is_learnt_from_different_pictures() -> None:
+    one = plan(200, 1280, "f", shards=None, parent=None, pictures=1)
+    assert (one.project, one.dimension) == (False, 1280)
+    assert "too few pictures to learn a projection from" in one.reason
+    assert plan(200, 1280, "f", shards=None, parent=None, pictures=150).dimension == 32
+
+
 def test_another_encoder_trains_anew() -> None:
     assert not planned(1000, base=parent(1000, fingerprint="other")).keep_trained
 

@@ -60,3 +60,7 @@ def test_projects_to_as_many_dimensions_as_the_sample_supports(
 
 def test_a_zero_vector_stays_zero() -> None:
     assert not np.isnan(normalise(np.zeros((1, 4), np.float32))).any()
+
+
+def test_one_picture_many_times_over_gives_numbers() -> None:
+    assert np.isfinite(learn(np.repeat(sample(1), 200, axis=0), 16)(sample(9))).all()
