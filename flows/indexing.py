@@ -36,7 +36,7 @@ def plan(run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderS
         pictures=pictures,
         refused_recall=_refused_recall(run),
         wish=Wish(run.request.limits.min_recall, run.request.index_bytes),
-        measure=lambda dimension: _operating_points(run, catalogue, encoder, dimension),
+        measure=lambda outputs: _operating_points(run, catalogue, encoder, outputs),
     )
     run_log(__name__).info("plan: %s in %s shard(s): %s", chosen.key, chosen.shards, chosen.reason)
     return chosen
@@ -50,7 +50,7 @@ def _refused_recall(run: Run) -> float | None:
 
 
 def _operating_points(
-    run: Run, catalogue: CatalogueSection, encoder: EncoderSection, dimension: int
+    run: Run, catalogue: CatalogueSection, encoder: EncoderSection, outputs: int | None
 ) -> Sequence[OperatingPoint]:
     future = run.cluster.client.submit(
         building.operating_points,
@@ -58,7 +58,7 @@ def _operating_points(
         catalogue.id,
         catalogue.products,
         encoder,
-        dimension,
+        outputs,
         run.request.limits.min_recall,
         threads=run.cluster.threads_of(1),
         pure=False,

@@ -93,25 +93,35 @@ class Measured:
 
 
 def operating_points(
-    store: str, catalogue: str, products: int, encoder: EncoderSection, dimension: int, target: float, *, threads: int
+    store: str,
+    catalogue: str,
+    products: int,
+    encoder: EncoderSection,
+    outputs: int | None,
+    target: float,
+    *,
+    threads: int,
 ) -> Sequence[OperatingPoint]:
-    """Return what each kind of index reaches on a sample of the catalogue's vectors in so many dimensions.
+    """Return what each kind of index reaches on a sample of the catalogue's vectors.
 
     What was measured is stored, and taken from there the next time: a run that was killed chooses again as it did.
+
+    Args:
+        outputs: dimensions that the vectors are projected to; None where they are indexed as they are.
     """
     opened = open_store(store)
-    key = _points_key(catalogue, encoder, dimension, target)
+    key = _points_key(catalogue, encoder, outputs, target)
     with suppress(NotFoundError):
         return OperatingPoints.model_validate_json(opened.read(key)).points
-    found = _measured_points(opened, catalogue, products, encoder, dimension, target, threads)
+    found = _measured_points(opened, catalogue, products, encoder, outputs, target, threads)
     with suppress(AlreadyExistsError):
         opened.create(key, found.model_dump_json(indent=2).encode())
     return OperatingPoints.model_validate_json(opened.read(key)).points  # whoever was first decides
 
 
-def _points_key(catalogue: str, encoder: EncoderSection, dimension: int, target: float) -> str:
+def _points_key(catalogue: str, encoder: EncoderSection, outputs: int | None, target: float) -> str:
     how = (measuring.SAMPLE, measuring.LOOKED_AT, KINDS, faiss.__version__)
-    what = json.dumps([catalogue, encoder.fingerprint, dimension, target, how])
+    what = json.dumps([catalogue, encoder.fingerprint, outputs, target, how])
     return f"{OPERATING_POINTS}{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
@@ -120,13 +130,13 @@ def _measured_points(
     catalogue: str,
     products: int,
     encoder: EncoderSection,
-    dimension: int,
+    outputs: int | None,
     target: float,
     threads: int,
 ) -> OperatingPoints:
     sample = np.concatenate(list(_in_parts(store, catalogue, products, encoder.fingerprint, measuring.SAMPLE)))
     queries = _last_vectors(store, catalogue, products, encoder.fingerprint, measuring.QUERIES)
-    projection = learn(sample.astype(np.float32), dimension) if dimension != encoder.dimension else None
+    projection = learn(sample.astype(np.float32), outputs) if outputs else None
     parts = _in_parts(store, catalogue, products, encoder.fingerprint, measuring.LOOKED_AT)
     return measuring.measure(
         projected(sample, projection),
@@ -246,8 +256,7 @@ def _in_parts(
     edges = np.linspace(0, 2**32, 1 - (-products // PROJECTED_AT_A_TIME), dtype=np.int64).tolist()
     for start, stop in pairwise(edges):
         some = read_catalogue_range(store, catalogue, start, stop)
-        if some.num_rows:
-            vectors = vectors_of(some, embeddings, start, stop)[:count]
+        for vectors in vector_batches(some.slice(0, count), embeddings, start, stop):
             count -= len(vectors)
             yield vectors
         if not count:

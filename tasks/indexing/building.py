@@ -47,15 +47,19 @@ def shard_range(shard: int, shards: int) -> tuple[int, int]:
 def vectors_of(products: pa.Table, embeddings: Embeddings, start: int, stop: int) -> NDArray[np.float16]:
     """Return the (n, d) encoder vectors of products whose hashes lie in a range. Raises `CorruptError` for a loss."""
     known, vectors = embeddings.read(start, stop)
+    return vectors[_places(products, known)]
+
+
+def _places(products: pa.Table, known: NDArray[np.bytes_]) -> NDArray[np.int64]:
     wanted = hash_array(products["image_hash"])
     places = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
     if len(wanted) and (len(known) == 0 or not np.array_equal(known[places], wanted)):
         raise CorruptError(LOST)
-    return vectors[places]
+    return places
 
 
 def vector_batches(products: pa.Table, embeddings: Embeddings, start: int, stop: int) -> Iterator[NDArray[np.float16]]:
-    """Yield the same a part of the range at a time; the products must be sorted by hash."""
+    """Yield the same, at most ADD_BATCH at a time; the products must be sorted by hash."""
     parts = max(1, -(-products.num_rows // ADD_BATCH))
     edges = [start + (stop - start) * part // parts for part in range(parts + 1)]
     places = positions(hash_array(products["image_hash"]))
@@ -63,7 +67,10 @@ def vector_batches(products: pa.Table, embeddings: Embeddings, start: int, stop:
     for part in range(parts):
         inside = products.slice(int(rows[part]), int(rows[part + 1] - rows[part]))
         if inside.num_rows:
-            yield vectors_of(inside, embeddings, edges[part], edges[part + 1])
+            known, vectors = embeddings.read(edges[part], edges[part + 1])
+            wanted = _places(inside, known)
+            for first in range(0, len(wanted), ADD_BATCH):  # many products may show one picture
+                yield vectors[wanted[first : first + ADD_BATCH]]
 
 
 def build_index(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from data.errors import InputError
 from data.manifest import Manifest
@@ -25,7 +26,7 @@ IMBALANCE_GROWTH = 1.5  # of the rows that a query looks at, since training: pro
 GRAPH_BYTES = 270  # of links to other centroids, for each
 AS_FAST = 1.25  # times as slow as the fastest is as fast, and the smallest of these is chosen
 
-Measure = Callable[[int], Sequence[OperatingPoint]]
+Measure = Callable[[int | None], Sequence[OperatingPoint]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ def plan(
     Args:
         pictures: how many different ones the products show; by default each its own. Of fewer, less can be learnt.
         refused_recall: recall@10 of the last run's snapshot, where that was refused.
-        measure: returns operating points of the catalogue's vectors in so many dimensions. It takes its time, so it is
-            asked only where exact search is too slow or too large. Without it, the choice is by rule.
+        measure: returns operating points of the catalogue's vectors projected to so many dimensions, or as they are
+            for None. It takes its time, so it is asked only where exact search is too slow or too large. Without it,
+            the choice is by rule.
 
     Raises:
         InputError: no kind of index has both the recall and the size that are wished for.
@@ -97,7 +99,7 @@ def plan(
         )
     target = projected_dimension(min(pictures or products, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
     dimension = target or encoder_dimension
-    key, why = _index_key(products, dimension, wanted, wish, measure)
+    key, why = _index_key(products, dimension, wanted, wish, partial(measure, target) if measure else None)
     space = f"PCA with whitening to {dimension} dimensions" if target else "too few pictures to learn a projection from"
     reason = "; ".join([changed, why, space] if changed else [why, space])
     return Plan(products, key, dimension, target is not None, wanted, keep_trained=False, reason=reason)
@@ -128,14 +130,16 @@ def _why_anew(
     return next((f"trained anew: {reason}" for reason, holds in reasons.items() if holds), None)
 
 
-def _index_key(products: int, dimension: int, shards: int, wish: Wish, measure: Measure | None) -> tuple[str, str]:
+def _index_key(
+    products: int, dimension: int, shards: int, wish: Wish, measure: Callable[[], Sequence[OperatingPoint]] | None
+) -> tuple[str, str]:
     fits = wish.max_bytes is None or 4 * dimension * products <= wish.max_bytes
     if products <= FLAT_UP_TO and fits:
         return "Flat", f"{products:,} products: exact search is fast enough"
     if measure is None:
         key = index_key("IVF SQ8", products, dimension)
         return key, f"{products:,} products: inverted lists with one byte a dimension, unmeasured"
-    return _chosen([_Expected(point, products, dimension, shards) for point in measure(dimension)], wish)
+    return _chosen([_Expected(point, products, dimension, shards) for point in measure()], wish)
 
 
 def _chosen(options: Sequence[_Expected], wish: Wish) -> tuple[str, str]:

@@ -234,7 +234,7 @@ class Lookalike(System):
         faiss = importlib.import_module("faiss")
         started = time.perf_counter()
 
-        def points(_: int) -> Sequence[OperatingPoint]:
+        def points(_: int | None) -> Sequence[OperatingPoint]:
             drawn = np.random.default_rng(0).permutation(len(vectors))[: SAMPLE + QUERIES]
             sample, queries = vectors[np.sort(drawn[:SAMPLE])], vectors[np.sort(drawn[SAMPLE:])]
             batches = (vectors[start : start + BATCH] for start in range(0, len(vectors), BATCH))

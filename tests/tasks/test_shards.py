@@ -160,7 +160,7 @@ def test_many_products_of_few_pictures_are_learnt_from(tmp_path: Path, monkeypat
     plan = Plan(1200, "IVF4,SQ8", DIMENSION, project=False, shards=3, keep_trained=False, reason="")
     source = Source(str(tmp_path / "store"), catalogue.id, ENCODER, plan)
 
-    points = building.operating_points(source.store, source.catalogue, 1200, ENCODER, DIMENSION, 0.9, threads=1)
+    points = building.operating_points(source.store, source.catalogue, 1200, ENCODER, None, 0.9, threads=1)
     queries, shards, _ = build(source)
 
     assert [point.kind for point in points] == list(QUICK)
@@ -177,7 +177,7 @@ class TestOperatingPoints:
         monkeypatch.setattr(measuring, "QUERIES", 100)
 
     def measure(self, source: Source, target: float = 0.9) -> Sequence[object]:
-        return building.operating_points(source.store, source.catalogue, COUNT, ENCODER, DIMENSION, target, threads=1)
+        return building.operating_points(source.store, source.catalogue, COUNT, ENCODER, None, target, threads=1)
 
     def test_every_quick_kind_is_measured_and_stored(self, source: Source) -> None:
         points = self.measure(source)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from tasks.indexing.building import ExactAnswers, build_index
+from data.embeddings import HASH, Embeddings
+from data.stores.local import LocalStore
+from tasks.indexing import building
+from tasks.indexing.building import ExactAnswers, build_index, vector_batches
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import normalise
 from tasks.indexing.training import train
@@ -32,6 +37,19 @@ def build(vectors: NDArray[np.float16], key: str, batch: int, answers: ExactAnsw
     _, trained = train([vectors], plan_for(key), threads=1)
     batches = (vectors[start : start + batch] for start in range(0, COUNT, batch))
     return build_index(batches, COUNT, plan_for(key), None, trained, answers, threads=1)
+
+
+def test_a_batch_is_bounded_where_all_products_show_one_picture(
+    vectors: NDArray[np.float16], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "ADD_BATCH", 16)
+    embeddings = Embeddings(LocalStore(tmp_path), "f")
+    hashes = [bytes([number]) * 32 for number in (3, 200)]
+    embeddings.write(hashes, vectors[:2].astype(np.float32))
+    products = pa.table({"image_hash": pa.array([hashes[0]] * 60 + [hashes[1]] * 2, HASH)})
+    batches = list(vector_batches(products, embeddings, 0, 2**32))
+    assert max(map(len, batches)) == 16
+    np.testing.assert_array_equal(np.concatenate(batches), vectors[[0] * 60 + [1] * 2])
 
 
 @pytest.mark.parametrize("key", ["Flat", "IVF8,RaBitQfs,Refine(SQ8)"])

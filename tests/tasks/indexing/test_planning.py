@@ -71,6 +71,19 @@ def test_a_projection_is_learnt_from_different_pictures() -> None:
     assert plan(200, 1280, "f", shards=None, parent=None, pictures=150).dimension == 32
 
 
+@pytest.mark.parametrize(("dimension", "asked"), [(1280, 256), (256, 256), (192, 192), (24, None)])
+def test_what_is_measured_is_what_will_be_built(dimension: int, asked: int | None) -> None:
+    measured: list[int | None] = []
+
+    def measure(outputs: int | None) -> list[OperatingPoint]:
+        measured.append(outputs)
+        return [FLAT]
+
+    chosen = plan(60_000, dimension, "f", shards=None, parent=None, measure=measure)
+    assert measured == [asked]
+    assert (chosen.project, chosen.dimension) == (asked is not None, asked or dimension)
+
+
 def test_another_encoder_trains_anew() -> None:
     assert not planned(1000, base=parent(1000, fingerprint="other")).keep_trained
 
