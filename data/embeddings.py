@@ -82,15 +82,19 @@ class Embeddings:
 
     def read(self, start: int = 0, stop: int = 2**32) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
         """Return the sorted (n,) hashes with `start <= position < stop`, and their (n, d) vectors."""
-        tables = [self._read_file(key) for key in self._files if _overlaps(key, start, stop)]
-        if not tables:
+        parts = [self._read_range(key, start, stop) for key in self._files if _overlaps(key, start, stop)]
+        if not parts:
             return np.empty(0, "V32"), np.empty((0, 0), np.float16)
-        hashes = np.concatenate([hashes for hashes, _ in tables])
-        vectors = np.concatenate([vectors for _, vectors in tables])
+        hashes = np.concatenate([hashes for hashes, _ in parts])
         unique, first = np.unique(hashes, return_index=True)  # a repeated partition may hold a hash twice
-        places = positions(unique)
+        return unique, np.concatenate([vectors for _, vectors in parts])[first]
+
+    def _read_range(self, key: str, start: int, stop: int) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
+        """Return copies of one file's rows in a range: what a few nights add lies over all hashes."""
+        hashes, vectors = self._read_file(key)
+        places = positions(hashes)
         inside = (places >= start) & (places < stop)
-        return unique[inside], vectors[first[inside]]
+        return hashes[inside], vectors[inside]
 
     @cached_property
     def _files(self) -> list[str]:
