@@ -44,6 +44,10 @@ class Client:
         """Return what `/readyz` says as soon as it satisfies `what`."""
         return wait_for(lambda: self.get("/readyz").json(), what, seconds)
 
+    def wait_for_queries(self, count: int) -> None:
+        """Return as soon as so many queries are in progress; a server may be ready before its first probe has left."""
+        wait_for(lambda: self.get("/metrics").text, lambda text: f"lookalike_queries_in_progress {count:.1f}\n" in text)
+
 
 @contextmanager
 def running(app: FastAPI) -> Iterator[Client]:

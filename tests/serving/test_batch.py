@@ -78,6 +78,7 @@ def test_each_query_takes_its_place_in_the_queue(shop: Shop, serve: Serve) -> No
     shop.publish(8)
     client = serve(batching={"queue_size": 2}, probe_seconds=60)  # a probe takes a place, too
     client.wait(lambda state: state["ready"])
+    client.wait_for_queries(0)
     results = ask(client, *({"product_id": "a"} for _ in range(5)))
     assert [result.get("problem", {}).get("code") for result in results] == [None, None, *["overloaded"] * 3]
     assert client.app.state.service._in_progress == 0

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -41,22 +44,34 @@ def test_queries_count_as_proof(shop: Shop, serve: Serve) -> None:
     assert client.get("/readyz").json()["proved_seconds_ago"] < before + 0.5
 
 
-def test_overload_is_told_with_a_time_to_come_back(shop: Shop, serve: Serve) -> None:
+def test_overload_is_told_with_a_time_to_come_back(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.publish(8)
-    client = serve(batching={"queue_size": 1})
+    client = serve(batching={"queue_size": 1}, probe_seconds=60.0)
     client.wait(lambda state: state["ready"])
-    client.app.state.service._in_progress = 1
-    response = client.search(product_id="a")
+    client.wait_for_queries(0)  # ready is known before the probe that showed it has left
+    encoder = client.app.state.service.follower.current.searcher.encoder
+    infer, may_go = encoder.infer, threading.Event()
+
+    def hold(batch: Any) -> Any:
+        may_go.wait(10)
+        return infer(batch)
+
+    monkeypatch.setattr(encoder, "infer", hold)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v1/search", files={"image": ("x.png", BLANK)})
+        try:
+            client.wait_for_queries(1)
+            response = client.search(product_id="a")
+        finally:
+            may_go.set()
     assert (response.status_code, response.json()["code"]) == (429, "overloaded")
     assert int(response.headers["retry-after"]) >= 1
     assert b"lookalike_overloaded_total 1.0" in client.get("/metrics").content
-    client.app.state.service._in_progress = 0
+    assert first.result().status_code == 200
     assert client.search(product_id="a").status_code == 200
 
 
 def test_a_query_that_takes_too_long(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     shop.publish(8)
     client = serve(limits={"request_seconds": 0.3})
     client.wait(lambda state: state["ready"])
