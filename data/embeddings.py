@@ -34,6 +34,13 @@ def positions(hashes: NDArray[np.bytes_]) -> NDArray[np.uint32]:
     return hashes.view(np.uint8).reshape(-1, HASH_BYTES)[:, :4].copy().view(">u4").ravel().astype(np.uint32)
 
 
+def differ(hashes: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    """Return a mask (n,) of those sorted hashes that are others than the one before."""
+    mask = np.ones(len(hashes), bool)
+    mask[1:] = hashes[1:] != hashes[:-1]
+    return mask
+
+
 class Embeddings:
     """The vectors of one encoder in one store.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from data.manifest import CatalogueSection, EncoderSection, IndexSection
 from data.reports import recent_reports
 from flows.logs import run_log
@@ -15,13 +13,10 @@ from flows.run import Run
 from flows.stage import stage
 from tasks import shards as building
 from tasks.indexing import planning
-from tasks.indexing.evaluating import EXACT_DEPTH
-from tasks.indexing.neighbours import Neighbours, merge
 from tasks.indexing.operating_points import OperatingPoint
 from tasks.indexing.planning import Plan, Wish
-from tasks.indexing.projection import Vectors
 from tasks.indexing.training import sample_size
-from tasks.shards import Measured, Shard, Source, Trained
+from tasks.shards import Measured, SampleQueries, Shard, Source, Trained
 
 
 @stage("plan")
@@ -36,7 +31,7 @@ def plan(run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderS
         pictures=pictures,
         refused_recall=_refused_recall(run),
         wish=Wish(run.request.limits.min_recall, run.request.index_bytes),
-        measure=lambda outputs: _operating_points(run, catalogue, encoder, outputs),
+        measure=lambda outputs: _operating_points(run, catalogue, pictures, encoder, outputs),
     )
     run_log(__name__).info("plan: %s in %s shard(s): %s", chosen.key, chosen.shards, chosen.reason)
     return chosen
@@ -50,13 +45,14 @@ def _refused_recall(run: Run) -> float | None:
 
 
 def _operating_points(
-    run: Run, catalogue: CatalogueSection, encoder: EncoderSection, outputs: int | None
+    run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderSection, outputs: int | None
 ) -> Sequence[OperatingPoint]:
     future = run.cluster.client.submit(
         building.operating_points,
         run.request.store,
         catalogue.id,
         catalogue.products,
+        pictures,
         encoder,
         outputs,
         run.request.limits.min_recall,
@@ -84,12 +80,12 @@ def train(run: Run, source: Source) -> Trained:
         return Trained(run.parent.index.projection, run.parent.index.trained)
     future = run.cluster.client.submit(building.train_index, source, threads=run.cluster.threads_of(1), pure=False)
     trained: Trained = gather(run.cluster, [future], run.deadline)[0]
-    run_log(__name__).info("train: done on %s products", f"{min(source.plan.products, sample_size(source.plan)):,}")
+    run_log(__name__).info("train: done on %s pictures", f"{min(source.plan.pictures, sample_size(source.plan)):,}")
     return trained
 
 
 @stage("build")
-def build(run: Run, source: Source, trained: Trained) -> tuple[Vectors, list[Shard]]:
+def build(run: Run, source: Source, trained: Trained) -> tuple[SampleQueries, list[Shard]]:
     """Build each shard on its own worker, with exact answers to sample queries; return queries and shards."""
     client, threads = run.cluster.client, run.cluster.threads_of(source.plan.shards)
     queries = client.submit(building.sample_queries, source, trained, pure=False)
@@ -106,15 +102,14 @@ def build(run: Run, source: Source, trained: Trained) -> tuple[Vectors, list[Sha
 
 
 @stage("evaluate")
-def evaluate(run: Run, chosen: Plan, queries: Vectors, shards: Sequence[Shard]) -> Measured:
+def evaluate(run: Run, chosen: Plan, queries: SampleQueries, shards: Sequence[Shard]) -> Measured:
     """Measure recall@10 with the search code that serves, against the exact answers of all shards."""
     future = run.cluster.client.submit(
         building.evaluate_index,
         run.request.store,
-        [shard.section for shard in shards],
+        shards,
         chosen.dimension,
         queries,
-        exact_answers(shards),
         run.request.limits.min_recall,
         threads=run.cluster.threads_of(1),
         pure=False,
@@ -127,13 +122,6 @@ def evaluate(run: Run, chosen: Plan, queries: Vectors, shards: Sequence[Shard]) 
         measured.parameters,
     )
     return measured
-
-
-def exact_answers(shards: Sequence[Shard]) -> Neighbours:
-    """Return the exact answers over all shards, from those of each."""
-    starts = np.cumsum([0, *(shard.section.count for shard in shards)])
-    parts = [shard.exact.shifted(int(start)) for shard, start in zip(shards, starts[:-1], strict=True)]
-    return merge(parts, EXACT_DEPTH + 1)
 
 
 def index_section(run: Run, chosen: Plan, trained: Trained, measured: Measured) -> IndexSection:

@@ -100,7 +100,7 @@ def run_stages(run: Run) -> RunReport:
         return reporting.report(run, Outcome(run.parent, "unchanged", found, recorded, embeds.vectors))
 
     catalogue = recording.store_catalogue(run, recorded)
-    chosen = indexing.plan(run, catalogue, missing.looked_at, encoder)
+    chosen = indexing.plan(run, catalogue, recorded.pictures, encoder)
     source = Source(run.request.store, catalogue.id, encoder, chosen)
     trained = indexing.train(run, source)
     queries, shards = indexing.build(run, source, trained)

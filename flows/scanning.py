@@ -51,15 +51,10 @@ class Found:
 
 
 class Missing:
-    """Pictures without a vector under the run's encoder: `image_hash`, `image` and `image_version`, by range.
+    """Pictures without a vector under the run's encoder: `image_hash`, `image` and `image_version`, by range."""
 
-    Attributes:
-        looked_at: how many pictures there are, with and without a vector.
-    """
-
-    def __init__(self, pictures: Spill, looked_at: int) -> None:
+    def __init__(self, pictures: Spill) -> None:
         self.pictures = pictures
-        self.looked_at = looked_at
 
     @property
     def count(self) -> int:
@@ -110,7 +105,7 @@ def diff(run: Run, found: Found, encoder: EncoderSection) -> Missing:
     run_log(__name__).info(
         "diff: %s pictures to embed, %s have their vector", f"{missing.rows:,}", f"{pictures - missing.rows:,}"
     )
-    return Missing(missing, pictures)
+    return Missing(missing)
 
 
 def still_missing(run: Run, missing: Missing, encoder: EncoderSection) -> Missing:
@@ -122,7 +117,7 @@ def still_missing(run: Run, missing: Missing, encoder: EncoderSection) -> Missin
         if pictures is not None:
             without = _without(pictures, known.read(bucket))
             left.add(without, np.full(without.num_rows, bucket))
-    return Missing(left, missing.looked_at)
+    return Missing(left)
 
 
 def _with_vectors(run: Run, encoder: EncoderSection) -> Spill:

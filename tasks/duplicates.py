@@ -25,7 +25,7 @@ from data import blobs
 from data.blobs import Blob
 from data.cache import BlobCache
 from data.duplicates import read_groups, to_parquet
-from data.embeddings import HASH, Embeddings, hash_array
+from data.embeddings import HASH, Embeddings, differ, hash_array
 from data.manifest import DuplicatesSection, Manifest, ShardSection
 from data.stores import ObjectStore, open_store
 from tasks.indexing.projection import Projection, Vectors, normalise
@@ -105,7 +105,7 @@ def inherit(store: str, manifest: Manifest, parent: Manifest) -> Inherited:
         hashes = pa.concat_arrays([_hashes(opened, cache, shard) for shard in manifest.shards])
         looked_at = [_hashes(opened, cache, shard) for shard in parent.shards if not shard.delta]
         table = read_groups(cache.get(opened, parent.duplicates.groups))
-    first = np.flatnonzero(_is_first(hashes))
+    first = np.flatnonzero(differ(hash_array(hashes)))
     pictures = hashes.take(pa.array(first))
     is_new = np.asarray(pc.invert(pc.is_in(pictures, value_set=pa.concat_arrays(looked_at))))
     places = pc.index_in(table["image_hash"].combine_chunks(), value_set=pictures)
@@ -137,7 +137,7 @@ def near_pairs(
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
         cache = BlobCache(Path(folder))
         hashes = [_hashes(opened, cache, shard) for shard in manifest.shards]
-        first = np.concatenate([_is_first(one) for one in hashes])
+        first = np.concatenate([differ(hash_array(one)) for one in hashes])
         index = _open_index(opened, cache, manifest, threads)
         starts = np.cumsum([0, *(len(one) for one in hashes)])
         allowed = None if first.all() else first
@@ -157,7 +157,7 @@ def grouped(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: fl
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
         cache = BlobCache(Path(folder))
         hashes = pa.concat_arrays([_hashes(opened, cache, shard) for shard in manifest.shards])
-        first = np.flatnonzero(_is_first(hashes))
+        first = np.flatnonzero(differ(hash_array(hashes)))
         shows = np.diff([*first, len(hashes)])  # products of one picture lie side by side
         exact = int(shows[shows > 1].sum())
         joined = np.concatenate([_from_npy(opened, one) for one in pairs])
@@ -261,14 +261,6 @@ def _hashes(store: ObjectStore, cache: BlobCache, shard: ShardSection) -> pa.Arr
 def _column(store: ObjectStore, cache: BlobCache, shard: ShardSection, name: str) -> pa.Array:
     column = pq.read_table(cache.get(store, shard.products), columns=[name])[name].combine_chunks()
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _is_first(hashes: pa.Array) -> NDArray[np.bool_]:
-    """Return a mask of the rows that show another picture than the row before; rows are sorted by it."""
-    values = hash_array(hashes)
-    first = np.ones(len(values), bool)
-    first[1:] = values[1:] != values[:-1]
-    return first
 
 
 def _to_npy(numbers: NDArray[np.integer]) -> bytes:

@@ -20,7 +20,7 @@ from data import blobs, tombstones
 from data.blobs import Blob
 from data.cache import BlobCache
 from data.catalogues import read_catalogue_range
-from data.embeddings import Embeddings, hash_array
+from data.embeddings import Embeddings, differ, hash_array
 from data.errors import AlreadyExistsError, NotFoundError
 from data.manifest import EncoderSection, IndexSection, ShardSection
 from data.stores import ObjectStore, open_store
@@ -34,8 +34,8 @@ from tasks.indexing.building import (
     write_shard,
 )
 from tasks.indexing.candidates import KINDS
-from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, Examination, seconds_per_query
-from tasks.indexing.neighbours import Neighbours
+from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, Examination, recall_by_score, seconds_per_query
+from tasks.indexing.neighbours import Neighbours, merge
 from tasks.indexing.operating_points import OperatingPoint, OperatingPoints
 from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.planning import Plan
@@ -68,11 +68,26 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleQueries:
+    """Different pictures to evaluate an index with: (n, dimension) vectors, and the (n,) rows that show them."""
+
+    vectors: Vectors
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
-    """A built shard, and its part of the exact answers to the sample queries; `rows` count within the shard."""
+    """A built shard, and what it tells of the exact answers to the sample queries.
+
+    Attributes:
+        section: for the manifest.
+        exact: the best of this shard; `rows` count within it.
+        differs: a bit for each row, set where it shows another picture than the row before.
+    """
 
     section: ShardSection
     exact: Neighbours
+    differs: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +111,7 @@ def operating_points(
     store: str,
     catalogue: str,
     products: int,
+    pictures: int,
     encoder: EncoderSection,
     outputs: int | None,
     target: float,
@@ -107,13 +123,14 @@ def operating_points(
     What was measured is stored, and taken from there the next time: a run that was killed chooses again as it did.
 
     Args:
+        pictures: how many different ones the products show.
         outputs: dimensions that the vectors are projected to; None where they are indexed as they are.
     """
     opened = open_store(store)
     key = _points_key(catalogue, encoder, outputs, target)
     with suppress(NotFoundError):
         return OperatingPoints.model_validate_json(opened.read(key)).points
-    found = _measured_points(opened, catalogue, products, encoder, outputs, target, threads)
+    found = _measured_points(_Pictures(opened, catalogue, products, pictures, encoder), outputs, target, threads)
     with suppress(AlreadyExistsError):
         opened.create(key, found.model_dump_json(indent=2).encode())
     return OperatingPoints.model_validate_json(opened.read(key)).points  # whoever was first decides
@@ -125,56 +142,47 @@ def _points_key(catalogue: str, encoder: EncoderSection, outputs: int | None, ta
     return f"{OPERATING_POINTS}{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
-def _measured_points(
-    store: ObjectStore,
-    catalogue: str,
-    products: int,
-    encoder: EncoderSection,
-    outputs: int | None,
-    target: float,
-    threads: int,
-) -> OperatingPoints:
-    sample = np.concatenate(list(_in_parts(store, catalogue, products, encoder.fingerprint, measuring.SAMPLE)))
-    queries = _last_vectors(store, catalogue, products, encoder.fingerprint, measuring.QUERIES)
+def _measured_points(pictures: _Pictures, outputs: int | None, target: float, threads: int) -> OperatingPoints:
+    sampled, asked = measuring.split(pictures.count)
+    sample = np.concatenate(list(pictures.first(sampled)))
+    queries, _ = pictures.last(asked)
     projection = learn(sample.astype(np.float32), outputs) if outputs else None
-    parts = _in_parts(store, catalogue, products, encoder.fingerprint, measuring.LOOKED_AT)
     return measuring.measure(
         projected(sample, projection),
         projected(queries, projection),
-        (projected(part, projection) for part in parts),
-        products,
+        (projected(part, projection) for part in pictures.first(measuring.LOOKED_AT)),
+        pictures.products,
         target,
         threads=threads,
+        pictures=pictures.count,
     )
 
 
 def train_index(source: Source, *, threads: int) -> Trained:
     """Learn from a sample of the catalogue what all shards will share, and store it."""
     store, plan = open_store(source.store), source.plan
-    sample = _in_parts(store, source.catalogue, plan.products, source.encoder.fingerprint, sample_size(plan))
-    projection, trained = train(sample, plan, threads=threads)
+    projection, trained = train(_pictures(store, source).first(sample_size(plan)), plan, threads=threads)
     return Trained(
         blobs.put_bytes(store, projection.to_bytes()) if projection else None,
         blobs.put_bytes(store, trained) if trained else None,
     )
 
 
-def sample_queries(source: Source, trained: Trained) -> Vectors:
-    """Return the index's last vectors to evaluate with: from the other end of the hashes than training's."""
+def sample_queries(source: Source, trained: Trained) -> SampleQueries:
+    """Return the last pictures to evaluate with: from the other end of the hashes than training's."""
     store, plan = open_store(source.store), source.plan
-    count = FLAT_QUERIES if plan.key == "Flat" else QUERIES
-    vectors = _last_vectors(store, source.catalogue, plan.products, source.encoder.fingerprint, count)
-    return _projected(store, trained.projection, vectors.astype(np.float32), plan.dimension)
+    vectors, rows = _pictures(store, source).last(FLAT_QUERIES if plan.key == "Flat" else QUERIES)
+    return SampleQueries(_projected(store, trained.projection, vectors.astype(np.float32), plan.dimension), rows)
 
 
-def build_shard(source: Source, shard: int, queries: Vectors, trained: Trained, *, threads: int) -> Shard | None:
+def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Trained, *, threads: int) -> Shard | None:
     """Build and store one shard; None where it has no products. Raises `CorruptError` for damaged trained parts."""
     store, plan = open_store(source.store), source.plan
     start, stop = shard_range(shard, plan.shards)
     products = read_catalogue_range(store, source.catalogue, start, stop)
     if not products.num_rows:
         return None
-    answers = ExactAnswers(queries, EXACT_DEPTH + 1)
+    answers = ExactAnswers(queries.vectors, EXACT_DEPTH + 1)
     index = build_index(
         vector_batches(products, Embeddings(store, source.encoder.fingerprint), start, stop),
         products.num_rows,
@@ -184,33 +192,38 @@ def build_shard(source: Source, shard: int, queries: Vectors, trained: Trained, 
         answers,
         threads=threads,
     )
-    return Shard(_store_shard(store, index, products), answers.neighbours)
+    differs = np.packbits(differ(hash_array(products["image_hash"])))
+    return Shard(_store_shard(store, index, products), answers.neighbours, differs)
 
 
 def evaluate_index(
-    store: str,
-    shards: Sequence[ShardSection],
-    dimension: int,
-    queries: Vectors,
-    exact: Neighbours,
-    target: float,
-    *,
-    threads: int,
+    store: str, shards: Sequence[Shard], dimension: int, queries: SampleQueries, target: float, *, threads: int
 ) -> Measured:
-    """Search the stored shards with the code that serves them, tuned to a target recall; the time is of one thread.
-
-    Args:
-        queries: (n, dimension), the vectors of the last n rows.
-        exact: their EXACT_DEPTH + 1 best, themselves among them.
-    """
+    """Search the stored shards with the code that serves them, tuned to a target recall; the time is of one thread."""
+    sections = [shard.section for shard in shards]
+    examination = Examination(queries.vectors, exact_answers(shards), queries.rows, _shown_pictures(shards))
     with tempfile.TemporaryDirectory(prefix="lookalike-evaluate-") as folder:
         cache, opened = BlobCache(Path(folder)), open_store(store)
-        files = [cache.get(opened, shard.index) for shard in shards]
-        index = ShardedIndex.open(files, [shard.count for shard in shards], dimension, nprobe=None, threads=threads)
-        own = np.arange(index.size - len(queries), index.size)
-        reached = Examination(queries, exact, own).tune(index, target)
+        files = [cache.get(opened, section.index) for section in sections]
+        counts = [section.count for section in sections]
+        index = ShardedIndex.open(files, counts, dimension, nprobe=None, threads=threads)
+        reached = examination.tune(index, target)
         index.threads = 1
-        return Measured(reached, seconds_per_query(index, queries, RECALL_AT), index.parameters, index.imbalance)
+        seconds = seconds_per_query(index, queries.vectors, RECALL_AT)
+        return Measured(reached, seconds, index.parameters, index.imbalance)
+
+
+def exact_answers(shards: Sequence[Shard]) -> Neighbours:
+    """Return the EXACT_DEPTH + 1 best of all shards to each sample query, itself among them."""
+    starts = np.cumsum([0, *(shard.section.count for shard in shards)])
+    parts = [shard.exact.shifted(int(start)) for shard, start in zip(shards, starts[:-1], strict=True)]
+    return merge(parts, EXACT_DEPTH + 1)
+
+
+def _shown_pictures(shards: Sequence[Shard]) -> NDArray[np.int32]:
+    """Return the number of the picture that each row of all shards shows; no picture is in two of them."""
+    differs = [np.unpackbits(shard.differs, count=shard.section.count) for shard in shards]
+    return np.cumsum(np.concatenate(differs), dtype=np.int32)
 
 
 def build_delta(store: str, encoder: EncoderSection, index: IndexSection, products: pa.Table) -> ShardSection:
@@ -237,44 +250,66 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
             k_factor=index.k_factor,
             alive=np.concatenate([tombstones.read_alive_rows(opened, shard) for shard in shards]),
         )
-        own = np.arange(searched.size - shards[-1].count, searched.size)[:DELTA_QUERIES]
-        queries = np.stack([searched.vector(row) for row in own])
-        reached = Examination(queries, searched.exact(queries, EXACT_DEPTH + 1), own).recall(searched)
+        own, queries = _delta_queries(searched, shards[-1].count)
+        found, exact = (search(queries, RECALL_AT + 1).without(own) for search in (searched.search, searched.exact))
         seconds = seconds_per_query(searched, queries, RECALL_AT)
-        return Measured(reached, seconds, searched.parameters, searched.imbalance)
+        return Measured(recall_by_score(found, exact), seconds, searched.parameters, searched.imbalance)
 
 
-def _in_parts(
-    store: ObjectStore, catalogue: str, products: int, fingerprint: str, count: int
-) -> Iterator[NDArray[np.float16]]:
-    """Yield the encoder vectors of `count` products, or of all, some at a time.
+def _delta_queries(index: ShardedIndex, count: int) -> tuple[NDArray[np.int64], Vectors]:
+    """Return some of the last `count` rows that show different pictures, from everywhere among them, and vectors."""
+    rows = index.size - count + np.unique(np.linspace(0, count - 1, DELTA_QUERIES).astype(np.int64))
+    vectors, first = np.unique(np.stack([index.vector(row) for row in rows]), axis=0, return_index=True)
+    return rows[first], vectors
 
-    Image hashes are uniform, so the first of them are an unbiased sample. Where many products show one picture, whole
-    ranges of hashes have none.
+
+def _pictures(store: ObjectStore, source: Source) -> _Pictures:
+    return _Pictures(store, source.catalogue, source.plan.products, source.plan.pictures, source.encoder)
+
+
+class _Pictures:
+    """The different pictures that the products of a catalogue show, in the order of their hashes.
+
+    Hashes are uniform, so the first of them are an unbiased sample. However many products show a picture, what is
+    learnt or measured sees it once.
     """
-    embeddings = Embeddings(store, fingerprint)
-    edges = np.linspace(0, 2**32, 1 - (-products // PROJECTED_AT_A_TIME), dtype=np.int64).tolist()
-    for start, stop in pairwise(edges):
-        some = read_catalogue_range(store, catalogue, start, stop)
-        for vectors in vector_batches(some.slice(0, count), embeddings, start, stop):
-            count -= len(vectors)
-            yield vectors
-        if not count:
-            return
 
+    def __init__(
+        self, store: ObjectStore, catalogue: str, products: int, pictures: int, encoder: EncoderSection
+    ) -> None:
+        self.products = products
+        self.count = pictures
+        self._store = store
+        self._catalogue = catalogue
+        self._embeddings = Embeddings(store, encoder.fingerprint)
 
-def _last_vectors(
-    store: ObjectStore, catalogue: str, products: int, fingerprint: str, count: int
-) -> NDArray[np.float16]:
-    """Return the encoder vectors of the last rows of all, up to `count` of them."""
-    share = 4 * count / products  # hashes are uniform: enough, and then some
-    while True:
-        start = int(2**32 * (1 - min(1.0, share)))
-        last = read_catalogue_range(store, catalogue, start)
-        if last.num_rows >= min(count, products) or not start:
-            break
-        share *= 4
-    return vectors_of(last, Embeddings(store, fingerprint), start, 2**32)[-count:]
+    def first(self, count: int) -> Iterator[NDArray[np.float16]]:
+        """Yield the encoder vectors of `count` pictures, or of all, some at a time."""
+        edges = np.linspace(0, 2**32, 1 - (-self.products // PROJECTED_AT_A_TIME), dtype=np.int64).tolist()
+        for start, stop in pairwise(edges):
+            _, products = self._read(start, stop)
+            for vectors in vector_batches(products.slice(0, count), self._embeddings, start, stop):
+                count -= len(vectors)
+                yield vectors
+            if not count:
+                return
+
+    def last(self, count: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+        """Return the encoder vectors of the last pictures, up to `count` of them, and the first row that shows each."""
+        share = 4 * count / self.count  # enough, and then some
+        while True:
+            start = int(2**32 * (1 - min(1.0, share)))
+            rows, products = self._read(start, 2**32)
+            if len(rows) >= count or not start:
+                break
+            share *= 4
+        return vectors_of(products, self._embeddings, start, 2**32)[-count:], rows[-count:]
+
+    def _read(self, start: int, stop: int) -> tuple[NDArray[np.int64], pa.Table]:
+        """Return a product for each picture of a range of hashes; and its row, counted to the end of the range."""
+        products = read_catalogue_range(self._store, self._catalogue, start, stop)
+        first = differ(hash_array(products["image_hash"]))
+        return np.flatnonzero(first) - len(first) + self.products, products.filter(pa.array(first))
 
 
 def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table) -> ShardSection:

@@ -22,22 +22,49 @@ K_FACTOR_QUERIES = 250  # each visits every list, and what is looked for is one 
 EF_SEARCH = (16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
 
 
-def recall(found: Neighbours, exact: Neighbours) -> float:
+def recall(found: Neighbours, exact: Neighbours, pictures: NDArray[np.int32] | None = None) -> float:
     """Return recall@10: the share of the ten exact neighbours that were found, averaged over the queries.
 
-    Several products may show one picture; which of those with equal scores is returned is no error.
+    Several products may show one picture; which of those that are as near as the tenth is returned is no error.
 
     Args:
         found: at least the ten best of each query, (n, 10 or more).
         exact: the EXACT_DEPTH best of each query, (n, EXACT_DEPTH or fewer).
+        pictures: the number of the picture that each row shows; None where each shows its own. More rows may show one
+            than EXACT_DEPTH has place for.
     """
     wanted = exact.scores[:, :RECALL_AT].shape[1]
     if not wanted:
         return 1.0  # there is but one product, which has no neighbour to find
-    tenth = exact.scores[:, wanted - 1 : wanted]
-    right = np.where((exact.scores >= tenth - EQUAL) & (exact.rows >= 0), exact.rows, -2)  # -1: nothing was found
-    hits = (found.rows[:, :RECALL_AT, None] == right[:, None, :]).any(axis=2).sum(axis=1)
+    rows, tenth = found.rows[:, :RECALL_AT], exact.scores[:, wanted - 1 : wanted]
+    nearer = exact.scores > tenth + EQUAL
+    as_near = (exact.scores >= tenth - EQUAL) & ~nearer & (exact.rows >= 0)
+    places = wanted - nearer.sum(axis=1)
+    hits = _hits(rows, exact.rows, nearer) + np.minimum(
+        _hits(_shown(rows, pictures), _shown(exact.rows, pictures), as_near), places
+    )
     return float((hits / wanted).mean())
+
+
+def recall_by_score(found: Neighbours, exact: Neighbours) -> float:
+    """Return the same where both were scored by the same codes: whatever scores as the tenth is as good as that."""
+    wanted = exact.scores[:, :RECALL_AT].shape[1]
+    if not wanted:
+        return 1.0
+    scores, rows = found.scores[:, :RECALL_AT], found.rows[:, :RECALL_AT]
+    hits = ((scores >= exact.scores[:, wanted - 1 : wanted] - EQUAL) & (rows >= 0)).sum(axis=1)
+    return float((hits / wanted).mean())
+
+
+def _hits(found: NDArray[np.int64], exact: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return how many of (n, a) found are among those (n, b) that are counted."""
+    right = np.where(counted, exact, -2)  # -1: nothing was found
+    hits: NDArray[np.int64] = (found[:, :, None] == right[:, None, :]).any(axis=2).sum(axis=1)
+    return hits
+
+
+def _shown(rows: NDArray[np.int64], pictures: NDArray[np.int32] | None) -> NDArray[np.int64]:
+    return rows if pictures is None else np.where(rows < 0, rows, pictures[rows])
 
 
 class Examination:
@@ -48,18 +75,26 @@ class Examination:
         exact: their EXACT_DEPTH best, or one more where `own` is given.
         own: (n,) rows of the queries themselves, where they are in the index: that a vector is its own nearest is no
             merit, and a picture that is searched for is in no index.
+        pictures: the number of the picture that each row of the index shows; None where each shows its own.
     """
 
-    def __init__(self, queries: Vectors, exact: Neighbours, own: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        queries: Vectors,
+        exact: Neighbours,
+        own: NDArray[np.int64] | None = None,
+        pictures: NDArray[np.int32] | None = None,
+    ) -> None:
         self.queries = queries
         self.own = own
+        self.pictures = pictures
         self.exact = exact if own is None else exact.without(own)
 
     def recall(self, index: ShardedIndex) -> float:
         """Return the recall@10 of an index as its parameters are."""
         if self.own is None:
-            return recall(index.search(self.queries, RECALL_AT), self.exact)
-        return recall(index.search(self.queries, RECALL_AT + 1).without(self.own), self.exact)
+            return recall(index.search(self.queries, RECALL_AT), self.exact, self.pictures)
+        return recall(index.search(self.queries, RECALL_AT + 1).without(self.own), self.exact, self.pictures)
 
     def tune(self, index: ShardedIndex, target: float) -> float:
         """Give the index the least effort that reaches `target`; return the recall reached, which may be less."""
@@ -76,7 +111,7 @@ class Examination:
         if len(self.queries) <= count:
             return self
         exact = Neighbours(self.exact.scores[:count], self.exact.rows[:count])
-        some = Examination(self.queries[:count], exact)
+        some = Examination(self.queries[:count], exact, pictures=self.pictures)
         some.own = None if self.own is None else self.own[:count]
         return some
 

@@ -8,7 +8,7 @@ Long, SIGMOD 2024.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import faiss
 import numpy as np
@@ -28,6 +28,7 @@ MATCHES_PER_HIT = 100  # the same under a filter: what matches lies further apar
 ALMOST_ALL = 0.8  # share of rows: from it on, lists need not be chosen by what matches in them
 CENTROID_COST = 30  # of ranking one list for a filter, where scanning one short code costs 1
 QUERIES_AT_A_TIME = 64  # whose candidates are decoded at once, to bound memory
+RANKED_AT_A_TIME = 2**21  # lists of all queries together, for the same reason: each takes about 45 bytes
 COARSE_EF_SEARCH = 16
 GRAPH_UP_TO = 1 / 64  # share of lists: to find more by a graph takes longer than to compare all
 
@@ -59,11 +60,11 @@ class InvertedGroup(Group):
         least = ROWS_PER_HIT if rows.share >= ALMOST_ALL else MATCHES_PER_HIT
         budget = max(nprobe * self.size / self.lists, least * k)  # rows to look at
         if not self.is_compressed:
-            return self._scan(queries, k, rows, *self._nearest_lists(queries, rows, budget))
+            return self._visit(queries, k, rows, budget)
         if rows.mask is not None and exact_cost(rows) <= budget / rows.share + CENTROID_COST * self.lists:
             return self._among(queries, k, rows)
         candidates = max(k, FEWEST_CANDIDATES) * (parameters.k_factor or DEFAULT_K_FACTOR)
-        found = self._scan(queries, candidates, rows, *self._nearest_lists(queries, rows, max(budget, candidates)))
+        found = self._visit(queries, candidates, rows, max(budget, candidates))
         return self._ranked_again(queries, found, k)
 
     def exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
@@ -72,7 +73,7 @@ class InvertedGroup(Group):
             return nothing(len(queries))
         if self.is_compressed:
             return self._among(queries, k, rows)
-        return self._scan(queries, k, rows, *self._nearest_lists(queries, rows, self.size))
+        return self._visit(queries, k, rows, self.size)
 
     def vector(self, row: int) -> Vectors:
         """Return the (d,) vector of one row, by the finest codes there are."""
@@ -94,22 +95,49 @@ class InvertedGroup(Group):
         edges = zip(self._starts, self._starts[1:], strict=False)
         return [(shard, int(start), int(stop)) for shard, (start, stop) in zip(self._shards, edges, strict=True)]
 
-    def _nearest_lists(self, queries: Vectors, rows: Rows, budget: float) -> tuple[Vectors, NDArray[np.int64]]:
-        """Return (n, m) scores and numbers of the lists to visit, which hold about `budget` rows that may be found.
-
-        A number of -1 is passed over. Where a filter is given, lists without a match are not visited, but others
-        instead: it may leave only what is far from the query.
-        """
+    def _visit(self, queries: Vectors, k: int, rows: Rows, budget: float) -> Neighbours:
+        """Return the k best in the lists nearest to each query, which hold about `budget` rows that may be found."""
         if rows.share >= ALMOST_ALL:
-            return self._coarse(queries, min(self.lists, math.ceil(budget * self.lists / self.size)))
+            nprobe = min(self.lists, math.ceil(budget * self.lists / self.size))
+            ranked = self.lists if nprobe > self.lists * GRAPH_UP_TO else nprobe
+            return self._by_parts(queries, ranked, lambda some: self._scan(some, k, rows, *self._coarse(some, nprobe)))
         counts = self._matches(rows)
-        most = math.ceil(budget / rows.count * self.lists)  # lists that hold as many matches where these lie anywhere
+        return self._by_parts(
+            queries,
+            self.lists,
+            lambda some: self._scan(some, k, rows, *self._matching_lists(some, counts, rows.count, budget)),
+        )
+
+    def _by_parts(self, queries: Vectors, ranked: int, search: Callable[[Vectors], Neighbours]) -> Neighbours:
+        """Search for some queries at a time, each of which ranks so many lists, to bound memory."""
+        step = max(1, RANKED_AT_A_TIME // ranked)
+        if len(queries) <= step:
+            return search(queries)
+        parts = [search(queries[start : start + step]) for start in range(0, len(queries), step)]
+        return Neighbours(
+            np.concatenate([part.scores for part in parts]), np.concatenate([part.rows for part in parts])
+        )
+
+    def _matching_lists(
+        self, queries: Vectors, counts: NDArray[np.int64], count: int, budget: float
+    ) -> tuple[Vectors, NDArray[np.int64]]:
+        """Return (n, m) scores and numbers of the lists to visit; a number of -1 is passed over.
+
+        Lists without a match are not visited, but others instead: a filter may leave only what is far from the query.
+
+        Args:
+            counts: how many rows of each list match, (lists,).
+            count: how many match at all.
+        """
+        most = math.ceil(budget / count * self.lists)  # lists that hold as many matches where these lie anywhere
         depth = min(self.lists, 2 * most + 1)
         scores, lists = self._coarse(queries, depth)
         wanted = _wanted(counts[lists], budget, most)
-        if depth < self.lists and (wanted[:, -1] & (counts[lists][:, -1] > 0)).any():
-            scores, lists = self._coarse(queries, self.lists)
-            wanted = _wanted(counts[lists], budget, most)
+        short = wanted[:, -1] & (counts[lists[:, -1]] > 0)
+        if depth < self.lists and short.any():
+            scores, lists, wanted = _widened(self.lists, scores, lists, wanted)
+            scores[short], lists[short] = self._coarse(queries[short], self.lists)
+            wanted[short] = _wanted(counts[lists[short]], budget, most)
         lists[~wanted | (counts[lists] == 0)] = -1
         used = int(np.flatnonzero((lists >= 0).any(axis=0)).max(initial=0)) + 1
         return np.ascontiguousarray(scores[:, :used]), np.ascontiguousarray(lists[:, :used])
@@ -279,6 +307,14 @@ def _wanted(matches: NDArray[np.int64], budget: float, most: int) -> NDArray[np.
     seen = np.cumsum(matches, axis=1) - matches
     filled = np.cumsum(matches > 0, axis=1)
     return (seen < budget) | (filled <= most)
+
+
+def _widened(
+    width: int, scores: Vectors, lists: NDArray[np.int64], wanted: NDArray[np.bool_]
+) -> tuple[Vectors, NDArray[np.int64], NDArray[np.bool_]]:
+    """Make room for more lists to each query, none of which is wanted."""
+    more = ((0, 0), (0, width - lists.shape[1]))
+    return np.pad(scores, more), np.pad(lists, more), np.pad(wanted, more)
 
 
 def _vectors(index: faiss.IndexFlat) -> Vectors:

@@ -12,9 +12,12 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
+from tasks.indexing.candidates import SAMPLES_PER_LIST
 from tasks.indexing.centroids import centroids
 from tasks.indexing.projection import Vectors
-from tasks.indexing.training import SAMPLES_PER_LIST, joined
+from tasks.indexing.training import joined
+
+EQUAL = 1e-5  # of a vector with itself, the score differs from 1 by less
 
 
 class Neighbourhoods(NamedTuple):
@@ -26,9 +29,9 @@ class Neighbourhoods(NamedTuple):
 
 
 def neighbourhoods(queries: Vectors, batches: Iterable[Vectors], k: int, sample: int) -> Neighbourhoods:
-    """Find the k nearest of (n, d) queries, themselves left out, among vectors that come in batches, at least k + 1.
+    """Find the k nearest of (n, d) queries among vectors that come in batches, at least k + 1, all of length 1.
 
-    At most `sample` of the vectors are kept, the first ones.
+    A query that is among them is not its own neighbour. At most `sample` of the vectors are kept, the first ones.
     """
     scores = np.full((len(queries), k + 1), -np.inf, np.float32)
     nearest = np.zeros((len(queries), k + 1, queries.shape[1]), np.float32)
@@ -42,7 +45,8 @@ def neighbourhoods(queries: Vectors, batches: Iterable[Vectors], k: int, sample:
         nearest = np.take_along_axis(both, best[:, :, None], axis=1)
         if room := max(0, sample - sum(map(len, kept))):
             kept.append(batch[:room].copy())  # a part of a batch would hold all of it in memory
-    return Neighbourhoods(queries, nearest[:, 1:], joined(kept))
+    is_there = scores[:, 0] >= 1 - EQUAL
+    return Neighbourhoods(queries, np.where(is_there[:, None, None], nearest[:, 1:], nearest[:, :-1]), joined(kept))
 
 
 def lists_to_visit(around: Neighbourhoods, lists: int, target: float) -> int:

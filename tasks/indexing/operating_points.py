@@ -15,7 +15,7 @@ class OperatingPoint(BaseModel):
         sample: how many vectors there were.
         recall: recall@10 of queries that are not among them.
         query_ms: milliseconds of one query, alone, on one core.
-        bytes_per_vector: what a shard grows by with each vector.
+        bytes_per_vector: what an index grows by with each vector, in the memory of a server.
         parameters: the effort that it took, for people.
         compared: with how many vectors a query was compared, centroids among them.
         compared_in_all: the same for an index of the whole catalogue; None where that follows from its size.

@@ -13,7 +13,7 @@ from functools import partial
 
 from data.errors import InputError
 from data.manifest import Manifest
-from tasks.indexing.candidates import index_key, lists_of
+from tasks.indexing.candidates import bytes_beside, index_key, lists_of
 from tasks.indexing.operating_points import OperatingPoint
 from tasks.indexing.projection import projected_dimension
 
@@ -43,6 +43,7 @@ class Plan:
 
     Attributes:
         products: for how many.
+        pictures: how many different ones they show.
         key: FAISS factory string of every shard.
         dimension: of the indexed vectors.
         project: whether the encoder's vectors are projected to that dimension, or indexed as they are.
@@ -52,6 +53,7 @@ class Plan:
     """
 
     products: int
+    pictures: int
     key: str
     dimension: int
     project: bool
@@ -84,12 +86,13 @@ def plan(
     Raises:
         InputError: no kind of index has both the recall and the size that are wished for.
     """
-    wish = wish or Wish()
+    wish, pictures = wish or Wish(), pictures or products
     wanted = shards or math.ceil(products / PRODUCTS_PER_SHARD)
     changed = _why_anew(parent, products, fingerprint, wish, refused_recall) if parent else None
     if parent and not changed:
         return Plan(
             products,
+            pictures,
             parent.index.key,
             parent.index.dimension,
             parent.index.projection is not None,
@@ -97,12 +100,13 @@ def plan(
             keep_trained=True,
             reason=f"as in snapshot {parent.id}, trained on {parent.index.trained_on:,} products",
         )
-    target = projected_dimension(min(pictures or products, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
-    dimension = target or encoder_dimension
-    key, why = _index_key(products, dimension, wanted, wish, partial(measure, target) if measure else None)
-    space = f"PCA with whitening to {dimension} dimensions" if target else "too few pictures to learn a projection from"
+    target = projected_dimension(min(pictures, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
+    catalogue = _Catalogue(products, pictures, target or encoder_dimension, wanted)
+    key, why = _index_key(catalogue, wish, partial(measure, target) if measure else None)
+    space = f"PCA with whitening to {target} dimensions" if target else "too few pictures to learn a projection from"
     reason = "; ".join([changed, why, space] if changed else [why, space])
-    return Plan(products, key, dimension, target is not None, wanted, keep_trained=False, reason=reason)
+    project, dimension = target is not None, catalogue.dimension
+    return Plan(products, pictures, key, dimension, project, wanted, keep_trained=False, reason=reason)
 
 
 def _why_anew(
@@ -110,7 +114,8 @@ def _why_anew(
 ) -> str | None:
     """Return why what the parent was trained to does not fit any more; None where it does."""
     index, quality = parent.index, parent.quality
-    size = sum(shard.index.size for shard in parent.shards) / sum(shard.count for shard in parent.shards) * products
+    file_bytes = sum(shard.index.size for shard in parent.shards) / sum(shard.count for shard in parent.shards)
+    size = (file_bytes + bytes_beside(index.key)) * products
     reached, imbalance = quality.get("recall_at_10", 1.0), quality.get("imbalance", 1.0)
     trained_imbalance = quality.get("imbalance_when_trained", imbalance)
     reasons = {
@@ -130,55 +135,68 @@ def _why_anew(
     return next((f"trained anew: {reason}" for reason, holds in reasons.items() if holds), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Catalogue:
+    """What an index is chosen for: products, the different pictures that they show, dimension, and shards."""
+
+    products: int
+    pictures: int
+    dimension: int
+    shards: int
+
+
 def _index_key(
-    products: int, dimension: int, shards: int, wish: Wish, measure: Callable[[], Sequence[OperatingPoint]] | None
+    catalogue: _Catalogue, wish: Wish, measure: Callable[[], Sequence[OperatingPoint]] | None
 ) -> tuple[str, str]:
+    products, dimension = catalogue.products, catalogue.dimension
     fits = wish.max_bytes is None or 4 * dimension * products <= wish.max_bytes
     if products <= FLAT_UP_TO and fits:
         return "Flat", f"{products:,} products: exact search is fast enough"
     if measure is None:
-        key = index_key("IVF SQ8", products, dimension)
+        key = index_key("IVF SQ8", products, catalogue.pictures, dimension)
         return key, f"{products:,} products: inverted lists with one byte a dimension, unmeasured"
-    return _chosen([_Expected(point, products, dimension, shards) for point in measure()], wish)
+    return _chosen([_Expected(point, catalogue) for point in measure()], wish)
 
 
 def _chosen(options: Sequence[_Expected], wish: Wish) -> tuple[str, str]:
     small = [option for option in options if wish.max_bytes is None or option.bytes <= wish.max_bytes]
     good = [option for option in options if option.point.recall >= wish.recall]
     if small and not any(option in good for option in small):
-        best = max(small, key=lambda option: option.point.recall)
+        best, why = (
+            max(small, key=lambda option: option.point.recall),
+            f"nothing reaches {_wished(wish)}, this comes nearest",
+        )
     elif not small:
         least = min(options, key=lambda option: option.bytes)
         raise InputError(
-            f"no index of {least.products:,} products fits into {wish.max_bytes:,} bytes; the smallest, {least.key}, "
-            f"takes about {least.bytes:,}: allow as many, or leave products out"
+            f"no index of {least.catalogue.products:,} products fits into {wish.max_bytes:,} bytes; the smallest, "
+            f"{least.key}, takes about {least.bytes:,}: allow as many, or leave products out"
         )
     else:
         both = [option for option in small if option in good]
         fastest = min(option.milliseconds for option in both)
         best = min((one for one in both if one.milliseconds <= AS_FAST * fastest), key=lambda one: one.bytes)
-    return best.key, _reason(best, options, wish)
-
-
-def _reason(best: _Expected, options: Sequence[_Expected], wish: Wish) -> str:
-    within = f" within {wish.max_bytes:,} bytes" if wish.max_bytes else ""
+        why = f"of what reaches {_wished(wish)}, the smallest that is about as fast as the fastest"
     others = ", ".join(f"{option}" for option in options)
-    return (
-        f"{best.products:,} products: of what reaches recall@10 {wish.recall}{within}, the smallest that is about as "
-        f"fast as the fastest; expected from a sample of {best.point.sample:,}: {others}"
-    )
+    reason = f"{best.catalogue.products:,} products: {why}; expected from a sample of {best.point.sample:,}: {others}"
+    return best.key, reason
+
+
+def _wished(wish: Wish) -> str:
+    return f"recall@10 {wish.recall}" + (f" within {wish.max_bytes:,} bytes" if wish.max_bytes else "")
 
 
 class _Expected:
     """What an operating point on a sample lets expect of the whole catalogue."""
 
-    def __init__(self, point: OperatingPoint, products: int, dimension: int, shards: int) -> None:
+    def __init__(self, point: OperatingPoint, catalogue: _Catalogue) -> None:
+        products, pictures, dimension = catalogue.products, catalogue.pictures, catalogue.dimension
         self.point = point
-        self.products = products
-        self.key = index_key(point.kind, products, dimension)
-        centroid = 4 * dimension + GRAPH_BYTES  # each shard has all of them
-        self.bytes = int(point.bytes_per_vector * products) + centroid * lists_of(point.kind, products) * shards
-        self.milliseconds = point.query_ms * _slowdown(point, products, shards)
+        self.catalogue = catalogue
+        self.key = index_key(point.kind, products, pictures, dimension)
+        centroids = lists_of(point.kind, products, pictures) * catalogue.shards  # each shard has all of them
+        self.bytes = int(point.bytes_per_vector * products) + (4 * dimension + GRAPH_BYTES) * centroids
+        self.milliseconds = point.query_ms * _slowdown(point, products, catalogue.shards)
 
     def __str__(self) -> str:
         size = f"{self.bytes / 2**20:,.0f} MiB"

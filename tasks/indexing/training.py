@@ -9,23 +9,22 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.indexing.candidates import SAMPLES_PER_LIST
 from tasks.indexing.centroids import centroids
 from tasks.indexing.planning import TRAINING_SAMPLE, Plan
 from tasks.indexing.projection import Projection, Vectors, learn, normalise
 from tasks.indexing.threads import use_threads
 
-SAMPLES_PER_LIST = 16  # with 8, up to half as many lists more have to be visited
 MOST_SAMPLES = 2**19  # half a gigabyte of 256 dimensions
 CODES_SAMPLE = 65_536  # vectors to learn from what lies in the lists
 PROJECTED_AT_A_TIME = 16_384
-MANY_LISTS = 2048  # k-means over all at once takes n times as many steps
 ASSIGN_EF = 32  # with which a vector's list is looked for in the graph of centroids
 EF_CONSTRUCTION = 80
 _GRAPH_OF_CENTROIDS = re.compile(r"^(IVF\d+)_HNSW(\d+)")
 
 
 def sample_size(plan: Plan) -> int:
-    """Return how many products to learn from."""
+    """Return how many pictures to learn from, where there are as many."""
     lists = re.match(r"IVF(\d+)", plan.key)
     return max(TRAINING_SAMPLE, min(MOST_SAMPLES, SAMPLES_PER_LIST * int(lists[1])) if lists else 0)
 
@@ -86,11 +85,10 @@ def train_index(key: str, vectors: Vectors, *, threads: int) -> bytes:
     index = _new(_GRAPH_OF_CENTROIDS.sub(r"\1", key), vectors.shape[1])
     if graph:
         lists = faiss.downcast_index(index.base_index) if isinstance(index, faiss.IndexRefine) else index
-        _link_centroids(lists, _centroids(index, lists, vectors), int(graph[2]))
+        _link_centroids(lists, centroids(vectors, lists.nlist), int(graph[2]))
         vectors = vectors[:CODES_SAMPLE]
-    if not index.is_trained:
-        use_threads(threads)
-        index.train(vectors)
+    use_threads(threads)
+    index.train(vectors)
     return bytes(faiss.serialize_index(index).tobytes())
 
 
@@ -104,15 +102,6 @@ def _new(key: str, dimension: int) -> faiss.Index:
     if isinstance(index, faiss.IndexHNSW):
         index.hnsw.efConstruction = EF_CONSTRUCTION
     return index
-
-
-def _centroids(index: faiss.Index, lists: faiss.IndexIVF, vectors: Vectors) -> Vectors:
-    """Learn the centroids of lists: where they are few together with the rest of the index, which is trained then."""
-    if lists.nlist >= MANY_LISTS:
-        return centroids(vectors, lists.nlist)
-    index.train(vectors)
-    known: Vectors = faiss.downcast_index(lists.quantizer).reconstruct_n(0, lists.nlist)
-    return known
 
 
 def _link_centroids(lists: faiss.IndexIVF, known: Vectors, links: int) -> None:

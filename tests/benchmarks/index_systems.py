@@ -244,8 +244,9 @@ class Lookalike(System):
             len(vectors), vectors.shape[1], "f", shards=None, parent=None, measure=None if self.kind else points
         )
         planned = time.perf_counter() - started
-        key = index_key(self.kind, *vectors.shape) if self.kind else chosen.key
-        chosen = replace(chosen, key=key, dimension=vectors.shape[1], project=False)
+        count, dimension = vectors.shape
+        key = index_key(self.kind, count, count, dimension) if self.kind else chosen.key
+        chosen = replace(chosen, key=key, dimension=dimension, project=False)
         learnt = np.random.default_rng(1).choice(len(vectors), min(len(vectors), sample_size(chosen)), replace=False)
         parts = (vectors[rows].astype(np.float16) for rows in np.array_split(np.sort(learnt), 1 + len(learnt) // BATCH))
         _, trained = train(parts, chosen, threads=threads)

@@ -17,19 +17,18 @@ from data.cache import BlobCache
 from data.catalogues import LocalCatalogue
 from data.embeddings import HASH, Embeddings
 from data.errors import CorruptError
-from data.manifest import EncoderSection
+from data.manifest import EncoderSection, IndexSection
 from data.stores import open_store
-from flows.indexing import exact_answers
 from tasks import shards as building
 from tasks.indexing import measuring
-from tasks.indexing.candidates import QUICK
+from tasks.indexing.candidates import KINDS
 from tasks.indexing.evaluating import RECALL_AT, recall
 from tasks.indexing.neighbours import Neighbours
 from tasks.indexing.operating_points import OperatingPoints
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import normalise
 from tasks.indexing.searching import ShardedIndex
-from tasks.shards import Measured, Shard, Source, Trained
+from tasks.shards import Measured, SampleQueries, Shard, Source, Trained, exact_answers
 
 Vectors = NDArray[np.float32]
 
@@ -59,7 +58,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     (folder / "catalogue").mkdir()
     catalogue = LocalCatalogue(folder / "catalogue", [products])
     catalogue.store(store)
-    plan = Plan(COUNT, "Flat", DIMENSION, project=False, shards=3, keep_trained=False, reason="")
+    plan = Plan(COUNT, COUNT, "Flat", DIMENSION, project=False, shards=3, keep_trained=False, reason="")
     return Source(str(folder / "store"), catalogue.id, ENCODER, plan)
 
 
@@ -67,7 +66,7 @@ def with_key(source: Source, key: str) -> Source:
     return replace(source, plan=replace(source.plan, key=key))
 
 
-def build(source: Source) -> tuple[Vectors, list[Shard], Trained]:
+def build(source: Source) -> tuple[SampleQueries, list[Shard], Trained]:
     trained = building.train_index(source, threads=1)
     queries = building.sample_queries(source, trained)
     numbers = range(source.plan.shards)
@@ -75,9 +74,8 @@ def build(source: Source) -> tuple[Vectors, list[Shard], Trained]:
     return queries, [shard for shard in shards if shard], trained
 
 
-def evaluate(source: Source, queries: Vectors, shards: Sequence[Shard]) -> Measured:
-    sections = [shard.section for shard in shards]
-    return building.evaluate_index(source.store, sections, DIMENSION, queries, exact_answers(shards), 0.95, threads=1)
+def evaluate(source: Source, queries: SampleQueries, shards: Sequence[Shard]) -> Measured:
+    return building.evaluate_index(source.store, shards, DIMENSION, queries, 0.95, threads=1)
 
 
 def opened(source: Source, shards: Sequence[Shard], measured: Measured, folder: Path) -> ShardedIndex:
@@ -93,9 +91,9 @@ def test_the_exact_answers_of_all_shards_are_those_of_one_search(source: Source,
     merged = exact_answers(shards)
     index = opened(source, shards, evaluate(source, queries, shards), tmp_path)
     everything = np.stack([index.vector(row) for row in range(COUNT)])
-    own = np.arange(COUNT - len(queries), COUNT)
-    np.testing.assert_array_equal(merged.rows[:, 0], own)
-    scores = np.sort(queries @ everything.T, axis=1)[:, ::-1][:, : merged.scores.shape[1]]
+    np.testing.assert_array_equal(queries.rows, np.arange(COUNT - len(queries.rows), COUNT))
+    np.testing.assert_array_equal(merged.rows[:, 0], queries.rows)
+    scores = np.sort(queries.vectors @ everything.T, axis=1)[:, ::-1][:, : merged.scores.shape[1]]
     np.testing.assert_allclose(merged.scores, scores, atol=1e-5)
 
 
@@ -132,9 +130,10 @@ def test_a_damaged_trained_part_is_refused(source: Source) -> None:
     assert trained.index
     other = Trained(None, blobs.Blob(sha256="f" * 64, size=trained.index.size))
     store = open_store(source.store)
+    no_vector = np.zeros((1, DIMENSION), np.float32)
     store.create(other.index.key if other.index else "", blobs.read(store, trained.index))
     with pytest.raises(CorruptError, match="is damaged"):
-        building.build_shard(source, 0, np.zeros((1, DIMENSION), np.float32), other, threads=1)
+        building.build_shard(source, 0, SampleQueries(no_vector, np.zeros(1, np.int64)), other, threads=1)
 
 
 def test_how_uneven_lists_are_is_measured(source: Source) -> None:
@@ -143,29 +142,76 @@ def test_how_uneven_lists_are_is_measured(source: Source) -> None:
     assert 1.0 < (evaluate(lists, *build(lists)[:2]).imbalance or 0) < 3.0
 
 
-def test_many_products_of_few_pictures_are_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole ranges of hashes have no product then, at both ends."""
-    monkeypatch.setattr(building, "PROJECTED_AT_A_TIME", 100)
-    monkeypatch.setattr(measuring, "SAMPLE", 500)
-    monkeypatch.setattr(measuring, "QUERIES", 50)
-    store = open_store(str(tmp_path / "store"))
-    hashes = [number.to_bytes(1, "big") + bytes(31) for number in range(100, 160)]
-    Embeddings(store, ENCODER.fingerprint).write(hashes, normalise(clustered(60, seed=3)))
-    columns = {name: [f"{name} {number}" for number in range(1200)] for name in ("id", "title", "image")}
-    shown = pa.array([hashes[number // 20] for number in range(1200)], HASH)
-    products = pa.table({**columns, "image_version": ["1"] * 1200, "image_hash": shown})
-    (tmp_path / "catalogue").mkdir()
-    catalogue = LocalCatalogue(tmp_path / "catalogue", [products])
+def shop_of(folder: Path, hashes: Sequence[bytes], shown: Sequence[int], key: str) -> Source:
+    """A catalogue of products, of which each shows one of some pictures."""
+    store = open_store(str(folder / "store"))
+    Embeddings(store, ENCODER.fingerprint).write(hashes, normalise(clustered(len(hashes), seed=3)))
+    columns = {name: [f"{name} {number}" for number in range(len(shown))] for name in ("id", "title", "image")}
+    image_hash = pa.array([hashes[number] for number in shown], HASH)
+    products = pa.table({**columns, "image_version": ["1"] * len(shown), "image_hash": image_hash})
+    (folder / "catalogue").mkdir()
+    catalogue = LocalCatalogue(folder / "catalogue", [products])
     catalogue.store(store)
-    plan = Plan(1200, "IVF4,SQ8", DIMENSION, project=False, shards=3, keep_trained=False, reason="")
-    source = Source(str(tmp_path / "store"), catalogue.id, ENCODER, plan)
+    plan = Plan(len(shown), len(hashes), key, DIMENSION, project=False, shards=3, keep_trained=False, reason="")
+    return Source(str(folder / "store"), catalogue.id, ENCODER, plan)
 
-    points = building.operating_points(source.store, source.catalogue, 1200, ENCODER, None, 0.9, threads=1)
+
+@pytest.mark.parametrize("key", ["IVF4,SQ8", "IVF4,PQ12x4fs,Refine(SQ8)", "IVF4,RaBitQfs,Refine(SQ8)"])
+def test_many_products_of_few_pictures(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole ranges of hashes have no product then, at both ends; and more are equally near than can be told apart."""
+    monkeypatch.setattr(building, "PROJECTED_AT_A_TIME", 100)
+    hashes = [number.to_bytes(1, "big") + bytes(31) for number in range(100, 160)]
+    source = shop_of(tmp_path, hashes, [number // 40 for number in range(2400)], key)
+
+    points = building.operating_points(source.store, source.catalogue, 2400, 60, ENCODER, None, 0.9, threads=1)
     queries, shards, _ = build(source)
 
-    assert [point.kind for point in points] == list(QUICK)
-    assert len(queries) == 1000
-    assert evaluate(source, queries, shards).recall >= 0.95
+    assert [point.kind for point in points] == ["Flat", "IVF SQ8", "IVF SQ8 short"]
+    np.testing.assert_array_equal(queries.rows, np.arange(0, 2400, 40))
+    np.testing.assert_allclose(queries.vectors, _all_vectors(source), atol=1e-6)
+    assert evaluate(source, queries, shards).recall == pytest.approx(1.0)
+
+
+def test_a_picture_that_many_products_show_is_learnt_from_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the one that says that there is none."""
+    monkeypatch.setattr(building, "PROJECTED_AT_A_TIME", 1000)
+    monkeypatch.setattr(building, "sample_size", lambda _: 800)
+    hashes = [bytes(32), *(np.random.default_rng(number).bytes(32) for number in range(900)), b"\xff" * 32]
+    shown = [*[0] * 3000, *range(1, 901), *[901] * 3000]
+    source = shop_of(tmp_path, sorted(hashes), shown, "IVF16,SQ8")
+
+    queries, shards, _ = build(source)
+
+    assert len(np.unique(queries.vectors, axis=0)) == len(queries.rows) == 902
+    assert (queries.rows[0], queries.rows[-1]) == (0, 3900)
+    measured = evaluate(source, queries, shards)
+    assert measured.recall >= 0.95
+    assert (measured.parameters.nprobe or 0) < 16  # lists tell pictures apart
+
+
+@pytest.mark.parametrize("key", ["IVF4,SQ8", "IVF4,RaBitQfs,Refine(SQ8)"])
+def test_a_delta_of_many_products_of_one_picture(key: str, tmp_path: Path) -> None:
+    """What is returned of so many that are equally near is no error."""
+    hashes = sorted(np.random.default_rng(number).bytes(32) for number in range(64))
+    source = shop_of(tmp_path, hashes, [*range(64), *[7] * 100], key)
+    queries, shards, trained = build(source)
+    measured = evaluate(source, queries, shards)
+    index = IndexSection(
+        key=key,
+        dimension=DIMENSION,
+        projection=None,
+        trained=trained.index,
+        trained_on=164,
+        nprobe=measured.parameters.nprobe,
+        k_factor=measured.parameters.k_factor,
+        reason="",
+    )
+    ids = [f"new {number}" for number in range(80)]
+    image_hash = pa.array([*[hashes[7]] * 70, *hashes[:10]], HASH)
+    products = pa.table({"id": ids, "title": ids, "image": ids, "image_version": ids, "image_hash": image_hash})
+    delta = building.build_delta(source.store, ENCODER, index, products)
+    sections = [*(shard.section for shard in shards), delta]
+    assert building.measure_refresh(source.store, sections, index).recall == pytest.approx(1.0)
 
 
 class TestOperatingPoints:
@@ -177,14 +223,14 @@ class TestOperatingPoints:
         monkeypatch.setattr(measuring, "QUERIES", 100)
 
     def measure(self, source: Source, target: float = 0.9) -> Sequence[object]:
-        return building.operating_points(source.store, source.catalogue, COUNT, ENCODER, None, target, threads=1)
+        return building.operating_points(source.store, source.catalogue, COUNT, COUNT, ENCODER, None, target, threads=1)
 
     def test_every_quick_kind_is_measured_and_stored(self, source: Source) -> None:
         points = self.measure(source)
         (stored,) = open_store(source.store).list(building.OPERATING_POINTS)
         kept = OperatingPoints.model_validate_json(open_store(source.store).read(stored.key)).points
         assert list(kept) == list(points)
-        assert [point.kind for point in kept] == list(QUICK)
+        assert [point.kind for point in kept] == list(KINDS[:-1])
         assert all(point.recall >= 0.9 for point in kept)
         assert kept[0].bytes_per_vector == pytest.approx(4 * DIMENSION)
         assert kept[1].bytes_per_vector < kept[4].bytes_per_vector < kept[0].bytes_per_vector

@@ -25,7 +25,7 @@ COUNT = 900
 
 
 def plan_for(key: str) -> Plan:
-    return Plan(COUNT, key, DIMENSION, project=False, shards=1, keep_trained=False, reason="")
+    return Plan(COUNT, COUNT, key, DIMENSION, project=False, shards=1, keep_trained=False, reason="")
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,13 @@ def test_the_nearest_of_all_without_the_query_itself(vectors: Vectors, parts: in
     np.testing.assert_array_equal(found.sample, vectors[:3000])
 
 
+def test_a_query_that_is_not_among_them_keeps_its_nearest(vectors: Vectors) -> None:
+    found = neighbourhoods(vectors[5:9], np.array_split(vectors[9:], 3), 10, 100)
+
+    order = np.argsort(-(vectors[5:9] @ vectors[9:].T), axis=1, kind="stable")[:, :10]
+    np.testing.assert_array_equal(found.nearest, vectors[9:][order])
+
+
 @pytest.mark.parametrize("lists", [64, 1024])
 def test_an_index_reaches_the_recall_with_as_many_lists(vectors: Vectors, lists: int) -> None:
     queries, rest = vectors[:300], vectors[300:]

@@ -136,7 +136,9 @@ class TestOperatingPoints:
     def test_the_best_of_a_bad_lot_where_nothing_reaches_the_recall(self) -> None:
         """The gate refuses it then; nothing is promised here."""
         low = [point("IVF SQ8", 0.2, 264, recall=0.8), point("IVF PQ", 0.1, 310, recall=0.9)]
-        assert chosen(*low).key == "IVF8192_HNSW32,PQ64x4fs,Refine(SQ8)"
+        best = chosen(*low)
+        assert best.key == "IVF8192_HNSW32,PQ64x4fs,Refine(SQ8)"
+        assert "nothing reaches recall@10 0.95, this comes nearest; expected from a sample of 32,768" in best.reason
 
     def test_what_does_not_fit_into_the_memory_is_no_choice(self) -> None:
         assert chosen(FLAT, SQ8, RABITQ, wish=Wish(max_bytes=320_000_000)).key == "IVF8192_HNSW32,SQ8"
@@ -185,6 +187,23 @@ def test_a_lineage_ends_where_what_it_led_to_was_refused() -> None:
     assert not anew.keep_trained
     assert "trained anew: recall@10 was 0.930 in the last run, and refused" in anew.reason
     assert plan(1000, 1280, "f", shards=None, parent=base, refused_recall=0.97).keep_trained  # for another reason
+
+
+def test_lists_are_as_many_as_the_pictures_can_teach() -> None:
+    products = {"products": 1_000_000, "encoder_dimension": 1280, "fingerprint": "f", "shards": 1, "parent": None}
+    assert plan(**products, pictures=40_000).key == "IVF2048_HNSW32,SQ8"  # type: ignore[arg-type]
+    assert plan(**products, pictures=40_000, measure=lambda _: [SQ8]).key == "IVF2048_HNSW32,SQ8"  # type: ignore[arg-type]
+
+
+def test_what_a_server_holds_beside_the_file_counts() -> None:
+    """Twelve bytes a product: those of where it lies in the lists."""
+    base = parent(60_000)
+    lists = base.model_copy(update={"index": base.index.model_copy(update={"key": "IVF512,SQ8"})})
+    for room, kept in ((13 * 60_000, True), (12 * 60_000, False)):
+        wish = Wish(max_bytes=room)
+        small = point("IVF SQ8", 0.2, 0.1)
+        anew = plan(60_000, 8, "f", shards=None, parent=lists, wish=wish, measure=lambda _, small=small: [small])  # type: ignore[misc]
+        assert anew.keep_trained is kept
 
 
 def test_a_lineage_ends_where_it_outgrows_the_memory() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import faiss
 import numpy as np
@@ -13,8 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from data.errors import CorruptError
+from tasks.indexing import inverted
 from tasks.indexing.building import build_index
+from tasks.indexing.candidates import bytes_beside
 from tasks.indexing.evaluating import Examination, recall
+from tasks.indexing.inverted import InvertedGroup
 from tasks.indexing.neighbours import Neighbours
 from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.planning import Plan
@@ -28,7 +33,7 @@ KEYS = ["Flat", *LISTS, "HNSW16,SQ8"]
 
 
 def plan_for(key: str) -> Plan:
-    return Plan(3000, key, DIMENSION, project=False, shards=3, keep_trained=False, reason="")
+    return Plan(3000, 3000, key, DIMENSION, project=False, shards=3, keep_trained=False, reason="")
 
 
 @lru_cache
@@ -124,19 +129,70 @@ def test_a_filter_that_leaves_only_what_is_far_away_is_followed_there(vectors: N
     """What matches lies in other lists than those near the query: as a colour does that only shoes have."""
     index = sharded(vectors, key)
     index.parameters = SearchParameters(nprobe=1, k_factor=10)
-    for query in vectors[:5]:
+    reached = []
+    for query in vectors[:40]:
         far = vectors[np.argmin(vectors @ query)]
         allowed = np.isin(np.arange(3000), np.argsort(-(vectors @ far))[:300])
-        assert overlap(index.search(query[None], 10, allowed=allowed), vectors, query[None], allowed) >= 0.8
+        reached.append(overlap(index.search(query[None], 10, allowed=allowed), vectors, query[None], allowed))
+    assert np.mean(reached) >= 0.85
+
+
+@pytest.mark.parametrize("key", LISTS)
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.01])
+def test_many_queries_take_memory_for_some_at_a_time(
+    vectors: NDArray[np.float32], key: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As near-duplicates are looked for, thousands at once: they answer as one by one."""
+    index = sharded(vectors, key)
+    index.parameters = SearchParameters(nprobe=2, k_factor=10)
+    allowed = vectors[:, 0] > np.quantile(vectors[:, 0], 1 - share)
+    single = [index.search(query[None], 11, allowed=allowed) for query in vectors[:300]]
+    ranked: list[int] = []
+    coarse = InvertedGroup._coarse
+
+    def watch(self: InvertedGroup, queries: NDArray[np.float32], nprobe: int) -> Any:
+        ranked.append(len(queries) * nprobe)
+        return coarse(self, queries, nprobe)
+
+    monkeypatch.setattr(InvertedGroup, "_coarse", watch)
+    monkeypatch.setattr(inverted, "RANKED_AT_A_TIME", 16 * 20)
+    together = index.search(vectors[:300], 11, allowed=allowed)
+    np.testing.assert_array_equal(together.rows, np.concatenate([one.rows for one in single]))
+    assert max(ranked, default=0) <= 16 * 20
+
+
+def test_where_what_matches_is_far_from_some_queries_these_rank_all_lists(
+    vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = sharded(vectors, "IVF256,SQ8")
+    index.nprobe = 2
+    allowed = vectors @ vectors[0] < np.quantile(vectors @ vectors[0], 0.3)
+    ranked: list[tuple[int, int]] = []
+    coarse = InvertedGroup._coarse
+
+    def watch(self: InvertedGroup, queries: NDArray[np.float32], nprobe: int) -> Any:
+        ranked.append((len(queries), nprobe))
+        return coarse(self, queries, nprobe)
+
+    monkeypatch.setattr(InvertedGroup, "_coarse", watch)
+    assert overlap(index.search(vectors[:200], 1, allowed=allowed), vectors, vectors[:200], allowed, k=1) >= 0.95
+    (everyone, some_lists), (far, all_lists), *_ = ranked
+    assert (everyone, all_lists) == (200, 256)
+    assert some_lists < 128
+    assert 10 <= far < 100
 
 
 def overlap(
-    found: Neighbours, vectors: NDArray[np.float32], queries: NDArray[np.float32], allowed: NDArray[np.bool_]
+    found: Neighbours,
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    allowed: NDArray[np.bool_],
+    k: int = 10,
 ) -> float:
     """Return the share of the exact answers that were found; nothing else may be among them."""
     assert allowed[found.rows[found.rows >= 0]].all()
     rows = allowed.nonzero()[0]
-    wanted = exact(vectors[rows], queries, min(10, len(rows)))
+    wanted = exact(vectors[rows], queries, min(k, len(rows)))
     shares = [
         len(set(found.rows[i].tolist()) & set(rows[wanted.rows[i]].tolist())) / wanted.rows.shape[1]
         for i in range(len(queries))
@@ -207,7 +263,8 @@ def test_searches_at_once_start_no_threads_of_their_own(vectors: NDArray[np.floa
     index = sharded(vectors, "IVF16,RaBitQfs,Refine(SQ8)")
     index.parameters = SearchParameters(nprobe=8, k_factor=10)
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: index.search(vectors[:100], 10), range(3)))
+        every = Barrier(3)  # a pool starts no thread while one is idle
+        list(pool.map(lambda _: (every.wait(10), index.search(vectors[:100], 10)), range(3)))
         before = len(list(Path("/proc/self/task").iterdir()))
         list(pool.map(lambda _: index.search(vectors[:100], 10), range(30)))
         assert len(list(Path("/proc/self/task").iterdir())) == before
@@ -238,6 +295,14 @@ def test_gives_back_a_row_s_vector(vectors: NDArray[np.float32], key: str) -> No
     index.warm_up()
     for row in (0, 999, 1000, 1001, 2999):
         assert float(index.vector(row) @ vectors[row]) > 0.99
+
+
+@pytest.mark.parametrize("key", LISTS)
+def test_memory_beside_the_file_is_what_is_planned_with(vectors: NDArray[np.float32], key: str) -> None:
+    group = InvertedGroup(built(vectors, key))
+    group.warm_up()
+    places = sum(shard.list_of_row().nbytes + 8 * shard.lists.direct_map.array.size() for shard in group._shards)
+    assert places == 3000 * bytes_beside(key)
 
 
 class TestOpening:

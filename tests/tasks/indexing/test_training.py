@@ -24,7 +24,7 @@ KEYS = [
 
 
 def plan_for(key: str) -> Plan:
-    return Plan(600, key, DIMENSION, project=True, shards=1, keep_trained=False, reason="")
+    return Plan(600, 600, key, DIMENSION, project=True, shards=1, keep_trained=False, reason="")
 
 
 def sample() -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
