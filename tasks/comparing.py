@@ -35,8 +35,8 @@ class Comparison:
     """How a snapshot answers beside another one.
 
     Attributes:
-        overlap: share of the other's first ten hits, where they still exist, that are among the first ten here,
-            averaged over QUERIES products; None where the two encoders see with different eyes.
+        overlap: share of the other's first ten hits, where they still exist, that are among the first ten here, or show
+            the picture of one, averaged over QUERIES products; None where the two encoders see with different eyes.
         contact_sheet: the object with sample queries and their hits.
     """
 
@@ -85,10 +85,11 @@ def _search(store: ObjectStore, searcher: Searcher, queries: Sequence[Product]) 
 def _overlap(after: Searcher, before: Sequence[Sequence[Hit]], found: Sequence[Sequence[Hit]]) -> float | None:
     shares = []
     for old, new in zip(before, found, strict=True):
-        ids = {hit.product.id for hit in new}
-        still = [hit.product.id for hit in old if after.products.has(hit.product.id)]
-        if still:
-            shares.append(sum(product in ids for product in still) / len(still))
+        ids, pictures = {hit.product.id for hit in new}, {hit.product.image_hash for hit in new}
+        still = [hit.product for hit in old if after.products.has(hit.product.id)]
+        if still:  # of products that show one picture any is as good
+            again = sum(product.id in ids or product.image_hash in pictures for product in still)
+            shares.append(again / len(still))
     return float(np.mean(shares)) if shares else None
 
 

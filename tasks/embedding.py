@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import Literal
 
 import numpy as np
@@ -60,19 +61,21 @@ def embed(
     read: Read,
     batch_size: int | None = None,
     decode_threads: int | None = None,
+    read_threads: int | None = None,
 ) -> Iterator[EmbeddedBatch]:
     """Embed pictures in order. No picture stops the run: one that cannot be used is among the rejects.
 
-    At most `decode_threads` pictures (default: one for each core) are held as read and decoded, and
-    two batches as the model takes them, whatever the size and number of the pictures. A batch is as large as suits the
-    encoder, or has `batch_size` pictures.
+    At most `read_threads` pictures (default: as many as are decoded) are held as they are read, `decode_threads`
+    (default: one for each core) decoded, and two batches as the model takes them, whatever the size and number of the
+    pictures. A batch is as large as suits the encoder, or has `batch_size` pictures.
     A caller that stops early leaves no thread behind.
     """
     threads = decode_threads or os.cpu_count() or 1
     size = batch_size or encoder.batch_size
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(max(threads, read_threads or 0), thread_name_prefix="decode")
+    decoding = BoundedSemaphore(threads)
     try:
-        prepared = _in_order(images, lambda image: _prepare(image, encoder, read), pool, ahead=2 * size)
+        prepared = _in_order(images, lambda image: _prepare(image, encoder, read, decoding), pool, ahead=2 * size)
         while batch := list(itertools.islice(prepared, size)):
             yield _encode(batch, encoder)
     finally:
@@ -98,7 +101,7 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def _prepare(image: ImageToEmbed, encoder: Encoder, read: Read) -> _Prepared:
+def _prepare(image: ImageToEmbed, encoder: Encoder, read: Read, decoding: BoundedSemaphore) -> _Prepared:
     try:
         data = read(image.reference)
     except ImageRejectedError as error:
@@ -108,7 +111,8 @@ def _prepare(image: ImageToEmbed, encoder: Encoder, read: Read) -> _Prepared:
     except (OSError, StoreError) as error:
         return image, _reject(image, "read", "unreadable", error)
     try:
-        return image, encoder.prepare(data)
+        with decoding:
+            return image, encoder.prepare(data)
     except ImageRejectedError as error:
         return image, _reject(image, "decode", error.reason, error)
 

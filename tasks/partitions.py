@@ -45,8 +45,7 @@ def hash_pictures(products: pa.Table, *, store: str, policy: FetchPolicy) -> lis
     references = products["image"].to_pylist()
     # by chunks: handing single pictures to threads takes longer than reading small ones
     chunks = [references[start : start + READ_CHUNK] for start in range(0, len(references), READ_CHUNK)]
-    remote = any("://" in reference for reference in references)
-    with ThreadPoolExecutor(FETCH_THREADS if remote else READ_THREADS) as pool:
+    with ThreadPoolExecutor(FETCH_THREADS if _are_remote(references) else READ_THREADS) as pool:
         found = [one for chunk in pool.map(partial(_hash_images, policy=policy), chunks) for one in chunk]
     hashed = known_hashes(products, [None if isinstance(one, ImageRejectedError) else one for one in found])
     if hashed.num_rows:
@@ -65,6 +64,9 @@ def embed_pictures(
             (ImageToEmbed(one.hex(), reference) for one, reference in zip(hashes, references, strict=True)),
             worker_encoder(store, encoder, threads, device),
             read=lambda reference: _read_unchanged(reference, expected[reference], policy),
+            # each core has a worker, and a model takes longer than what it is fed with; a GPU has one for all cores
+            decode_threads=threads + 1 if device == "cpu" else None,
+            read_threads=FETCH_THREADS if _are_remote(references) else None,
         )
     )
     return _write(Embeddings(open_store(store), encoder.fingerprint), batches)
@@ -79,6 +81,10 @@ def worker_encoder(store: str, encoder: EncoderSection, threads: int, device: De
     loaded = stored if device == "cpu" else _on_gpu(encoder.name, stored)
     loaded.warm_up()
     return loaded
+
+
+def _are_remote(references: Sequence[str]) -> bool:
+    return any("://" in reference for reference in references)
 
 
 def _on_gpu(name: str, stored: OnnxEncoder) -> Encoder:

@@ -99,8 +99,8 @@ def test_bad_pictures_are_rejected_and_the_rest_is_embedded(encoder: OnnxEncoder
     assert [len(batch.keys) for batch in batches] == [2, 0, 2]  # a batch of rejects only is reported as well
 
 
-class Blind:
-    """An encoder that sees nothing in every second picture."""
+class Sighted:
+    """An encoder as it is, for tests to change."""
 
     def __init__(self, inner: OnnxEncoder) -> None:
         self.inner = inner
@@ -117,15 +117,22 @@ class Blind:
         return self.inner.prepare(image, limits)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        raw = self.inner.infer(batch)
-        raw[::2] = np.nan
-        return raw
+        return self.inner.infer(batch)
 
     def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.inner.finish(raw)
 
     def warm_up(self) -> None:
         self.inner.warm_up()
+
+
+class Blind(Sighted):
+    """It sees nothing in every second picture."""
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raw = super().infer(batch)
+        raw[::2] = np.nan
+        return raw
 
 
 def test_a_picture_without_a_vector_is_rejected(encoder: OnnxEncoder) -> None:
@@ -173,6 +180,33 @@ def test_looks_ahead_but_not_far(encoder: OnnxEncoder) -> None:
     assert decoders()
     batches.close()  # type: ignore[attr-defined]
     assert not decoders()
+
+
+def test_waiting_for_many_pictures_decodes_no_more_at_a_time(encoder: OnnxEncoder) -> None:
+    """What lies far away is waited for by many threads; on a machine with many workers, few of them may compute."""
+    together = threading.Barrier(12)
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    class Slow(Sighted):
+        def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.005)
+            with lock:
+                running -= 1
+            return super().prepare(image, limits)
+
+    def far_away(reference: str) -> bytes:
+        together.wait(10)
+        return read(reference)
+
+    batches = list(embed(asked(24), Slow(encoder), read=far_away, batch_size=8, decode_threads=2, read_threads=12))
+
+    assert keys(batches) == [image.key for image in asked(24)]
+    assert most == 2
 
 
 def test_no_thread_stays_behind(encoder: OnnxEncoder) -> None:

@@ -1,0 +1,35 @@
+"""How a snapshot answers beside the one before, where many products show one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.fetching import FetchPolicy
+from data.stores.local import LocalStore
+from tasks.comparing import compare
+from tests.serving.snapshots import Shop, write_pictures
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(LocalStore(tmp_path / "store"), tmp_path)
+
+
+def sizes(pictures: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    """Each picture as a dozen products, such as the sizes of a shoe."""
+    return [
+        {**row, "id": f"{name}{number:02}-{row['title']}"} for row in pictures for name in names for number in range(12)
+    ]
+
+
+def overlap(shop: Shop, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> float | None:
+    old, new = shop.build_rows(before), shop.build_rows(after)
+    return compare(str(shop.folder / "store"), old, new, policy=FetchPolicy(), threads=1).overlap
+
+
+def test_other_products_of_the_same_pictures_are_no_other_answer(shop: Shop, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path, 6)
+    assert overlap(shop, sizes(pictures, "m"), sizes(pictures, "a", "m")) == 1.0
