@@ -1,6 +1,6 @@
 """The recall probe: compares searches with exact search, in the background, at the lowest priority.
 
-Its queries are products of the snapshot itself, each held out of its own answer, so it needs nobody's pictures. Exact
+Its queries are pictures of the snapshot itself, each held out of its own answer, so it needs nobody's pictures. Exact
 search visits every list of the index: what it cannot see is what the index's own compression loses.
 """
 
@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.follower import Follower
 from serving.metrics import Metrics
 from tasks.indexing.evaluating import EQUAL, RECALL_AT
-from tasks.searcher import Found, Searcher
+from tasks.searcher import Searcher
 
 WINDOW = 200
 """The gauge is the mean of so many last probes of the snapshot that is served."""
@@ -63,20 +64,27 @@ class RecallProbe:
 
 
 def probe(searcher: Searcher, random: np.random.Generator) -> float:
-    """Return which share of a random product's true ten neighbours a search finds, itself held out."""
+    """Return which share of a random product's true ten neighbours a search finds, all that show its picture held out.
+
+    They would be found by any search, and somebody's photo has none that shows it.
+    """
     products = searcher.products
     row = products.row(products.any_id(int(random.integers(len(products)))))
-    direction = searcher.direction_of(row)
-    true = _others(searcher.nearest(direction, RECALL_AT + 1, exact=True), row)
+    direction, others = searcher.direction_of(row), _others(searcher, row)
+    true = searcher.nearest(direction, RECALL_AT, others, exact=True)
     if not len(true):
         return 1.0
-    found = _others(searcher.nearest(direction, RECALL_AT + 1), row)
+    found = searcher.nearest(direction, RECALL_AT, others)
     # Several products may show one picture: which of those with equal scores is found is no error.
     return float((found.scores >= true.scores[-1] - EQUAL).sum() / len(true))
 
 
-def _others(found: Found, row: int) -> Found:
-    return found.take(np.flatnonzero(found.rows != row)[:RECALL_AT])
+def _others(searcher: Searcher, row: int) -> NDArray[np.bool_]:
+    """Return a mask (rows,) of what can be found and shows another picture."""
+    alive = searcher.products.alive
+    others = np.ones(searcher.products.rows, bool) if alive is None else alive.copy()
+    others[searcher.duplicates.exact.members(row)] = False
+    return others
 
 
 def _give_way() -> None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,6 +46,8 @@ from tasks.indexing.training import PROJECTED_AT_A_TIME, projected, sample_size,
 
 OPERATING_POINTS = "operating-points/"
 QUERIES = 1000  # the recall of so many is known to about 0.003
+HELD_OUT = 0.1  # of the pictures, at most: what is left must be as dense as all are
+MOST_SHOWN = 2.0  # times as many products as show a picture on average: of no more, what is held out is a fifth at most
 FLAT_QUERIES = 200  # whose recall is no question
 DELTA_QUERIES = 50
 
@@ -69,10 +72,13 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class SampleQueries:
-    """Different pictures to evaluate an index with: (n, dimension) vectors, and the (n,) rows that show them."""
+    """Pictures to evaluate an index with: their (n, dimension) vectors, and their (n,) hashes, sorted.
+
+    A picture that is searched for is in no index: so no product that shows one of these is found.
+    """
 
     vectors: Vectors
-    rows: NDArray[np.int64]
+    hashes: NDArray[np.bytes_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,15 @@ class Shard:
 
     Attributes:
         section: for the manifest.
-        exact: the best of this shard; `rows` count within it.
+        exact: the best of this shard that are not held out; `rows` count within it.
         differs: a bit for each row, set where it shows another picture than the row before.
+        held_out: a bit for each row, set where it shows what is searched for.
     """
 
     section: ShardSection
     exact: Neighbours
     differs: NDArray[np.uint8]
+    held_out: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,7 @@ class Measured:
     """How the whole index does.
 
     Attributes:
-        recall: recall@10 against exact search, of vectors other than the query's own.
+        recall: recall@10 against exact search, of pictures that cannot be found themselves.
         seconds: median of one query, alone.
         parameters: the least effort that reaches the recall.
         imbalance: how unevenly rows lie in inverted lists, None where there are none.
@@ -169,10 +177,11 @@ def train_index(source: Source, *, threads: int) -> Trained:
 
 
 def sample_queries(source: Source, trained: Trained) -> SampleQueries:
-    """Return the last pictures to evaluate with: from the other end of the hashes than training's."""
+    """Return pictures to evaluate with: from the other end of the hashes than training's."""
     store, plan = open_store(source.store), source.plan
-    vectors, rows = _pictures(store, source).last(FLAT_QUERIES if plan.key == "Flat" else QUERIES)
-    return SampleQueries(_projected(store, trained.projection, vectors.astype(np.float32), plan.dimension), rows)
+    most = FLAT_QUERIES if plan.key == "Flat" else QUERIES
+    vectors, hashes = _pictures(store, source).last(max(1, min(most, int(HELD_OUT * plan.pictures))))
+    return SampleQueries(_projected(store, trained.projection, vectors.astype(np.float32), plan.dimension), hashes)
 
 
 def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Trained, *, threads: int) -> Shard | None:
@@ -182,7 +191,8 @@ def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Tra
     products = read_catalogue_range(store, source.catalogue, start, stop)
     if not products.num_rows:
         return None
-    answers = ExactAnswers(queries.vectors, EXACT_DEPTH + 1)
+    hashes = hash_array(products["image_hash"])
+    answers, held_out = ExactAnswers(queries.vectors, EXACT_DEPTH), _among(hashes, queries.hashes)
     index = build_index(
         vector_batches(products, Embeddings(store, source.encoder.fingerprint), start, stop),
         products.num_rows,
@@ -190,10 +200,11 @@ def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Tra
         _projection(store, trained.projection, source.encoder.dimension, plan.dimension),
         blobs.read(store, trained.index) if trained.index else None,
         answers,
+        held_out,
         threads=threads,
     )
-    differs = np.packbits(differ(hash_array(products["image_hash"])))
-    return Shard(_store_shard(store, index, products), answers.neighbours, differs)
+    section = _store_shard(store, index, products)
+    return Shard(section, answers.neighbours, np.packbits(differ(hashes)), np.packbits(held_out))
 
 
 def evaluate_index(
@@ -201,23 +212,29 @@ def evaluate_index(
 ) -> Measured:
     """Search the stored shards with the code that serves them, tuned to a target recall; the time is of one thread."""
     sections = [shard.section for shard in shards]
-    examination = Examination(queries.vectors, exact_answers(shards), queries.rows, _shown_pictures(shards))
+    examination = Examination(queries.vectors, exact_answers(shards), _shown_pictures(shards))
     with tempfile.TemporaryDirectory(prefix="lookalike-evaluate-") as folder:
         cache, opened = BlobCache(Path(folder)), open_store(store)
         files = [cache.get(opened, section.index) for section in sections]
-        counts = [section.count for section in sections]
-        index = ShardedIndex.open(files, counts, dimension, nprobe=None, threads=threads)
-        reached = examination.tune(index, target)
-        index.threads = 1
-        seconds = seconds_per_query(index, queries.vectors, RECALL_AT)
-        return Measured(reached, seconds, index.parameters, index.imbalance)
+        open_index = partial(ShardedIndex.open, files, [section.count for section in sections], dimension, nprobe=None)
+        asked, served = open_index(threads=threads, alive=_findable(shards)), open_index()
+        reached = examination.tune(asked, target)
+        served.parameters = asked.parameters
+        seconds = seconds_per_query(served, queries.vectors, RECALL_AT)
+        return Measured(reached, seconds, served.parameters, served.imbalance)
 
 
 def exact_answers(shards: Sequence[Shard]) -> Neighbours:
-    """Return the EXACT_DEPTH + 1 best of all shards to each sample query, itself among them."""
+    """Return the EXACT_DEPTH best of all shards to each sample query, as far as they are not held out."""
     starts = np.cumsum([0, *(shard.section.count for shard in shards)])
     parts = [shard.exact.shifted(int(start)) for shard, start in zip(shards, starts[:-1], strict=True)]
-    return merge(parts, EXACT_DEPTH + 1)
+    return merge(parts, EXACT_DEPTH)
+
+
+def _findable(shards: Sequence[Shard]) -> NDArray[np.bool_]:
+    """Return a mask of the rows of all shards that are not held out."""
+    held_out = [np.unpackbits(shard.held_out, count=shard.section.count) for shard in shards]
+    return ~np.concatenate(held_out).astype(np.bool_)
 
 
 def _shown_pictures(shards: Sequence[Shard]) -> NDArray[np.int32]:
@@ -263,6 +280,15 @@ def _delta_queries(index: ShardedIndex, count: int) -> tuple[NDArray[np.int64], 
     return rows[first], vectors
 
 
+def _among(hashes: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    """Return a mask (n,) of those sorted hashes that are among some others."""
+    mask = np.zeros(len(hashes), np.bool_)
+    starts, stops = (np.searchsorted(hashes, wanted, side=side) for side in ("left", "right"))
+    for start, stop in zip(starts, stops, strict=True):
+        mask[start:stop] = True
+    return mask
+
+
 def _pictures(store: ObjectStore, source: Source) -> _Pictures:
     return _Pictures(store, source.catalogue, source.plan.products, source.plan.pictures, source.encoder)
 
@@ -287,29 +313,34 @@ class _Pictures:
         """Yield the encoder vectors of `count` pictures, or of all, some at a time."""
         edges = np.linspace(0, 2**32, 1 - (-self.products // PROJECTED_AT_A_TIME), dtype=np.int64).tolist()
         for start, stop in pairwise(edges):
-            _, products = self._read(start, stop)
+            products, _ = self._read(start, stop)
             for vectors in vector_batches(products.slice(0, count), self._embeddings, start, stop):
                 count -= len(vectors)
                 yield vectors
             if not count:
                 return
 
-    def last(self, count: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-        """Return the encoder vectors of the last pictures, up to `count` of them, and the first row that shows each."""
+    def last(self, count: int) -> tuple[NDArray[np.float16], NDArray[np.bytes_]]:
+        """Return the encoder vectors and the hashes of the last `count` pictures, or of all, that few products show.
+
+        Those that very many show would hide much of the catalogue where they are held out.
+        """
         share = 4 * count / self.count  # enough, and then some
         while True:
             start = int(2**32 * (1 - min(1.0, share)))
-            rows, products = self._read(start, 2**32)
-            if len(rows) >= count or not start:
+            products, shown = self._read(start, 2**32)
+            seldom = products.filter(pa.array(shown <= MOST_SHOWN * self.products / self.count))
+            seldom = seldom.slice(max(0, seldom.num_rows - count))
+            if seldom.num_rows >= count or not start:
                 break
             share *= 4
-        return vectors_of(products, self._embeddings, start, 2**32)[-count:], rows[-count:]
+        return vectors_of(seldom, self._embeddings, start, 2**32), hash_array(seldom["image_hash"])
 
-    def _read(self, start: int, stop: int) -> tuple[NDArray[np.int64], pa.Table]:
-        """Return a product for each picture of a range of hashes; and its row, counted to the end of the range."""
+    def _read(self, start: int, stop: int) -> tuple[pa.Table, NDArray[np.int64]]:
+        """Return a product for each picture of a range of hashes, and how many there are that show it."""
         products = read_catalogue_range(self._store, self._catalogue, start, stop)
-        first = differ(hash_array(products["image_hash"]))
-        return np.flatnonzero(first) - len(first) + self.products, products.filter(pa.array(first))
+        first = np.flatnonzero(differ(hash_array(products["image_hash"])))
+        return products.take(pa.array(first)), np.diff(first, append=products.num_rows)
 
 
 def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table) -> ShardSection:

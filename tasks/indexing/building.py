@@ -16,6 +16,7 @@ from data.errors import CorruptError
 from tasks.indexing.neighbours import Neighbours, merge
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Projection, normalise
+from tasks.indexing.reading import read_bytes
 from tasks.indexing.threads import use_threads
 from tasks.indexing.training import new_index
 
@@ -32,11 +33,12 @@ class ExactAnswers:
         self._k = k
         self.neighbours = Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
 
-    def add(self, vectors: Vectors, first_row: int) -> None:
-        """Look at (m, d) more vectors, which are those of the rows from `first_row` on."""
+    def add(self, vectors: Vectors, rows: NDArray[np.int64]) -> None:
+        """Look at (m, d) more vectors, those of (m,) rows."""
         k_here = min(self._k, len(vectors))
-        scores, rows = faiss.knn(self._queries, vectors, k_here, metric=faiss.METRIC_INNER_PRODUCT)
-        self.neighbours = merge([self.neighbours, Neighbours(scores, rows + first_row)], self._k)
+        if k_here:
+            scores, places = faiss.knn(self._queries, vectors, k_here, metric=faiss.METRIC_INNER_PRODUCT)
+            self.neighbours = merge([self.neighbours, Neighbours(scores, rows[places])], self._k)
 
 
 def shard_range(shard: int, shards: int) -> tuple[int, int]:
@@ -80,6 +82,7 @@ def build_index(
     projection: Projection | None,
     trained: bytes | None,
     answers: ExactAnswers | None = None,
+    held_out: NDArray[np.bool_] | None = None,
     *,
     threads: int,
 ) -> faiss.Index:
@@ -92,8 +95,9 @@ def build_index(
         batches: of the encoder's vectors, in the order of the ids.
         trained: the serialised empty index that the shard begins as; None for a type that needs no training.
         answers: queries whose exact neighbours are looked for on the way.
+        held_out: (count,) marks of the rows that are no neighbours of these; None where all may be.
     """
-    index = read_trained(trained) if trained else new_index(plan)
+    index = read_bytes(trained) if trained else new_index(plan)
     use_threads(1 if isinstance(index, faiss.IndexHNSW) else threads)
     start = 0
     for vectors in batches:
@@ -101,14 +105,11 @@ def build_index(
         ready = projection(batch) if projection else normalise(batch)
         add(index, ready, start, count)
         if answers:
-            answers.add(ready, start)
+            rows = np.arange(start, start + len(batch))
+            looked_at = slice(None) if held_out is None else ~held_out[rows]
+            answers.add(ready[looked_at], rows[looked_at])
         start += len(batch)
     return index
-
-
-def read_trained(trained: bytes) -> faiss.Index:
-    """Return the empty trained index that was serialised as `trained`."""
-    return faiss.deserialize_index(np.frombuffer(trained, np.uint8))
 
 
 def write_shard(index: faiss.Index, products: pa.Table, folder: Path) -> tuple[Path, Path]:

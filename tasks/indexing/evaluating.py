@@ -70,31 +70,23 @@ def _shown(rows: NDArray[np.int64], pictures: NDArray[np.int32] | None) -> NDArr
 class Examination:
     """Queries with their exact answers, to measure an index with.
 
+    That a vector is its own nearest is no merit, and a picture that is searched for is in no index: so the queries are
+    not in this one, or cannot be found there.
+
     Attributes:
         queries: (n, dimension).
-        exact: their EXACT_DEPTH best, or one more where `own` is given.
-        own: (n,) rows of the queries themselves, where they are in the index: that a vector is its own nearest is no
-            merit, and a picture that is searched for is in no index.
+        exact: their EXACT_DEPTH best.
         pictures: the number of the picture that each row of the index shows; None where each shows its own.
     """
 
-    def __init__(
-        self,
-        queries: Vectors,
-        exact: Neighbours,
-        own: NDArray[np.int64] | None = None,
-        pictures: NDArray[np.int32] | None = None,
-    ) -> None:
+    def __init__(self, queries: Vectors, exact: Neighbours, pictures: NDArray[np.int32] | None = None) -> None:
         self.queries = queries
-        self.own = own
+        self.exact = exact
         self.pictures = pictures
-        self.exact = exact if own is None else exact.without(own)
 
     def recall(self, index: ShardedIndex) -> float:
         """Return the recall@10 of an index as its parameters are."""
-        if self.own is None:
-            return recall(index.search(self.queries, RECALL_AT), self.exact, self.pictures)
-        return recall(index.search(self.queries, RECALL_AT + 1).without(self.own), self.exact, self.pictures)
+        return recall(index.search(self.queries, RECALL_AT), self.exact, self.pictures)
 
     def tune(self, index: ShardedIndex, target: float) -> float:
         """Give the index the least effort that reaches `target`; return the recall reached, which may be less."""
@@ -108,12 +100,8 @@ class Examination:
 
     def _first(self, count: int) -> Examination:
         """Return the examination of the first queries alone."""
-        if len(self.queries) <= count:
-            return self
         exact = Neighbours(self.exact.scores[:count], self.exact.rows[:count])
-        some = Examination(self.queries[:count], exact, pictures=self.pictures)
-        some.own = None if self.own is None else self.own[:count]
-        return some
+        return Examination(self.queries[:count], exact, self.pictures)
 
     def _k_factor(self, index: ShardedIndex, target: float) -> int:
         """Return the smallest factor with which half of what may be missed is left for lists that are not visited."""

@@ -61,7 +61,7 @@ class InvertedGroup(Group):
         budget = max(nprobe * self.size / self.lists, least * k)  # rows to look at
         if not self.is_compressed:
             return self._visit(queries, k, rows, budget)
-        if rows.mask is not None and exact_cost(rows) <= budget / rows.share + CENTROID_COST * self.lists:
+        if rows.share < ALMOST_ALL and exact_cost(rows) <= budget / rows.share + CENTROID_COST * self.lists:
             return self._among(queries, k, rows)
         candidates = max(k, FEWEST_CANDIDATES) * (parameters.k_factor or DEFAULT_K_FACTOR)
         found = self._visit(queries, candidates, rows, max(budget, candidates))
@@ -132,13 +132,13 @@ class InvertedGroup(Group):
         most = math.ceil(budget / count * self.lists)  # lists that hold as many matches where these lie anywhere
         depth = min(self.lists, 2 * most + 1)
         scores, lists = self._coarse(queries, depth)
-        wanted = _wanted(counts[lists], budget, most)
-        short = wanted[:, -1] & (counts[lists[:, -1]] > 0)
+        matches = _matches_in(lists, counts)
+        short = (matches.sum(axis=1) < budget) | ((matches > 0).sum(axis=1) < most)
         if depth < self.lists and short.any():
-            scores, lists, wanted = _widened(self.lists, scores, lists, wanted)
+            scores, lists = _widened(self.lists, scores, lists)
             scores[short], lists[short] = self._coarse(queries[short], self.lists)
-            wanted[short] = _wanted(counts[lists[short]], budget, most)
-        lists[~wanted | (counts[lists] == 0)] = -1
+            matches = _matches_in(lists, counts)
+        lists[~_wanted(matches, budget, most) | (matches == 0)] = -1
         used = int(np.flatnonzero((lists >= 0).any(axis=0)).max(initial=0)) + 1
         return np.ascontiguousarray(scores[:, :used]), np.ascontiguousarray(lists[:, :used])
 
@@ -309,12 +309,15 @@ def _wanted(matches: NDArray[np.int64], budget: float, most: int) -> NDArray[np.
     return (seen < budget) | (filled <= most)
 
 
-def _widened(
-    width: int, scores: Vectors, lists: NDArray[np.int64], wanted: NDArray[np.bool_]
-) -> tuple[Vectors, NDArray[np.int64], NDArray[np.bool_]]:
-    """Make room for more lists to each query, none of which is wanted."""
+def _matches_in(lists: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many matches there are in each of some lists; none in what is no list."""
+    return np.where(lists < 0, 0, counts[lists])
+
+
+def _widened(width: int, scores: Vectors, lists: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.int64]]:
+    """Make room for more lists to each query, none of them for now."""
     more = ((0, 0), (0, width - lists.shape[1]))
-    return np.pad(scores, more), np.pad(lists, more), np.pad(wanted, more)
+    return np.pad(scores, more), np.pad(lists, more, constant_values=-1)
 
 
 def _vectors(index: faiss.IndexFlat) -> Vectors:

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.building import ExactAnswers, add, read_trained
+from tasks.indexing.building import ExactAnswers, add
 from tasks.indexing.candidates import (
     GRAPH_OF_CENTROIDS_FROM,
     LINKS,
@@ -22,6 +22,7 @@ from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, Examination, secon
 from tasks.indexing.inverted import coarse_ef
 from tasks.indexing.neighbourhoods import Neighbourhoods, lists_to_visit, neighbourhoods
 from tasks.indexing.operating_points import OperatingPoint, OperatingPoints
+from tasks.indexing.reading import read_bytes
 from tasks.indexing.searching import ShardedIndex
 from tasks.indexing.threads import use_threads
 from tasks.indexing.training import train_index
@@ -64,7 +65,7 @@ def measure(
     use_threads(threads)
     around = neighbourhoods(queries, batches, RECALL_AT, KEPT)
     answers = ExactAnswers(queries, EXACT_DEPTH)
-    answers.add(sample, 0)
+    answers.add(sample, np.arange(len(sample)))
     examination = Examination(queries, answers.neighbours)
 
     def point(kind: Kind) -> OperatingPoint:
@@ -83,7 +84,7 @@ def _point(kind: Kind, vectors: Vectors, examination: Examination, target: float
     count, dimension = vectors.shape
     key = index_key(kind, count, count, dimension)
     trained = train_index(key, vectors, threads=threads)
-    index = read_trained(trained)
+    index = read_bytes(trained)
     add(index, vectors, 0, count)
     searched = ShardedIndex([index], threads=threads)
     reached = examination.tune(searched, target)

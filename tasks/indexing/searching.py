@@ -18,6 +18,7 @@ from tasks.indexing.group import Group
 from tasks.indexing.inverted import InvertedGroup
 from tasks.indexing.neighbours import Neighbours, merge
 from tasks.indexing.parameters import SearchParameters
+from tasks.indexing.reading import read_mapped
 from tasks.indexing.rows import Rows
 from tasks.indexing.threads import use_threads
 
@@ -172,10 +173,8 @@ def _alone(shard: faiss.Index) -> Group:
 
 
 def _open_shard(file: Path, count: int, dimension: int) -> faiss.Index:
-    # nothing in a file can be larger than the file: a forged length must not allocate memory
-    faiss.set_deserialization_vector_byte_limit(max(file.stat().st_size, 2**20))
     try:
-        index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+        index = read_mapped(file)
     except RuntimeError as error:
         raise CorruptError(f"an index shard cannot be read: {str(error)[:300]}") from error
     if index.d != dimension or index.ntotal != count or index.metric_type != faiss.METRIC_INNER_PRODUCT:

@@ -64,5 +64,6 @@ def _exact(store: ObjectStore, searcher: Searcher, queries: Vectors) -> tuple[ND
     answers = ExactAnswers(queries, 2 * RECALL_AT)
     for start in range(0, len(places), PROJECTED_AT_A_TIME):
         some = vectors[places[start : start + PROJECTED_AT_A_TIME]].astype(np.float32)
-        answers.add(np.stack([searcher.direction(vector) for vector in some]), start)
+        directions = np.stack([searcher.direction(vector) for vector in some])
+        answers.add(directions, np.arange(start, start + len(some)))
     return np.array(products["id"].to_pylist()), answers

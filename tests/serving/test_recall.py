@@ -9,9 +9,12 @@ from typing import cast
 
 import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from data.duplicates import Duplicates
+from data.embeddings import HASH
 from serving.recall import LOWEST, probe
 from tasks.indexing.searching import ShardedIndex
 from tasks.searcher import Searcher
@@ -23,8 +26,10 @@ from tests.serving.snapshots import Shop
 class Named:
     """As many products as rows, named by them."""
 
+    alive = None
+
     def __init__(self, count: int) -> None:
-        self.count = count
+        self.count = self.rows = count
 
     def __len__(self) -> int:
         return self.count
@@ -36,9 +41,9 @@ class Named:
         return int(product)
 
 
-def searcher(nprobe: int) -> Searcher:
+def searcher(nprobe: int, copies: int = 1) -> Searcher:
     random = np.random.default_rng(1)
-    vectors = random.normal(size=(2000, 16)).astype(np.float32)
+    vectors = np.repeat(random.normal(size=(2000 // copies, 16)).astype(np.float32), copies, axis=0)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     index = faiss.index_factory(16, "IVF32,Flat", faiss.METRIC_INNER_PRODUCT)
     index.train(vectors)
@@ -48,11 +53,12 @@ def searcher(nprobe: int) -> Searcher:
     made = Searcher.__new__(Searcher)
     made._index = sharded
     made.products = cast("object", Named(2000))  # type: ignore[assignment]
+    made.duplicates = Duplicates.of(pa.array([b"%032d" % (row // copies) for row in range(2000)], HASH), None)
     return made
 
 
-def mean(nprobe: int) -> float:
-    here, random = searcher(nprobe), np.random.default_rng(2)
+def mean(nprobe: int, copies: int = 1) -> float:
+    here, random = searcher(nprobe, copies), np.random.default_rng(2)
     return float(np.mean([probe(here, random) for _ in range(100)]))
 
 
@@ -73,6 +79,12 @@ def test_an_index_that_looks_into_few_lists_is_found_out() -> None:
         reached.append(len(true & set(found)) / 10)
     assert mean(2) == pytest.approx(float(np.mean(reached)), abs=0.06)
     assert mean(2) < 0.8
+
+
+def test_products_that_show_the_same_picture_are_no_merit() -> None:
+    """Of twenty that show it, ten are found in the nearest list; a photo in no index has none."""
+    assert mean(32, copies=20) == 1.0
+    assert mean(1, copies=20) < 0.8
 
 
 def gauge(client: Client, name: str) -> float | None:

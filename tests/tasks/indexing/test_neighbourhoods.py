@@ -9,9 +9,9 @@ import faiss
 import numpy as np
 import pytest
 
-from tasks.indexing.building import read_trained
 from tasks.indexing.neighbourhoods import lists_to_visit, neighbourhoods
 from tasks.indexing.projection import Vectors, normalise
+from tasks.indexing.reading import read_bytes
 from tasks.indexing.training import train_index
 
 TOTAL = 20_000
@@ -47,7 +47,7 @@ def test_an_index_reaches_the_recall_with_as_many_lists(vectors: Vectors, lists:
 
     visited = lists_to_visit(neighbourhoods(queries, [vectors], 10, TOTAL), lists, 0.95)
 
-    index = read_trained(train_index(f"IVF{lists},Flat", rest, threads=1))
+    index = read_bytes(train_index(f"IVF{lists},Flat", rest, threads=1))
     index.add(rest)
     exact = faiss.knn(queries, rest, 10, metric=faiss.METRIC_INNER_PRODUCT)[1]
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tasks.indexing import training
-from tasks.indexing.building import build_index, read_trained
+from tasks.indexing.building import build_index
 from tasks.indexing.candidates import KINDS
 from tasks.indexing.planning import Plan
+from tasks.indexing.reading import read_bytes
 from tasks.indexing.training import sample_size, train, train_index
 
 DIMENSION = 16
@@ -49,7 +50,7 @@ def test_the_keys_are_of_all_kinds() -> None:
 def test_a_graph_finds_the_nearest_centroids() -> None:
     _, trained = train([sample()], plan_for("IVF8_HNSW4,RaBitQfs,Refine(SQ8)"), threads=1)
     assert trained
-    index = read_trained(trained)
+    index = read_bytes(trained)
     quantizer = faiss.downcast_index(faiss.downcast_index(index.base_index).quantizer)
     assert isinstance(quantizer, faiss.IndexHNSWFlat)
     centroids = quantizer.reconstruct_n(0, 8)
@@ -69,7 +70,7 @@ def test_what_comes_in_parts_is_learnt_from_alike(key: str, monkeypatch: pytest.
 
 def test_many_lists_are_learnt_at_once() -> None:
     vectors = np.random.default_rng(3).standard_normal((8192, 24), np.float32)
-    index = read_trained(train_index("IVF2048_HNSW4,SQ8", vectors, threads=2))
+    index = read_bytes(train_index("IVF2048_HNSW4,SQ8", vectors, threads=2))
     assert (index.is_trained, index.nlist, index.quantizer.ntotal) == (True, 2048, 2048)
     index.add(vectors)
     index.nprobe = 16
