@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import faiss
 import numpy as np
@@ -27,7 +28,8 @@ ROWS_PER_HIT = 10  # to look at for each result wanted, however few lists were e
 MATCHES_PER_HIT = 100  # the same under a filter: what matches lies further apart than what lists were tuned to
 ALMOST_ALL = 0.8  # share of rows: from it on, lists need not be chosen by what matches in them
 CENTROID_COST = 30  # of ranking one list for a filter, where scanning one short code costs 1
-QUERIES_AT_A_TIME = 64  # whose candidates are decoded at once, to bound memory
+MOST_CANDIDATES = 20_000  # to rank again, but for more results: far down a list, what is a little nearer matters little
+DECODED_AT_A_TIME = 2**13  # vectors, to bound memory
 RANKED_AT_A_TIME = 2**21  # lists of all queries together, for the same reason: each takes about 45 bytes
 COARSE_EF_SEARCH = 16
 GRAPH_UP_TO = 1 / 64  # share of lists: to find more by a graph takes longer than to compare all
@@ -64,6 +66,7 @@ class InvertedGroup(Group):
         if rows.share < ALMOST_ALL and exact_cost(rows) <= budget / rows.share + CENTROID_COST * self.lists:
             return self._among(queries, k, rows)
         candidates = max(k, FEWEST_CANDIDATES) * (parameters.k_factor or DEFAULT_K_FACTOR)
+        candidates = max(k, min(candidates, MOST_CANDIDATES))
         found = self._visit(queries, candidates, rows, max(budget, candidates))
         return self._ranked_again(queries, found, k)
 
@@ -182,11 +185,13 @@ class InvertedGroup(Group):
 
     def _ranked_again(self, queries: Vectors, found: Neighbours, k: int) -> Neighbours:
         """Return the k best candidates by their fine codes."""
-        parts = [
-            self._fine_scores(queries[start : start + QUERIES_AT_A_TIME], found.rows[start : start + QUERIES_AT_A_TIME])
-            for start in range(0, len(queries), QUERIES_AT_A_TIME)
-        ]
-        return select([Neighbours(np.concatenate(parts), found.rows)], k)
+        count, width = found.rows.shape
+        scores = np.empty((count, width), np.float32)
+        few = max(1, DECODED_AT_A_TIME // max(1, width))
+        for start, left in product(range(0, count, few), range(0, width, DECODED_AT_A_TIME)):
+            here = np.s_[start : start + few, left : left + DECODED_AT_A_TIME]
+            scores[here] = self._fine_scores(queries[here[0]], found.rows[here])
+        return select([Neighbours(scores, found.rows)], k)
 
     def _fine_scores(self, queries: Vectors, rows: NDArray[np.int64]) -> Vectors:
         """Return the inner products (n, c) of (n, d) queries with the vectors of (n, c) rows."""

@@ -237,6 +237,34 @@ def test_scores_are_those_of_the_vectors_that_are_held(vectors: NDArray[np.float
     np.testing.assert_allclose(found.scores, np.einsum("nd,nkd->nk", vectors[:5], vectors[found.rows]), atol=0.02)
 
 
+@pytest.mark.parametrize("key", [key for key in LISTS if "Refine" in key])
+def test_ranking_again_decodes_some_at_a_time(
+    vectors: NDArray[np.float32], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deep page of one query has as many candidates as the first of many."""
+    index = sharded(vectors, key)
+    index.parameters = SearchParameters(nprobe=16, k_factor=20)
+    pages = [(vectors[:1], 500), (vectors[:40], 10), (vectors[:3], 100)]
+    whole = [index.search(queries, k).rows for queries, k in pages]
+    decoded: list[int] = []
+    fine_scores = InvertedGroup._fine_scores
+
+    def watch(self: InvertedGroup, queries: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        decoded.append(rows.size)
+        return fine_scores(self, queries, rows)
+
+    monkeypatch.setattr(InvertedGroup, "_fine_scores", watch)
+    monkeypatch.setattr(inverted, "DECODED_AT_A_TIME", 300)
+    for (queries, k), rows in zip(pages, whole, strict=True):
+        np.testing.assert_array_equal(index.search(queries, k).rows, rows)
+    assert max(decoded) <= 300
+    decoded.clear()
+    monkeypatch.setattr(inverted, "MOST_CANDIDATES", 600)
+    found = index.search(vectors[:1], 500)
+    assert sum(decoded) == 600
+    assert len(set(found.rows[0].tolist())) == 500
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_what_is_dead_is_never_found(vectors: NDArray[np.float32], key: str) -> None:
     alive = np.ones(3000, bool)
