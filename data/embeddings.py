@@ -87,20 +87,32 @@ class Embeddings:
             raise CorruptError(LOST)
         return np.stack([found[bytes(one)] for one in hashes])
 
-    def read(self, start: int = 0, stop: int = 2**32) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
-        """Return the sorted (n,) hashes with `start <= position < stop`, and their (n, d) vectors."""
-        parts = [self._read_range(key, start, stop) for key in self._files if _overlaps(key, start, stop)]
+    def read(
+        self, start: int = 0, stop: int = 2**32, wanted: NDArray[np.bytes_] | None = None
+    ) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
+        """Return the sorted (n,) hashes with `start <= position < stop`, and their (n, d) vectors.
+
+        Args:
+            wanted: (m,) sorted hashes: no others take memory then; None for all that there are.
+        """
+        keys = [key for key in self._files if _overlaps(key, start, stop)]
+        with ThreadPoolExecutor(READ_THREADS) as pool:  # what many nights added lies in as many files
+            parts = list(pool.map(lambda key: self._read_range(key, start, stop, wanted), keys))
         if not parts:
             return np.empty(0, "V32"), np.empty((0, 0), np.float16)
         hashes = np.concatenate([hashes for hashes, _ in parts])
         unique, first = np.unique(hashes, return_index=True)  # a repeated partition may hold a hash twice
         return unique, np.concatenate([vectors for _, vectors in parts])[first]
 
-    def _read_range(self, key: str, start: int, stop: int) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
+    def _read_range(
+        self, key: str, start: int, stop: int, wanted: NDArray[np.bytes_] | None
+    ) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
         """Return copies of one file's rows in a range: what a few nights add lies over all hashes."""
         hashes, vectors = self._read_file(key)
         places = positions(hashes)
-        inside = (places >= start) & (places < stop)
+        inside = np.flatnonzero((places >= start) & (places < stop))
+        if wanted is not None:
+            inside = inside[_among(hashes[inside], wanted)]
         return hashes[inside], vectors[inside]
 
     @cached_property
@@ -117,6 +129,14 @@ class Embeddings:
             raise CorruptError(f"{key} is damaged: delete it, and its pictures are embedded again")
         table = pq.read_table(pa.BufferReader(data)).combine_chunks()
         return hash_array(table["image_hash"]), vector_array(table["vector"])
+
+
+def _among(hashes: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    """Return a mask (n,) of those hashes that are among (m,) sorted ones."""
+    if not len(wanted):
+        return np.zeros(len(hashes), bool)
+    mask: NDArray[np.bool_] = wanted[np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)] == hashes
+    return mask
 
 
 def _short_hash(data: bytes) -> str:

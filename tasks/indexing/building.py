@@ -48,12 +48,12 @@ def shard_range(shard: int, shards: int) -> tuple[int, int]:
 
 def vectors_of(products: pa.Table, embeddings: Embeddings, start: int, stop: int) -> NDArray[np.float16]:
     """Return the (n, d) encoder vectors of products whose hashes lie in a range. Raises `CorruptError` for a loss."""
-    known, vectors = embeddings.read(start, stop)
-    return vectors[_places(products, known)]
-
-
-def _places(products: pa.Table, known: NDArray[np.bytes_]) -> NDArray[np.int64]:
     wanted = hash_array(products["image_hash"])
+    known, vectors = embeddings.read(start, stop, wanted)
+    return vectors[_places(wanted, known)]
+
+
+def _places(wanted: NDArray[np.bytes_], known: NDArray[np.bytes_]) -> NDArray[np.int64]:
     places = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
     if len(wanted) and (len(known) == 0 or not np.array_equal(known[places], wanted)):
         raise CorruptError(LOST)
@@ -69,10 +69,11 @@ def vector_batches(products: pa.Table, embeddings: Embeddings, start: int, stop:
     for part in range(parts):
         inside = products.slice(int(rows[part]), int(rows[part + 1] - rows[part]))
         if inside.num_rows:
-            known, vectors = embeddings.read(edges[part], edges[part + 1])
-            wanted = _places(inside, known)
-            for first in range(0, len(wanted), ADD_BATCH):  # many products may show one picture
-                yield vectors[wanted[first : first + ADD_BATCH]]
+            wanted = hash_array(inside["image_hash"])
+            known, vectors = embeddings.read(edges[part], edges[part + 1], wanted)
+            found = _places(wanted, known)
+            for first in range(0, len(found), ADD_BATCH):  # many products may show one picture
+                yield vectors[found[first : first + ADD_BATCH]]
 
 
 def build_index(
