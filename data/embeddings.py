@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data.errors import AlreadyExistsError, CorruptError
+from data.scratch_vectors import ScratchVectors
 from data.stores import ObjectStore
 
 HASH_BYTES = 32
 HASH = pa.binary(HASH_BYTES)
 READ_THREADS = 8  # a small read from an object store is mostly waiting
 READ_AHEAD = 64  # files
+WIDE = 4  # ranges: a file over more of them is read once for all
 LOST = "the store lost vectors that were embedded before: run again to embed them"
 
 
@@ -95,14 +98,37 @@ class Embeddings:
         Args:
             wanted: (m,) sorted hashes: no others take memory then; None for all that there are.
         """
-        keys = [key for key in self._files if _overlaps(key, start, stop)]
+        return _joined(list(self._parts(self._files, start, stop, wanted)))
+
+    def read_ranges(
+        self, edges: Sequence[int], wanted: NDArray[np.bytes_]
+    ) -> Iterator[tuple[NDArray[np.bytes_], NDArray[np.float16]]]:
+        """Yield the same for each range between ascending edges, of (m,) sorted hashes that are wanted.
+
+        Files that lie over many ranges, as what each night adds does, are read once, and kept on disk meanwhile.
+        """
+        wanted = wanted[differ(wanted)]
+        most = WIDE * (edges[-1] - edges[0]) / max(1, len(edges) - 1)
+        wide = [key for key in self._files if _range(key)[1] - _range(key)[0] > most]
+        narrow = [key for key in self._files if key not in set(wide)]
+        places = np.searchsorted(positions(wanted), edges)
+        with ScratchVectors() as scratch:
+            for part in self._parts(wide, edges[0], edges[-1], wanted):
+                scratch.add(*part)
+            for (start, stop), (first, last) in zip(pairwise(edges), pairwise(places), strict=True):
+                some = wanted[first:last]
+                yield _joined([*self._parts(narrow, start, stop, some), scratch.take(some)])
+
+    def _parts(
+        self, keys: Sequence[str], start: int, stop: int, wanted: NDArray[np.bytes_] | None
+    ) -> Iterator[tuple[NDArray[np.bytes_], NDArray[np.float16]]]:
+        if wanted is not None and not len(wanted):
+            return
+        overlapping = [key for key in keys if _overlaps(key, start, stop)]
         with ThreadPoolExecutor(READ_THREADS) as pool:  # what many nights added lies in as many files
-            parts = list(pool.map(lambda key: self._read_range(key, start, stop, wanted), keys))
-        if not parts:
-            return np.empty(0, "V32"), np.empty((0, 0), np.float16)
-        hashes = np.concatenate([hashes for hashes, _ in parts])
-        unique, first = np.unique(hashes, return_index=True)  # a repeated partition may hold a hash twice
-        return unique, np.concatenate([vectors for _, vectors in parts])[first]
+            for first in range(0, len(overlapping), READ_THREADS):
+                some = overlapping[first : first + READ_THREADS]
+                yield from pool.map(lambda key: self._read_range(key, start, stop, wanted), some)
 
     def _read_range(
         self, key: str, start: int, stop: int, wanted: NDArray[np.bytes_] | None
@@ -129,6 +155,17 @@ class Embeddings:
             raise CorruptError(f"{key} is damaged: delete it, and its pictures are embedded again")
         table = pq.read_table(pa.BufferReader(data)).combine_chunks()
         return hash_array(table["image_hash"]), vector_array(table["vector"])
+
+
+def _joined(
+    parts: Sequence[tuple[NDArray[np.bytes_], NDArray[np.float16]]],
+) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
+    """Return the hashes of all parts, sorted, and their vectors; a repeated partition may hold a hash twice."""
+    parts = [part for part in parts if len(part[0])]
+    if not parts:
+        return np.empty(0, "V32"), np.empty((0, 0), np.float16)
+    unique, first = np.unique(np.concatenate([hashes for hashes, _ in parts]), return_index=True)
+    return unique, np.concatenate([vectors for _, vectors in parts])[first]
 
 
 def _among(hashes: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.bool_]:

@@ -42,9 +42,10 @@ from tasks.indexing.parameters import SearchParameters
 from tasks.indexing.planning import Plan
 from tasks.indexing.projection import Projection, Vectors, learn, normalise
 from tasks.indexing.searching import ShardedIndex
-from tasks.indexing.training import PROJECTED_AT_A_TIME, projected, sample_size, train
+from tasks.indexing.training import projected, sample_size, train
 
 OPERATING_POINTS = "operating-points/"
+READ_AT_A_TIME = 2**17  # products, not fewer: what lies over all hashes is read for each
 QUERIES = 1000  # the recall of so many is known to about 0.003
 HELD_OUT = 0.1  # of the pictures, at most: what is left must be as dense as all are
 MOST_SHOWN = 2.0  # times as many products as show a picture on average: of no more, what is held out is a fifth at most
@@ -311,7 +312,7 @@ class _Pictures:
 
     def first(self, count: int) -> Iterator[NDArray[np.float16]]:
         """Yield the encoder vectors of `count` pictures, or of all, some at a time."""
-        edges = np.linspace(0, 2**32, 1 - (-self.products // PROJECTED_AT_A_TIME), dtype=np.int64).tolist()
+        edges = np.linspace(0, 2**32, 1 - (-self.products // READ_AT_A_TIME), dtype=np.int64).tolist()
         for start, stop in pairwise(edges):
             products, _ = self._read(start, stop)
             for vectors in vector_batches(products.slice(0, count), self._embeddings, start, stop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import faiss
@@ -64,16 +65,13 @@ def vector_batches(products: pa.Table, embeddings: Embeddings, start: int, stop:
     """Yield the same, at most ADD_BATCH at a time; the products must be sorted by hash."""
     parts = max(1, -(-products.num_rows // ADD_BATCH))
     edges = [start + (stop - start) * part // parts for part in range(parts + 1)]
-    places = positions(hash_array(products["image_hash"]))
-    rows = np.searchsorted(places, edges)
-    for part in range(parts):
-        inside = products.slice(int(rows[part]), int(rows[part + 1] - rows[part]))
-        if inside.num_rows:
-            wanted = hash_array(inside["image_hash"])
-            known, vectors = embeddings.read(edges[part], edges[part + 1], wanted)
-            found = _places(wanted, known)
-            for first in range(0, len(found), ADD_BATCH):  # many products may show one picture
-                yield vectors[found[first : first + ADD_BATCH]]
+    hashes = hash_array(products["image_hash"]) if products.num_rows else np.empty(0, "V32")
+    rows = np.searchsorted(positions(hashes), edges)
+    read = embeddings.read_ranges(edges, hashes)
+    for (first, last), (known, vectors) in zip(pairwise(rows.tolist()), read, strict=True):
+        places = _places(hashes[first:last], known)
+        for start_row in range(0, len(places), ADD_BATCH):  # many products may show one picture
+            yield vectors[places[start_row : start_row + ADD_BATCH]]
 
 
 def build_index(

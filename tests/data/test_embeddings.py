@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tracemalloc
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,14 +26,20 @@ def hashes() -> NDArray[np.bytes_]:
 
 
 @pytest.fixture(scope="module")
-def embeddings(hashes: NDArray[np.bytes_], tmp_path_factory: pytest.TempPathFactory) -> Embeddings:
+def folder(hashes: NDArray[np.bytes_], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What twenty nights added, each all over the hashes; each vector says of which file and row it is."""
-    embeddings = Embeddings(LocalStore(tmp_path_factory.mktemp("store")), "f")
+    folder = tmp_path_factory.mktemp("store")
+    embeddings = Embeddings(LocalStore(folder), "f")
     for number, some in enumerate(hashes):
         vectors = np.zeros((ROWS, DIMENSION), np.float32)
         vectors[:, 0], vectors[:, 1] = number, np.arange(ROWS)
         embeddings.write([bytes(one) for one in some], vectors)
-    return embeddings
+    return folder
+
+
+@pytest.fixture
+def embeddings(folder: Path) -> Embeddings:
+    return Embeddings(LocalStore(folder), "f")
 
 
 def peak_of_reading(embeddings: Embeddings, wanted: NDArray[np.bytes_] | None) -> int:
@@ -63,3 +72,34 @@ def test_in_a_range(embeddings: Embeddings, hashes: NDArray[np.bytes_]) -> None:
 def test_nothing_is_wanted(embeddings: Embeddings) -> None:
     known, vectors = embeddings.read(wanted=np.empty(0, "V32"))
     assert (len(known), len(vectors)) == (0, 0)
+
+
+class Counting(LocalStore):
+    """A store that counts what is read of it."""
+
+    reads = 0
+
+    def read(self, key: str) -> bytes:
+        self.reads += 1
+        return super().read(key)
+
+
+@pytest.mark.parametrize("ranges", [1, 16])
+def test_what_lies_over_many_ranges_is_read_once(
+    ranges: int, folder: Path, hashes: NDArray[np.bytes_], tmp_path: Path
+) -> None:
+    """Each range gives what it gives alone, also where a file lies in one of them, and one picture is wanted twice."""
+    store = Counting(shutil.copytree(folder, tmp_path / "store"))
+    embeddings = Embeddings(store, "f")
+    everything = np.sort(hashes[:, :200].ravel())
+    embeddings.write([bytes(one) for one in everything[:10]], np.full((10, DIMENSION), 7, np.float32))
+    store.reads = 0
+    wanted = np.sort(np.concatenate([everything, everything[:3]]))
+    edges = np.linspace(0, 2**32, ranges + 1, dtype=np.int64).tolist()
+    read = list(embeddings.read_ranges(edges, wanted))
+    assert store.reads == FILES + 1
+    for (known, vectors), (start, stop) in zip(read, pairwise(edges), strict=True):
+        alone = embeddings.read(start, stop, everything)
+        np.testing.assert_array_equal(known, alone[0])
+        np.testing.assert_array_equal(vectors[10:], alone[1][10:])
+    assert sum(len(known) for known, _ in read) == len(everything)
