@@ -12,6 +12,7 @@ import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from data import blobs
 from data.blobs import Blob
 from data.cache import BlobCache
 from data.duplicates import read_groups, to_parquet
-from data.embeddings import HASH, Embeddings, differ, hash_array
+from data.embeddings import HASH, LOST, Embeddings, differ, hash_array, positions
+from data.errors import CorruptError
 from data.manifest import DuplicatesSection, Manifest, ShardSection
 from data.stores import ObjectStore, open_store
 from tasks.indexing.projection import Projection, Vectors, normalise
@@ -235,10 +237,17 @@ def _directions(
         if section.projection
         else normalise
     )
-    for begin in range(0, len(rows), PICTURES_AT_ONCE):
-        some = rows[begin : begin + PICTURES_AT_ONCE]
-        vectors = embeddings.lookup(hash_array(hashes.take(pa.array(some - start))))
-        yield some, place(vectors.astype(np.float32))
+    if not len(rows):
+        return
+    wanted = hash_array(hashes.take(pa.array(rows - start)))
+    places = positions(wanted)
+    edges = sorted({0, *places[PICTURES_AT_ONCE::PICTURES_AT_ONCE].tolist(), 2**32})
+    cuts = np.searchsorted(places, edges).tolist()
+    for (first, last), (known, vectors) in zip(pairwise(cuts), embeddings.read_ranges(edges, wanted), strict=True):
+        if len(known) != last - first:
+            raise CorruptError(LOST)
+        if last > first:
+            yield rows[first:last], place(vectors.astype(np.float32))
 
 
 def _open_index(store: ObjectStore, cache: BlobCache, manifest: Manifest, threads: int) -> ShardedIndex:

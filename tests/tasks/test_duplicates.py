@@ -18,6 +18,7 @@ from data.duplicates import read_groups
 from data.embeddings import HASH, Embeddings, position
 from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
 from data.stores import ObjectStore, open_store
+from tasks import duplicates
 from tasks.duplicates import Found, components, default_threshold, grouped, inherit, near_pairs, still_hold
 from tasks.indexing.projection import Projection
 from tests.support.snapshots import draft
@@ -79,9 +80,14 @@ def catalogue() -> tuple[NDArray[np.float32], list[int], list[set[int]]]:
     return unit(np.array([*far, *near])), shows, [{0, *range(60, 80)}, {1, 80, 81}]
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 8192])
 def test_planted_groups_are_found_across_shards(
-    catalogue: tuple[NDArray[np.float32], list[int], list[set[int]]], tmp_path: Path
+    at_once: int,
+    catalogue: tuple[NDArray[np.float32], list[int], list[set[int]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(duplicates, "PICTURES_AT_ONCE", at_once)
     vectors, shows, planted = catalogue
     store = open_store(str(tmp_path / "store"))
     manifest = build(store, vectors, shows, tmp_path)
