@@ -51,6 +51,7 @@ HELD_OUT = 0.1  # of the pictures, at most: what is left must be as dense as all
 MOST_SHOWN = 2.0  # times as many products as show a picture on average: of no more, what is held out is a fifth at most
 FLAT_QUERIES = 200  # whose recall is no question
 DELTA_QUERIES = 50
+SAME_PICTURE = 0.99  # the score of a vector with its own 8-bit code is higher
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,17 +269,24 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
             k_factor=index.k_factor,
             alive=np.concatenate([tombstones.read_alive_rows(opened, shard) for shard in shards]),
         )
-        own, queries = _delta_queries(searched, shards[-1].count)
-        found, exact = (search(queries, RECALL_AT + 1).without(own) for search in (searched.search, searched.exact))
+        queries, own, exact = _delta_queries(searched, shards[-1].count)
+        found = searched.search(queries, RECALL_AT + 1).without(own)
         seconds = seconds_per_query(searched, queries, RECALL_AT)
         return Measured(recall_by_score(found, exact), seconds, searched.parameters, searched.imbalance)
 
 
-def _delta_queries(index: ShardedIndex, count: int) -> tuple[NDArray[np.int64], Vectors]:
-    """Return some of the last `count` rows that show different pictures, from everywhere among them, and vectors."""
+def _delta_queries(index: ShardedIndex, count: int) -> tuple[Vectors, NDArray[np.int64], Neighbours]:
+    """Return vectors of some of the last `count` rows, from everywhere among them, these rows, and their neighbours.
+
+    Rows whose picture others show, too, are taken only where there are no others: any search finds these.
+    """
     rows = index.size - count + np.unique(np.linspace(0, count - 1, DELTA_QUERIES).astype(np.int64))
     vectors, first = np.unique(np.stack([index.vector(row) for row in rows]), axis=0, return_index=True)
-    return rows[first], vectors
+    rows = rows[first]
+    exact = index.exact(vectors, RECALL_AT + 1).without(rows)
+    alone = ~(exact.scores[:, :1] >= SAME_PICTURE).any(axis=1)
+    asked = alone if alone.any() else ~alone
+    return vectors[asked], rows[asked], Neighbours(exact.scores[asked], exact.rows[asked])
 
 
 def _among(hashes: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.bool_]:

@@ -208,29 +208,44 @@ def test_copies_of_what_is_searched_for_are_no_merit(key: str, tmp_path: Path) -
     assert recall(found, answers.neighbours, pictures) == pytest.approx(measured.recall, abs=0.04)
 
 
+def refreshed(source: Source, added: Sequence[bytes], nprobe: int | None = None) -> Measured:
+    """Build an index, add products that show some pictures as a refresh does, and measure."""
+    queries, shards, trained = build(source)
+    parameters = evaluate(source, queries, shards).parameters
+    index = IndexSection(
+        key=source.plan.key,
+        dimension=DIMENSION,
+        projection=None,
+        trained=trained.index,
+        trained_on=source.plan.products,
+        nprobe=nprobe or parameters.nprobe,
+        k_factor=parameters.k_factor,
+        reason="",
+    )
+    ids = [f"new {number}" for number in range(len(added))]
+    columns = dict.fromkeys(("id", "title", "image", "image_version"), ids)
+    products = pa.table({**columns, "image_hash": pa.array(added, HASH)})
+    delta = building.build_delta(source.store, ENCODER, index, products)
+    return building.measure_refresh(source.store, [*(shard.section for shard in shards), delta], index)
+
+
 @pytest.mark.parametrize("key", ["IVF4,SQ8", "IVF4,RaBitQfs,Refine(SQ8)"])
 def test_a_delta_of_many_products_of_one_picture(key: str, tmp_path: Path) -> None:
     """What is returned of so many that are equally near is no error."""
     hashes = sorted(np.random.default_rng(number).bytes(32) for number in range(64))
     source = shop_of(tmp_path, hashes, [*range(64), *[7] * 100], key)
-    queries, shards, trained = build(source)
-    measured = evaluate(source, queries, shards)
-    index = IndexSection(
-        key=key,
-        dimension=DIMENSION,
-        projection=None,
-        trained=trained.index,
-        trained_on=164,
-        nprobe=measured.parameters.nprobe,
-        k_factor=measured.parameters.k_factor,
-        reason="",
-    )
-    ids = [f"new {number}" for number in range(80)]
-    image_hash = pa.array([*[hashes[7]] * 70, *hashes[:10]], HASH)
-    products = pa.table({"id": ids, "title": ids, "image": ids, "image_version": ids, "image_hash": image_hash})
-    delta = building.build_delta(source.store, ENCODER, index, products)
-    sections = [*(shard.section for shard in shards), delta]
-    assert building.measure_refresh(source.store, sections, index).recall == pytest.approx(1.0)
+    assert refreshed(source, [hashes[7]] * 80).recall == pytest.approx(1.0)
+
+
+def test_a_delta_s_copies_of_what_is_there_are_no_merit(tmp_path: Path) -> None:
+    hashes = sorted(np.random.default_rng(number).bytes(32) for number in range(2000))
+    shown = sorted([*range(1950), *list(range(0, 1950, 40)) * 12])
+    source = shop_of(tmp_path, hashes, shown, "IVF8,SQ8")
+    new, known = hashes[1950:], hashes[:1950:40]
+    only_new, both, only_known = (refreshed(source, added, nprobe=1).recall for added in (new, new + known, known))
+    assert only_new < 0.85
+    assert both < 0.85
+    assert only_known > 0.9  # there are no others to ask for
 
 
 class TestOperatingPoints:
