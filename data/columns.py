@@ -76,7 +76,7 @@ def _values(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_] | None, pa
 def _as_numbers(array: pa.Array) -> pa.Array:
     kind = array.type
     if pa.types.is_decimal(kind):
-        return array.cast(pa.float64())
+        return array.cast(pa.large_string()).cast(pa.float64())  # Arrow's own cast makes 0.35000000000000003 of 0.35
     if pa.types.is_date(kind):
         return array.cast(pa.date32()).view(pa.int32())
     if pa.types.is_timestamp(kind):

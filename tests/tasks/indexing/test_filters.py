@@ -241,6 +241,15 @@ def test_decimals_and_times_of_day() -> None:
     assert rows(opens, "n=09:00:00") == [0]
 
 
+@pytest.mark.parametrize("kind", [pa.decimal128(10, 2), pa.decimal256(40, 4)])
+def test_each_price_of_two_digits_is_found_by_what_is_written(kind: pa.DataType) -> None:
+    prices = [Decimal(cents).scaleb(-2) for cents in range(-1_000, 10_000)]
+    for column in (pa.array(prices, kind), pa.array([[price] for price in prices], pa.list_(kind))):
+        assert one_column(column).columns["n"].values.tolist() == [float(price) for price in prices]
+        assert rows(column, "n=19.99") == [prices.index(Decimal("19.99"))]
+        assert rows(column, "n>=0.35", "n<=0.35") == [prices.index(Decimal("0.35"))]
+
+
 def test_lists_of_dates_numbers_and_booleans() -> None:
     days = pa.array([[dt.date(2026, 1, 1), dt.date(2026, 6, 1)], [], None, [None]], pa.list_(pa.date32()))
     assert rows(days, "n<2026-02-01") == [0]
