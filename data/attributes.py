@@ -19,10 +19,15 @@ _DATES = (
     (pa.timestamp("us", "UTC"), rf"{_INSTANT}(Z|[+-]\d{{2}}:?\d{{2}})$"),
 )
 
+# no number is +49…, a phone's, nor 007, 1e5 or 12e-3, which are codes; programs write 1.0E5 and 1e+05
+_WHOLE = r"(0|[1-9]\d{0,14})"
+_FLOAT = rf"^-?({_WHOLE}|{_WHOLE}?\.\d+([eE][+-]?\d{{1,2}})?|\d[eE][+-]\d{{1,2}})$"
+_EXACT = 15  # a float keeps so many digits, whichever they are
+
 # tried in this order; a type is taken where every value of the column is written as one of it
 _WRITTEN_AS = (
-    (pa.int64(), r"^[+-]?(0|[1-9]\d{0,17})$"),  # not 007: what has leading zeros is a code, not a number
-    (pa.float64(), r"^[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?$"),
+    (pa.int64(), r"^-?(0|[1-9]\d{0,17})$"),
+    (pa.float64(), _FLOAT),
     (pa.bool_(), r"^(true|false|True|False|TRUE|FALSE)$"),
     *_DATES,
 )
@@ -125,7 +130,18 @@ def _is_written_as(column: pa.ChunkedArray | pa.Array, kind: pa.DataType, patter
         column.cast(kind)
     except pa.ArrowInvalid:  # looks like one and is none: 2026-02-31
         return False
-    return True
+    return not pa.types.is_floating(kind) or _keeps_digits(column)
+
+
+def _keeps_digits(column: pa.ChunkedArray | pa.Array) -> bool:
+    """Tell whether floats would be written with the digits that the texts have."""
+    long = column.filter(pc.greater(pc.utf8_length(column), _EXACT))
+    return all(_digits(text) == _digits(repr(float(text))) for text in long.to_pylist())
+
+
+def _digits(number: str) -> str:
+    mantissa = number.lower().partition("e")[0]
+    return mantissa.lstrip("-").replace(".", "").strip("0")
 
 
 def _attribute(name: str, column: pa.ChunkedArray) -> pa.Array:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -142,6 +143,53 @@ def test_text_in_jsonl_is_a_date_where_all_of_it_is(values: list[Any], kind: pa.
     products = read_all(str(tmp_path / "shop.jsonl")).products
     assert products["attributes"].type.field("x").type == kind
     assert products.num_rows == len(values)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["12345678901234567890", "12345678901234567891"],
+        ["1234567890123456789"],
+        ["+4915112345678"],
+        ["1e5", "12e3"],
+        ["12e-3"],
+        ["1E400", "2"],
+        ["1.5e400", "2"],
+        ["0012345", "12345"],
+        ["00.5", "0.5"],
+        ["1.", "2."],
+        ["123456789012345678", "0.5"],
+        ["0.10000000000000001", "0.1"],
+        ["12345678901234567.00"],
+        ["nan", "1.5"],
+    ],
+)
+def test_codes_in_csv_stay_text_and_keep_all_their_digits(codes: list[str], tmp_path: Path) -> None:
+    assert of_csv(codes, tmp_path).to_pylist() == codes
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers", "kind"),
+    [
+        (["49.90", "5", "-0.5", ".25"], [49.9, 5.0, -0.5, 0.25], pa.float64()),
+        (["0.30000000000000004", "59.38099999999999"], [0.30000000000000004, 59.38099999999999], pa.float64()),
+        (["1.5e-3", "2.0E10", "1e-05", "-1e+15"], [0.0015, 2e10, 1e-05, -1e15], pa.float64()),
+        (["123456789012345678", "-7", "0"], [123456789012345678, -7, 0], pa.int64()),
+        (["1.000000000000000000", "0.00000000000000000000"], [1.0, 0.0], pa.float64()),
+    ],
+)
+def test_numbers_in_csv_are_what_people_and_programs_write(
+    written: list[str], numbers: list[float], kind: pa.DataType, tmp_path: Path
+) -> None:
+    found = of_csv(written, tmp_path)
+    assert (found.type, found.to_pylist()) == (kind, numbers)
+
+
+def of_csv(values: list[str], folder: Path) -> pa.Array:
+    """Return the attribute that a column of CSV becomes."""
+    lines = [f"{row},a.png,{value}" for row, value in enumerate(values)]
+    (folder / "shop.csv").write_text("\n".join(["id,image,x", *lines]))
+    return pc.struct_field(read_all(str(folder / "shop.csv")).products["attributes"].combine_chunks(), "x")
 
 
 @pytest.mark.parametrize(
