@@ -67,6 +67,11 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
+def item_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of one value."""
+    return kind.value_type if is_list(kind) else kind
+
+
 def canonical(kind: pa.DataType) -> pa.DataType | None:
     """Return the type that values of a type are stored in; None for what no filter understands."""
     if is_list(kind):

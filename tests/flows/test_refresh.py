@@ -168,6 +168,25 @@ def test_another_attribute_makes_a_full_build(refresh: Reindex, run: Reindex, tm
     assert str(opened(tmp_path).products.attributes["price"]) == "string"
 
 
+def test_codes_are_never_put_among_numbers(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+
+    def write(code: str) -> None:
+        table.write_text(
+            "\n".join(["id,image,code", *(f"{i},{path},{'' if i else code}" for i, path in enumerate(paths))])
+        )
+
+    write("4.5")
+    run(table)
+    write("")
+    assert (refresh(table).kind, opened(tmp_path).product("0").attributes) == ("refresh", {"code": None})
+    write("12345678901234567890")
+    assert refresh(table).kind == "reindex"
+    assert opened(tmp_path).product("0").attributes == {"code": "12345678901234567890"}
+
+
 def test_a_refresh_of_too_few_products_is_refused(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:
     published = current(tmp_path).id
     (pictures / "hats" / "0001.png").unlink()
