@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+import tracemalloc
 from contextlib import suppress
 from decimal import Decimal
 
@@ -208,6 +209,32 @@ MOMENTS = ["2026-01-30T23:59:59.999999", "2026-01-31T00:00:00", "2026-01-31T23:5
 def test_a_day_is_all_of_it_and_times_without_a_zone_are_utc(text: str, expected: list[int], zone: str | None) -> None:
     moments = [dt.datetime.fromisoformat(moment) for moment in MOMENTS]
     assert rows(pa.array([*moments, None], pa.timestamp("us", zone)), text) == expected
+
+
+@pytest.mark.parametrize("apart", [1, 2, 9])
+def test_many_days_hold_where_one_of_them_does(apart: int) -> None:
+    first = dt.datetime(2025, 12, 25)
+    moments = [first + dt.timedelta(hours=hours / 4) for hours in range(9_000)]
+    moments += [moment + dt.timedelta.resolution * sign for moment in moments[::96] for sign in (-1, 1)]
+    days = [dt.date(2026, 1, 1) + dt.timedelta(days=apart * number) for number in range(40)]
+    asked = [*reversed(days), *days[3:7], "2026-01-01T12:00", "2025-12-31T10:00"]  # some twice, or within another
+    column = pa.array([*moments, None], pa.timestamp("us"))
+    found = {row for row, moment in enumerate(moments) if moment.date() in days}
+    ten = moments.index(dt.datetime(2025, 12, 31, 10))
+    assert set(rows(column, f"n in {','.join(map(str, asked))}")) == found | {ten}
+    assert set(rows(column, f"n not in {','.join(map(str, asked))}")) == set(range(len(column))) - found - {ten}
+
+
+def test_a_thousand_days_take_little_memory() -> None:
+    products = one_column(pa.array(range(0, 10**17, 10**12), pa.timestamp("us")))
+    days = tuple(str(dt.date(2000, 1, 1) + dt.timedelta(days=2 * number)) for number in range(1000))
+    tracemalloc.start()
+    try:
+        found = matching(products, [Condition("n", "in", days)])
+        assert tracemalloc.get_traced_memory()[1] < 50 * products.rows
+    finally:
+        tracemalloc.stop()
+    assert found.sum() == 86  # every second of 2,000 days, where there is a value each 11.6 days
 
 
 def test_a_float_of_32_bits_equals_what_was_written() -> None:
