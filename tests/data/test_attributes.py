@@ -219,6 +219,46 @@ def test_types_of_parquet_are_brought_to_one_form(
     json.dumps(plain(value))
 
 
+BEFORE, FIRST, LAST, AFTER = (days * 86_400 for days in (-719_163, -719_162, 2_932_896, 2_932_897))  # since 1970
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array([-719_163, -719_162, 2_932_896, 2_932_897, None], pa.date32()), [dt.date.min, dt.date.max]),
+        (pa.array([day * 1000 for day in (BEFORE, FIRST, LAST, AFTER)], pa.date64()), [dt.date.min, dt.date.max]),
+        (pa.array([FIRST - 1, FIRST, AFTER - 1, AFTER, 2**50, -(2**50)], pa.timestamp("s")),
+         [dt.datetime.min, dt.datetime.max.replace(microsecond=0)]),
+        (pa.array([FIRST * 10**6 - 1, FIRST * 10**6, AFTER * 10**6 - 1, AFTER * 10**6], pa.timestamp("us", "Japan")),
+         [dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)]),
+        (pa.array([AFTER * 1000, 0], pa.timestamp("ms")).dictionary_encode(), [dt.datetime(1970, 1, 1)]),
+        (pa.array([2**63 - 1, None], pa.timestamp("ns")), [dt.datetime(2262, 4, 11, 23, 47, 16, 854775)]),
+    ],
+)  # fmt: skip
+def test_days_in_no_year_from_1_to_9999_are_missing_values(
+    column: pa.Array, expected: list[dt.date], tmp_path: Path
+) -> None:
+    assert [value for value in of_parquet(column, tmp_path).to_pylist() if value is not None] == expected
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.date32()), pa.large_list(pa.date64()), pa.list_(pa.timestamp("s"), 2)])
+def test_lists_keep_the_days_that_there_are(kind: pa.DataType, tmp_path: Path) -> None:
+    last = {"date32[day]": LAST // 86_400, "date64[ms]": LAST * 1000}.get(str(kind.value_type), LAST)
+    lists = pa.array([None, [last, 2 * last], None, [2 * last, None], [0, last]], kind)
+    found = of_parquet(lists, tmp_path).to_pylist()
+    assert [value and [day and day.year for day in value] for value in found] == [
+        None, [9999, None], None, [None, None], [1970, 9999],
+    ]  # fmt: skip
+
+
+def of_parquet(column: pa.Array, folder: Path) -> pa.Array:
+    """Return the attribute that a column of Parquet becomes."""
+    rows = len(column)
+    table = pa.table({"id": [str(row) for row in range(rows)], "image": ["a.png"] * rows, "x": column})
+    pq.write_table(table, folder / "shop.parquet")
+    return pc.struct_field(read_all(str(folder / "shop.parquet")).products["attributes"].combine_chunks(), "x")
+
+
 @pytest.mark.parametrize(
     "column",
     [pa.array([b"x"]), pa.array([{"a": 1}]), pa.array([[["a"]]]), pa.array([1], pa.duration("s"))],
