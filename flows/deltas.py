@@ -130,21 +130,31 @@ def _schema(run: Run, parent: Manifest) -> pa.Schema:
 def _fitted(products: pa.Table, schema: pa.Schema) -> pa.Table | None:
     """Return products with these columns and types; None where something would be lost."""
     try:
-        if len(products.schema) != len(schema) or _reads_text(products, schema):
+        if len(products.schema) != len(schema) or _loses_digits(products, schema):
             return None
         return products.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, KeyError, ValueError):
         return None
 
 
-def _reads_text(products: pa.Table, schema: pa.Schema) -> bool:
-    """Tell whether text would become numbers or dates: Arrow makes a float of a code, and drops its digits."""
+def _loses_digits(products: pa.Table, schema: pa.Schema) -> bool:
+    """Tell whether Arrow's cast would drop digits and not say so: those of codes, and of decimals."""
     if "attributes" not in products.column_names:
         return False
-    text = [field.name for field in products.schema.field("attributes").type if is_text(item_type(field.type))]
     kinds = {field.name: item_type(field.type) for field in schema.field("attributes").type}
-    read = [name for name in text if name in kinds and not is_text(kinds[name])]
-    return any(_has_values(pc.struct_field(products["attributes"], name)) for name in read)
+    return any(
+        _is_lossy(item_type(field.type), kinds.get(field.name))
+        and _has_values(pc.struct_field(products["attributes"], field.name))
+        for field in products.schema.field("attributes").type
+    )
+
+
+def _is_lossy(kind: pa.DataType, other: pa.DataType | None) -> bool:
+    if other is None or is_text(other):
+        return False
+    decimals = [pa.types.is_decimal(one) for one in (kind, other)]
+    floats = [pa.types.is_floating(one) for one in (kind, other)]
+    return is_text(kind) or (any(decimals) and any(floats))
 
 
 def _has_values(column: pa.ChunkedArray) -> bool:
