@@ -241,6 +241,11 @@ def test_days_in_no_year_from_1_to_9999_are_missing_values(
     assert [value for value in of_parquet(column, tmp_path).to_pylist() if value is not None] == expected
 
 
+def test_the_year_0_in_csv_is_a_missing_value(tmp_path: Path) -> None:
+    assert of_csv(["0000-01-01", "0001-01-01"], tmp_path).to_pylist() == [None, dt.date.min]
+    assert of_csv(["9999-12-31T23:59:59-05:00"], tmp_path).null_count == 1
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.date32()), pa.large_list(pa.date64()), pa.list_(pa.timestamp("s"), 2)])
 def test_lists_keep_the_days_that_there_are(kind: pa.DataType, tmp_path: Path) -> None:
     last = {"date32[day]": LAST // 86_400, "date64[ms]": LAST * 1000}.get(str(kind.value_type), LAST)
