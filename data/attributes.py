@@ -6,6 +6,9 @@ in other ways of saying the same (dictionaries, nanoseconds, time zones) is brou
 
 from __future__ import annotations
 
+from datetime import date
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,10 +22,19 @@ _DATES = (
     (pa.timestamp("us", "UTC"), rf"{_INSTANT}(Z|[+-]\d{{2}}:?\d{{2}})$"),
 )
 
+_FIRST_DAY = (date.min - date(1970, 1, 1)).days
+_DAYS_END = (date.max - date(1970, 1, 1)).days + 1
+_UNITS_OF_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000}
+
+# no number is +49…, a phone's, nor 007, 1e5 or 12e-3, which are codes; programs write 1.0E5 and 1e+05
+_WHOLE = r"(0|[1-9]\d{0,14})"
+_FLOAT = rf"^-?({_WHOLE}|{_WHOLE}?\.\d+([eE][+-]?\d{{1,2}})?|\d[eE][+-]\d{{1,2}})$"
+_EXACT = 15  # a float keeps so many digits, whichever they are
+
 # tried in this order; a type is taken where every value of the column is written as one of it
 _WRITTEN_AS = (
-    (pa.int64(), r"^[+-]?(0|[1-9]\d{0,17})$"),  # not 007: what has leading zeros is a code, not a number
-    (pa.float64(), r"^[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?$"),
+    (pa.int64(), r"^-?(0|[1-9]\d{0,17})$"),
+    (pa.float64(), _FLOAT),
     (pa.bool_(), r"^(true|false|True|False|TRUE|FALSE)$"),
     *_DATES,
 )
@@ -60,6 +72,11 @@ def is_text(kind: pa.DataType) -> bool:
 def is_list(kind: pa.DataType) -> bool:
     """Tell whether a product may have several values."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def item_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of one value."""
+    return kind.value_type if is_list(kind) else kind
 
 
 def canonical(kind: pa.DataType) -> pa.DataType | None:
@@ -125,7 +142,18 @@ def _is_written_as(column: pa.ChunkedArray | pa.Array, kind: pa.DataType, patter
         column.cast(kind)
     except pa.ArrowInvalid:  # looks like one and is none: 2026-02-31
         return False
-    return True
+    return not pa.types.is_floating(kind) or _keeps_digits(column)
+
+
+def _keeps_digits(column: pa.ChunkedArray | pa.Array) -> bool:
+    """Tell whether floats would be written with the digits that the texts have."""
+    long = column.filter(pc.greater(pc.utf8_length(column), _EXACT))
+    return all(_digits(text) == _digits(repr(float(text))) for text in long.to_pylist())
+
+
+def _digits(number: str) -> str:
+    mantissa = number.lower().partition("e")[0]
+    return mantissa.lstrip("-").replace(".", "").strip("0")
 
 
 def _attribute(name: str, column: pa.ChunkedArray) -> pa.Array:
@@ -134,8 +162,44 @@ def _attribute(name: str, column: pa.ChunkedArray) -> pa.Array:
         raise CatalogueError(
             f"the attribute {name!r} is of type {column.type}: give text, numbers, booleans, dates or lists of these"
         )
-    if column.type != kind:
-        options = pc.CastOptions(target_type=kind, allow_time_truncate=True)  # no clock of a shop needs nanoseconds
-        column = pc.cast(column, options=options)
     array = column.combine_chunks()
-    return pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
+    array = _within_years(pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array)
+    if array.type != kind:
+        options = pc.CastOptions(target_type=kind, allow_time_truncate=True)  # no clock of a shop needs nanoseconds
+        array = pc.cast(array, options=options)
+    return array
+
+
+def _within_years(array: pa.Array) -> pa.Array:
+    """Return values without the days and instants that are in no year from 1 to 9999.
+
+    Programs write such for "none" or "never". Neither a filter nor Python has a text for them: they are missing values.
+    """
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _within_years(array.dictionary_decode())
+    if is_list(kind):
+        items = array.flatten()
+        within = _within_years(items)
+        return array if within.null_count == items.null_count else _with_items(array, within)
+    per_day = _per_day(kind)
+    if per_day is None:
+        return array
+    since_1970 = array.view(pa.int32() if pa.types.is_date32(kind) else pa.int64())
+    known = pc.and_(pc.greater_equal(since_1970, _FIRST_DAY * per_day), pc.less(since_1970, _DAYS_END * per_day))
+    return pc.if_else(known, array, pa.scalar(None, kind))
+
+
+def _per_day(kind: pa.DataType) -> int | None:
+    """Return how many units a day has; None for other types, and nanoseconds, which reach from 1677 to 2262."""
+    if pa.types.is_date32(kind):
+        return 1
+    if pa.types.is_date64(kind):
+        return _UNITS_OF_A_DAY["ms"]
+    return _UNITS_OF_A_DAY.get(kind.unit) if pa.types.is_timestamp(kind) else None
+
+
+def _with_items(lists: pa.Array, items: pa.Array) -> pa.Array:
+    lengths = np.asarray(pc.list_value_length(lists).fill_null(0))
+    ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pa.ListArray.from_arrays(ends, items, mask=lists.is_null())

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from data.attributes import is_list, is_text
 
+_SHORT = 32  # items of a list
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -21,9 +23,9 @@ class Column:
         kind: of one value, as the snapshot stores it.
         rows: how many products there are.
         values: (n,) numbers or booleans; days and microseconds since 1970 or midnight; for text, places in `words`.
-        valid: a mask (n,) of those that are there, None where all are.
+        valid: a mask (n,) of those that are there, None where all are, as they are for lists.
         words: each text once, None for other types.
-        owners: for lists the (n,) row that each value belongs to; None where each row has one value.
+        owners: for lists the (n,) row that each value belongs to, a value of a row once; None where each row has one.
     """
 
     kind: pa.DataType
@@ -42,7 +44,12 @@ class Column:
         lengths = np.asarray(pc.list_value_length(array).fill_null(0))
         owners = np.repeat(np.arange(rows, dtype=np.int64), lengths)
         items = array.flatten()
-        return cls(items.type, rows, *_values(items), owners)
+        values, valid, words = _values(items)
+        if valid is not None:
+            values, owners = values[valid], owners[valid]
+        if (again := _repeated(values, owners)).any():
+            values, owners = values[~again], owners[~again]
+        return cls(items.type, rows, values, None, words, owners)
 
     def to_rows(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Turn a mask (n,) of values into one (rows,) of the products that have one of them."""
@@ -61,6 +68,20 @@ class Column:
         return self.values[chosen if self.valid is None else chosen & self.valid]
 
 
+def _repeated(values: NDArray[Any], owners: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which values their rows have already."""
+    again = np.zeros(len(values), bool)
+    for shift in range(1, _SHORT + 1):  # of short lists, looking at each neighbour takes a hundredth of sorting
+        same = owners[shift:] == owners[:-shift]
+        if not same.any():
+            return again
+        again[shift:] |= same & (values[shift:] == values[:-shift])
+    order = np.lexsort((values, owners))
+    same = (np.diff(owners[order]) == 0) & (values[order][1:] == values[order][:-1])
+    again[order[1:]] = same
+    return again
+
+
 def _values(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_] | None, pa.StringArray | None]:
     valid = np.asarray(array.is_valid()) if array.null_count else None
     if is_text(array.type):
@@ -76,7 +97,7 @@ def _values(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_] | None, pa
 def _as_numbers(array: pa.Array) -> pa.Array:
     kind = array.type
     if pa.types.is_decimal(kind):
-        return array.cast(pa.float64())
+        return array.cast(pa.large_string()).cast(pa.float64())  # Arrow's own cast makes 0.35000000000000003 of 0.35
     if pa.types.is_date(kind):
         return array.cast(pa.date32()).view(pa.int32())
     if pa.types.is_timestamp(kind):

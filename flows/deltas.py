@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data import blobs, tombstones
+from data.attributes import is_list, is_text, item_type
 from data.manifest import CatalogueSection, EncoderSection, Manifest, ShardSection
 from data.products import read_shard_products
 from flows.logs import run_log
@@ -38,6 +40,8 @@ def needs_full_build(run: Run, encoder: EncoderSection) -> str | None:
 
 def too_much(run: Run, parent: Manifest, recorded: Recorded) -> str | None:
     """Return why a full build is better than another delta; None where the delta is small enough."""
+    if recorded.delta is not None and _fitted(recorded.delta, _schema(run, parent)) is None:
+        return "the attributes are others, or of other types, than in the last full build"
     base = sum(shard.count for shard in parent.shards if not shard.delta)
     inside = sum(shard.alive for shard in parent.shards if shard.delta)
     delta = inside + (recorded.delta.num_rows if recorded.delta else 0)
@@ -47,8 +51,6 @@ def too_much(run: Run, parent: Manifest, recorded: Recorded) -> str | None:
         return f"{delta:,} products came or changed since the last full build of {base:,}; {most:,} go into a delta"
     if dead > MOST_OF_BASE * base:
         return f"{dead:,} products changed or went since the last full build of {base:,}"
-    if recorded.delta is not None and _fitted(recorded.delta, _schema(run, parent)) is None:
-        return "the attributes are others, or of other types, than in the last full build"
     return None
 
 
@@ -128,9 +130,37 @@ def _schema(run: Run, parent: Manifest) -> pa.Schema:
 def _fitted(products: pa.Table, schema: pa.Schema) -> pa.Table | None:
     """Return products with these columns and types; None where something would be lost."""
     try:
-        return products.select(schema.names).cast(schema) if len(products.schema) == len(schema) else None
+        if len(products.schema) != len(schema) or _loses_digits(products, schema):
+            return None
+        return products.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, KeyError, ValueError):
         return None
+
+
+def _loses_digits(products: pa.Table, schema: pa.Schema) -> bool:
+    """Tell whether Arrow's cast would drop digits and not say so: those of codes, and of decimals."""
+    if "attributes" not in products.column_names:
+        return False
+    kinds = {field.name: item_type(field.type) for field in schema.field("attributes").type}
+    return any(
+        _is_lossy(item_type(field.type), kinds.get(field.name))
+        and _has_values(pc.struct_field(products["attributes"], field.name))
+        for field in products.schema.field("attributes").type
+    )
+
+
+def _is_lossy(kind: pa.DataType, other: pa.DataType | None) -> bool:
+    if other is None or is_text(other):
+        return False
+    decimals = [pa.types.is_decimal(one) for one in (kind, other)]
+    floats = [pa.types.is_floating(one) for one in (kind, other)]
+    return is_text(kind) or (any(decimals) and any(floats))
+
+
+def _has_values(column: pa.ChunkedArray) -> bool:
+    """An attribute without any value is text, whatever it was before."""
+    items = pc.list_flatten(column) if is_list(column.type) else column
+    return bool(items.null_count < len(items))
 
 
 def _as_before(parent: Manifest) -> Measured:

@@ -40,7 +40,7 @@ class Facet:
 def count_values(products: Products, name: str, mask: NDArray[np.bool_] | None) -> Facet:
     """Count an attribute's values among the rows of a mask (rows,), all that can be found where there is none.
 
-    A list counts for each of its items; a missing value for nothing. Raises `KeyError`.
+    A list counts once for each of its different items; a missing value for nothing. Raises `KeyError`.
     """
     column = products.columns[name]
     chosen = products.alive if mask is None else mask

@@ -10,7 +10,7 @@ from functools import cached_property
 import pyarrow as pa
 from PIL import Image
 
-from data.attributes import is_list, is_text, type_name
+from data.attributes import is_text, item_type, type_name
 from data.channels import Entry
 from data.manifest import Manifest
 from data.products import Products
@@ -68,8 +68,7 @@ def prove(searcher: Searcher) -> None:
 
 
 def _attribute(products: Products, name: str, kind: pa.DataType) -> Attribute:
-    item = kind.value_type if is_list(kind) else kind
-    if not (is_text(item) or pa.types.is_boolean(kind)):
+    if not (is_text(item_type(kind)) or pa.types.is_boolean(kind)):
         return Attribute(type_name(kind), None)
     facet = count_values(products, name, None)
     return Attribute(type_name(kind), None if facet.others else facet.values)

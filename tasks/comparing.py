@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,9 @@ class Comparison:
     """How a snapshot answers beside another one.
 
     Attributes:
-        overlap: share of the other's first ten hits, where they still exist, that are among the first ten here, or show
-            the picture of one, averaged over QUERIES products; None where the two encoders see with different eyes.
+        overlap: share of the other's first ten hits, where they still exist, that are among the first ten here, or have
+            another product of their picture there, one for each, averaged over QUERIES products; None where the two
+            encoders see with different eyes.
         contact_sheet: the object with sample queries and their hits.
     """
 
@@ -85,12 +87,17 @@ def _search(store: ObjectStore, searcher: Searcher, queries: Sequence[Product]) 
 def _overlap(after: Searcher, before: Sequence[Sequence[Hit]], found: Sequence[Sequence[Hit]]) -> float | None:
     shares = []
     for old, new in zip(before, found, strict=True):
-        ids, pictures = {hit.product.id for hit in new}, {hit.product.image_hash for hit in new}
         still = [hit.product for hit in old if after.products.has(hit.product.id)]
-        if still:  # of products that show one picture any is as good
-            again = sum(product.id in ids or product.image_hash in pictures for product in still)
-            shares.append(again / len(still))
+        if still:
+            shares.append(_again(still, [hit.product for hit in new]) / len(still))
     return float(np.mean(shares)) if shares else None
+
+
+def _again(old: Sequence[Product], new: Sequence[Product]) -> int:
+    """Count the old products that are found again, or have another of their picture in their place: any is as good."""
+    same = {product.id for product in old} & {product.id for product in new}
+    pictures = [Counter(product.image_hash for product in hits if product.id not in same) for hits in (old, new)]
+    return len(same) + (pictures[0] & pictures[1]).total()
 
 
 def _row(query: Product, before: Sequence[Hit], after: Sequence[Hit], policy: FetchPolicy) -> Row:

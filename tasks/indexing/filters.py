@@ -144,12 +144,29 @@ def _words_hold(places: NDArray[Any], words: pa.StringArray, positive: str, valu
 def _among(values: NDArray[Any], spans: Sequence[Span]) -> Mask:
     """Return which values lie in one of some spans."""
     points = [span.low for span in spans if span.low == span.high]
-    masks = [(values >= span.low) & (values <= span.high) for span in spans if span.low < span.high]
+    ranges = _apart([span for span in spans if span.low < span.high])
+    if len(ranges) > _FEW:
+        # a value is in a range where an odd number of ends, each range's first and the one past its last, are not above
+        ends = np.array([(span.low, span.high + 1) for span in ranges]).ravel()
+        masks = [np.searchsorted(ends, values, side="right") % 2 == 1]
+    else:
+        masks = [(values >= span.low) & (values <= span.high) for span in ranges]
     if len(points) > _FEW:
         masks.append(np.isin(values, _typed(points, values.dtype)))
     else:
         masks += [values == point for point in points]
     return _any(masks, len(values))
+
+
+def _apart(ranges: Sequence[Span]) -> list[Span]:
+    """Return ranges of whole numbers in ascending order, as one where they meet or overlap."""
+    apart: list[Span] = []
+    for span in sorted(ranges, key=lambda span: span.low):
+        if apart and span.low <= apart[-1].high + 1:
+            apart[-1] = Span(apart[-1].low, max(apart[-1].high, span.high))
+        else:
+            apart.append(span)
+    return apart
 
 
 def _any(masks: Sequence[Mask], length: int) -> Mask:

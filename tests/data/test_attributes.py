@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -145,6 +146,53 @@ def test_text_in_jsonl_is_a_date_where_all_of_it_is(values: list[Any], kind: pa.
 
 
 @pytest.mark.parametrize(
+    "codes",
+    [
+        ["12345678901234567890", "12345678901234567891"],
+        ["1234567890123456789"],
+        ["+4915112345678"],
+        ["1e5", "12e3"],
+        ["12e-3"],
+        ["1E400", "2"],
+        ["1.5e400", "2"],
+        ["0012345", "12345"],
+        ["00.5", "0.5"],
+        ["1.", "2."],
+        ["123456789012345678", "0.5"],
+        ["0.10000000000000001", "0.1"],
+        ["12345678901234567.00"],
+        ["nan", "1.5"],
+    ],
+)
+def test_codes_in_csv_stay_text_and_keep_all_their_digits(codes: list[str], tmp_path: Path) -> None:
+    assert of_csv(codes, tmp_path).to_pylist() == codes
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers", "kind"),
+    [
+        (["49.90", "5", "-0.5", ".25"], [49.9, 5.0, -0.5, 0.25], pa.float64()),
+        (["0.30000000000000004", "59.38099999999999"], [0.30000000000000004, 59.38099999999999], pa.float64()),
+        (["1.5e-3", "2.0E10", "1e-05", "-1e+15"], [0.0015, 2e10, 1e-05, -1e15], pa.float64()),
+        (["123456789012345678", "-7", "0"], [123456789012345678, -7, 0], pa.int64()),
+        (["1.000000000000000000", "0.00000000000000000000"], [1.0, 0.0], pa.float64()),
+    ],
+)
+def test_numbers_in_csv_are_what_people_and_programs_write(
+    written: list[str], numbers: list[float], kind: pa.DataType, tmp_path: Path
+) -> None:
+    found = of_csv(written, tmp_path)
+    assert (found.type, found.to_pylist()) == (kind, numbers)
+
+
+def of_csv(values: list[str], folder: Path) -> pa.Array:
+    """Return the attribute that a column of CSV becomes."""
+    lines = [f"{row},a.png,{value}" for row, value in enumerate(values)]
+    (folder / "shop.csv").write_text("\n".join(["id,image,x", *lines]))
+    return pc.struct_field(read_all(str(folder / "shop.csv")).products["attributes"].combine_chunks(), "x")
+
+
+@pytest.mark.parametrize(
     ("column", "kind", "first"),
     [
         (pa.array([1, None], pa.timestamp("ns")), pa.timestamp("us"), dt.datetime(1970, 1, 1)),
@@ -169,6 +217,51 @@ def test_types_of_parquet_are_brought_to_one_form(
     value = products.take([0])[0].attributes["x"]
     assert first is None or value == first
     json.dumps(plain(value))
+
+
+BEFORE, FIRST, LAST, AFTER = (days * 86_400 for days in (-719_163, -719_162, 2_932_896, 2_932_897))  # since 1970
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array([-719_163, -719_162, 2_932_896, 2_932_897, None], pa.date32()), [dt.date.min, dt.date.max]),
+        (pa.array([day * 1000 for day in (BEFORE, FIRST, LAST, AFTER)], pa.date64()), [dt.date.min, dt.date.max]),
+        (pa.array([FIRST - 1, FIRST, AFTER - 1, AFTER, 2**50, -(2**50)], pa.timestamp("s")),
+         [dt.datetime.min, dt.datetime.max.replace(microsecond=0)]),
+        (pa.array([FIRST * 10**6 - 1, FIRST * 10**6, AFTER * 10**6 - 1, AFTER * 10**6], pa.timestamp("us", "Japan")),
+         [dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)]),
+        (pa.array([AFTER * 1000, 0], pa.timestamp("ms")).dictionary_encode(), [dt.datetime(1970, 1, 1)]),
+        (pa.array([2**63 - 1, None], pa.timestamp("ns")), [dt.datetime(2262, 4, 11, 23, 47, 16, 854775)]),
+    ],
+)  # fmt: skip
+def test_days_in_no_year_from_1_to_9999_are_missing_values(
+    column: pa.Array, expected: list[dt.date], tmp_path: Path
+) -> None:
+    assert [value for value in of_parquet(column, tmp_path).to_pylist() if value is not None] == expected
+
+
+def test_the_year_0_in_csv_is_a_missing_value(tmp_path: Path) -> None:
+    assert of_csv(["0000-01-01", "0001-01-01"], tmp_path).to_pylist() == [None, dt.date.min]
+    assert of_csv(["9999-12-31T23:59:59-05:00"], tmp_path).null_count == 1
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.date32()), pa.large_list(pa.date64()), pa.list_(pa.timestamp("s"), 2)])
+def test_lists_keep_the_days_that_there_are(kind: pa.DataType, tmp_path: Path) -> None:
+    last = {"date32[day]": LAST // 86_400, "date64[ms]": LAST * 1000}.get(str(kind.value_type), LAST)
+    lists = pa.array([None, [last, 2 * last], None, [2 * last, None], [0, last]], kind)
+    found = of_parquet(lists, tmp_path).to_pylist()
+    assert [value and [day and day.year for day in value] for value in found] == [
+        None, [9999, None], None, [None, None], [1970, 9999],
+    ]  # fmt: skip
+
+
+def of_parquet(column: pa.Array, folder: Path) -> pa.Array:
+    """Return the attribute that a column of Parquet becomes."""
+    rows = len(column)
+    table = pa.table({"id": [str(row) for row in range(rows)], "image": ["a.png"] * rows, "x": column})
+    pq.write_table(table, folder / "shop.parquet")
+    return pc.struct_field(read_all(str(folder / "shop.parquet")).products["attributes"].combine_chunks(), "x")
 
 
 @pytest.mark.parametrize(

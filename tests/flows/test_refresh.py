@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.cache import BlobCache
@@ -166,6 +169,41 @@ def test_another_attribute_makes_a_full_build(refresh: Reindex, run: Reindex, tm
     report = refresh(table)
     assert (report.kind, report.state) == ("reindex", "published")
     assert str(opened(tmp_path).products.attributes["price"]) == "string"
+
+
+def test_codes_are_never_put_among_numbers(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+
+    def write(code: str) -> None:
+        table.write_text(
+            "\n".join(["id,image,code", *(f"{i},{path},{'' if i else code}" for i, path in enumerate(paths))])
+        )
+
+    write("4.5")
+    run(table)
+    write("")
+    assert (refresh(table).kind, opened(tmp_path).product("0").attributes) == ("refresh", {"code": None})
+    write("12345678901234567890")
+    assert refresh(table).kind == "reindex"
+    assert opened(tmp_path).product("0").attributes == {"code": "12345678901234567890"}
+
+
+def test_decimals_are_never_put_among_floats(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = [str(path) for path in sorted(folder.rglob("*.png"))]
+    table = folder / "products.parquet"
+
+    def write(price: float | Decimal, kind: pa.DataType) -> None:
+        prices = pa.array([price, *[None] * (len(paths) - 1)], kind)
+        pq.write_table(pa.table({"id": list(map(str, range(len(paths)))), "image": paths, "price": prices}), table)
+
+    write(4.5, pa.float64())
+    run(table)
+    write(Decimal("0.35"), pa.decimal128(10, 2))
+    assert refresh(table).kind == "reindex"
+    assert opened(tmp_path).product("0").attributes == {"price": Decimal("0.35")}
 
 
 def test_a_refresh_of_too_few_products_is_refused(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+import tracemalloc
 from contextlib import suppress
 from decimal import Decimal
 
@@ -210,6 +211,32 @@ def test_a_day_is_all_of_it_and_times_without_a_zone_are_utc(text: str, expected
     assert rows(pa.array([*moments, None], pa.timestamp("us", zone)), text) == expected
 
 
+@pytest.mark.parametrize("apart", [1, 2, 9])
+def test_many_days_hold_where_one_of_them_does(apart: int) -> None:
+    first = dt.datetime(2025, 12, 25)
+    moments = [first + dt.timedelta(hours=hours / 4) for hours in range(9_000)]
+    moments += [moment + dt.timedelta.resolution * sign for moment in moments[::96] for sign in (-1, 1)]
+    days = [dt.date(2026, 1, 1) + dt.timedelta(days=apart * number) for number in range(40)]
+    asked = [*reversed(days), *days[3:7], "2026-01-01T12:00", "2025-12-31T10:00"]  # some twice, or within another
+    column = pa.array([*moments, None], pa.timestamp("us"))
+    found = {row for row, moment in enumerate(moments) if moment.date() in days}
+    ten = moments.index(dt.datetime(2025, 12, 31, 10))
+    assert set(rows(column, f"n in {','.join(map(str, asked))}")) == found | {ten}
+    assert set(rows(column, f"n not in {','.join(map(str, asked))}")) == set(range(len(column))) - found - {ten}
+
+
+def test_a_thousand_days_take_little_memory() -> None:
+    products = one_column(pa.array(range(0, 10**17, 10**12), pa.timestamp("us")))
+    days = tuple(str(dt.date(2000, 1, 1) + dt.timedelta(days=2 * number)) for number in range(1000))
+    tracemalloc.start()
+    try:
+        found = matching(products, [Condition("n", "in", days)])
+        assert tracemalloc.get_traced_memory()[1] < 50 * products.rows
+    finally:
+        tracemalloc.stop()
+    assert found.sum() == 86  # every second of 2,000 days, where there is a value each 11.6 days
+
+
 def test_a_float_of_32_bits_equals_what_was_written() -> None:
     column = pa.array([49.9, 50.0, float("nan"), float("inf"), None], pa.float32())
     assert rows(column, "n=49.9") == [0]
@@ -239,6 +266,15 @@ def test_decimals_and_times_of_day() -> None:
     opens = pa.array([dt.time(9), dt.time(18, 30), None], pa.time64("us"))
     assert rows(opens, "n>=10:00") == [1]
     assert rows(opens, "n=09:00:00") == [0]
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(10, 2), pa.decimal256(40, 4)])
+def test_each_price_of_two_digits_is_found_by_what_is_written(kind: pa.DataType) -> None:
+    prices = [Decimal(cents).scaleb(-2) for cents in range(-1_000, 10_000)]
+    for column in (pa.array(prices, kind), pa.array([[price] for price in prices], pa.list_(kind))):
+        assert one_column(column).columns["n"].values.tolist() == [float(price) for price in prices]
+        assert rows(column, "n=19.99") == [prices.index(Decimal("19.99"))]
+        assert rows(column, "n>=0.35", "n<=0.35") == [prices.index(Decimal("0.35"))]
 
 
 def test_lists_of_dates_numbers_and_booleans() -> None:

@@ -1,0 +1,71 @@
+"""Facets: each value's count is how many products a filter on it finds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.products import Products
+from serving.facets import Facet, count_values
+from tasks.indexing.filters import Condition, matching
+from tests.serving.conftest import Serve
+from tests.serving.snapshots import Shop, picture
+from tests.support.catalogues import read_all
+
+
+def one_column(values: pa.Array) -> Products:
+    names = pa.array([str(row) for row in range(len(values))])
+    return Products(pa.table({"id": names, "attributes": pa.StructArray.from_arrays([values], names=["n"])}))
+
+
+def assert_filters_find(products: Products, facet: Facet) -> None:
+    for value, count in facet.values.items():
+        assert matching(products, [Condition("n", "=", (value,))]).sum() == count, value
+
+
+@pytest.mark.parametrize(
+    ("lists", "counts", "missing"),
+    [
+        (pa.array([["red", "red"], ["blue", "red", "blue"], None, [], [None, "", None, ""]]),
+         {"red": 2, "": 1, "blue": 1}, 2),
+        (pa.array([[1, 1, 2, 1], [2, None], [None, None], [0, 0, None]]), {"2": 2, "0": 1, "1": 1}, 1),
+        (pa.array([[0.0, -0.0, 1.5], [float("nan"), 1.5, float("nan")]]), {"1.5": 2, "0.0": 1}, 0),
+        (pa.array([[True, False, True], [True]]), {"true": 2, "false": 1}, 0),
+        (pa.array([[dt.date(2026, 1, 31)] * 2, [dt.date(2026, 1, 31)]]), {"2026-01-31": 2}, 0),
+        (pa.array([list(range(40)) * 2, [7] * 100, [7]]), {"7": 3} | {str(n): 1 for n in range(40) if n != 7}, 0),
+    ],
+)  # fmt: skip
+def test_an_item_that_a_list_repeats_counts_once(lists: pa.Array, counts: dict[str, int], missing: int) -> None:
+    products = one_column(lists)
+    facet = count_values(products, "n", None)
+    assert (facet.values, facet.missing) == (counts, missing)
+    assert_filters_find(products, facet)
+
+
+def test_days_that_no_calendar_has_are_missing_in_hits_and_facets(shop: Shop, serve: Serve, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    table = {
+        "id": ["0", "1", "2"],
+        "image": ["0.png", "1.png", "2.png"],
+        "day": pa.array([-719_163, 20_000, 2_932_897], pa.date32()),  # the day before the year 1, the one after 9999
+        "at": pa.array([-(2**62), 0, 2**62], pa.timestamp("us", "UTC")),
+        "days": pa.array([[2**30], [20_000, 2**30], None], pa.list_(pa.date32())),
+    }
+    pq.write_table(pa.table(table), tmp_path / "shop.parquet")
+    shop.point_at(shop.build_rows(read_all(str(tmp_path / "shop.parquet")).products.to_pylist()))
+    client = serve()
+    client.wait(lambda state: state["ready"])
+    found = client.search(product_id="1", k=3, facets=["day", "at", "days"])
+    assert found.status_code == 200, found.text
+    hits = {hit["id"]: hit["attributes"] for hit in found.json()["hits"]}
+    assert hits["0"] == {"day": None, "at": None, "days": [None]}
+    assert hits["2"] == {"day": None, "at": None, "days": None}
+    day = {"values": {"2024-10-04": 1}, "others": 0, "missing": 2, "min": "2024-10-04", "max": "2024-10-04"}
+    facets = found.json()["facets"]
+    assert (facets["day"], facets["days"], facets["at"]["missing"]) == (day, day, 2)
+    assert client.get("/v1/products", params={"filter": "day is null"}).json()["total"] == 2
