@@ -211,11 +211,17 @@ def _embed(encoder: Encoder, pictures: Pictures, read: Read) -> Embedded:
 
 
 def found(catalogue: Vectors, queries: Vectors, truth: Sequence[int]) -> Figures:
-    """Compare each query with the whole catalogue; `truth` is the row of its original."""
+    """Compare each query with the whole catalogue; `truth` is the row of its original.
+
+    Where others are exactly as near as the original, the mean over all orders of them counts: an encoder that sees no
+    difference finds nothing but by chance.
+    """
     scores = queries @ catalogue.T
-    own = scores[np.arange(len(truth)), truth]
-    ranks = (scores > own[:, None]).sum(axis=1)
-    return Figures(float((ranks < 1).mean()), float((ranks < 10).mean()), float((1 / (ranks + 1)).mean()))
+    own = scores[np.arange(len(truth)), truth][:, None]
+    nearer, level = (scores > own).sum(axis=1), (scores == own).sum(axis=1)  # it is itself among those that are level
+    first, ten = (float((np.clip(most - nearer, 0, level) / level).mean()) for most in (1, 10))
+    sums = np.cumsum([0.0, *(1 / np.arange(1, len(catalogue) + 1))])  # of 1 / rank, up to each rank
+    return Figures(first, ten, float(((sums[nearer + level] - sums[nearer]) / level).mean()))
 
 
 def mean(figures: Iterable[Figures]) -> Figures:

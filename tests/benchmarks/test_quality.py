@@ -59,6 +59,29 @@ def test_figures() -> None:
     assert figures.mean_average_precision == pytest.approx((1 + 1 / 2 + 1 / 13) / 3)
 
 
+def test_an_encoder_that_sees_no_difference_finds_by_chance_alone() -> None:
+    collapsed = np.full((1000, 8), 8**-0.5, dtype=np.float32)
+
+    figures = quality.found(collapsed, collapsed[:100], range(100))
+
+    assert figures.hit_at_1 == pytest.approx(1 / 1000)
+    assert figures.hit_at_10 == pytest.approx(10 / 1000)
+    assert figures.mean_average_precision == pytest.approx(sum(1 / rank for rank in range(1, 1001)) / 1000)
+
+
+def test_of_pictures_that_are_level_each_may_come_first() -> None:
+    catalogue = np.eye(20, dtype=np.float32)
+    query = catalogue[[0]] + 0.0
+    query[0, 1:9] = 2.0  # eight are nearer,
+    query[0, 9:12] = 1.0  # and with the original four share the ranks 9 to 12
+
+    figures = quality.found(catalogue, query, [0])
+
+    assert figures.hit_at_1 == 0
+    assert figures.hit_at_10 == pytest.approx(2 / 4)
+    assert figures.mean_average_precision == pytest.approx((1 / 9 + 1 / 10 + 1 / 11 + 1 / 12) / 4)
+
+
 def test_a_run_is_kept_and_repeats_itself(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
