@@ -6,7 +6,8 @@
 Takes any folder of pictures, distorts some of them in each way of `distortions.py`, and looks for the originals among
 all. Prints Markdown tables: hit@1, hit@10 and mAP for each encoder and each distortion, beside dimension, bytes a
 vector and pictures embedded a second, reading and decoding included. A query has one right answer, so mAP is the mean
-reciprocal rank; equal files count as one picture.
+reciprocal rank; files that show the same, pixel by pixel, count as one picture, and those that the product cannot
+decode as none.
 
 Whitening is the index's own, learnt on the catalogue's vectors. Exported encoders and vectors are kept in a temporary
 folder, so a second run with other dimensions costs seconds. Everything but the rate is the same on every run.
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data import blobs
+from data.errors import ImageRejectedError
 from data.stores import open_store
 from tasks.embedding import ImageToEmbed, Read, embed
 from tasks.encoders.base import Encoder, EncoderSource, EncoderSpec, unit_length
@@ -39,7 +41,7 @@ from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.preprocessing import Preprocessing
 from tasks.encoders.registry import source
 from tasks.encoders.stored import stored_source
-from tasks.images import DEFAULT_LIMITS, ImageLimits
+from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
 from tasks.indexing.projection import learn
 from tests.benchmarks import distortions
 from tests.benchmarks.distortions import DISTORTIONS, distorted
@@ -74,9 +76,18 @@ VIEWS: dict[str, tuple[Callable[[Pixels], Pixels] | None, ...]] = {
 """What is looked at of each picture, catalogue and query alike: the vectors of all views are added up."""
 
 
+def looks(data: bytes) -> bytes | None:
+    """Return what two files share that show the same, pixel by pixel, in whatever format; None for no picture."""
+    try:
+        image = decode(data, target=distortions.MOST_PIXELS)
+    except ImageRejectedError:
+        return None
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Files of different content, by its sha256, in a stable order."""
+    """Pictures that look different, by the sha256 of their files, in a stable order."""
 
     files: dict[str, Path]
 
@@ -84,10 +95,12 @@ class Pictures:
     def below(cls, folder: Path, most: int | None) -> Pictures:
         """Those below a folder, or so many of them, evenly picked."""
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        found: dict[str, Path] = {}
+        found: dict[bytes, tuple[str, Path]] = {}
         for path in paths[:: max(1, len(paths) // most)][:most] if most else paths:
-            found.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
-        return cls(found)
+            data = path.read_bytes()
+            if look := looks(data):
+                found.setdefault(look, (hashlib.sha256(data).hexdigest(), path))
+        return cls(dict(found.values()))
 
     def sample(self, count: int) -> Pictures:
         """Return so many of them, always the same."""

@@ -82,6 +82,17 @@ def test_of_pictures_that_are_level_each_may_come_first() -> None:
     assert figures.mean_average_precision == pytest.approx((1 / 9 + 1 / 10 + 1 / 11 + 1 / 12) / 4)
 
 
+def test_pictures_that_show_the_same_are_one(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.bmp"):
+        drawing(1).save(tmp_path / name, compress_level=1 if name == "a.png" else 9)
+    drawing(2).save(tmp_path / "d.png")
+    (tmp_path / "e.png").write_text("no picture")
+
+    pictures = quality.Pictures.below(tmp_path, None)
+
+    assert [path.name for path in pictures.files.values()] == ["a.png", "d.png"]
+
+
 def test_a_run_is_kept_and_repeats_itself(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
