@@ -45,6 +45,7 @@ from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
 from tasks.indexing.projection import learn
 from tests.benchmarks import distortions
 from tests.benchmarks.distortions import DISTORTIONS, distorted
+from tests.benchmarks.picking import evenly
 
 Vectors = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -96,7 +97,7 @@ class Pictures:
         """Those below a folder, or so many of them, evenly picked."""
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         found: dict[bytes, tuple[str, Path]] = {}
-        for path in paths[:: max(1, len(paths) // most)][:most] if most else paths:
+        for path in evenly(paths, most) if most else paths:
             data = path.read_bytes()
             if look := looks(data):
                 found.setdefault(look, (hashlib.sha256(data).hexdigest(), path))
