@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from tasks.images import decode
 from tests.benchmarks import quality
 from tests.benchmarks.distortions import DISTORTIONS, distorted
 from tests.support.pictures import drawing, write_catalogue
@@ -44,6 +47,57 @@ def test_distortions(name: str, size: tuple[int, int]) -> None:
     with Image.open(io.BytesIO(once)) as image:
         assert (image.format, image.mode) == ("JPEG", "RGB")
         image.load()
+
+
+def png(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def seen(data: bytes) -> NDArray[np.float32]:
+    return np.asarray(decode(data), dtype=np.float32)
+
+
+def cut_out() -> Image.Image:
+    """Wider than high, each corner another, and transparent around."""
+    image = drawing(1).convert("RGBA").resize((120, 80))
+    image.putalpha(Image.new("L", image.size, 0))
+    image.paste(drawing(1).resize((100, 50)), (5, 20))
+    return image
+
+
+def long_text() -> PngInfo:
+    """More than Pillow inflates, in what is no part of the picture."""
+    info = PngInfo()
+    info.add_text("history", "A" * (2**20 + 1), zip=True)
+    return info
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_transparent_pictures_are_distorted_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = png(cut_out(), exif=exif)
+
+    mirrored = seen(distorted(data, "mirror"))
+
+    assert mirrored.shape == seen(data).shape
+    assert np.abs(mirrored[:, ::-1] - seen(data)).mean() < 5  # JPEG changes a little
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(png(cut_out(), pnginfo=long_text()), id="a long text"),
+        pytest.param(png(cut_out(), exif=b"no EXIF"), id="broken EXIF"),
+        pytest.param(
+            png(Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80) * 9), transparency=0), id="deep"
+        ),
+    ],
+)
+def test_what_the_product_decodes_is_distorted_as_it_decodes_it(data: bytes) -> None:
+    assert np.abs(seen(distorted(data, "mirror"))[:, ::-1] - seen(data)).mean() < 5
 
 
 def test_figures() -> None:
