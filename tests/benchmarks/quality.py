@@ -6,8 +6,8 @@
 Takes any folder of pictures, distorts some of them in each way of `distortions.py`, and looks for the originals among
 all. Prints Markdown tables: hit@1, hit@10 and mAP for each encoder and each distortion, beside dimension, bytes a
 vector and pictures embedded a second, reading and decoding included. A query has one right answer, so mAP is the mean
-reciprocal rank; files that show the same, pixel by pixel, count as one picture, and those that the product cannot
-decode as none.
+reciprocal rank. Queries in which the encoder sees nothing find nothing, nor do those whose original it does not see.
+Files that show the same, pixel by pixel, count as one picture, and those that the product cannot decode as none.
 
 Whitening is the index's own, learnt on the catalogue's vectors. Exported encoders and vectors are kept in a temporary
 folder, so a second run with other dimensions costs seconds. Everything but the rate is the same on every run.
@@ -126,10 +126,15 @@ class Embedded:
     seconds: float
 
     def added(self, other: Embedded) -> Embedded:
-        """Return the directions between those of two views of the same pictures."""
-        if self.keys != other.keys:
-            raise SystemExit("two views of the same pictures do not have vectors for the same ones")
-        return Embedded(self.keys, unit_length(self.vectors + other.vectors), self.seconds + other.seconds)
+        """Return the directions between those of two views of the same pictures, of those that have both."""
+        one, another = self.among(other.keys), other.among(self.keys)
+        return Embedded(one.keys, unit_length(one.vectors + another.vectors), one.seconds + another.seconds)
+
+    def among(self, keys: Iterable[str]) -> Embedded:
+        """Return those whose keys are among these."""
+        wanted = frozenset(keys)
+        rows = [row for row, key in enumerate(self.keys) if key in wanted]
+        return Embedded(tuple(self.keys[row] for row in rows), self.vectors[rows], self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,18 +229,20 @@ def _embed(encoder: Encoder, pictures: Pictures, read: Read) -> Embedded:
     return Embedded(keys, np.concatenate([batch.vectors for batch in batches]), seconds)
 
 
-def found(catalogue: Vectors, queries: Vectors, truth: Sequence[int]) -> Figures:
+def found(catalogue: Vectors, queries: Vectors, truth: Sequence[int], *, asked: int | None = None) -> Figures:
     """Compare each query with the whole catalogue; `truth` is the row of its original.
 
+    Of `asked` queries those that are not among these had no vector, or their original has none: they find nothing.
     Where others are exactly as near as the original, the mean over all orders of them counts: an encoder that sees no
     difference finds nothing but by chance.
     """
     scores = queries @ catalogue.T
     own = scores[np.arange(len(truth)), truth][:, None]
     nearer, level = (scores > own).sum(axis=1), (scores == own).sum(axis=1)  # it is itself among those that are level
-    first, ten = (float((np.clip(most - nearer, 0, level) / level).mean()) for most in (1, 10))
+    first, ten = (np.clip(most - nearer, 0, level) / level for most in (1, 10))
     sums = np.cumsum([0.0, *(1 / np.arange(1, len(catalogue) + 1))])  # of 1 / rank, up to each rank
-    return Figures(first, ten, float(((sums[nearer + level] - sums[nearer]) / level).mean()))
+    reciprocal = (sums[nearer + level] - sums[nearer]) / level
+    return Figures(*(float(each.sum() / (asked or len(truth))) for each in (first, ten, reciprocal)))
 
 
 def mean(figures: Iterable[Figures]) -> Figures:
@@ -270,13 +277,15 @@ def results(
 ) -> Iterator[Result]:
     """Measure one encoder: its vectors as they are, and whitened to each of these dimensions."""
     catalogue = bench.catalogue(pictures, views)
+    if unseen := len(pictures.files) - len(catalogue.keys):
+        sys.stderr.write(f"{encoder.spec.name} sees nothing in {unseen} of {len(pictures.files)} pictures\n")
     rows = {key: row for row, key in enumerate(catalogue.keys)}
-    queries = {name: bench.queries(asked, views, name) for name in DISTORTIONS}
+    queries = {name: bench.queries(asked, views, name).among(rows) for name in DISTORTIONS}
     for dimension in (0, *whiten):
         projection = learn(catalogue.vectors, dimension) if dimension else unit_length
         known = projection(catalogue.vectors)
         figures = {
-            name: found(known, projection(one.vectors), [rows[key] for key in one.keys])
+            name: found(known, projection(one.vectors), [rows[key] for key in one.keys], asked=len(asked.files))
             for name, one in queries.items()
         }
         yield Result(
@@ -289,7 +298,7 @@ def results(
             bytes_a_vector=known.shape[1] * STORED_BYTES,
             pictures_a_second=round(len(pictures.files) / catalogue.seconds, 1),
             catalogue=len(catalogue.keys),
-            queries=sum(len(one.keys) for one in queries.values()),
+            queries=len(queries) * len(asked.files),
             figures={ALL: mean(figures.values()), **figures},
         )
 

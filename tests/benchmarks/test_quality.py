@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from tasks.encoders.onnx import OnnxEncoder
+from tasks.encoders.registry import source
 from tasks.images import decode
 from tests.benchmarks import quality
 from tests.benchmarks.distortions import DISTORTIONS, distorted
@@ -145,6 +148,38 @@ def test_pictures_that_show_the_same_are_one(tmp_path: Path) -> None:
     pictures = quality.Pictures.below(tmp_path, None)
 
     assert [path.name for path in pictures.files.values()] == ["a.png", "d.png"]
+
+
+def blind_to(encoder: OnnxEncoder, data: bytes) -> quality.View:
+    """The same encoder, which sees nothing in one picture."""
+    unseen, view = encoder.prepare(data), quality.View(encoder, lambda pixels: pixels)
+    view.infer = lambda batch: encoder.infer(batch) * np.any(batch != unseen, axis=(1, 2, 3))[:, None]
+    return view
+
+
+def measured(folder: Path, cache: Path, unseen: Callable[[bytes], bytes], views: str = "plain") -> quality.Result:
+    """Of four pictures, which all are among the first ten if they are found, and an encoder blind to one of them."""
+    pictures = quality.Pictures.below(write_catalogue(folder, 4), None)
+    key = next(iter(pictures.files))
+    encoder = blind_to(quality.opened(cache, source("fake"), None, 1), unseen(pictures.read(key)))
+    (result,) = quality.results(quality.Bench(cache, encoder), encoder, pictures, pictures, views, [])
+    return result
+
+
+@pytest.mark.parametrize("views", ["plain", "flip"])
+def test_an_original_without_a_vector_is_never_found(tmp_path: Path, views: str) -> None:
+    result = measured(tmp_path / "pictures", tmp_path / "cache", lambda data: data, views)
+
+    assert (result.catalogue, result.queries) == (3, 4 * len(DISTORTIONS))
+    assert {figures.hit_at_10 for figures in result.figures.values()} == {3 / 4}
+
+
+def test_a_query_without_a_vector_finds_nothing(tmp_path: Path) -> None:
+    result = measured(tmp_path / "pictures", tmp_path / "cache", lambda data: distorted(data, "mirror", quality.SEED))
+
+    assert (result.catalogue, result.queries) == (4, 4 * len(DISTORTIONS))
+    assert result.figures["mirror"].hit_at_10 == 3 / 4
+    assert result.figures["crop"].hit_at_10 == 1
 
 
 def test_a_run_is_kept_and_repeats_itself(
