@@ -9,8 +9,10 @@ vector and pictures embedded a second, reading and decoding included. A query ha
 reciprocal rank. Queries in which the encoder sees nothing find nothing, nor do those whose original it does not see.
 Files that show the same, pixel by pixel, count as one picture, and those that the product cannot decode as none.
 
-Whitening is the index's own, learnt on the catalogue's vectors. Exported encoders and vectors are kept in a temporary
-folder, so a second run with other dimensions costs seconds. Everything but the rate is the same on every run.
+Whitening is the index's own, learnt on the catalogue's vectors, and to no more dimensions than a reindex of so many
+pictures would take: to a half of what is asked for, or a half of that, or not at all. Exported encoders and vectors are
+kept in a temporary folder, so a second run with other dimensions costs seconds. Everything but the rate is the same on
+every run.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from tasks.encoders.preprocessing import Preprocessing
 from tasks.encoders.registry import source
 from tasks.encoders.stored import stored_source
 from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
-from tasks.indexing.projection import learn
+from tasks.indexing.projection import learn, projected_dimension
 from tests.benchmarks import distortions
 from tests.benchmarks.distortions import DISTORTIONS, distorted
 from tests.benchmarks.picking import evenly
@@ -275,13 +277,17 @@ def opened(folder: Path, encoder: EncoderSource, fit: str | None, threads: int) 
 def results(
     bench: Bench, encoder: Encoder, pictures: Pictures, asked: Pictures, views: str, whiten: Sequence[int]
 ) -> Iterator[Result]:
-    """Measure one encoder: its vectors as they are, and whitened to each of these dimensions."""
+    """Measure one encoder: its vectors as they are, and whitened as a reindex does that wants these dimensions."""
     catalogue = bench.catalogue(pictures, views)
     if unseen := len(pictures.files) - len(catalogue.keys):
         sys.stderr.write(f"{encoder.spec.name} sees nothing in {unseen} of {len(pictures.files)} pictures\n")
     rows = {key: row for row, key in enumerate(catalogue.keys)}
     queries = {name: bench.queries(asked, views, name).among(rows) for name in DISTORTIONS}
-    for dimension in (0, *whiten):
+    built = {most: projected_dimension(len(rows), encoder.spec.dimension, most) for most in whiten}
+    for most in (most for most, dimension in built.items() if dimension != most):
+        whitens = f"whitens to {built[most]}" if built[most] else "does not whiten"
+        sys.stderr.write(f"asked for {most} dimensions, a reindex of {len(rows)} pictures {whitens}\n")
+    for dimension in dict.fromkeys((None, *built.values())):
         projection = learn(catalogue.vectors, dimension) if dimension else unit_length
         known = projection(catalogue.vectors)
         figures = {
@@ -293,7 +299,7 @@ def results(
             pooling=encoder.spec.pooling,
             fit=encoder.spec.preprocessing.fit,
             views=views,
-            whitened=dimension > 0,
+            whitened=dimension is not None,
             dimension=known.shape[1],
             bytes_a_vector=known.shape[1] * STORED_BYTES,
             pictures_a_second=round(len(pictures.files) / catalogue.seconds, 1),
@@ -343,7 +349,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Share of distorted pictures that find their original, by encoder.")
     parser.add_argument("folder", type=Path, help="pictures, in any sub-folders")
     parser.add_argument("--encoders", nargs="+", default=["efficientnet-lite0"], help="as `lookalike encoders list`")
-    parser.add_argument("--whiten", nargs="*", type=int, default=[256], help="dimensions to whiten to")
+    parser.add_argument("--whiten", nargs="*", type=int, default=[256], help="dimensions, at most")
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=["plain"], help="views that are averaged")
     parser.add_argument("--poolings", nargs="*", choices=POOLINGS, default=[], help="of efficientnet-lite")
     parser.add_argument("--fits", nargs="*", choices=["pad", "stretch", "crop"], default=[])

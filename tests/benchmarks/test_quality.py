@@ -23,8 +23,8 @@ from tests.support.pictures import drawing, write_catalogue
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty drawings, one of them twice, and a file that is no picture."""
-    found = write_catalogue(tmp_path_factory.mktemp("pictures"), 40)
+    """As many drawings as 32 dimensions can be learnt from, one of them twice, and a file that is no picture."""
+    found = write_catalogue(tmp_path_factory.mktemp("pictures"), 128)
     drawing(3).save(found / "again.png")
     (found / "text.png").write_text("no picture")
     return found
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, cache: Path, *more: str) -> list[dict[str, object]]:
     report = cache / "report.json"
-    arguments = [str(folder), "--encoders", "fake", "--queries", "12", "--whiten", "16"]
+    arguments = [str(folder), "--encoders", "fake", "--queries", "12", "--whiten", "32"]
     quality.main([*arguments, "--cache", str(cache), "--json", str(report), *more])
     read: list[dict[str, object]] = json.loads(report.read_text())
     return read
@@ -193,10 +193,22 @@ def test_a_run_is_kept_and_repeats_itself(
     assert first == second
     assert capsys.readouterr().out == printed
     assert [(row["views"], row["dimension"], row["bytes_a_vector"]) for row in first] == [
-        (views, *size) for views in ("plain", "flip", "zoom") for size in ((192, 384), (16, 32))
+        (views, *size) for views in ("plain", "flip", "zoom") for size in ((192, 384), (32, 64))
     ]
-    assert {row["catalogue"] for row in first} == {40}
+    assert {row["catalogue"] for row in first} == {128}
     assert printed.count("\n| ") == 1 + 6 + 1 + len(DISTORTIONS) + 1
+
+
+def test_vectors_are_whitened_as_a_reindex_of_so_many_pictures_does(folder: Path, tmp_path: Path) -> None:
+    few = write_catalogue(tmp_path / "few", 127)
+    (tmp_path / "cache").mkdir()
+
+    def dimensions(pictures: Path) -> list[tuple[object, object]]:
+        rows = run(pictures, tmp_path / "cache", "--whiten", "16", "128", "256")
+        return [(row["dimension"], row["whitened"]) for row in rows]
+
+    assert dimensions(folder) == [(192, False), (32, True)]
+    assert dimensions(few) == [(192, False)]
 
 
 def test_it_is_the_same_whatever_was_kept(folder: Path, tmp_path: Path) -> None:
