@@ -38,10 +38,7 @@ from tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
 from tasks.encoders.preprocessing import apply
 from tasks.encoders.registry import source
 from tasks.images import decode
-from tests.benchmarks.picking import evenly
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
-
+from tests.benchmarks.picking import evenly, pictures_below
 
 if TYPE_CHECKING:  # workers import this file, and what they hold is measured: torch is for the main process only
     from torch import nn
@@ -63,8 +60,7 @@ class Settings:
 def collections(folder: Path | None, scratch: Path, count: int) -> Iterator[tuple[str, list[Path]]]:
     """Named lists of picture files: those of a folder, or made ones."""
     if folder is not None:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        yield folder.name, evenly(files, count)
+        yield folder.name, evenly(pictures_below(folder), count)
         return
     yield "PNG, 320 px, transparent", [drawing(scratch / f"{index}.png", index) for index in range(count)]
     yield "JPEG, 320 px", [photo(scratch / f"{index}.jpg", 320, 320, index) for index in range(count)]

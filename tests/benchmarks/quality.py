@@ -43,16 +43,15 @@ from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.preprocessing import Preprocessing
 from tasks.encoders.registry import source
 from tasks.encoders.stored import stored_source
-from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
+from tasks.images import DEFAULT_LIMITS, FORMATS, ImageLimits, decode
 from tasks.indexing.projection import learn, projected_dimension
 from tests.benchmarks import distortions
 from tests.benchmarks.distortions import DISTORTIONS, distorted
-from tests.benchmarks.picking import evenly
+from tests.benchmarks.picking import evenly, pictures_below
 
 Vectors = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 SEED = 7
 STORED_BYTES = 2  # of one number, as the store holds vectors: float16
 ALL = "all"
@@ -97,12 +96,14 @@ class Pictures:
     @classmethod
     def below(cls, folder: Path, most: int | None) -> Pictures:
         """Those below a folder, or so many of them, evenly picked."""
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        paths = pictures_below(folder)
         found: dict[bytes, tuple[str, Path]] = {}
         for path in evenly(paths, most) if most else paths:
             data = path.read_bytes()
             if look := looks(data):
                 found.setdefault(look, (hashlib.sha256(data).hexdigest(), path))
+        if not found:
+            raise SystemExit(f"no file below {folder} can be decoded: give whole pictures, {', '.join(FORMATS)}")
         return cls(dict(found.values()))
 
     def sample(self, count: int) -> Pictures:

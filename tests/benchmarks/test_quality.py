@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.registry import source
-from tasks.images import decode
+from tasks.images import FORMATS, decode
 from tests.benchmarks import quality
 from tests.benchmarks.distortions import DISTORTIONS, distorted
 from tests.support.pictures import drawing, write_catalogue
@@ -209,6 +209,18 @@ def test_vectors_are_whitened_as_a_reindex_of_so_many_pictures_does(folder: Path
 
     assert dimensions(folder) == [(192, False), (32, True)]
     assert dimensions(few) == [(192, False)]
+
+
+def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
+    def told(folder: Path) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            run(folder, tmp_path)
+        return str(stopped.value)
+
+    assert told(tmp_path / "nowhere").startswith(f"{tmp_path / 'nowhere'} is no folder: name one with pictures")
+    assert told(tmp_path).startswith(f"{tmp_path} has no pictures, which are files that end in .bmp, .gif,")
+    (tmp_path / "text.png").write_text("no picture")
+    assert told(tmp_path) == f"no file below {tmp_path} can be decoded: give whole pictures, {', '.join(FORMATS)}"
 
 
 def test_it_is_the_same_whatever_was_kept(folder: Path, tmp_path: Path) -> None:
