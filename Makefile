@@ -46,8 +46,8 @@ SAMPLES := .lookalike/samples
 
 bench: $(READY) ## Measure embedding, quality, near-duplicates and filters, on the pictures that `make demo` rendered (half an hour)
 	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
-	@$(BIN)/python tests/benchmarks/embedding.py $(SAMPLES) --rounds 5 --count 256
-	@$(BIN)/python tests/benchmarks/embedding.py --rounds 5
+	@$(BIN)/python -m tests.benchmarks.embedding $(SAMPLES) --rounds 5 --count 256
+	@$(BIN)/python -m tests.benchmarks.embedding --rounds 5
 	@$(BIN)/python -m tests.benchmarks.quality $(SAMPLES) --encoders efficientnet-lite0 efficientnet-lite1 efficientnet-lite2
 	@$(BIN)/python -m tests.benchmarks.duplicates threshold $(SAMPLES)
 	@$(BIN)/python -m tests.benchmarks.duplicates rate

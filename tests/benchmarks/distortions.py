@@ -15,9 +15,10 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from tasks.images import decode
+from tasks.containers import lean
+from tasks.images import FORMATS, decode
 
-VERSION = 1
+VERSION = 2
 """Of everything here: vectors of queries that are kept from an earlier run hold for one version."""
 
 MOST_PIXELS = 640
@@ -46,12 +47,20 @@ def distorted(data: bytes, name: str, seed: int = 0) -> bytes:
 
 
 def _layered(data: bytes) -> Image.Image:
-    """The picture in mode RGBA, small enough; decoded by the product's own guard first."""
+    """The picture in mode RGBA, small enough; decoded by the product's own guard first, and again as it does."""
     flat = decode(data, target=MOST_PIXELS)
-    with Image.open(io.BytesIO(data)) as opened:
-        image = opened.convert("RGBA") if opened.has_transparency_data else flat.convert("RGBA")
+    with Image.open(io.BytesIO(lean(data)), formats=FORMATS) as opened:
+        seen_through = opened.has_transparency_data and not opened.mode.startswith("I")  # deep grey is never so
+        image = (_upright(opened) if seen_through else flat).convert("RGBA")
     image.thumbnail((MOST_PIXELS, MOST_PIXELS))
     return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001  # EXIF is often broken, and the product takes the picture without it
+        return image
 
 
 def _flat(image: Image.Image, background: Image.Image | None = None) -> Image.Image:

@@ -1,6 +1,6 @@
 """How much of the bare ONNX Runtime rate is left once pictures are read and decoded as well.
 
-    python tests/benchmarks/embedding.py [FOLDER] [--encoder NAME] [--threads 2] [--rounds 5]
+    python -m tests.benchmarks.embedding [FOLDER] [--encoder NAME] [--threads 2] [--rounds 5]
 
 Rates are measured in turn, round by round, so that other work on the machine touches all alike:
 
@@ -38,9 +38,7 @@ from tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
 from tasks.encoders.preprocessing import apply
 from tasks.encoders.registry import source
 from tasks.images import decode
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
-
+from tests.benchmarks.picking import evenly, pictures_below
 
 if TYPE_CHECKING:  # workers import this file, and what they hold is measured: torch is for the main process only
     from torch import nn
@@ -62,8 +60,7 @@ class Settings:
 def collections(folder: Path | None, scratch: Path, count: int) -> Iterator[tuple[str, list[Path]]]:
     """Named lists of picture files: those of a folder, or made ones."""
     if folder is not None:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        yield folder.name, files[:: max(1, len(files) // count)][:count]
+        yield folder.name, evenly(pictures_below(folder), count)
         return
     yield "PNG, 320 px, transparent", [drawing(scratch / f"{index}.png", index) for index in range(count)]
     yield "JPEG, 320 px", [photo(scratch / f"{index}.jpg", 320, 320, index) for index in range(count)]

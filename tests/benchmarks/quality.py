@@ -6,10 +6,13 @@
 Takes any folder of pictures, distorts some of them in each way of `distortions.py`, and looks for the originals among
 all. Prints Markdown tables: hit@1, hit@10 and mAP for each encoder and each distortion, beside dimension, bytes a
 vector and pictures embedded a second, reading and decoding included. A query has one right answer, so mAP is the mean
-reciprocal rank; equal files count as one picture.
+reciprocal rank. Queries in which the encoder sees nothing find nothing, nor do those whose original it does not see.
+Files that show the same, pixel by pixel, count as one picture, and those that the product cannot decode as none.
 
-Whitening is the index's own, learnt on the catalogue's vectors. Exported encoders and vectors are kept in a temporary
-folder, so a second run with other dimensions costs seconds. Everything but the rate is the same on every run.
+Whitening is the index's own, learnt on the catalogue's vectors, and to no more dimensions than a reindex of so many
+pictures would take: to a half of what is asked for, or a half of that, or not at all. Exported encoders and vectors are
+kept in a temporary folder, so a second run with other dimensions costs seconds. Everything but the rate is the same on
+every run.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data import blobs
+from data.errors import ImageRejectedError
 from data.stores import open_store
 from tasks.embedding import ImageToEmbed, Read, embed
 from tasks.encoders.base import Encoder, EncoderSource, EncoderSpec, unit_length
@@ -39,15 +43,15 @@ from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.preprocessing import Preprocessing
 from tasks.encoders.registry import source
 from tasks.encoders.stored import stored_source
-from tasks.images import DEFAULT_LIMITS, ImageLimits
-from tasks.indexing.projection import learn
+from tasks.images import DEFAULT_LIMITS, FORMATS, ImageLimits, decode
+from tasks.indexing.projection import learn, projected_dimension
 from tests.benchmarks import distortions
 from tests.benchmarks.distortions import DISTORTIONS, distorted
+from tests.benchmarks.picking import evenly, pictures_below
 
 Vectors = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 SEED = 7
 STORED_BYTES = 2  # of one number, as the store holds vectors: float16
 ALL = "all"
@@ -74,20 +78,33 @@ VIEWS: dict[str, tuple[Callable[[Pixels], Pixels] | None, ...]] = {
 """What is looked at of each picture, catalogue and query alike: the vectors of all views are added up."""
 
 
+def looks(data: bytes) -> bytes | None:
+    """Return what two files share that show the same, pixel by pixel, in whatever format; None for no picture."""
+    try:
+        image = decode(data, target=distortions.MOST_PIXELS)
+    except ImageRejectedError:
+        return None
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Files of different content, by its sha256, in a stable order."""
+    """Pictures that look different, by the sha256 of their files, in a stable order."""
 
     files: dict[str, Path]
 
     @classmethod
     def below(cls, folder: Path, most: int | None) -> Pictures:
         """Those below a folder, or so many of them, evenly picked."""
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        found: dict[str, Path] = {}
-        for path in paths[:: max(1, len(paths) // most)][:most] if most else paths:
-            found.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
-        return cls(found)
+        paths = pictures_below(folder)
+        found: dict[bytes, tuple[str, Path]] = {}
+        for path in evenly(paths, most) if most else paths:
+            data = path.read_bytes()
+            if look := looks(data):
+                found.setdefault(look, (hashlib.sha256(data).hexdigest(), path))
+        if not found:
+            raise SystemExit(f"no file below {folder} can be decoded: give whole pictures, {', '.join(FORMATS)}")
+        return cls(dict(found.values()))
 
     def sample(self, count: int) -> Pictures:
         """Return so many of them, always the same."""
@@ -112,10 +129,15 @@ class Embedded:
     seconds: float
 
     def added(self, other: Embedded) -> Embedded:
-        """Return the directions between those of two views of the same pictures."""
-        if self.keys != other.keys:
-            raise SystemExit("two views of the same pictures do not have vectors for the same ones")
-        return Embedded(self.keys, unit_length(self.vectors + other.vectors), self.seconds + other.seconds)
+        """Return the directions between those of two views of the same pictures, of those that have both."""
+        one, another = self.among(other.keys), other.among(self.keys)
+        return Embedded(one.keys, unit_length(one.vectors + another.vectors), one.seconds + another.seconds)
+
+    def among(self, keys: Iterable[str]) -> Embedded:
+        """Return those whose keys are among these."""
+        wanted = frozenset(keys)
+        rows = [row for row, key in enumerate(self.keys) if key in wanted]
+        return Embedded(tuple(self.keys[row] for row in rows), self.vectors[rows], self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +232,20 @@ def _embed(encoder: Encoder, pictures: Pictures, read: Read) -> Embedded:
     return Embedded(keys, np.concatenate([batch.vectors for batch in batches]), seconds)
 
 
-def found(catalogue: Vectors, queries: Vectors, truth: Sequence[int]) -> Figures:
-    """Compare each query with the whole catalogue; `truth` is the row of its original."""
+def found(catalogue: Vectors, queries: Vectors, truth: Sequence[int], *, asked: int | None = None) -> Figures:
+    """Compare each query with the whole catalogue; `truth` is the row of its original.
+
+    Of `asked` queries those that are not among these had no vector, or their original has none: they find nothing.
+    Where others are exactly as near as the original, the mean over all orders of them counts: an encoder that sees no
+    difference finds nothing but by chance.
+    """
     scores = queries @ catalogue.T
-    own = scores[np.arange(len(truth)), truth]
-    ranks = (scores > own[:, None]).sum(axis=1)
-    return Figures(float((ranks < 1).mean()), float((ranks < 10).mean()), float((1 / (ranks + 1)).mean()))
+    own = scores[np.arange(len(truth)), truth][:, None]
+    nearer, level = (scores > own).sum(axis=1), (scores == own).sum(axis=1)  # it is itself among those that are level
+    first, ten = (np.clip(most - nearer, 0, level) / level for most in (1, 10))
+    sums = np.cumsum([0.0, *(1 / np.arange(1, len(catalogue) + 1))])  # of 1 / rank, up to each rank
+    reciprocal = (sums[nearer + level] - sums[nearer]) / level
+    return Figures(*(float(each.sum() / (asked or len(truth))) for each in (first, ten, reciprocal)))
 
 
 def mean(figures: Iterable[Figures]) -> Figures:
@@ -248,15 +278,21 @@ def opened(folder: Path, encoder: EncoderSource, fit: str | None, threads: int) 
 def results(
     bench: Bench, encoder: Encoder, pictures: Pictures, asked: Pictures, views: str, whiten: Sequence[int]
 ) -> Iterator[Result]:
-    """Measure one encoder: its vectors as they are, and whitened to each of these dimensions."""
+    """Measure one encoder: its vectors as they are, and whitened as a reindex does that wants these dimensions."""
     catalogue = bench.catalogue(pictures, views)
+    if unseen := len(pictures.files) - len(catalogue.keys):
+        sys.stderr.write(f"{encoder.spec.name} sees nothing in {unseen} of {len(pictures.files)} pictures\n")
     rows = {key: row for row, key in enumerate(catalogue.keys)}
-    queries = {name: bench.queries(asked, views, name) for name in DISTORTIONS}
-    for dimension in (0, *whiten):
+    queries = {name: bench.queries(asked, views, name).among(rows) for name in DISTORTIONS}
+    built = {most: projected_dimension(len(rows), encoder.spec.dimension, most) for most in whiten}
+    for most in (most for most, dimension in built.items() if dimension != most):
+        whitens = f"whitens to {built[most]}" if built[most] else "does not whiten"
+        sys.stderr.write(f"asked for {most} dimensions, a reindex of {len(rows)} pictures {whitens}\n")
+    for dimension in dict.fromkeys((None, *built.values())):
         projection = learn(catalogue.vectors, dimension) if dimension else unit_length
         known = projection(catalogue.vectors)
         figures = {
-            name: found(known, projection(one.vectors), [rows[key] for key in one.keys])
+            name: found(known, projection(one.vectors), [rows[key] for key in one.keys], asked=len(asked.files))
             for name, one in queries.items()
         }
         yield Result(
@@ -264,12 +300,12 @@ def results(
             pooling=encoder.spec.pooling,
             fit=encoder.spec.preprocessing.fit,
             views=views,
-            whitened=dimension > 0,
+            whitened=dimension is not None,
             dimension=known.shape[1],
             bytes_a_vector=known.shape[1] * STORED_BYTES,
             pictures_a_second=round(len(pictures.files) / catalogue.seconds, 1),
             catalogue=len(catalogue.keys),
-            queries=sum(len(one.keys) for one in queries.values()),
+            queries=len(queries) * len(asked.files),
             figures={ALL: mean(figures.values()), **figures},
         )
 
@@ -314,7 +350,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Share of distorted pictures that find their original, by encoder.")
     parser.add_argument("folder", type=Path, help="pictures, in any sub-folders")
     parser.add_argument("--encoders", nargs="+", default=["efficientnet-lite0"], help="as `lookalike encoders list`")
-    parser.add_argument("--whiten", nargs="*", type=int, default=[256], help="dimensions to whiten to")
+    parser.add_argument("--whiten", nargs="*", type=int, default=[256], help="dimensions, at most")
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=["plain"], help="views that are averaged")
     parser.add_argument("--poolings", nargs="*", choices=POOLINGS, default=[], help="of efficientnet-lite")
     parser.add_argument("--fits", nargs="*", choices=["pad", "stretch", "crop"], default=[])

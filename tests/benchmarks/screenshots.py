@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
+from tests.benchmarks.picking import evenly
 from tests.support.servers import BIN, ROOT, prefect_server
 
 SIZE: ViewportSize = {"width": 1440, "height": 1000}
@@ -36,14 +37,16 @@ def some_runs(folder: Path, place: Path, environment: Mapping[str, str]) -> None
     """A first build, an unchanged one, a refresh, a refused build and a good one."""
     shop = place / "pictures"
     files = sorted(folder.rglob("*.png"))
-    for file in files[:: max(1, len(files) // COUNT)][:COUNT]:
+    chosen = evenly(files, COUNT)
+    for file in chosen:
         target = shop / file.parent.name / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
     store = ["--store", str(place / "store")]
     lookalike(environment, "reindex", str(shop), *store)
     lookalike(environment, "reindex", str(shop), *store)
-    for number, file in enumerate(files[1 :: max(1, len(files) // 30)][:30]):
+    others = sorted({*files} - {*chosen}) or files
+    for number, file in enumerate(evenly(others, 30)):
         shutil.copy(file, shop / f"new {number}{file.suffix}")
     lookalike(environment, "refresh", str(shop), *store)
     for number in range(8):

@@ -11,6 +11,7 @@ import numpy as np
 
 from infra.demo.ports import HOST
 from tests.benchmarks.distortions import distorted
+from tests.benchmarks.picking import evenly
 from tests.benchmarks.serving.shops import product_id
 
 BOUNDARY = "a-boundary-that-no-picture-holds"
@@ -22,7 +23,7 @@ def pictures(folder: Path, count: int) -> list[bytes]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if len(files) < count:
         raise SystemExit(f"{folder} has {len(files)} pictures, and {count} are needed: run `make demo ONCE=1` first")
-    return [distorted(path.read_bytes(), "photo") for path in files[:: len(files) // count][:count]]
+    return [distorted(path.read_bytes(), "photo") for path in evenly(files, count)]
 
 
 def multipart(images: Iterable[bytes]) -> list[bytes]:
