@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ _DIGEST = re.compile(r"#sha256=([0-9a-f]{64})$")
 _REMOTE = re.compile(r"^(?!file:|local:)[a-z][a-z0-9+.-]*:(?://|:)", re.IGNORECASE)
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL_PREFIX = "module."
+_VERSIONS = "_metadata"  # an attribute of the state dicts that torch makes, and of no others
+_COUNTERS = ".num_batches_tracked"  # of training, and nothing that a vector depends on
 _SAFETENSORS_HEADER = slice(8, 9)  # behind its length, in eight bytes, the header is a JSON object
 
 
@@ -56,7 +59,7 @@ class WeightsFile:
                 state = state[wrapper]
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
             raise EncoderError(f"{self._origin!r} does not hold a state dict")
-        return {key.removeprefix(_PARALLEL_PREFIX): value for key, value in state.items()}
+        return renamed(state, lambda name: name.removeprefix(_PARALLEL_PREFIX))
 
     @cached_property
     def _bytes(self) -> bytes:
@@ -70,17 +73,29 @@ class WeightsFile:
         return data
 
 
+def renamed(state: State, rename: Callable[[str], str]) -> State:
+    """Return a state dict with other names. What torch keeps beside the tensors, each layer's version, goes along."""
+    found = OrderedDict((rename(name), value) for name, value in state.items())
+    versions = getattr(state, _VERSIONS, None)
+    if versions is not None:
+        setattr(found, _VERSIONS, {rename(f"{layer}.")[:-1]: version for layer, version in versions.items()})
+    return found
+
+
 def fill(network: nn.Module, state: State, name: str, *, optional: tuple[str, ...] = ()) -> None:
     """Put weights into a network; those that it has no place for, such as a head's, are left out.
 
     Raises `EncoderError` where one that it needs has another shape or is not there, but for names that begin with
     one of `optional`.
     """
+    if not hasattr(state, _VERSIONS):  # of the whole network alone: layers know by its names what an old file holds
+        state = renamed(state, str)
+        setattr(state, _VERSIONS, {"": {"version": network._version}})
     try:
         missing = network.load_state_dict(state, strict=False).missing_keys
     except (RuntimeError, ValueError) as error:
         raise EncoderError(f"the weights do not fit {name}: {error}") from error
-    if missing := [key for key in missing if not key.startswith(optional)]:
+    if missing := [key for key in missing if not key.startswith(optional) and not key.endswith(_COUNTERS)]:
         raise EncoderError(f"the weights do not fit {name}: no {', '.join(missing[:3])}, …")
 
 
