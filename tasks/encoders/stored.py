@@ -66,7 +66,12 @@ def _check(encoder: EncoderSource, spec: EncoderSpec, model: Path) -> None:
     """Whoever wrote the encoder, what goes into the store can be run and is what it was asked for as."""
     if spec.fingerprint != encoder.fingerprint():
         raise EncoderError(f"{encoder.name} was exported with the fingerprint {spec.fingerprint}, not its own")
-    exported = OnnxEncoder(model, spec, threads=1)
+    if more := sorted(path.name for path in model.parent.iterdir() if path != model):
+        raise EncoderError(
+            f"{encoder.name} was exported with {', '.join(more)} beside {MODEL_FILE}, and snapshots carry one file: "
+            "torch puts up to 1.5 GiB of weights into it, so choose a smaller model"
+        )
+    exported = OnnxEncoder(model.read_bytes(), spec, threads=1)  # as workers and servers open it
     try:
         exported.warm_up()
     except Exception as error:  # ONNX Runtime's own classes share no base
