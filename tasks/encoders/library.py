@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -65,6 +65,7 @@ class LibraryEncoder(ABC):
             pooling=self.pooling,
             version=EXPORT_VERSION,
             model=self.model,
+            **self.departures(),
         )
 
     def export(self, directory: Path) -> EncoderSpec:
@@ -86,6 +87,10 @@ class LibraryEncoder(ABC):
         """What is exported: uint8 (n, size, size, 3) to float32 (n, d). Raises `EncoderError`."""
         shown = self.look()
         return export.FromPixels(self.backbone(), shown.mean, shown.std)
+
+    def departures(self) -> dict[str, Any]:
+        """Say how the network differs from what the model's name says, for the fingerprint."""
+        return {}
 
     def licence(self) -> str | None:
         """Of the library's own weights, where it says so."""
