@@ -63,6 +63,35 @@ def test_bytes_that_the_store_lost_are_exported_again(exports: list[FakeEncoder]
     assert len(exports) == 2
 
 
+class Moved(FakeEncoder):
+    """The same weights at another path."""
+
+    name = "fake@elsewhere"
+
+    def export(self, directory: Path) -> EncoderSpec:
+        return FakeEncoder().export(directory)  # a path is no part of it
+
+
+def test_weights_that_were_moved_are_found_where_they_are_now() -> None:
+    store = MemoryStore()
+    first = stored_encoder(store, "fake")
+
+    moved = stored_source(store, Moved())
+
+    assert moved == first.model_copy(update={"name": "fake@elsewhere"})
+    assert moved.is_same(first)
+    assert stored_encoder(store, "fake") == first
+
+
+def test_bytes_that_the_store_lost_are_exported_again_from_weights_that_were_moved() -> None:
+    store = MemoryStore()
+    first = stored_encoder(store, "fake")
+    store.delete(first.model.key)
+
+    assert stored_source(store, Moved()).model == first.model
+    assert store.stat(first.model.key).size == first.model.size
+
+
 class Pretender(FakeEncoder):
     """Exports another one than it says that it is."""
 
