@@ -19,8 +19,10 @@ from data.errors import EncoderError
 
 State = Mapping[str, Tensor]
 
-_DIGEST = re.compile(r"#sha256=([0-9a-f]{64})$")
+_DIGEST = re.compile(r"#sha256=(.*)$", re.IGNORECASE)
+_HEX_DIGITS = re.compile(r"[0-9a-f]{64}")
 _REMOTE = re.compile(r"^(?!file:|local:)[a-z][a-z0-9+.-]*:(?://|:)", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(r"GLOBAL (\S+) was not an allowed global")  # as torch has it of what would be run
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL_PREFIX = "module."
 _VERSIONS = "_metadata"  # an attribute of the state dicts that torch makes, and of no others
@@ -31,14 +33,20 @@ _SAFETENSORS_HEADER = slice(8, 9)  # behind its length, in eight bytes, the head
 class WeightsFile:
     """A state dict at a path or a URL, as safetensors or as torch saves it; `s3://…#sha256=…` for one in S3.
 
-    Raises `EncoderError` for a URL without a digest: who may write there could change what the catalogue is seen by.
+    Raises `EncoderError` for a URL without a digest: who may write there could change what the catalogue is seen by;
+    and for a digest that is none.
     """
 
     def __init__(self, reference: str) -> None:
         found = _DIGEST.search(reference)
         self.reference = reference
         self._origin = reference[: found.start()] if found else reference
-        self._expected = found[1] if found else None
+        self._expected = found[1].lower() if found else None
+        if self._expected is not None and not _HEX_DIGITS.fullmatch(self._expected):
+            raise EncoderError(
+                f"the sha256 of weights {self._origin!r} has {len(self._expected)} characters: "
+                f"it is 64 hex digits, as `sha256sum` prints it, not {self._expected!r}"
+            )
         if self._expected is None and _REMOTE.match(self._origin):
             raise EncoderError(f"weights at a URL need their digest: {self._origin}#sha256=…, as `sha256sum` prints it")
 
@@ -48,11 +56,12 @@ class WeightsFile:
 
     def state(self) -> State:
         """Read the tensors by name. Raises `EncoderError` for bytes of another digest, or that are no state dict."""
+        data = self._bytes
         try:
-            state = _load(self._bytes)
+            state = _load(data)
         except Exception as error:  # neither torch.load nor safetensors has an error of its own for this
             raise EncoderError(
-                f"{self._origin!r} is not a file of weights that can be loaded safely: {error}"
+                f"{self._origin!r} is not a file of weights that can be loaded safely: {_why(error)}"
             ) from error
         for wrapper in _WRAPPERS:
             if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
@@ -112,3 +121,12 @@ def _load(data: bytes) -> Any:
     if data[_SAFETENSORS_HEADER] == b"{":
         return safetensors.torch.load(data)
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _why(error: Exception) -> str:
+    """Say what is wrong with a file. Torch's own words advise to load it with all that is in it, and in colour."""
+    if found := _NOT_ALLOWED.search(str(error)):
+        return f"it holds {found[1]}, and only tensors are loaded; save its state dict alone, as safetensors"
+    if "weights_only" in str(error) or not str(error):
+        return "it is damaged, or something else than a state dict; save one alone, as safetensors"
+    return str(error)
