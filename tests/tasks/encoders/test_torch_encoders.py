@@ -225,6 +225,24 @@ def test_weights_that_are_none(tmp_path: Path) -> None:
         source(f"torchvision:resnet18@{tmp_path}/absent.pth").fingerprint()
 
 
+class Unpooled(TorchvisionEncoder):
+    """A network that ends where others would pool, as the image towers of some language models do."""
+
+    def __init__(self, wide: bool = False) -> None:
+        super().__init__("resnet18")
+        self._wide = wide
+
+    def backbone(self) -> nn.Module:
+        return nn.Conv2d(3, 8, 32, stride=32) if self._wide else nn.Conv2d(3, 8, 224)
+
+
+def test_a_network_that_gives_no_vectors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="torchvision:resnet18 gives no vector for a picture, but 8 by 7 by 7"):
+        Unpooled(wide=True).export(tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert Unpooled().export(tmp_path).dimension == 8
+
+
 def check_that_the_head_is_cut_off(model: str, device: str) -> None:
     origin = TorchvisionEncoder(model)
     size = origin.look().preprocessing.size
