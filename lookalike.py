@@ -423,8 +423,9 @@ def list_encoders(*, family: str | None, output: str) -> None:
 @encoders.command("show")
 @click.argument("name")
 @store_option
+@click.option("--output", type=click.Choice(["text", "json"]), default="json", show_default=True)
 @reported
-def show_encoder(*, name: str, store: str) -> None:
+def show_encoder(*, name: str, store: str, output: str) -> None:
     """Print where encoder NAME comes from, its fingerprint and, where the store has it, how it looks at pictures."""
     from data.stores import open_store
     from tasks.encoders.registry import origin, source
@@ -434,7 +435,10 @@ def show_encoder(*, name: str, store: str) -> None:
     spec = find_spec(open_store(store), encoder.fingerprint())
     found = spec.model_dump(mode="json") if spec else None
     shown = {"name": encoder.name, "class": code.value, "package": code.package, "fingerprint": encoder.fingerprint()}
-    _print({**shown, "stored": found}, "json")
+    if output == "json":
+        _print({**shown, "stored": found}, output)
+        return
+    _print({**shown, "stored": "yes" if found else "no"} | {**(found or {}), **shown}, output)
 
 
 keys_file_option = click.option(

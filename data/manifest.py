@@ -37,6 +37,10 @@ class EncoderSection(_Section):
     spec: Blob
     model: Blob
 
+    def is_same(self, other: EncoderSection) -> bool:
+        """Tell whether both encode alike, whatever they are called: a name says where weights lay at the time."""
+        return (self.fingerprint, self.spec, self.model) == (other.fingerprint, other.spec, other.model)
+
 
 class IndexSection(_Section):
     """How vectors become hits.

@@ -31,7 +31,7 @@ def needs_full_build(run: Run, encoder: EncoderSection) -> str | None:
     parent = run.parent
     if parent is None:
         return f"channel {run.channel.name!r} has no snapshot to build upon yet"
-    if parent.encoder != encoder:
+    if not parent.encoder.is_same(encoder):
         return f"the published snapshot was made by another encoder, {parent.encoder.name}"
     if parent.catalogue.attribution != run.attribution:
         return "the attribution is another one"

@@ -125,6 +125,6 @@ def unchanged(run: Run, recorded: Recorded, encoder: EncoderSection) -> bool:
     return (
         not any(shard.delta or shard.tombstones for shard in parent.shards)
         and parent.catalogue.attribution == run.attribution
-        and parent.encoder == encoder
+        and parent.encoder.is_same(encoder)
         and request.shards in {None, len(parent.shards)}
     )

@@ -67,7 +67,7 @@ def prepare(encoder: Encoder, image: bytes, crop: Crop | None, limits: ImageLimi
         return encoder.prepare(image, limits)
     fit = encoder.spec.preprocessing
     # The part must have the pixels that a whole picture would have: so much more of the whole is decoded.
-    enlarged = fit.size / min(crop.right - crop.left, crop.bottom - crop.top)
+    enlarged = preprocessing.needed(fit) / min(crop.right - crop.left, crop.bottom - crop.top)
     picture = decode(image, limits=limits, target=math.ceil(min(enlarged, limits.max_pixels)))
     return preprocessing.apply(fit, crop.cut(picture))
 

@@ -64,7 +64,7 @@ def compare(store: str, before: Manifest | None, after: Manifest, *, policy: Fet
         found_before = _search(opened, old, queries) if old else [[] for _ in queries]
         shown = range(0, len(queries), -(-len(queries) // SHOWN_QUERIES))
         rows = [_row(queries[i], found_before[i], found[i], policy) for i in shown]
-        overlap = _overlap(new, found_before, found) if before and before.encoder == after.encoder else None
+        overlap = _overlap(new, found_before, found) if before and before.encoder.is_same(after.encoder) else None
         return Comparison(overlap, write_contact_sheet(opened, after.run, contact_sheet(rows)))
 
 

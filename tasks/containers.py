@@ -7,6 +7,7 @@ file: pixels, palette, transparency and what says which way is up.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 
@@ -20,13 +21,16 @@ MAX_SCAN_PIXELS = 640_000_000
 """Pixels of a JPEG times its scans: what the largest pictures have at ten scans, as encoders write them."""
 MAX_SCANS = 100
 """Scans of a JPEG of any size; the longest known scripts have some thirty."""
+MAX_SEGMENTS = 10_000
+"""Segments of a JPEG: a profile or metadata of 64 MB have a thousand."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _PNG_ORIENTATION = (b"eXIf", b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _JPEG = b"\xff\xd8\xff"
-_STANDALONE = {0x00, 0x01, 0xFF, *range(0xD0, 0xD9)}
+_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # neither a stuffed byte nor a restart, as pixels have them
+_END = 0xD9
 _SCAN = 0xDA
 _JPEG_TABLES = {*range(0xC0, 0xE0), 0xE0, 0xEE}  # frames, tables, JFIF and Adobe: they decide what the colours are
 _JPEG_ORIENTATION = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
@@ -65,7 +69,7 @@ def check_scans(data: bytes, image: Image.Image) -> None:
     """See that a lean JPEG, opened as `image`, is not gone over again and again. Raises `ImageRejectedError`."""
     if not data.startswith(_JPEG):
         return
-    scans = data.count(bytes((0xFF, _SCAN)))
+    scans = sum(marker == _SCAN for marker, _, _ in _segments(data))
     if scans > MAX_SCANS or scans > max(1, MAX_SCAN_PIXELS // (image.width * image.height)):
         raise _damaged(f"it has {scans} scans, more than any program writes for its size")
 
@@ -99,23 +103,36 @@ def _orientation(kind: bytes, body: bytes) -> set[bytes]:
 
 
 def _lean_jpeg(data: bytes) -> bytes:
-    kept, orientations, position = [data[:2]], set(_JPEG_ORIENTATION), 2
-    while True:
-        position = data.find(b"\xff", position)
-        if position < 0 or position + 4 > len(data):
-            return b"".join(kept)
-        marker = data[position + 1]
-        if marker in _STANDALONE:
-            position += 1 if marker == 0xFF else 2
-            continue
+    kept, orientations, segments = [data[:2]], set(_JPEG_ORIENTATION), _segments(data)
+    for marker, start, stop in segments:
         if marker == _SCAN:
-            return b"".join([*kept, data[position:]])
-        stop = position + 2 + int.from_bytes(data[position + 2 : position + 4])
-        found = {name for name in orientations if data.startswith(name, position + 4)}
+            end = max((last for _, _, last in segments), default=stop)
+            return b"".join([*kept, data[start:end]])
+        found = {name for name in orientations if data.startswith(name, start + 4)}
         if marker in _JPEG_TABLES or found:
-            kept.append(data[position:stop])
+            kept.append(data[start:stop])
         orientations -= found
-        position = max(stop, position + 2)
+    return b"".join(kept)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of each segment as far as the picture's end, where phones append films.
+
+    A scan reaches to the next segment. What is skipped is what libjpeg skips, so that no scan hides from being counted.
+    """
+    count, found = 0, _SEGMENT.search(data, 2)
+    while found:
+        start, marker = found.start(), data[found.start() + 1]
+        if marker == _END:
+            yield marker, start, start + 2
+            return
+        if (count := count + 1) > MAX_SEGMENTS:
+            raise _damaged(f"it has more than {MAX_SEGMENTS:,} segments")
+        stop = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        found = _SEGMENT.search(data, stop)
+        if marker == _SCAN:
+            stop = found.start() if found else len(data)
+        yield marker, start, stop
 
 
 def _lean_bmp(data: bytes) -> bytes:

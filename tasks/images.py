@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from data.errors import ImageRejectedError
 from tasks.containers import check_frames, check_scans, lean
@@ -42,6 +43,7 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_KEY_STEPS = {"L;2": 85, "L;4": 17}  # from one grey to the next, in 8 bits
 # A scaled JPEG keeps at least this many times the pixels per side that the caller wants.
 _SCALED_DECODE_MARGIN = 1.5
 _DECODABLE = re.compile(
@@ -127,6 +129,7 @@ def _decode(data: bytes, limits: ImageLimits, target: int | None) -> Image.Image
         if target is not None:
             side = math.ceil(target * _SCALED_DECODE_MARGIN)
             image.draft("RGB", (side, side))
+        _bring_key_to_8_bits(image)
         image.load()
         return _upright(_to_rgb(image), _orientation(image))
 
@@ -183,10 +186,22 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if transposition is None else image.transpose(transposition)
 
 
+def _bring_key_to_8_bits(image: Image.Image) -> None:
+    """A PNG names its transparent colour in the file's depth, and Pillow compares it with pixels of 8 bits."""
+    key = image.info.get("transparency")
+    if not isinstance(image, PngImageFile) or isinstance(key, bytes | None):
+        return
+    depth = image.tile[0].args
+    if depth in _KEY_STEPS:
+        image.info["transparency"] = key * _KEY_STEPS[depth]
+    elif depth == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """The pixels in mode RGB, no longer bound to the file."""
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image.convert("I")), 65535.0)
+        return _grey(np.asarray(image.convert("I")), 65535.0, image.info.get("transparency"))
     if image.mode in {"I", "F"}:
         return _grey(np.asarray(image), None)
     if image.has_transparency_data:
@@ -195,8 +210,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _grey(values: NDArray[np.generic], full: float | None) -> Image.Image:
-    """Scale grey values with more than 8 bits to 8 bits.
+def _grey(values: NDArray[np.generic], full: float | None, key: int | None = None) -> Image.Image:
+    """Scale grey values with more than 8 bits to 8 bits; those that are `key` are transparent, and become white.
 
     `full` is the value of white. Without it, integers and floats have no agreed range, so the usual
     ones (0 to 1, 8 bits, 16 bits) are recognised and anything else is stretched from its least to its greatest.
@@ -206,6 +221,8 @@ def _grey(values: NDArray[np.generic], full: float | None) -> Image.Image:
     for rows in _bands(values):
         scaled = np.clip((_finite(values[rows]) - low) * (255.0 / (high - low)), 0.0, 255.0)
         grey[rows] = np.rint(scaled).astype(np.uint8)
+        if key is not None:
+            grey[rows][values[rows] == key] = 255
     return Image.fromarray(grey).convert("RGB")
 
 

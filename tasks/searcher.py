@@ -187,7 +187,7 @@ def _alive(manifest: Manifest, files: dict[Blob, Any]) -> NDArray[np.bool_] | No
 
 def _open_encoder(manifest: Manifest, files: dict[Blob, Any], threads: int, previous: Searcher | None) -> OnnxEncoder:
     section = manifest.encoder
-    if previous and previous.manifest.encoder == section:
+    if previous and previous.manifest.encoder.is_same(section):
         return previous.encoder
     try:
         spec = EncoderSpec.model_validate_json(files[section.spec].read_bytes())

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from data.errors import EncoderError
 from tasks.encoders import export
 from tasks.encoders.base import EncoderSpec
+from tasks.encoders.export import FromPixels
 from tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
 from tasks.encoders.preprocessing import Preprocessing
 from tasks.encoders.weights import WeightsFile
@@ -65,6 +68,7 @@ class LibraryEncoder(ABC):
             pooling=self.pooling,
             version=EXPORT_VERSION,
             model=self.model,
+            **self.departures(),
         )
 
     def export(self, directory: Path) -> EncoderSpec:
@@ -74,7 +78,7 @@ class LibraryEncoder(ABC):
         spec = EncoderSpec(
             name=f"{self.family}:{self.model}",
             fingerprint=self.fingerprint(),
-            dimension=export.dimension(model, fit.size),
+            dimension=_dimension(model.backbone, fit.size, self.name),
             preprocessing=fit,
             pooling=self.pooling,
             licence=None if self.weights else self.licence(),
@@ -82,10 +86,14 @@ class LibraryEncoder(ABC):
         export.export(model, spec, directory)
         return spec
 
-    def network(self) -> nn.Module:
+    def network(self) -> FromPixels:
         """What is exported: uint8 (n, size, size, 3) to float32 (n, d). Raises `EncoderError`."""
         shown = self.look()
-        return export.FromPixels(self.backbone(), shown.mean, shown.std)
+        return FromPixels(self.backbone(), shown.mean, shown.std)
+
+    def departures(self) -> dict[str, Any]:
+        """Say how the network differs from what the model's name says, for the fingerprint."""
+        return {}
 
     def licence(self) -> str | None:
         """Of the library's own weights, where it says so."""
@@ -102,3 +110,14 @@ class LibraryEncoder(ABC):
     @abstractmethod
     def backbone(self) -> nn.Module:
         """The network with its weights: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
+
+
+def _dimension(backbone: nn.Module, size: int, name: str) -> int:
+    """Length of the vectors. Raises `EncoderError` for maps or tokens, which make hundreds of thousands of numbers."""
+    with torch.inference_mode():
+        found = backbone.eval()(torch.zeros(1, 3, size, size))
+    shape = tuple(found.shape[1:]) if isinstance(found, Tensor) else ()
+    if not shape or any(side != 1 for side in shape[1:]):
+        gives = " by ".join(map(str, shape)) or type(found).__name__
+        raise EncoderError(f"{name} gives no vector for a picture, but {gives}: choose a model that pools what it sees")
+    return shape[0]

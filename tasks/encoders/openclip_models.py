@@ -27,7 +27,8 @@ def models() -> list[str]:
 class OpenClipEncoder(LibraryEncoder):
     """Source of `openclip:MODEL/TAG` with open_clip's weights, and of `openclip:MODEL[/TAG]@FILE` with a state dict.
 
-    The file is one of the whole model, both towers; the tag says how its weights want their pictures.
+    The file is one of the whole model, both towers; the tag says how its weights want their pictures,
+    and with which activation they were trained.
     """
 
     family = "openclip"
@@ -44,16 +45,21 @@ class OpenClipEncoder(LibraryEncoder):
 
     def look(self) -> Look:
         """As the model and its weights ask for. Raises `EncoderError` for one whose pictures are no squares."""
-        size = open_clip.get_model_config(self._architecture)["vision_cfg"].get("image_size", _DEFAULT_SIZE)
+        size = self._config["vision_cfg"].get("image_size", _DEFAULT_SIZE)
         if not isinstance(size, int):
             raise EncoderError(f"{self.name} takes pictures of {size}; only squares can be had")
-        wanted: dict[str, Any] = open_clip.get_pretrained_cfg(self._architecture, self._tag) or {}
+        wanted = self._wanted
         return look(
             size,
             wanted.get("interpolation") or _DEFAULT_INTERPOLATION,
             wanted.get("mean") or open_clip.OPENAI_DATASET_MEAN,
             wanted.get("std") or open_clip.OPENAI_DATASET_STD,
         )
+
+    def departures(self) -> dict[str, Any]:
+        """The activation, where the weights want another one than the model has."""
+        differs = self._wants_quick_gelu and not self._config.get("quick_gelu")
+        return {"activation": "quick_gelu"} if differs else {}
 
     def backbone(self) -> nn.Module:
         """The image tower: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
@@ -62,6 +68,21 @@ class OpenClipEncoder(LibraryEncoder):
     def text_tower(self) -> nn.Module:
         """The text tower: int64 (n, length) from open_clip's tokenizer to (n, d), to be compared with pictures'."""
         return TextTower(self._clip)
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        config: dict[str, Any] = open_clip.get_model_config(self._architecture)
+        return config
+
+    @property
+    def _wanted(self) -> dict[str, Any]:
+        """What the tag says of its weights."""
+        return open_clip.get_pretrained_cfg(self._architecture, self._tag) or {}
+
+    @property
+    def _wants_quick_gelu(self) -> bool:
+        """Whether the tag says so; one that says nothing leaves it to the model."""
+        return bool(self._wanted.get("quick_gelu"))
 
     def _check(self, weights: str | None) -> None:
         known = open_clip.list_models()
@@ -83,7 +104,12 @@ class OpenClipEncoder(LibraryEncoder):
         tag = None if self.weights else self._tag
         try:
             model: nn.Module = open_clip.create_model(
-                self._architecture, pretrained=tag, pretrained_image=False, pretrained_text=False, weights_only=True
+                self._architecture,
+                pretrained=tag,
+                force_quick_gelu=self._wants_quick_gelu,  # open_clip warns where the model has another, and goes on
+                pretrained_image=False,
+                pretrained_text=False,
+                weights_only=True,
             )
         except Exception as error:  # what a failed download raises depends on how it failed
             raise EncoderError(f"open_clip's {self.model} cannot be had: {error}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
 
@@ -19,7 +20,7 @@ _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 # Large pictures are first averaged down to at least this many times the wanted size, in a fraction of the time.
-_REDUCING_GAP = {1: 3.0, 2: 2.0}  # by version
+_REDUCING_GAP = {1: 3.0, 2: 2.0, 3: 2.0}  # by version
 
 
 class Preprocessing(BaseModel):
@@ -27,8 +28,12 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1, 2] = 2
-    """Of `apply`: a change there that changes pixels is a new version, so that old vectors are not mixed with new."""
+    version: Literal[1, 2, 3] = 2
+    """Of `prepare`: a change there that changes pixels is a new version, so that old vectors are not mixed with new.
+
+    3 differs from 2 in that a crop has the pixels of a whole picture. Who names none gets it for crops, and 2 for what
+    is the same in both.
+    """
     size: Annotated[int, Field(ge=8, le=2048)] = 224
     """Side of the square in pixels."""
     fit: Literal["pad", "stretch", "crop"] = "pad"
@@ -39,10 +44,22 @@ class Preprocessing(BaseModel):
     background: tuple[Channel, Channel, Channel] = (255, 255, 255)
     """For `pad`: the colour around the picture."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_version(cls, given: Any) -> Any:
+        crops = isinstance(given, dict) and given.get("fit") == "crop" and given.get("crop_share", 1.0) != 1.0
+        return {"version": 3, **given} if crops else given
+
+
+def needed(spec: Preprocessing) -> int:
+    """How many pixels the sides of a picture must have, so that what is kept of it fills the square."""
+    share = spec.crop_share if spec.fit == "crop" and spec.version >= 3 else 1.0
+    return math.ceil(spec.size / share)
+
 
 def prepare(spec: Preprocessing, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """Decode one picture and fit it into uint8 (size, size, 3). Raises `ImageRejectedError`."""
-    return apply(spec, decode(image, limits=limits, target=spec.size))
+    return apply(spec, decode(image, limits=limits, target=needed(spec)))
 
 
 def apply(spec: Preprocessing, image: Image.Image) -> NDArray[np.uint8]:

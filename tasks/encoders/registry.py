@@ -117,8 +117,9 @@ def _make(name: str, value: str) -> EncoderSource:
     module, _, attribute = value.partition(":")
     try:
         made = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise EncoderError(f"encoder {name!r} cannot be loaded from {value!r}: {error}") from error
+    except Exception as error:  # somebody else's code may raise anything
+        why = f"{type(error).__name__}: {error}"
+        raise EncoderError(f"encoder {name!r} cannot be loaded from {value!r}: {why}") from error
     if not all(hasattr(made, member) for member in ("name", "fingerprint", "export")):
         raise EncoderError(f"encoder {name!r}: {value!r} is not an EncoderSource")
     return cast("EncoderSource", made)

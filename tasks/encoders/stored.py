@@ -15,7 +15,7 @@ from tasks.encoders.registry import source
 
 
 def stored_encoder(store: ObjectStore, name: str) -> EncoderSection:
-    """Return the encoder `name` as it lies in the store, exporting it first where it is new there.
+    """Return the encoder as it lies in the store, under the name it was asked for by, exporting it first if it is new.
 
     Raises `EncoderError` where it cannot be found or exported, or where the store lost it.
     """
@@ -28,12 +28,13 @@ def stored_source(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
     try:
         found = EncoderSection.model_validate_json(store.read(key))
     except NotFoundError:
-        return _first(store, key, _export(store, encoder))
-    if not _is_whole(store, found) and _export(store, encoder) != found:
+        found = _first(store, key, _export(store, encoder))
+    if not _is_whole(store, found) and not _export(store, encoder).is_same(found):
         raise EncoderError(
             f"the store lost the bytes of {encoder.name}, and exporting it again gives others: delete {key}"
         )
-    return found
+    # its weights may lie elsewhere than when it was exported, and workers with a GPU read them
+    return found.model_copy(update={"name": encoder.name})
 
 
 def find_spec(store: ObjectStore, fingerprint: str) -> EncoderSpec | None:
@@ -66,7 +67,12 @@ def _check(encoder: EncoderSource, spec: EncoderSpec, model: Path) -> None:
     """Whoever wrote the encoder, what goes into the store can be run and is what it was asked for as."""
     if spec.fingerprint != encoder.fingerprint():
         raise EncoderError(f"{encoder.name} was exported with the fingerprint {spec.fingerprint}, not its own")
-    exported = OnnxEncoder(model, spec, threads=1)
+    if more := sorted(path.name for path in model.parent.iterdir() if path != model):
+        raise EncoderError(
+            f"{encoder.name} was exported with {', '.join(more)} beside {MODEL_FILE}, and snapshots carry one file: "
+            "torch puts up to 1.5 GiB of weights into it, so choose a smaller model"
+        )
+    exported = OnnxEncoder(model.read_bytes(), spec, threads=1)  # as workers and servers open it
     try:
         exported.warm_up()
     except Exception as error:  # ONNX Runtime's own classes share no base

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import torchvision
 from torch import nn
 
 from data.errors import EncoderError
 from tasks.encoders.library import LibraryEncoder, Look, look
-from tasks.encoders.weights import State, fill
+from tasks.encoders.weights import State, fill, renamed
 
 # These two build parts that only training needs, and normalise once more inside.
 _WITH_TRAINING_PARTS = {"googlenet", "inception_v3"}
 _TRAINING_PARTS = ("aux1.", "aux2.", "AuxLogits.")
+# as torchvision's own weights of DenseNet have it, from when names could hold dots: norm.1, now norm1
+_OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
 def models() -> list[str]:
@@ -43,8 +47,8 @@ class TorchvisionEncoder(LibraryEncoder):
     def backbone(self) -> nn.Module:
         """The network without the layer that names classes. Raises `EncoderError`."""
         network = _network(self.model, self.look().preprocessing.size)
-        head = _cut_head(network)
-        state = {key: value for key, value in self._state().items() if not key.startswith(f"{head}.")}
+        _cut_head(network)
+        state = renamed(self._state(), lambda name: _OLD_NAME.sub(r"\1\2", name))
         fill(network, state, self.model, optional=_TRAINING_PARTS)
         return network
 
@@ -66,14 +70,12 @@ def _network(model: str, size: int) -> nn.Module:
     return network
 
 
-def _cut_head(network: nn.Module) -> str:
-    """Replace the last layer with weights, which names the classes, by nothing; return its name."""
+def _cut_head(network: nn.Module) -> None:
+    """Replace the last layer with weights, which names the classes, by nothing."""
     layers: list[str] = [
         name
         for name, module in network.named_modules()
         if isinstance(module, (nn.Linear, nn.Conv2d)) and not name.startswith(_TRAINING_PARTS)
     ]
-    name = layers[-1]
-    parent, _, attribute = name.rpartition(".")
+    parent, _, attribute = layers[-1].rpartition(".")
     setattr(network.get_submodule(parent), attribute, nn.Identity())
-    return name

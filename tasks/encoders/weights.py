@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -18,24 +19,34 @@ from data.errors import EncoderError
 
 State = Mapping[str, Tensor]
 
-_DIGEST = re.compile(r"#sha256=([0-9a-f]{64})$")
+_DIGEST = re.compile(r"#sha256=(.*)$", re.IGNORECASE)
+_HEX_DIGITS = re.compile(r"[0-9a-f]{64}")
 _REMOTE = re.compile(r"^(?!file:|local:)[a-z][a-z0-9+.-]*:(?://|:)", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(r"GLOBAL (\S+) was not an allowed global")  # as torch has it of what would be run
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL_PREFIX = "module."
+_VERSIONS = "_metadata"  # an attribute of the state dicts that torch makes, and of no others
+_COUNTERS = ".num_batches_tracked"  # of training, and nothing that a vector depends on
 _SAFETENSORS_HEADER = slice(8, 9)  # behind its length, in eight bytes, the header is a JSON object
 
 
 class WeightsFile:
     """A state dict at a path or a URL, as safetensors or as torch saves it; `s3://…#sha256=…` for one in S3.
 
-    Raises `EncoderError` for a URL without a digest: who may write there could change what the catalogue is seen by.
+    Raises `EncoderError` for a URL without a digest: who may write there could change what the catalogue is seen by;
+    and for a digest that is none.
     """
 
     def __init__(self, reference: str) -> None:
         found = _DIGEST.search(reference)
         self.reference = reference
         self._origin = reference[: found.start()] if found else reference
-        self._expected = found[1] if found else None
+        self._expected = found[1].lower() if found else None
+        if self._expected is not None and not _HEX_DIGITS.fullmatch(self._expected):
+            raise EncoderError(
+                f"the sha256 of weights {self._origin!r} has {len(self._expected)} characters: "
+                f"it is 64 hex digits, as `sha256sum` prints it, not {self._expected!r}"
+            )
         if self._expected is None and _REMOTE.match(self._origin):
             raise EncoderError(f"weights at a URL need their digest: {self._origin}#sha256=…, as `sha256sum` prints it")
 
@@ -45,18 +56,19 @@ class WeightsFile:
 
     def state(self) -> State:
         """Read the tensors by name. Raises `EncoderError` for bytes of another digest, or that are no state dict."""
+        data = self._bytes
         try:
-            state = _load(self._bytes)
+            state = _load(data)
         except Exception as error:  # neither torch.load nor safetensors has an error of its own for this
             raise EncoderError(
-                f"{self._origin!r} is not a file of weights that can be loaded safely: {error}"
+                f"{self._origin!r} is not a file of weights that can be loaded safely: {_why(error)}"
             ) from error
         for wrapper in _WRAPPERS:
             if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
                 state = state[wrapper]
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
             raise EncoderError(f"{self._origin!r} does not hold a state dict")
-        return {key.removeprefix(_PARALLEL_PREFIX): value for key, value in state.items()}
+        return renamed(state, lambda name: name.removeprefix(_PARALLEL_PREFIX))
 
     @cached_property
     def _bytes(self) -> bytes:
@@ -70,17 +82,29 @@ class WeightsFile:
         return data
 
 
+def renamed(state: State, rename: Callable[[str], str]) -> State:
+    """Return a state dict with other names. What torch keeps beside the tensors, each layer's version, goes along."""
+    found = OrderedDict((rename(name), value) for name, value in state.items())
+    versions = getattr(state, _VERSIONS, None)
+    if versions is not None:
+        setattr(found, _VERSIONS, {rename(f"{layer}.")[:-1]: version for layer, version in versions.items()})
+    return found
+
+
 def fill(network: nn.Module, state: State, name: str, *, optional: tuple[str, ...] = ()) -> None:
     """Put weights into a network; those that it has no place for, such as a head's, are left out.
 
     Raises `EncoderError` where one that it needs has another shape or is not there, but for names that begin with
     one of `optional`.
     """
+    if not hasattr(state, _VERSIONS):  # of the whole network alone: layers know by its names what an old file holds
+        state = renamed(state, str)
+        setattr(state, _VERSIONS, {"": {"version": network._version}})
     try:
         missing = network.load_state_dict(state, strict=False).missing_keys
     except (RuntimeError, ValueError) as error:
         raise EncoderError(f"the weights do not fit {name}: {error}") from error
-    if missing := [key for key in missing if not key.startswith(optional)]:
+    if missing := [key for key in missing if not key.startswith(optional) and not key.endswith(_COUNTERS)]:
         raise EncoderError(f"the weights do not fit {name}: no {', '.join(missing[:3])}, …")
 
 
@@ -97,3 +121,12 @@ def _load(data: bytes) -> Any:
     if data[_SAFETENSORS_HEADER] == b"{":
         return safetensors.torch.load(data)
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _why(error: Exception) -> str:
+    """Say what is wrong with a file. Torch's own words advise to load it with all that is in it, and in colour."""
+    if found := _NOT_ALLOWED.search(str(error)):
+        return f"it holds {found[1]}, and only tensors are loaded; save its state dict alone, as safetensors"
+    if "weights_only" in str(error) or not str(error):
+        return "it is damaged, or something else than a state dict; save one alone, as safetensors"
+    return str(error)

@@ -35,7 +35,7 @@ from PIL import Image, ImageFilter
 from tasks.embedding import ImageToEmbed, embed
 from tasks.encoders.base import MODEL_FILE, EncoderSpec
 from tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
-from tasks.encoders.preprocessing import apply
+from tasks.encoders.preprocessing import apply, needed
 from tasks.encoders.registry import source
 from tasks.images import decode
 from tests.benchmarks.picking import evenly, pictures_below
@@ -146,7 +146,7 @@ def before_the_model(encoder: OnnxEncoder, files: Sequence[Path]) -> str:
     times = np.zeros(2)
     for path in files:
         start = time.thread_time()
-        picture = decode(path.read_bytes(), target=spec.size)
+        picture = decode(path.read_bytes(), target=needed(spec))
         between = time.thread_time()
         apply(spec, picture)
         times += between - start, time.thread_time() - between

@@ -21,6 +21,7 @@ from data.stores import open_store
 from flows import deltas
 from flows.run import Limits
 from flows.turns import turn
+from tasks.encoders.fake import FakeEncoder
 from tasks.searcher import Hit, Searcher
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
@@ -96,6 +97,17 @@ def test_deltas_become_one_and_a_reindex_folds_them_in(
     assert not any(shard.delta or shard.dead for shard in current(tmp_path).shards)
     assert [hit.product.id for hit in some_hits(opened(tmp_path))] == answers
     assert run(shards=2).state == "unchanged"
+
+
+def test_an_encoder_whose_weights_were_moved_is_the_same(
+    refresh: Reindex, run: Reindex, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEncoder, "name", "fake@elsewhere")
+    assert run(shards=2).state == "unchanged"
+    drawing(900).save(pictures / "new.png")
+    report = refresh()
+    assert (report.state, report.kind, report.embedded) == ("published", "refresh", 1)
+    assert current(tmp_path).encoder.name == "fake@elsewhere"
 
 
 def some_hits(searcher: Searcher) -> list[Hit]:

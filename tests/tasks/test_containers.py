@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import random
 import time
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data.errors import ImageRejectedError
-from tasks.containers import MAX_CHUNKS, MAX_SCANS, lean
+from tasks.containers import MAX_CHUNKS, MAX_SCANS, MAX_SEGMENTS, lean
 from tasks.images import decode
 from tests.support import bombs
 
@@ -88,6 +89,38 @@ def test_more_scans_than_anybody_writes() -> None:
     assert "scans" in refused(bombs.jpeg_scans(64, MAX_SCANS))
     assert decode(bombs.jpeg_scans(64, MAX_SCANS - 20)).size == (64, 64)
     assert "scans" in refused(bombs.jpeg_scans(4000, 40))  # fewer, but of many pixels
+
+
+def test_a_motion_photo_is_read() -> None:
+    photo = bombs.saved(noise(), "JPEG", exif=exif())
+    film = random.Random(1).randbytes(2**20) + b"\xff\xda" * MAX_SCANS + b"\xff\xd9"
+    assert decode(photo + film).size == (40, 60)
+    assert lean(photo + film) == lean(photo)
+
+
+def test_a_thumbnail_is_no_scan() -> None:
+    thumbnail = b"Exif\0\0" + bombs.saved(noise(), "JPEG")
+    data = bombs.jpeg_scans(64, MAX_SCANS - 10)  # with ten of its own, as many as there may be
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2) + thumbnail
+    assert decode(data[:2] + segment + data[2:]).size == (64, 64)
+
+
+@pytest.mark.parametrize("hidden", [b"\xff\x02\xff\xff", b"\xff\xff\xff", b"\xff\xd0\xff\xff", b"\xff\xe5\0\0"])
+def test_no_scan_hides_from_being_counted(hidden: bytes) -> None:
+    data = bombs.jpeg_scans(64, MAX_SCANS)
+    second = data.find(b"\xff\xda", data.find(b"\xff\xda") + 2)
+    assert "scans" in refused(data[:second] + hidden + data[second:])
+
+
+def test_a_jpeg_without_an_end_is_still_cut_off() -> None:
+    data = bombs.saved(noise(), "JPEG")
+    half = data[: len(data) // 2]
+    assert lean(half) == half
+    assert "cut off" in refused(half)
+
+
+def test_more_segments_than_anybody_writes() -> None:
+    assert "segments" in refused(bombs.jpeg_metadata(MAX_SEGMENTS, b""))
 
 
 def test_more_chunks_than_anybody_writes() -> None:

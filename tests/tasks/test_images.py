@@ -15,6 +15,7 @@ from PIL import Image
 
 from data.errors import ImageRejectedError
 from tasks.images import FORMATS, REASONS, ImageLimits, decode
+from tests.support import bombs
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -197,20 +198,18 @@ def test_floats_that_are_no_numbers() -> None:
     assert decode(saved(Image.fromarray(values), "TIFF")).size == (4, 4)
 
 
-def test_16_bit_colour() -> None:
-    """Pillow cannot write it: 16-bit RGB rows by hand."""
-    width, height = 4, 3
-    row = b"\0" + struct.pack(">3H", 65535, 32768, 0) * width
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(row * height)),
-        (b"IEND", b""),
-    ]
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
+def png_of_rows(depth: int, colour: int, row: bytes, width: int, key: bytes = b"") -> bytes:
+    """A PNG such as Pillow cannot write: four times the same row, and which colour is transparent."""
+    header = struct.pack(">IIBBBBB", width, 4, depth, colour, 0, 0, 0)
+    chunks = bombs.chunk(b"IHDR", header) + (bombs.chunk(b"tRNS", key) if key else b"")
+    body = zlib.compress((b"\0" + row) * 4)
+    return b"\x89PNG\r\n\x1a\n" + chunks + bombs.chunk(b"IDAT", body) + bombs.chunk(b"IEND", b"")
 
-    assert decode(data).getpixel((1, 1)) == (255, 128, 0)
+
+def test_16_bit_colour() -> None:
+    row = struct.pack(">3H", 65535, 32768, 0) * 4
+
+    assert decode(png_of_rows(16, 2, row, 4)).getpixel((1, 1)) == (255, 128, 0)
 
 
 def transparent(mode: str) -> Image.Image:
@@ -252,6 +251,28 @@ def test_colour_key_transparency() -> None:
     image = Image.new("RGB", (4, 4), (1, 2, 3))
 
     assert decode(saved(image, "PNG", transparency=(1, 2, 3))).getpixel((0, 0)) == WHITE
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "row", "key", "other"),
+    [
+        (1, 0, b"\x55", b"\0\0", WHITE),
+        (1, 0, b"\xaa", b"\0\1", (0, 0, 0)),
+        (2, 0, b"\x63\x63", b"\0\1", (170,) * 3),
+        (4, 0, b"\x78\x78\x78\x78", b"\0\7", (136,) * 3),
+        (8, 0, b"\x07\x08" * 4, b"\0\7", (8,) * 3),
+        (16, 0, b"\x00\x07\x80\x80" * 4, b"\0\7", (128,) * 3),
+        (16, 2, b"\x12\x34" * 3 + b"\x80\x80" * 3 + b"\x12\x34" * 18, b"\x12\x34" * 3, (128,) * 3),
+    ],
+)
+def test_colour_key_transparency_at_each_depth(
+    depth: int, colour: int, row: bytes, key: bytes, other: tuple[int, ...]
+) -> None:
+    image = decode(png_of_rows(depth, colour, row, 8, key))
+
+    assert image.getpixel((0, 0)) == WHITE
+    assert image.getpixel((1, 0)) == other
+    assert decode(png_of_rows(depth, colour, row, 8)).getpixel((1, 0)) == other
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])

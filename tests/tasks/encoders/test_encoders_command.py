@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from data.stores import open_store
@@ -39,3 +41,40 @@ def test_show(tmp_path: Path) -> None:
     assert (shown["class"], shown["package"]) == ("tasks.encoders.fake:FakeEncoder", None)
     assert shown["fingerprint"] == shown["stored"]["fingerprint"] == section.fingerprint
     assert shown["stored"]["preprocessing"]["size"] == 32
+    assert json.loads(call("show", "fake", "--store", store, "--output", "json").stdout) == shown
+
+
+def test_show_as_text(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+
+    def shown() -> dict[str, str]:
+        lines = call("show", "fake", "--store", store, "--output", "text").stdout.splitlines()
+        return dict(line.split(maxsplit=1) for line in lines)
+
+    before = shown()
+    section = stored_encoder(open_store(store), "fake")
+    after = shown()
+
+    assert (before["name"], before["class"], before["stored"]) == ("fake", "tasks.encoders.fake:FakeEncoder", "no")
+    assert (after["fingerprint"], after["dimension"], after["stored"]) == (section.fingerprint, "192", "yes")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("x = (", "SyntaxError: '(' was never closed"),
+        ("raise RuntimeError('boom')", "RuntimeError: boom"),
+        ("class A:\n    def __init__(self): raise KeyError('k')", "KeyError: 'k'"),
+    ],
+)
+def test_an_encoder_that_breaks_ends_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    (tmp_path / "theirs.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+
+    ended = call("show", "theirs:A")
+
+    assert ended.exit_code == 1
+    assert f"Error: encoder 'theirs:A' cannot be loaded from 'theirs:A': {message}" in ended.stderr

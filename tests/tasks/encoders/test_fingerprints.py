@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from tasks.encoders.fake import FakeEncoder
 from tasks.encoders.fingerprints import fingerprint
 from tasks.encoders.preprocessing import Preprocessing
+from tasks.encoders.registry import source
 
 
 def test_everything_that_decides_the_vectors_counts() -> None:
@@ -27,3 +29,9 @@ def test_it_stays_the_same() -> None:
     same = fingerprint(weights="w", preprocessing=Preprocessing(version=1), pooling="avg", version="1")
 
     assert same == "ddb45b59544a877b"
+
+
+def test_those_of_the_packaged_encoders_stay_the_same() -> None:
+    assert FakeEncoder().fingerprint() == "6ce382c914bf96b2"
+    assert source("efficientnet-lite0").fingerprint() == "7ad1adc39dbe64c9"
+    assert source("torchvision:resnet50").fingerprint() == "b93016360b8925b3"

@@ -16,9 +16,11 @@ import torch
 from data.errors import EncoderError
 from tasks.encoders import parity
 from tasks.encoders.base import MODEL_FILE, encode
+from tasks.encoders.fingerprints import fingerprint
 from tasks.encoders.onnx import OnnxEncoder
 from tasks.encoders.openclip_models import OpenClipEncoder
 from tasks.encoders.registry import models, source
+from tasks.encoders.weights import WeightsFile
 
 MODEL = "Tiny-For-Tests"
 CONFIG = {
@@ -77,6 +79,41 @@ def test_texts_land_in_the_same_space(clip: Any, weights: Path) -> None:
 
     assert vectors.shape == (2, 32)
     torch.testing.assert_close(vectors, expected)
+
+
+@pytest.mark.parametrize(("quick", "tag"), [(False, "exact"), (True, "quick")])
+def test_the_tag_says_which_activation(
+    clip: Any, weights: Path, monkeypatch: pytest.MonkeyPatch, quick: bool, tag: str
+) -> None:
+    tags = {"exact": {}, "quick": {"quick_gelu": True}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, MODEL, tags)
+    expected = open_clip.create_model(MODEL, force_quick_gelu=quick).eval()
+    expected.load_state_dict(clip.state_dict())
+    planes = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+    with torch.inference_mode():
+        found = OpenClipEncoder(f"{MODEL}/{tag}", str(weights)).backbone().eval()(planes)
+        wanted = expected.encode_image(planes)
+
+    torch.testing.assert_close(found, wanted)
+
+
+def test_only_another_activation_than_the_models_is_part_of_the_fingerprint(weights: Path) -> None:
+    def departs(name: str) -> bool:
+        origin = OpenClipEncoder(name, str(weights))
+        plain = fingerprint(
+            weights=WeightsFile(str(weights)).digest(),
+            preprocessing=origin.look().preprocessing,
+            pooling="image tower",
+            version="export-1",
+            model=name,
+        )
+        return origin.fingerprint() != plain
+
+    assert departs("ViT-B-32/openai")
+    assert departs("ViT-L-14/dfn2b")
+    for name in ("ViT-B-32-quickgelu/openai", "ViT-B-32/laion2b_s34b_b79k", "ViT-B-32", "roberta-ViT-B-32"):
+        assert not departs(name)
 
 
 def test_the_tag_says_how_pictures_are_shown() -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from tasks.encoders.preprocessing import Preprocessing, apply
+from tasks.encoders.preprocessing import Preprocessing, apply, prepare
+from tasks.images import decode
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -65,6 +68,27 @@ def test_versions_give_other_pixels_of_large_pictures_that_look_the_same() -> No
     assert difference.mean() < 2
 
 
+def test_a_crop_has_the_pixels_of_a_whole_picture() -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((320, 320), 90).convert("RGB").save(buffer, "JPEG", quality=95)
+    data = buffer.getvalue()
+
+    def lost(spec: Preprocessing) -> float:
+        whole = apply(spec, decode(data)).astype(int)
+        return float(np.abs(prepare(spec, data) - whole).mean())
+
+    assert lost(Preprocessing(size=32, fit="crop", crop_share=0.25)) == 0
+    assert lost(Preprocessing(version=2, size=32, fit="crop", crop_share=0.25)) > 5  # as those have it that are stored
+
+
+def test_only_crops_have_the_version_that_was_made_for_them() -> None:
+    others = [{}, {"fit": "stretch"}, {"fit": "crop"}, {"crop_share": 0.5}]
+
+    assert [Preprocessing.model_validate(other).version for other in others] == [2, 2, 2, 2]
+    assert Preprocessing(fit="crop", crop_share=0.5).version == 3
+    assert Preprocessing(fit="crop", crop_share=0.5, version=2).version == 2
+
+
 def test_it_travels_as_json() -> None:
     spec = Preprocessing(size=288, fit="crop", crop_share=0.875, interpolation="lanczos")
 
@@ -72,7 +96,7 @@ def test_it_travels_as_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": 0}, {"fit": "squeeze"}, {"version": 3}, {"background": (0, 0, 256)}, {"x": 1}]
+    "wrong", [{"size": 0}, {"fit": "squeeze"}, {"version": 4}, {"background": (0, 0, 256)}, {"x": 1}]
 )
 def test_it_refuses_what_it_does_not_know(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

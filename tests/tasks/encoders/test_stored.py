@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from data.errors import EncoderError
 from data.stores.memory import MemoryStore
 from tasks.encoders import stored
-from tasks.encoders.base import EncoderSpec
+from tasks.encoders.base import MODEL_FILE, EncoderSpec
 from tasks.encoders.fake import FakeEncoder
 from tasks.encoders.stored import find_spec, stored_encoder, stored_source
 
@@ -62,6 +63,35 @@ def test_bytes_that_the_store_lost_are_exported_again(exports: list[FakeEncoder]
     assert len(exports) == 2
 
 
+class Moved(FakeEncoder):
+    """The same weights at another path."""
+
+    name = "fake@elsewhere"
+
+    def export(self, directory: Path) -> EncoderSpec:
+        return FakeEncoder().export(directory)  # a path is no part of it
+
+
+def test_weights_that_were_moved_are_found_where_they_are_now() -> None:
+    store = MemoryStore()
+    first = stored_encoder(store, "fake")
+
+    moved = stored_source(store, Moved())
+
+    assert moved == first.model_copy(update={"name": "fake@elsewhere"})
+    assert moved.is_same(first)
+    assert stored_encoder(store, "fake") == first
+
+
+def test_bytes_that_the_store_lost_are_exported_again_from_weights_that_were_moved() -> None:
+    store = MemoryStore()
+    first = stored_encoder(store, "fake")
+    store.delete(first.model.key)
+
+    assert stored_source(store, Moved()).model == first.model
+    assert store.stat(first.model.key).size == first.model.size
+
+
 class Pretender(FakeEncoder):
     """Exports another one than it says that it is."""
 
@@ -76,7 +106,20 @@ class Shifty(FakeEncoder):
         return super().export(directory).model_copy(update={"dimension": 7})
 
 
-@pytest.mark.parametrize(("encoder", "message"), [(Pretender(), "not its own"), (Shifty(), "the spec says")])
+class Large(FakeEncoder):
+    """Writes its weights beside the model, as torch does above 1.5 GiB."""
+
+    def export(self, directory: Path) -> EncoderSpec:
+        spec = super().export(directory)
+        model = onnx.load(directory / MODEL_FILE)
+        onnx.save(model, directory / MODEL_FILE, save_as_external_data=True, location="weights", size_threshold=0)
+        return spec
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [(Pretender(), "not its own"), (Shifty(), "the spec says"), (Large(), "with weights beside .* a smaller model")],
+)
 def test_an_encoder_that_is_not_what_it_says_does_not_get_in(encoder: FakeEncoder, message: str) -> None:
     store = MemoryStore()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from PIL import Image
@@ -20,6 +22,7 @@ from tasks.encoders.preprocessing import Preprocessing
 from tasks.encoders.registry import models, source
 from tasks.encoders.torch_encoder import TorchEncoder, network_of
 from tasks.encoders.torchvision_models import TorchvisionEncoder, _cut_head, _network
+from tasks.encoders.weights import State, renamed
 from tasks.images import decode
 
 
@@ -161,6 +164,45 @@ def test_torchvision_fingerprints_need_no_download(resnet18: Path) -> None:
     assert len({source(name).fingerprint() for name in names}) == 3
 
 
+def check_that_it_has(state: State, origin: TorchvisionEncoder) -> None:
+    found = origin.backbone().state_dict()
+    assert len(found) > 50
+    assert all(bool((state[name] == value).all()) for name, value in found.items())
+
+
+@pytest.mark.parametrize("model", ["densenet121", "mnasnet0_5", "mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5"])
+def test_weights_of_a_family_as_torch_and_safetensors_keep_them(model: str, tmp_path: Path) -> None:
+    network = torchvision.models.get_model(model, weights=None)
+    state = network.state_dict()
+    torch.save(nn.DataParallel(network).state_dict(), tmp_path / "parallel.pth")
+    torch.save({"state_dict": state}, tmp_path / "wrapped.pth")
+    safetensors.torch.save_file(state, tmp_path / "bare.safetensors")
+
+    for path in tmp_path.iterdir():
+        check_that_it_has(state, TorchvisionEncoder(model, str(path)))
+
+
+@pytest.mark.parametrize("model", ["densenet121", "mnasnet0_5"])
+def test_torchvisions_own_weights(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From where torch keeps what it has downloaded; those of DenseNet have dots in their names."""
+    state = torchvision.models.get_model(model, weights=None).state_dict()
+    origin = TorchvisionEncoder(model)
+    old = renamed(state, lambda name: re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", name))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(old, tmp_path / "hub" / "checkpoints" / Path(origin.own_weights()).name)
+
+    check_that_it_has(state, origin)
+
+
+def test_weights_from_before_training_was_counted(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "old.pth")
+
+    check_that_it_has(state, TorchvisionEncoder("resnet18", str(tmp_path / "old.pth")))
+
+
 def test_weights_that_do_not_fit(tmp_path: Path, resnet18: Path) -> None:
     with pytest.raises(EncoderError, match="do not fit"):
         source(f"torchvision:resnet50@{resnet18}").export(tmp_path)
@@ -181,6 +223,24 @@ def test_weights_that_are_none(tmp_path: Path) -> None:
             source(f"torchvision:resnet18@{path}").export(tmp_path)
     with pytest.raises(EncoderError, match="cannot be read"):
         source(f"torchvision:resnet18@{tmp_path}/absent.pth").fingerprint()
+
+
+class Unpooled(TorchvisionEncoder):
+    """A network that ends where others would pool, as the image towers of some language models do."""
+
+    def __init__(self, wide: bool = False) -> None:
+        super().__init__("resnet18")
+        self._wide = wide
+
+    def backbone(self) -> nn.Module:
+        return nn.Conv2d(3, 8, 32, stride=32) if self._wide else nn.Conv2d(3, 8, 224)
+
+
+def test_a_network_that_gives_no_vectors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="torchvision:resnet18 gives no vector for a picture, but 8 by 7 by 7"):
+        Unpooled(wide=True).export(tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert Unpooled().export(tmp_path).dimension == 8
 
 
 def check_that_the_head_is_cut_off(model: str, device: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -75,12 +77,47 @@ def test_what_is_no_file_of_weights(tmp_path: Path, content: bytes) -> None:
         WeightsFile(str(tmp_path / "weights")).state()
 
 
+@pytest.mark.parametrize(
+    ("more", "what"), [(np.float64(3), "numpy._core.multiarray.scalar"), (Path("x"), "pathlib.PosixPath")]
+)
+def test_a_checkpoint_with_more_than_tensors_is_refused_in_our_words(tmp_path: Path, more: Any, what: str) -> None:
+    torch.save({"state_dict": STATE, "more": more}, tmp_path / "checkpoint.pth")
+
+    with pytest.raises(EncoderError, match=f"it holds {what}, .* save its state dict alone, as safetensors") as caught:
+        WeightsFile(str(tmp_path / "checkpoint.pth")).state()
+    assert "weights_only" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_script_of_torchs_is_refused_in_our_words(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates them
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "script.pt")
+        with pytest.raises(EncoderError, match="something else than a state dict; save one alone, as safetensors"):
+            WeightsFile(str(tmp_path / "script.pt")).state()
+
+
+def test_what_cannot_be_read_is_not_called_unsafe(tmp_path: Path, path: Path) -> None:
+    for reference in (tmp_path / "absent.pth", f"{path}#sha256={'0' * 64}"):
+        with pytest.raises(EncoderError, match=r"cannot be read|have the sha256") as caught:
+            WeightsFile(str(reference)).state()
+        assert "safely" not in str(caught.value)
+
+
 def test_a_digest_is_checked(path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
     assert same(WeightsFile(f"{path}#sha256={digest}").state())
+    assert same(WeightsFile(f"{path}#SHA256={digest.upper()}").state())
     with pytest.raises(EncoderError, match=f"have the sha256 {digest}, not 0000"):
         WeightsFile(f"{path}#sha256={'0' * 64}").state()
+
+
+@pytest.mark.parametrize("digest", ["", "abc", "0" * 63, "0" * 65, "g" * 64])
+def test_a_digest_that_is_none_is_called_so(path: Path, digest: str) -> None:
+    for origin in (path, "s3://bucket/w.pth"):
+        with pytest.raises(EncoderError, match=f"has {len(digest)} characters: it is 64 hex digits"):
+            WeightsFile(f"{origin}#sha256={digest}")
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/w.pth", "https://host/w.pth", "memory://w.pth", "simplecache::s3://b/w"])
