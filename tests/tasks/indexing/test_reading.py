@@ -9,7 +9,9 @@ import faiss
 import numpy as np
 import pytest
 
+from tasks.indexing.building import add
 from tasks.indexing.reading import read_bytes, read_mapped
+from tasks.indexing.training import train_index
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,16 @@ def test_not_at_the_same_time_either(small: Path, large: bytes) -> None:
         read = [pool.submit(read_bytes, large) for _ in range(20)]
     assert {one.result().ntotal for one in mapped} == {10}
     assert {one.result().ntotal for one in read} == {4096}
+
+
+def test_tables_that_are_worked_out_from_a_file_may_be_larger(tmp_path: Path) -> None:
+    """As in a trained index without any rows yet, and in one of many shards with a few in each list."""
+    vectors = np.random.default_rng(1).standard_normal((2048, 256), np.float32)
+    trained = train_index("IVF512,PQ64x4fs,Refine(SQ8)", vectors, threads=1)
+    index = read_bytes(trained)
+    add(index, vectors[:10], 0, 10)
+    faiss.write_index(index, str(tmp_path / "shard.faiss"))
+    assert read_mapped(tmp_path / "shard.faiss").ntotal == 10
 
 
 def test_a_forged_length_is_refused(large: bytes) -> None:
