@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from serving.ranking import Ranking
 from tasks.searcher import Found, Searcher
 
-GROUPED_REACH = 20_000
-"""The furthest hit that is looked at to fill up groups."""
-GROWTH = 4
+REACHES = (32, 128, 1024, 5_000, 20_000)
+"""How far a search looks, in steps: how hard an index tries follows from it, and so must not follow from the page."""
+NOTHING = Found(np.empty(0, np.float32), np.empty(0, np.int64))
 
 Vectors = NDArray[np.float32]
 
@@ -30,18 +30,17 @@ class Among:
 def select(searcher: Searcher, direction: Vectors, ranking: Ranking, among: Among) -> Found:
     """Return the rows to show, best first, for a (dimension,) direction in the index's space.
 
-    Where groups hide some of what was found, more is looked for, until there are enough groups, or no more rows, or
-    `GROUPED_REACH` were looked at.
+    Pages fit together: what a search that looks further finds comes after all that others found before it. Where groups
+    hide some of that, more is looked for, until there are enough groups, or no more rows, or the last of `REACHES`.
     """
-    wanted = ranking.offset + ranking.k
-    reach = wanted + len(among.without)
-    furthest = max(reach, GROUPED_REACH)
-    while True:
-        found = searcher.nearest(direction, reach, among.allowed)
+    wanted, found = ranking.offset + ranking.k, NOTHING
+    for reach in _reaches(searcher, wanted + len(among.without)):
+        further = searcher.nearest(direction, reach, among.allowed)
+        found = _followed(found, further)
         kept = np.fromiter(_kept(searcher, found, ranking, among.without), np.int64)
-        if len(kept) >= wanted or reach >= furthest or _is_all(found, reach, ranking):
-            return found.take(kept[ranking.offset : wanted])
-        reach = min(reach * GROWTH, furthest)
+        if len(kept) >= wanted or len(further) < reach or _is_far_enough(found, ranking):
+            break
+    return found.take(kept[ranking.offset : wanted])
 
 
 def count_hidden(searcher: Searcher, found: Found, ranking: Ranking, among: Among) -> list[int] | None:
@@ -56,11 +55,25 @@ def count_hidden(searcher: Searcher, found: Found, ranking: Ranking, among: Amon
     return [groups.hidden(row, allowed, among.without) for row in found.rows.tolist()]
 
 
-def _is_all(found: Found, reach: int, ranking: Ranking) -> bool:
-    """Tell whether looking further would show nothing more."""
-    if (ranking.group_by is None and ranking.collapse is None) or len(found) < reach:
-        return True
-    return ranking.min_score is not None and found.scores[-1] < ranking.min_score
+def _reaches(searcher: Searcher, wanted: int) -> Iterator[int]:
+    """Yield how far to look; what finds everything need not look as far again and again."""
+    last = max(wanted, REACHES[-1])
+    first = wanted if searcher.is_exact else 0
+    yield from (reach for reach in REACHES[:-1] if first <= reach < last)
+    yield last
+
+
+def _followed(found: Found, further: Found) -> Found:
+    """Return what was found, and behind it what else was found further on."""
+    if not len(found):
+        return further
+    new = further.take(np.flatnonzero(~np.isin(further.rows, found.rows)))
+    return Found(np.concatenate([found.scores, new.scores]), np.concatenate([found.rows, new.rows]))
+
+
+def _is_far_enough(found: Found, ranking: Ranking) -> bool:
+    """Tell whether what follows is below the score that is asked for."""
+    return ranking.min_score is not None and bool(found.scores[-1] < ranking.min_score)
 
 
 def _kept(searcher: Searcher, found: Found, ranking: Ranking, without: Collection[int]) -> Iterator[int]:

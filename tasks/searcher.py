@@ -115,6 +115,11 @@ class Searcher:
         near = read_groups(files[manifest.duplicates.groups]) if manifest.duplicates else None
         return cls(manifest, encoder, projection, index, products, Duplicates.of(products.image_hashes, near))
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether each search looks at every row, however many hits are wanted."""
+        return self._index.is_exact
+
     def embed(self, image: bytes) -> Vectors:
         """Return one picture's (encoder dimension,) vector. Raises `ImageRejectedError`."""
         prepared = self.encoder.prepare(image)[None]

@@ -83,6 +83,11 @@ class ShardedIndex:
         return first.lists if isinstance(first, InvertedGroup) else None
 
     @property
+    def is_exact(self) -> bool:
+        """Whether each search looks at every row."""
+        return all(type(group) is FlatGroup for group in self._groups)
+
+    @property
     def is_graph(self) -> bool:
         """Whether the full build is searched by walking through a graph."""
         return isinstance(self._groups[0], GraphGroup)
