@@ -84,17 +84,14 @@ class SearchService:
         self.settings = settings
         self.follower = follower
         self.metrics = metrics
+        self.proved_at: float | None = None
+        """When a picture last went through decoder, model and index, on the monotonic clock."""
         self._in_progress = 0
         self._embedder = Embedder(settings, metrics)
         self._urls = UrlReader(settings.urls.policy(), metrics)
         self._catalogue = settings.fetch.policy()
         self._searchers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="search")
         self._picture_reads = asyncio.Semaphore(PICTURE_READS)
-
-    @property
-    def proved_at(self) -> float | None:
-        """When a picture last went through decoder and model, on the monotonic clock."""
-        return self._embedder.proved_at
 
     async def search(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
@@ -137,6 +134,7 @@ class SearchService:
         with self._admitted(), self.follower.lease() as held:
             vector = await self._embedder.embed_anew(held.searcher.encoder, Picture(BLANK), deadline=deadline)
             await self._in_searcher(lambda: held.searcher.search(vector, 1))
+            self.proved_at = time.monotonic()
 
     async def encode_for_ever(self) -> None:
         """Run the batcher."""
@@ -184,9 +182,13 @@ class SearchService:
 
     async def _answer(self, held: Held, query: Query, deadline: float) -> Answer:
         check_attributes(held, query.ranking, query.facets, query.fields.attributes if query.fields else None)
+        began = time.monotonic()
         rows = [_row(held, example) for example in query.examples]
         vectors = await self._vectors(held, query.examples, deadline)
-        return await self._in_searcher(lambda: self._find(held, query, rows, vectors))
+        answer = await self._in_searcher(lambda: self._find(held, query, rows, vectors))
+        if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
+            self.proved_at = time.monotonic()
+        return answer
 
     async def _vectors(self, held: Held, examples: Sequence[Example], deadline: float) -> Sequence[Vectors | None]:
         """Return the encoder's vector of each example; None for products, which the index knows."""
@@ -254,6 +256,10 @@ def _placed(searcher: Searcher, row: int | None, vector: Vectors | None) -> Vect
     if row is not None:
         return searcher.direction_of(row)
     return searcher.direction(vector) if vector is not None and vector.any() else None
+
+
+def _has_picture(query: Query) -> bool:
+    return any(isinstance(example, Picture | PictureUrl) for example in query.examples)
 
 
 def _row(held: Held, example: Example) -> int | None:
