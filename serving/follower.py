@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from data.blobs import Blob
 from data.cache import BlobCache
@@ -29,6 +30,8 @@ FIRST_LOOK_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
 LISTING_EVERY = 15
 """Each so many polls the whole channel is listed: only that shows a channel that began anew."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -194,11 +197,10 @@ class Follower:
 
     async def _swap(self, entry: Entry) -> None:
         started = time.monotonic()
-        self._let_go(hold=False)  # one for those who page, and one more while swapping, is memory enough
         try:
-            searcher = await in_thread(
-                lambda: self._fetch_and_open(entry), name="open snapshot", yielding=self.current is not None
-            )
+            published = await self._in_thread(lambda: self._fetch(entry), name="fetch snapshot")
+            self._let_go(hold=False)  # one for those who page, and one more while swapping, is memory enough
+            searcher = await self._in_thread(lambda: self._open(published), name="open snapshot")
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, and none may stop what serves
             self._refuse(entry, error)
             return
@@ -209,10 +211,17 @@ class Follower:
         _log.info(
             "serving snapshot %s: %s products, opened in %.2f s", entry.snapshot, f"{len(searcher.products):,}", seconds
         )
-        await self._tidy(Published(entry, searcher.manifest))
+        await self._tidy(published)
 
-    def _fetch_and_open(self, entry: Entry) -> Searcher:
-        return self._open(Published(entry, read_manifest(self.store, entry.snapshot)))
+    async def _in_thread(self, function: Callable[[], T], *, name: str) -> T:
+        return await in_thread(function, name=name, yielding=self.current is not None)
+
+    def _fetch(self, entry: Entry) -> Published:
+        """Bring all of a snapshot into the cache, checked: what is damaged ends here, and costs no memory."""
+        manifest = read_manifest(self.store, entry.snapshot)
+        for blob in manifest.blobs():
+            self._cache.get(self.store, blob)
+        return Published(entry, manifest)
 
     def _open(self, published: Published) -> Searcher:
         previous = self.current.searcher if self.current else None

@@ -128,6 +128,29 @@ def test_a_damaged_snapshot_is_refused_and_the_old_one_goes_on(shop: Shop, serve
     assert search(client) == better.id
 
 
+def test_a_damaged_snapshot_ends_nobody_s_paging(shop: Shop, serve: Serve) -> None:
+    """The one before goes on answering those who name it, and what both need stays in the cache."""
+    first = shop.publish(8)
+    client = serve(hold_seconds=60.0)
+    serving(client, first)
+    second = shop.publish(9, first_seed=100)
+    serving(client, second)
+    bad = shop.build(10, first_seed=200)
+    damage(shop, bad.shards[-1].products)
+    shop.point_at(bad)
+    wait_for(lambda: (client.get("/readyz").json()["refused"] or {}).get("attempts", 0), lambda attempts: attempts >= 2)
+    for manifest in (first, second):
+        page = client.search(product_id="a", offset=2, k=2, snapshot=manifest.id)
+        assert (page.status_code, page.json().get("snapshot")) == (200, manifest.id)
+    cached = {file.name for file in (make_settings(shop.folder).cache_folder(shop.store.uri) / "blobs").iterdir()}
+    assert {blob.sha256 for manifest in (first, second) for blob in manifest.blobs()} <= cached
+
+    third = shop.publish(11, first_seed=300)
+    serving(client, third)
+    assert client.search(product_id="a", snapshot=second.id).status_code == 200
+    assert client.search(product_id="a", snapshot=first.id).json()["code"] == "snapshot_not_held"
+
+
 def test_an_entry_without_a_snapshot(shop: Shop, serve: Serve) -> None:
     good = shop.publish(8)
     client = serve()
