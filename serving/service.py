@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from data.errors import FilterError, ImageRejectedError, LookalikeError
-from data.images import read_image
 from data.products import Product
 from serving.batcher import overloaded
 from serving.checks import check_attributes, check_vector
@@ -26,16 +25,14 @@ from serving.facets import Facet, count_values
 from serving.follower import Follower
 from serving.held import BLANK, Held
 from serving.metrics import Metrics
+from serving.picture_reads import PictureReads
 from serving.problems import ProblemError, as_problem
 from serving.ranking import Ranking
 from serving.selection import Among, count_hidden, select
 from serving.settings import ServingSettings
-from serving.threads import in_thread
 from serving.urls import UrlReader
 from tasks.indexing.filters import Condition, matching
 from tasks.searcher import Found, Hit, Searcher
-
-PICTURE_READS = 16  # at a time: a store may take long to answer, and each read holds a picture in memory
 
 MEASURE_SECONDS = 1.0
 
@@ -89,9 +86,8 @@ class SearchService:
         self._in_progress = 0
         self._embedder = Embedder(settings, metrics)
         self._urls = UrlReader(settings.urls.policy(), metrics)
-        self._catalogue = settings.fetch.policy()
+        self._pictures = PictureReads(settings.fetch.policy(), metrics)
         self._searchers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="search")
-        self._picture_reads = asyncio.Semaphore(PICTURE_READS)
 
     async def search(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
@@ -123,10 +119,8 @@ class SearchService:
             return await self._in_searcher(partial(_list, held, ranking, facets))
 
     async def picture(self, product: Product) -> bytes:
-        """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`."""
-        policy = self._catalogue if self._catalogue.allowed_hosts else None
-        async with self._picture_reads:
-            return await in_thread(lambda: read_image(product.image, policy=policy), name="read picture")
+        """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
+        return await self._pictures.read(product)
 
     async def prove(self) -> None:
         """Send a picture all the way through, past all that is remembered. Raises what goes wrong."""
@@ -150,6 +144,7 @@ class SearchService:
         """Let the threads go."""
         self._embedder.close()
         self._urls.close()
+        self._pictures.close()
         self._searchers.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
