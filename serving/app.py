@@ -58,6 +58,7 @@ def create_app(settings: ServingSettings) -> FastAPI:
         openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # its redirects would lead to wherever `Host` says
         lifespan=_lifespan,
     )
     app.state.metrics = metrics

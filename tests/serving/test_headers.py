@@ -48,3 +48,12 @@ def test_the_docs_run_their_own_script_and_no_other(client: Client) -> None:
     assert not {"'unsafe-inline'", "'unsafe-eval'", "*"} & set(scripts)
     for source in re.findall(r'src="(.*?)"', response.text):
         assert source.startswith(scripts[0])
+
+
+@pytest.mark.parametrize("path", ["/v1/search/", "/docs/", "/v1/snapshots/", "/static", "/livez/"])
+def test_nobody_is_sent_to_where_a_header_says(client: Client, path: str) -> None:
+    for method in ("GET", "POST"):
+        answer = client.request(method, path, headers={"host": "evil.example"})
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert "location" not in answer.headers
+        assert "evil.example" not in answer.text
