@@ -34,6 +34,9 @@ from serving.urls import UrlReader
 from tasks.indexing.filters import Condition, matching
 from tasks.searcher import Found, Hit, Searcher
 
+LARGE_REPLY = 100
+"""Hits from which a reply is written in a thread: writing them takes so long that other requests would notice."""
+
 MEASURE_SECONDS = 1.0
 
 NOTHING = Found(np.empty(0, np.float32), np.empty(0, np.int64))  # without a direction nothing is near
@@ -86,6 +89,7 @@ class SearchService:
         self._in_progress = 0
         self._embedder = Embedder(settings, metrics)
         self._urls = UrlReader(settings.urls.policy(), metrics)
+        self._writers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="write")
         self._pictures = PictureReads(settings.fetch.policy(), metrics)
         self._searchers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="search")
 
@@ -122,6 +126,13 @@ class SearchService:
         """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
         return await self._pictures.read(product)
 
+    async def write(self, function: Callable[[], T], *, hits: int) -> T:
+        """Run what writes a reply of so many hits, where nobody has to wait for it."""
+        with self.metrics.stage("hydrate"):
+            if hits < LARGE_REPLY:
+                return function()
+            return await asyncio.get_running_loop().run_in_executor(self._writers, function)
+
     async def prove(self) -> None:
         """Send a picture all the way through, past all that is remembered. Raises what goes wrong."""
         deadline = time.monotonic() + self.settings.probe_seconds
@@ -146,6 +157,7 @@ class SearchService:
         self._urls.close()
         self._pictures.close()
         self._searchers.shutdown(wait=False, cancel_futures=True)
+        self._writers.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:

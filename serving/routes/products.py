@@ -112,7 +112,7 @@ async def similar_products(request: Request, product_id: str) -> Response:
         if not _is_whole_id(service, product_id, "similar"):
             raise
         return await get_product(request, f"{product_id}/similar")
-    return search_reply(service, asked, query, answer)
+    return await search_reply(service, asked, query, answer)
 
 
 @parts.get(
