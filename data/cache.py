@@ -45,17 +45,25 @@ class BlobCache:
         self._checked.add(blob.sha256)
         return path
 
+    def holds(self, needed: Iterable[Blob]) -> bool:
+        """Tell whether all of these are here, by their sizes: `get` checks the bytes."""
+        return all(self._has_size(self.folder / blob.sha256, blob.size) for blob in needed)
+
     def _is_good(self, path: Path, blob: Blob) -> bool:
-        try:
-            if path.stat().st_size != blob.size:
-                return False
-        except FileNotFoundError:
+        if not self._has_size(path, blob.size):
             return False
         if blob.sha256 not in self._checked:
             if blobs.describe(path) != blob:
                 return False
             self._checked.add(blob.sha256)
         return True
+
+    @staticmethod
+    def _has_size(path: Path, size: int) -> bool:
+        try:
+            return path.stat().st_size == size
+        except FileNotFoundError:
+            return False
 
     def keep_only(self, needed: Iterable[Blob]) -> None:
         """Remove what is not needed and has not been asked for lately; open maps of it stay valid."""

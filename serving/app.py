@@ -21,6 +21,7 @@ from serving.follower import Follower
 from serving.handlers import install_handlers
 from serving.headers import SecurityHeaders
 from serving.limits import BodyLimit
+from serving.methods import HeadAsGet
 from serving.metrics import Metrics
 from serving.openapi import DESCRIPTION, TAGS, install_openapi
 from serving.readiness import Readiness
@@ -58,6 +59,7 @@ def create_app(settings: ServingSettings) -> FastAPI:
         openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # its redirects would lead to wherever `Host` says
         lifespan=_lifespan,
     )
     app.state.metrics = metrics
@@ -88,6 +90,7 @@ def _add_layers(app: FastAPI, settings: ServingSettings, metrics: Metrics) -> No
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5, exclude_content_types=("image/*", "text/*"))
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
     app.add_middleware(Deadline, seconds=settings.limits.request_seconds)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(
         Gate,
         policy=app.state.policy,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from serving.heads import HeadLimit
+from serving.problems import ProblemError
 
 HEAD_SECONDS = 10.0
 """From the first byte to the last of a request's head; a new connection, and the rest of a refused body, have as long.
@@ -14,7 +15,7 @@ uvicorn only bounds silence between requests, and any byte ends that: without th
 """
 
 
-class PatientProtocol(HttpToolsProtocol):
+class PatientProtocol(HeadLimit):
     """HTTP/1.1 for uvicorn. It hangs up on whoever neither is being answered nor asks within `HEAD_SECONDS`."""
 
     _patience: asyncio.TimerHandle | None = None
@@ -34,6 +35,11 @@ class PatientProtocol(HttpToolsProtocol):
         """Begin to answer: from here on the request has a deadline of its own."""
         self._stop_waiting()
         super().on_headers_complete()
+
+    def refuse(self, problem: ProblemError) -> None:
+        """Give a client that was refused as long to take its leave."""
+        super().refuse(problem)
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the timer too: it would keep the connection in memory."""

@@ -56,7 +56,8 @@ class Embedder:
         self._flights: Flights[_Key, Vectors] = Flights()
         self._cache: LruCache[_Key, Vectors] = LruCache(batching.cached_vectors)
         self._pending = 0
-        self.proved_at: float | None = None
+        self.encoded_at = float("-inf")
+        """When a picture last went through decoder and model, on the monotonic clock."""
 
     async def embed(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
         """Return a picture's (dimension,) vector, which nobody may change. Raises `ImageRejectedError`, `ProblemError`.
@@ -97,7 +98,7 @@ class Embedder:
 
         pixels = await asyncio.get_running_loop().run_in_executor(self._decoders, prepared)
         vector = await self._batcher.encode(encoder, pixels, deadline=deadline)
-        self.proved_at = time.monotonic()
+        self.encoded_at = time.monotonic()
         return vector
 
     async def run(self) -> None:

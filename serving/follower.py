@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from data.blobs import Blob
 from data.cache import BlobCache
@@ -25,10 +26,12 @@ from serving.threads import in_thread
 from tasks.searcher import Searcher
 
 FIRST_LOOK_SECONDS = 5.0
-"""How long a start waits for the store before it makes do with the local cache."""
+"""How long a start waits for the store's answer, and then for a newer snapshot, before it makes do with the cache."""
 LONGEST_PAUSE_SECONDS = 60.0
 LISTING_EVERY = 15
 """Each so many polls the whole channel is listed: only that shows a channel that began anew."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +159,7 @@ class Follower:
             self._unreachable("the store does not answer")
             newest = None
         if newest is not None:
-            await self._swap(newest)
+            await self._swap(newest, meanwhile=noted)
         if self.current is None and noted is not None:
             await self._start_from_cache(noted)
 
@@ -166,7 +169,8 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the store may have a better one
             _log.warning("the cached snapshot %s cannot be used: %s", noted.manifest.id, error)
             return
-        _log.warning("serving snapshot %s from the local cache: %s", noted.manifest.id, self.state.detail)
+        why = self.state.detail if self.state.state != "ok" else "a newer one is not there yet, or cannot be served"
+        _log.warning("serving snapshot %s from the local cache: %s", noted.manifest.id, why)
         self._adopt(Held(searcher, noted.entry))
         self._newest = None  # the store has confirmed nothing yet: list the channel until it does
 
@@ -192,13 +196,12 @@ class Follower:
             return self.channel.latest()
         return self.channel.newest_after(self._newest)
 
-    async def _swap(self, entry: Entry) -> None:
+    async def _swap(self, entry: Entry, meanwhile: Published | None = None) -> None:
         started = time.monotonic()
-        self._let_go(hold=False)  # one for those who page, and one more while swapping, is memory enough
         try:
-            searcher = await in_thread(
-                lambda: self._fetch_and_open(entry), name="open snapshot", yielding=self.current is not None
-            )
+            published = await self._fetched(entry, meanwhile)
+            self._let_go(hold=False)  # one for those who page, and one more while swapping, is memory enough
+            searcher = await self._in_thread(lambda: self._open(published), name="open snapshot")
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, and none may stop what serves
             self._refuse(entry, error)
             return
@@ -209,10 +212,29 @@ class Follower:
         _log.info(
             "serving snapshot %s: %s products, opened in %.2f s", entry.snapshot, f"{len(searcher.products):,}", seconds
         )
-        await self._tidy(Published(entry, searcher.manifest))
+        await self._tidy(published)
 
-    def _fetch_and_open(self, entry: Entry) -> Searcher:
-        return self._open(Published(entry, read_manifest(self.store, entry.snapshot)))
+    async def _in_thread(self, function: Callable[[], T], *, name: str) -> T:
+        return await in_thread(function, name=name, yielding=self.current is not None)
+
+    async def _fetched(self, entry: Entry, meanwhile: Published | None) -> Published:
+        """Fetch a snapshot; where that takes long, serve the one from the cache meanwhile, though it was replaced."""
+        fetching = asyncio.ensure_future(self._in_thread(lambda: self._fetch(entry), name="fetch snapshot"))
+        try:
+            if meanwhile is not None and meanwhile.entry.snapshot != entry.snapshot:
+                await asyncio.wait({fetching}, timeout=FIRST_LOOK_SECONDS)
+                if not fetching.done() and self._cache.holds(meanwhile.manifest.blobs()):
+                    await self._start_from_cache(meanwhile)
+            return await fetching
+        finally:
+            fetching.cancel()
+
+    def _fetch(self, entry: Entry) -> Published:
+        """Bring all of a snapshot into the cache, checked: what is damaged ends here, and costs no memory."""
+        manifest = read_manifest(self.store, entry.snapshot)
+        for blob in manifest.blobs():
+            self._cache.get(self.store, blob)
+        return Published(entry, manifest)
 
     def _open(self, published: Published) -> Searcher:
         previous = self.current.searcher if self.current else None

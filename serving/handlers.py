@@ -43,11 +43,16 @@ def _from_http(request: Request, error: HTTPException) -> ProblemError:
     if error.status_code == 404:
         return ProblemError("not_found", f"There is nothing at {request.url.path}: /docs lists what there is.")
     if error.status_code == 405:
-        allowed = dict(error.headers or {}).get("Allow", "another method")
+        allowed = _with_head(dict(error.headers or {}).get("Allow", "GET"))
         detail = f"{request.method} is not possible here: use {allowed}."
-        return ProblemError("method_not_allowed", detail, headers=error.headers)
+        return ProblemError("method_not_allowed", detail, headers={"Allow": allowed})
     code = next((code for code, kind in KINDS.items() if kind.status == error.status_code), "bad_request")
     return ProblemError(code, sentence(str(error.detail)), headers=error.headers)
+
+
+def _with_head(allowed: str) -> str:
+    methods = allowed.split(", ")
+    return ", ".join([*methods, "HEAD"]) if "GET" in methods and "HEAD" not in methods else allowed
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

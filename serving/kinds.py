@@ -203,6 +203,11 @@ KINDS: Mapping[str, Kind] = {
         "You ask too often",
         "Wait for `Retry-After` seconds; the operator sets the rate (`LOOKALIKE_RATES__PER_KEY`). A batch is many.",
     ),
+    "head_too_large": Kind(
+        431,
+        "The request's head is too large",
+        "Its address and header fields may have 64 KiB, and there may be 100 fields: send fewer or smaller cookies.",
+    ),
     "internal": Kind(500, "Something went wrong here", "Try again; then tell the operator the `request_id`."),
     "image_unreadable": Kind(
         502,

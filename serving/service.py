@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from data.errors import FilterError, ImageRejectedError, LookalikeError
-from data.images import read_image
 from data.products import Product
 from serving.batcher import overloaded
 from serving.checks import check_attributes, check_vector
@@ -26,16 +25,17 @@ from serving.facets import Facet, count_values
 from serving.follower import Follower
 from serving.held import BLANK, Held
 from serving.metrics import Metrics
+from serving.picture_reads import PictureReads
 from serving.problems import ProblemError, as_problem
 from serving.ranking import Ranking
 from serving.selection import Among, count_hidden, select
 from serving.settings import ServingSettings
-from serving.threads import in_thread
 from serving.urls import UrlReader
 from tasks.indexing.filters import Condition, matching
 from tasks.searcher import Found, Hit, Searcher
 
-PICTURE_READS = 16  # at a time: a store may take long to answer, and each read holds a picture in memory
+LARGE_REPLY = 100
+"""Hits from which a reply is written in a thread: writing them takes so long that other requests would notice."""
 
 MEASURE_SECONDS = 1.0
 
@@ -84,17 +84,14 @@ class SearchService:
         self.settings = settings
         self.follower = follower
         self.metrics = metrics
+        self.proved_at: float | None = None
+        """When a picture last went through decoder, model and index, on the monotonic clock."""
         self._in_progress = 0
         self._embedder = Embedder(settings, metrics)
         self._urls = UrlReader(settings.urls.policy(), metrics)
-        self._catalogue = settings.fetch.policy()
+        self._writers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="write")
+        self._pictures = PictureReads(settings.fetch.policy(), metrics)
         self._searchers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="search")
-        self._picture_reads = asyncio.Semaphore(PICTURE_READS)
-
-    @property
-    def proved_at(self) -> float | None:
-        """When a picture last went through decoder and model, on the monotonic clock."""
-        return self._embedder.proved_at
 
     async def search(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
@@ -126,10 +123,15 @@ class SearchService:
             return await self._in_searcher(partial(_list, held, ranking, facets))
 
     async def picture(self, product: Product) -> bytes:
-        """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`."""
-        policy = self._catalogue if self._catalogue.allowed_hosts else None
-        async with self._picture_reads:
-            return await in_thread(lambda: read_image(product.image, policy=policy), name="read picture")
+        """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
+        return await self._pictures.read(product)
+
+    async def write(self, function: Callable[[], T], *, hits: int) -> T:
+        """Run what writes a reply of so many hits, where nobody has to wait for it."""
+        with self.metrics.stage("hydrate"):
+            if hits < LARGE_REPLY:
+                return function()
+            return await asyncio.get_running_loop().run_in_executor(self._writers, function)
 
     async def prove(self) -> None:
         """Send a picture all the way through, past all that is remembered. Raises what goes wrong."""
@@ -137,6 +139,7 @@ class SearchService:
         with self._admitted(), self.follower.lease() as held:
             vector = await self._embedder.embed_anew(held.searcher.encoder, Picture(BLANK), deadline=deadline)
             await self._in_searcher(lambda: held.searcher.search(vector, 1))
+            self.proved_at = time.monotonic()
 
     async def encode_for_ever(self) -> None:
         """Run the batcher."""
@@ -152,7 +155,9 @@ class SearchService:
         """Let the threads go."""
         self._embedder.close()
         self._urls.close()
+        self._pictures.close()
         self._searchers.shutdown(wait=False, cancel_futures=True)
+        self._writers.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -184,9 +189,13 @@ class SearchService:
 
     async def _answer(self, held: Held, query: Query, deadline: float) -> Answer:
         check_attributes(held, query.ranking, query.facets, query.fields.attributes if query.fields else None)
+        began = time.monotonic()
         rows = [_row(held, example) for example in query.examples]
         vectors = await self._vectors(held, query.examples, deadline)
-        return await self._in_searcher(lambda: self._find(held, query, rows, vectors))
+        answer = await self._in_searcher(lambda: self._find(held, query, rows, vectors))
+        if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
+            self.proved_at = time.monotonic()
+        return answer
 
     async def _vectors(self, held: Held, examples: Sequence[Example], deadline: float) -> Sequence[Vectors | None]:
         """Return the encoder's vector of each example; None for products, which the index knows."""
@@ -254,6 +263,10 @@ def _placed(searcher: Searcher, row: int | None, vector: Vectors | None) -> Vect
     if row is not None:
         return searcher.direction_of(row)
     return searcher.direction(vector) if vector is not None and vector.any() else None
+
+
+def _has_picture(query: Query) -> bool:
+    return any(isinstance(example, Picture | PictureUrl) for example in query.examples)
 
 
 def _row(held: Held, example: Example) -> int | None:

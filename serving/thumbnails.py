@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from PIL import Image
 
 from data.products import Product
+from serving.batcher import overloaded
 from serving.flights import Flights
 from serving.lru import LruCache
 from serving.metrics import Metrics
+from serving.picture_reads import WAITING
 from serving.service import SearchService
 from tasks.images import decode
 
@@ -21,6 +23,7 @@ SIZES = (64, 128, 256, 512, 1024)
 """Longest sides in pixels: a few, so that many callers share what is kept."""
 QUALITY = 82
 THREADS = 2  # queries come first
+IN_HAND = 16  # pictures that were read and not made smaller yet: each is in memory, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +43,21 @@ class Thumbnails:
         self._cache: LruCache[tuple[str, int], Thumbnail] = LruCache(max_bytes)
         self._flights: Flights[tuple[str, int], Thumbnail] = Flights()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="thumbnail")
+        self._in_hand = asyncio.Semaphore(IN_HAND)
 
     async def get(self, product: Product, size: int) -> Thumbnail:
         """Return a product's picture with a longest side of `size` pixels, or its own where that is shorter.
 
-        Raises `ImageRejectedError`.
+        Raises `ImageRejectedError`, `ProblemError` where too many wait.
         """
         key = (product.image_hash, size)
         known = self._cache.get(key)
         if known is not None:
             self._metrics.thumbnails.labels("cached").inc()
             return known
+        if key not in self._flights and len(self._flights) >= WAITING:
+            self._metrics.shed.inc()
+            raise overloaded(1.0)
         return await self._flights.join(key, lambda: self._make(product, size))
 
     def close(self) -> None:
@@ -58,8 +65,9 @@ class Thumbnails:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _make(self, product: Product, size: int) -> Thumbnail:
-        data = await self._service.picture(product)
-        made = await asyncio.get_running_loop().run_in_executor(self._threads, self._reduced, data, size)
+        async with self._in_hand:
+            data = await self._service.picture(product)
+            made = await asyncio.get_running_loop().run_in_executor(self._threads, self._reduced, data, size)
         self._metrics.thumbnails.labels("made").inc()
         if hashlib.sha256(data).hexdigest() == product.image_hash:  # else it changed since it was indexed
             self._cache.put((product.image_hash, size), made, len(made.data))

@@ -54,12 +54,14 @@ QUERY_PARAMETERS: list[dict[str, Any]] = [
 
 ACCESS = ("unauthorized", "forbidden", "rate_limited", "access_unavailable")
 """Problems of every address that is not open to all."""
+ALWAYS = ("head_too_large", "internal")
+"""Problems of every address."""
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI's description of the problems that a route may answer with, those of access among them."""
+    """Return OpenAPI's description of the problems that a route may answer with, those of all routes among them."""
     documented: dict[int | str, dict[str, Any]] = {}
-    for code in dict.fromkeys((*codes, *ACCESS, "internal")):
+    for code in dict.fromkeys((*codes, *ACCESS, *ALWAYS)):
         status = KINDS[code].status
         entry = documented.setdefault(status, _empty())
         names = [name for name in (entry["description"], f"`{code}`: {KINDS[code].title}") if name]

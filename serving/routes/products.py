@@ -112,7 +112,7 @@ async def similar_products(request: Request, product_id: str) -> Response:
         if not _is_whole_id(service, product_id, "similar"):
             raise
         return await get_product(request, f"{product_id}/similar")
-    return search_reply(service, asked, query, answer)
+    return await search_reply(service, asked, query, answer)
 
 
 @parts.get(
@@ -123,7 +123,10 @@ async def similar_products(request: Request, product_id: str) -> Response:
     responses={
         200: {"description": "The picture as the catalogue has it", "content": {"image/*": {}}},
         304: {"description": "The picture is the one that the caller has"},
-        **problems("unknown_product", "bad_size", "image_missing", "image_unreadable", "not_ready"),
+        **problems(
+            *("unknown_product", "bad_size", "image_missing", "image_unreadable"),
+            *("overloaded", "not_ready", "deadline_exceeded"),
+        ),
     },
 )
 async def product_image(

@@ -22,11 +22,11 @@ from serving.models import (
     SearchRequest,
 )
 from serving.problems import ProblemError, document
-from serving.queries import COLLAPSES
-from serving.replies import reply, write_facets, write_hits
+from serving.queries import COLLAPSES, Batch
+from serving.replies import encoded, encoded_with, sent, write_facets, write_hits
 from serving.requests import RequestContext, context
 from serving.routes.common import problems, service_of
-from serving.service import Answer, SearchService
+from serving.service import Answer, Answers, SearchService
 
 router = APIRouter(tags=["search"])
 
@@ -130,7 +130,7 @@ async def search(request: Request) -> Response:
     """
     asked, service = context(request.scope), service_of(request)
     query = await read_query(request, service.settings.limits)
-    return search_reply(service, asked, query, await service.search(query, deadline=asked.deadline))
+    return await search_reply(service, asked, query, await service.search(query, deadline=asked.deadline))
 
 
 @router.post(
@@ -151,9 +151,8 @@ async def search_batch(request: Request) -> Response:
     _charge(request, len(batch.queries) - 1)
     deadline = asked.deadline - MARGIN * service.settings.limits.request_seconds
     found = await service.search_all(batch.queries, batch.snapshot, deadline=deadline)
-    with service.metrics.stage("hydrate"):
-        results = [_result(query, answer, asked) for query, answer in zip(batch.queries, found.answers, strict=True)]
-        return reply({"snapshot": found.snapshot, "took_ms": _took(asked), "results": results})
+    hits = sum(len(answer.hits) for answer in found.answers if isinstance(answer, Answer))
+    return sent(await service.write(lambda: _batch(batch, found, asked), hits=hits))
 
 
 def _charge(request: Request, more: int) -> None:
@@ -168,10 +167,18 @@ def _charge(request: Request, more: int) -> None:
             raise
 
 
-def search_reply(service: SearchService, asked: RequestContext, query: Query, answer: Answer) -> Response:
+async def search_reply(service: SearchService, asked: RequestContext, query: Query, answer: Answer) -> Response:
     """Return an answer as it is written."""
-    with service.metrics.stage("hydrate"):
-        return reply({"snapshot": answer.snapshot, "took_ms": _took(asked), **_written(query, answer)})
+
+    def written() -> bytes:
+        return encoded({"snapshot": answer.snapshot, "took_ms": _took(asked), **_written(query, answer)})
+
+    return sent(await service.write(written, hits=len(answer.hits)))
+
+
+def _batch(batch: Batch, found: Answers, asked: RequestContext) -> bytes:
+    results = (_result(query, answer, asked) for query, answer in zip(batch.queries, found.answers, strict=True))
+    return encoded_with({"snapshot": found.snapshot, "took_ms": _took(asked)}, "results", results)
 
 
 def _result(query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext) -> dict[str, Any]:

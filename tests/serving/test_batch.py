@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from typing import Any
 
 import pytest
 
+from serving import service
+from serving.replies import write_hits
+from serving.routes import search as routes
 from tests.serving.client import Client
 from tests.serving.conftest import Serve
 from tests.serving.snapshots import Shop, picture
@@ -127,6 +131,27 @@ def test_a_batch_counts_by_its_queries(shop: Shop, serve: Serve) -> None:
     refused = client.post("/v1/search/batch", json={"queries": [{"product_id": "a"}] * 6})
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_large_replies_are_written_where_nobody_waits_for_them(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the event loop writes hits, no other request is taken, and no probe answered."""
+    threads: list[str] = []
+
+    def watched(*given: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return write_hits(*given)
+
+    monkeypatch.setattr(routes, "write_hits", watched)
+    query = {"product_id": "a", "k": 20, "facets": ["category"]}
+    few, many = ask(client, query), ask(client, *[query] * 10, {"product_id": "none such"})
+    assert many[:10] == few * 10
+    assert many[10]["problem"]["code"] == "unknown_product"
+    assert not threads[0].startswith("write")
+    assert [name[:5] for name in threads[1:]] == ["write"] * 10
+    monkeypatch.setattr(service, "LARGE_REPLY", 20)
+    assert client.search(**query).json()["hits"] == few[0]["hits"]
+    assert client.get("/v1/products/a/similar", params={"k": 20}).json()["hits"] == few[0]["hits"]
+    assert [name[:5] for name in threads[11:]] == ["write"] * 2
 
 
 def test_without_a_snapshot_there_is_one_answer(shop: Shop, serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""Clients that take their time, at a real server on a port."""
+"""Clients that take their time or send no end of a head, at a real server on a port."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from serving import connections
 from serving.connections import PatientProtocol
+from serving.headers import DEFAULTS
+from serving.heads import HEAD_BYTES, HEAD_FIELDS
 from tests.serving.client import wait_for
 
 PATIENCE = 0.4
@@ -88,3 +90,77 @@ def test_a_slow_answer_is_waited_for_and_the_connection_kept(port: int) -> None:
         time.sleep(2 * PATIENCE)  # silence between requests is uvicorn's to bound
         with socket.create_connection(("127.0.0.1", port)):
             assert client.get("/").text == "ok"
+
+
+def refusal(port: int, *sent: bytes) -> httpx.Response | None:
+    """Send all, then read until the server hangs up; return its answer, None where there is none."""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        answer = b""
+        with suppress(ConnectionError):
+            for data in sent:
+                connection.sendall(data)
+            while received := connection.recv(4096):
+                answer += received
+    if not answer:
+        return None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    fields = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+    return httpx.Response(int(status.split(" ")[1]), headers=fields, content=body)
+
+
+START = b"GET /slow HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = b"POST /slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+TOO_LARGE = {
+    "address": b"GET /" + b"a" * HEAD_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "endless address": b"GET /" + b"a" * 2 * HEAD_BYTES,
+    "name": START + b"a" * HEAD_BYTES + b": b\r\n\r\n",
+    "endless value": START + b"a: " + b"b" * 8 * HEAD_BYTES,
+    "large fields": START + b"".join(b"a%d: %s\r\n" % (n, b"b" * (HEAD_BYTES // 64)) for n in range(64)) + b"\r\n",
+    "many fields": START + b"a: b\r\n" * HEAD_FIELDS + b"\r\n",
+    "many trailers": CHUNKED + b"a: b\r\n" * HEAD_FIELDS,
+    "an endless trailer": CHUNKED + b"a: " + b"b" * 8 * HEAD_BYTES,
+}
+
+
+@pytest.mark.parametrize("sent", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_a_head_that_is_too_large_is_refused(port: int, sent: bytes) -> None:
+    answer = refusal(port, sent)
+    assert answer is not None
+    assert (answer.status_code, answer.json()["code"]) == (431, "head_too_large")
+
+
+def test_a_head_that_never_ends_is_hung_up_on(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(START)
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 64 * 2**20:
+                connection.sendall(b"a: " + b"b" * 60_000 + b"\r\n")
+                sent += 60_000
+    assert sent < 16 * 2**20  # what the system's buffers hold, and what is thrown away after the answer
+
+
+def test_a_head_as_large_as_may_be_is_read(port: int) -> None:
+    fields = {f"a{number}": "b" * (HEAD_BYTES // 128) for number in range(HEAD_FIELDS - 10)}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for _ in range(3):
+            assert client.get("/", headers=fields).text == "ok"
+        assert client.post("/", content=(b"x" * 1000 for _ in range(2 * HEAD_BYTES // 1000))).text == "ok"
+
+
+@pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nno field\r\n\r\n"])
+def test_what_cannot_be_read_is_a_problem_with_the_headers_of_all_answers(port: int, sent: bytes) -> None:
+    answer = refusal(port, sent)
+    assert answer is not None
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+    assert answer.headers["connection"] == "close"
+    assert DEFAULTS.items() <= dict(answer.headers).items()
+
+
+def test_nobody_gets_an_answer_that_is_meant_for_another_request(port: int) -> None:
+    """The second of two requests at once cannot be read while the first is being answered."""
+    assert refusal(port, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n") is None
+    assert httpx.get(f"http://127.0.0.1:{port}").text == "ok"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from data import blobs
 from data.blobs import Blob
 from data.errors import StoreUnavailableError
 from data.manifest import Manifest
+from data.stores import ObjectStore
 from serving import follower
 from serving.addresses import product_path
 from serving.examples import Picture, Query
@@ -128,6 +132,29 @@ def test_a_damaged_snapshot_is_refused_and_the_old_one_goes_on(shop: Shop, serve
     assert search(client) == better.id
 
 
+def test_a_damaged_snapshot_ends_nobody_s_paging(shop: Shop, serve: Serve) -> None:
+    """The one before goes on answering those who name it, and what both need stays in the cache."""
+    first = shop.publish(8)
+    client = serve(hold_seconds=60.0)
+    serving(client, first)
+    second = shop.publish(9, first_seed=100)
+    serving(client, second)
+    bad = shop.build(10, first_seed=200)
+    damage(shop, bad.shards[-1].products)
+    shop.point_at(bad)
+    wait_for(lambda: (client.get("/readyz").json()["refused"] or {}).get("attempts", 0), lambda attempts: attempts >= 2)
+    for manifest in (first, second):
+        page = client.search(product_id="a", offset=2, k=2, snapshot=manifest.id)
+        assert (page.status_code, page.json().get("snapshot")) == (200, manifest.id)
+    cached = {file.name for file in (make_settings(shop.folder).cache_folder(shop.store.uri) / "blobs").iterdir()}
+    assert {blob.sha256 for manifest in (first, second) for blob in manifest.blobs()} <= cached
+
+    third = shop.publish(11, first_seed=300)
+    serving(client, third)
+    assert client.search(product_id="a", snapshot=second.id).status_code == 200
+    assert client.search(product_id="a", snapshot=first.id).json()["code"] == "snapshot_not_held"
+
+
 def test_an_entry_without_a_snapshot(shop: Shop, serve: Serve) -> None:
     good = shop.publish(8)
     client = serve()
@@ -201,6 +228,69 @@ def test_a_store_that_never_answers(shop: Shop, serve: Serve, monkeypatch: pytes
     monkeypatch.setattr(follower, "FIRST_LOOK_SECONDS", 0.2)
     monkeypatch.setattr(Channel, "latest", lambda self: time.sleep(60))
     serving(serve(), manifest)  # and its end does not wait for the minute either
+
+
+@pytest.fixture
+def may_fetch(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Until this is set, the store hands out no blob."""
+    event, fetch = threading.Event(), blobs.fetch
+
+    def slow(store: ObjectStore, blob: Blob, path: Path) -> None:
+        event.wait(30)
+        fetch(store, blob, path)
+
+    monkeypatch.setattr(blobs, "fetch", slow)
+    yield event
+    event.set()
+
+
+def noted(shop: Shop, serve: Serve, may_fetch: threading.Event) -> Manifest:
+    """Return a snapshot that lies whole in the cache, and let no other one come into it."""
+    may_fetch.set()
+    manifest = shop.publish(8)
+    serving(serve(), manifest)
+    wait_for(lambda: list((shop.folder / "cache").rglob("last-good.json")), bool)
+    may_fetch.clear()
+    return manifest
+
+
+def test_a_start_does_not_wait_for_a_newer_snapshot_that_takes_long(
+    shop: Shop, serve: Serve, may_fetch: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = noted(shop, serve, may_fetch)
+    newer = shop.publish(9, first_seed=100)
+    monkeypatch.setattr(follower, "FIRST_LOOK_SECONDS", 0.2)
+    client = serve()
+    serving(client, before)
+    assert search(client) == before.id
+    may_fetch.set()
+    serving(client, newer)
+    assert client.get("/readyz").json()["store"]["state"] == "ok"
+
+
+def test_a_snapshot_that_was_replaced_is_not_served_where_the_newest_comes_soon(
+    shop: Shop, serve: Serve, may_fetch: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may have been withdrawn because it was bad."""
+    noted(shop, serve, may_fetch)
+    newer = shop.publish(9, first_seed=100)
+    client = serve()
+    assert client.search(product_id="a").json()["code"] == "not_ready"
+    may_fetch.set()
+    serving(client, newer)
+    assert "from the local cache" not in caplog.text
+
+
+def test_a_newer_snapshot_that_is_damaged_leaves_the_cached_one_at_a_start(shop: Shop, serve: Serve) -> None:
+    before = shop.publish(8)
+    serving(serve(), before)
+    wait_for(lambda: list((shop.folder / "cache").rglob("last-good.json")), bool)
+    bad = shop.build(9, first_seed=100)
+    damage(shop, bad.shards[0].index)
+    shop.point_at(bad)
+    client = serve()
+    state = serving(client, before)
+    assert "damaged" in str(state["refused"])
 
 
 def test_a_damaged_cache_is_fetched_again_or_ignored(shop: Shop, serve: Serve) -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 
+import httpx
 import pytest
 
 from tests.serving.client import Client
@@ -48,3 +49,39 @@ def test_the_docs_run_their_own_script_and_no_other(client: Client) -> None:
     assert not {"'unsafe-inline'", "'unsafe-eval'", "*"} & set(scripts)
     for source in re.findall(r'src="(.*?)"', response.text):
         assert source.startswith(scripts[0])
+
+
+@pytest.mark.parametrize("path", ["/v1/search/", "/docs/", "/v1/snapshots/", "/static", "/livez/"])
+def test_nobody_is_sent_to_where_a_header_says(client: Client, path: str) -> None:
+    for method in ("GET", "POST"):
+        answer = client.request(method, path, headers={"host": "evil.example"})
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert "location" not in answer.headers
+        assert "evil.example" not in answer.text
+
+
+PATHS = ["/", "/docs", "/livez", "/readyz", "/static/app.js", "/v1/products/a", "/v1/products/a/image", "/v1/products"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head_is_answered_as_get_without_a_body(client: Client, path: str) -> None:
+    whole, bare = client.get(path), client.request("HEAD", path)
+    assert (bare.status_code, bare.content) == (200, b"")
+    changing = {"x-request-id", "date"} | ({"content-length"} if path == "/readyz" else set())  # a proof has an age
+    assert without(whole, changing) == without(bare, changing)
+    assert int(whole.headers["content-length"]) > 0
+    known = {"if-none-match": whole.headers.get("etag", "none")}
+    assert client.request("HEAD", path, headers=known).status_code == client.get(path, headers=known).status_code
+
+
+def without(response: httpx.Response, names: set[str]) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name not in names}
+
+
+def test_head_is_refused_where_get_is(client: Client) -> None:
+    refused = client.request("HEAD", "/v1/search")
+    assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "POST", b"")
+    assert client.request("HEAD", "/nowhere").status_code == 404
+    assert client.post("/livez").headers["allow"] == "GET, HEAD"
+    assert client.request("HEAD", "/livez").status_code == 200
+    assert 'method="HEAD",route="/livez",status="200"' in client.get("/metrics").text

@@ -9,7 +9,7 @@ import pytest
 
 from serving.held import BLANK
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop
+from tests.serving.snapshots import Shop, picture
 
 
 def test_a_model_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +33,36 @@ def test_a_model_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch: 
 
     monkeypatch.setattr(encoder, "infer", infer)
     client.wait(lambda state: state["ready"])
+
+
+def test_an_index_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the encoder nor queries whose vectors are known prove that the rest works."""
+    shop.publish(8)
+    client = serve(probe_seconds=0.1)
+    client.wait(lambda state: state["ready"])
+    searcher = client.app.state.service.follower.current.searcher
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the index is broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(searcher, "nearest", fail)
+        client.wait(lambda state: not state["ready"])
+        assert client.post("/v1/search", files={"image": ("x.png", picture(1))}).status_code == 500
+        assert client.get("/readyz").status_code == 503
+    client.wait(lambda state: state["ready"])
+
+
+def test_a_vector_that_is_known_is_no_proof(shop: Shop, serve: Serve) -> None:
+    shop.publish(8)
+    client = serve(probe_seconds=60.0)
+    client.wait(lambda state: state["ready"])
+    service = client.app.state.service
+    assert client.post("/v1/search", files={"image": ("x.png", picture(1))}).status_code == 200
+    proved_at = service.proved_at
+    for query in ({"files": {"image": ("x.png", picture(1))}}, {"json": {"product_id": "a"}}):
+        assert client.post("/v1/search", **query).status_code == 200
+    assert service.proved_at == proved_at
 
 
 def test_queries_count_as_proof(shop: Shop, serve: Serve) -> None:

@@ -145,6 +145,20 @@ def test_a_large_body_is_refused_before_it_is_sent(shop: Shop, tmp_path: Path) -
         assert running.state()["ready"]
 
 
+def test_head_over_a_connection_that_is_kept(shop: Shop, tmp_path: Path) -> None:
+    """A body that came all the same would be read as the next answer."""
+    shop.publish(8)
+    with server(tmp_path) as running:
+        running.wait(lambda state: state["ready"])
+        with httpx.Client(base_url=running.url) as client:
+            for path in ("/", "/livez", "/readyz", "/static/app.js", "/v1/products/a/image", "/v1/products"):
+                assert client.head(path).status_code == 200
+                assert client.get(path).status_code == 200
+            assert client.head("/v1/search").status_code == 405
+            assert client.head("/nowhere").status_code == 404
+            assert client.get("/livez").json() == {"live": True}
+
+
 def test_it_starts_from_its_cache_and_says_so(shop: Shop, tmp_path: Path) -> None:
     manifest = shop.publish(8)
     with server(tmp_path) as running:
