@@ -37,7 +37,14 @@ async function call(path, options = {}) {
   return body;
 }
 
-function ask(query, offset, signal) {
+// What was asked for last is what is shown: what was before it is stopped, and dropped where it comes late.
+function begin() {
+  state.busy?.abort();
+  state.busy = new AbortController();
+  return state.busy;
+}
+
+async function ask(query, offset, signal) {
   const filters = [...state.filters].map(([name, value]) => `${name}=${value}`);
   const snapshot = offset ? state.asked : null; // further pages fit together with the first
   if (query.product !== undefined) {
@@ -45,7 +52,7 @@ function ask(query, offset, signal) {
     return call("/v1/search", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal });
   }
   const form = new FormData();
-  form.append("image", query.picture, "query");
+  form.append("image", await (query.sent ??= shrunk(query.picture)), "query");
   form.append("k", PAGE);
   form.append("offset", offset);
   for (const filter of filters) form.append("filter", filter);
@@ -61,18 +68,20 @@ const touch = matchMedia("(pointer: coarse)").matches;
 const LEAD = touch ? "Show us a picture" : "Drop a picture here";
 const HINT = touch ? "Take one, or choose it from your device" : "or paste one, or choose it from your device";
 // A picture's address takes no header: where there is a key, the page fetches the picture itself.
-async function showPicture(image, path) {
+async function showPicture(image, path, isWanted = () => true) {
   if (!key()) { image.src = path; return; }
   try {
     const response = await fetch(path, { headers: withKey() });
     if (!response.ok) throw new Error(response.status);
-    const address = URL.createObjectURL(await response.blob());
+    const picture = await response.blob();
+    if (!isWanted()) return;
+    const address = URL.createObjectURL(picture);
     const free = () => URL.revokeObjectURL(address);
     image.addEventListener("load", free, { once: true });
     image.addEventListener("error", free, { once: true });
     image.src = address;
   } catch {
-    image.dispatchEvent(new Event("error"));
+    if (isWanted()) image.dispatchEvent(new Event("error"));
   }
 }
 
@@ -172,8 +181,9 @@ function preview(query) {
   if (!asked) { $("preview").removeAttribute("src"); return; }
   $("preview").alt = query.picture ? "Your picture" : query.name;
   if (state.preview) $("preview").src = state.preview;
-  else if (String(query.image).startsWith("/v1/")) showPicture($("preview"), query.image + SMALL_COPY);
-  else $("preview").src = "";
+  else if (String(query.image).startsWith("/v1/")) {
+    showPicture($("preview"), query.image + SMALL_COPY, () => state.query === query);
+  } else $("preview").src = "";
 }
 
 // ---- searching -----------------------------------------------------------------------------------------------------
@@ -189,18 +199,18 @@ async function show(query, remember = false) {
 }
 
 async function fetchHits(query, offset) {
-  state.busy?.abort();
-  const busy = state.busy = new AbortController();
+  const busy = begin();
   $("more").disabled = true;
   try {
     const reply = await ask(query, offset, busy.signal);
     if (busy !== state.busy) return;
     showHits(query, reply, offset);
   } catch (error) {
-    if (error.code === "snapshot_not_held" && state.query === query) return show(query);
-    if (error.name !== "AbortError") fail(error, () => state.query === query && show(query));
+    if (busy !== state.busy) return;
+    if (error.code === "snapshot_not_held") return show(query);
+    fail(error, () => busy === state.busy && show(query));
   } finally {
-    $("more").disabled = false;
+    if (busy === state.busy) $("more").disabled = false;
   }
 }
 
@@ -222,8 +232,7 @@ function showHits(query, reply, offset) {
 
 async function showSamples() {
   state.query = null;
-  state.busy?.abort();
-  const busy = state.busy = new AbortController();
+  const busy = begin();
   preview(null);
   clearResults("Or begin with one of these");
   skeletons();
@@ -236,7 +245,7 @@ async function showSamples() {
     if (!reply.products.length) message("No products", "No product fits these filters. Take one away.");
     if (!state.snapshot) loadSnapshot();
   } catch (error) {
-    if (error.name !== "AbortError") fail(error, () => state.query || showSamples());
+    if (busy === state.busy) fail(error, () => busy === state.busy && showSamples());
   }
 }
 
@@ -244,9 +253,8 @@ const again = () => state.query ? show(state.query) : showSamples();
 
 // ---- pictures ------------------------------------------------------------------------------------------------------
 
-async function usePicture(file) {
-  if (!file) return;
-  show({ picture: await shrunk(file) }, true);
+function usePicture(file) {
+  if (file) show({ picture: file }, true);
 }
 
 // What the browser cannot decode (TIFF, say) goes to the server as it is.
@@ -365,16 +373,21 @@ function choice(name, values) {
 
 // ---- begin ---------------------------------------------------------------------------------------------------------
 
-async function fromAddress() {
+function fromAddress() {
   const like = new URLSearchParams(location.search).get("like");
   if (like === null) return showSamples();
   const query = { product: like, name: like, image: "" };
+  show(query);
+  introduce(query);
+}
+
+async function introduce(query) {
   try {
-    const path = like.split("/").map(encodeURIComponent).join("%2F");
+    const path = query.product.split("/").map(encodeURIComponent).join("%2F");
     const product = await call(`/v1/products/${path}`);
     Object.assign(query, { name: product.title || product.id, image: product.image_url });
+    if (state.query === query) preview(query);
   } catch { /* the search says what is wrong */ }
-  return show(query);
 }
 
 $("file").addEventListener("change", () => { usePicture($("file").files[0]); $("file").value = ""; });

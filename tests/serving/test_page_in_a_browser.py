@@ -1,0 +1,135 @@
+"""The search page in Chromium, before a real server: what a person sees, and what a keyboard reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import FilePayload, Page, Route, expect
+
+from data.stores.local import LocalStore
+from tests.serving.processes import server
+from tests.serving.snapshots import Shop, picture
+from tests.support.browsers import CHROMIUM, opened
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.services,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+COUNT = 40
+CATEGORIES = ["shoes", " hats", '"q"', ""]
+ODD = ["made in eu", "sold in store", "a=b", "size<=m"]
+
+
+def attributes(number: int) -> dict[str, Any]:
+    """Names that hold operators, and values that only quotes tell from others."""
+    odd = number % 2 == 1
+    values = [odd, "yes, please" if odd else "no", "x\ny" if odd else '"x', "" if odd else " s "]
+    return {"category": CATEGORIES[number % 4], **dict(zip(ODD, values, strict=True))}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("shop")
+    rows = []
+    for number in range(COUNT):
+        file = folder / f"{number}.png"
+        file.write_bytes(picture(number))
+        row = {"id": f"p{number}", "title": f"Product {number}", "image": str(file), "attributes": attributes(number)}
+        rows.append(row)
+    shop = Shop(LocalStore(folder / "store"), folder)
+    shop.point_at(shop.build_rows(rows))
+    with server(folder) as running:
+        running.wait(lambda state: state["ready"])
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def browser_page(url: str) -> Iterator[Page]:
+    with opened(url, {"width": 1200, "height": 900}) as page:
+        page.set_default_timeout(5_000)
+        yield page
+
+
+@pytest.fixture
+def page(browser_page: Page) -> Iterator[Page]:
+    """The page as it is when it was just opened, with samples."""
+    browser_page.goto("/")
+    expect(cards(browser_page)).to_have_count(18)
+    yield browser_page
+    browser_page.unroute_all(behavior="ignoreErrors")
+
+
+def cards(page: Page) -> Any:
+    return page.locator("#grid .card")
+
+
+def upload(page: Page, seed: int, name: str = "shoe.png") -> None:
+    file: FilePayload = {"name": name, "mimeType": "image/png", "buffer": picture(seed)}
+    page.set_input_files("#file", file)
+
+
+def first_title(page: Page) -> Any:
+    return cards(page).first.locator(".title")
+
+
+def test_a_picture_that_takes_long_to_shrink_gives_way_to_the_next(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          const decode = window.createImageBitmap;
+          const slow = new Promise((done) => { window.goOn = done; });
+          window.createImageBitmap = async (file) => { if (file.name === "slow.png") await slow; return decode(file); };
+        }"""
+    )
+    upload(page, 3, "slow.png")
+    upload(page, 7)
+    expect(first_title(page)).to_have_text("Product 7")
+    page.evaluate("goOn()")
+    page.wait_for_timeout(500)
+    expect(first_title(page)).to_have_text("Product 7")
+
+
+def test_a_filter_that_is_chosen_while_a_picture_shrinks_keeps_the_picture(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          const decode = window.createImageBitmap;
+          const slow = new Promise((done) => { window.goOn = done; });
+          window.createImageBitmap = async (file) => { await slow; return decode(file); };
+        }"""
+    )
+    upload(page, 4)
+    page.get_by_role("button", name="shoes", exact=True).click()
+    page.evaluate("goOn()")
+    expect(first_title(page)).to_have_text("Product 4")
+    expect(page.locator("#drop-lead")).to_have_text("Your picture")
+
+
+def test_a_product_in_the_address_that_answers_late_gives_way_to_the_one_chosen(page: Page) -> None:
+    page.goto("/?like=p5")
+    cards(page).first.click()
+    expect(cards(page)).to_have_count(24)
+    waiting: list[Route] = []
+    page.route("**/v1/products/p5", lambda route, request: waiting.append(route))
+    page.go_back()
+    page.wait_for_timeout(500)
+    assert waiting
+    chosen = cards(page).nth(3).locator(".title").inner_text()
+    cards(page).nth(3).click()
+    expect(cards(page)).to_have_count(24)
+    for route in waiting:
+        route.continue_()
+    page.wait_for_timeout(500)
+    expect(page.locator("#drop-lead")).to_have_text(chosen)
+    assert page.evaluate("`?like=${state.query.product}` === location.search")
+
+
+def test_the_product_in_the_address_is_named_and_shown(page: Page) -> None:
+    page.goto("/?like=p5")
+    expect(page.locator("#drop-lead")).to_have_text("Product 5")
+    expect(page.locator("#preview")).to_have_attribute("src", "/v1/products/p5/image?size=256")
+    expect(page.locator("#preview")).to_be_visible()
+    expect(cards(page)).to_have_count(24)
