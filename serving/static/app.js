@@ -331,7 +331,7 @@ function showFilters(attributes) {
   const first = ([name]) => name === "category" ? 0 : 1;
   useful.sort((a, b) => first(a) - first(b));
   for (const [name, value] of state.filters) {
-    if (!(value in (attributes[name]?.values || {}))) state.filters.delete(name);
+    if (!Object.hasOwn(attributes[name]?.values || {}, value)) state.filters.delete(name);
   }
   $("filters").replaceChildren(...useful.slice(0, 5).map(([name, one], place) => {
     const values = Object.entries(one.values);
@@ -340,17 +340,20 @@ function showFilters(attributes) {
   $("filters").hidden = !useful.length;
 }
 
+// The empty text is a value like others; null is none.
 function setFilter(name, value) {
-  if (value) state.filters.set(name, value); else state.filters.delete(name);
+  if (value !== null) state.filters.set(name, value); else state.filters.delete(name);
   again();
 }
 
+const labelled = (value) => value.trim() ? value : "(blank)";
+
 function chips(name, values) {
   const group = make("fieldset", "filter chips");
-  const buttons = [["", "All"], ...values.map(([value]) => [value, value])].map(([value, label]) => {
+  const buttons = [[null, "All"], ...values.map(([value]) => [value, labelled(value)])].map(([value, label]) => {
     const button = text(make("button", "chip"), label);
     button.type = "button";
-    button.setAttribute("aria-pressed", String((state.filters.get(name) || "") === value));
+    button.setAttribute("aria-pressed", String((state.filters.get(name) ?? null) === value));
     button.addEventListener("click", () => {
       for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
       setFilter(name, value);
@@ -364,9 +367,10 @@ function chips(name, values) {
 function choice(name, values) {
   const label = text(make("label", "filter"), "");
   const select = make("select");
-  select.append(new Option("any", ""), ...values.map(([value, count]) => new Option(`${value} (${number(count)})`, value)));
-  select.value = state.filters.get(name) || "";
-  select.addEventListener("change", () => setFilter(name, select.value));
+  const options = values.map(([value, count]) => new Option(`${labelled(value)} (${number(count)})`));
+  select.append(new Option("any"), ...options);
+  select.selectedIndex = values.findIndex(([value]) => value === state.filters.get(name)) + 1;
+  select.addEventListener("change", () => setFilter(name, values[select.selectedIndex - 1]?.[0] ?? null));
   label.append(text(make("span", "filter-name"), name.replaceAll("_", " ")), select);
   return label;
 }

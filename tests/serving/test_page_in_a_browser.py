@@ -133,3 +133,14 @@ def test_the_product_in_the_address_is_named_and_shown(page: Page) -> None:
     expect(page.locator("#preview")).to_have_attribute("src", "/v1/products/p5/image?size=256")
     expect(page.locator("#preview")).to_be_visible()
     expect(cards(page)).to_have_count(24)
+
+
+def test_an_empty_text_is_a_value_like_others(page: Page) -> None:
+    chips = page.locator(".chip")
+    assert sorted(chips.all_inner_texts()) == sorted(["All", "shoes", "hats", '"q"', "(blank)"])
+    assert page.locator(".chip[aria-pressed=true]").all_inner_texts() == ["All"]
+    page.get_by_role("button", name="(blank)").click()
+    expect(cards(page)).to_have_count(COUNT // 4)
+    assert page.locator(".chip[aria-pressed=true]").all_inner_texts() == ["(blank)"]
+    page.get_by_role("button", name="All").click()
+    expect(cards(page)).to_have_count(18)
