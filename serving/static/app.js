@@ -44,15 +44,24 @@ function begin() {
   return state.busy;
 }
 
+// In quotes, a name or a value is never taken for more than itself; the value of = has no quotes, that in a list has.
+const PLAIN = /^[\p{L}\p{N}_-]+$/u;
+const quoted = (words) => `"${words.replaceAll('"', '""')}"`;
+function condition([name, value]) {
+  return PLAIN.test(name) && PLAIN.test(value) ? `${name}=${value}` : `${quoted(name)} in ${quoted(value)}`;
+}
+
 async function ask(query, offset, signal) {
-  const filters = [...state.filters].map(([name, value]) => `${name}=${value}`);
+  const filters = [...state.filters].map(condition);
   const snapshot = offset ? state.asked : null; // further pages fit together with the first
-  if (query.product !== undefined) {
-    const body = JSON.stringify({ product_id: query.product, k: PAGE, offset, filter: filters, snapshot });
+  const picture = query.picture && await (query.sent ??= shrunk(query.picture));
+  if (!picture || filters.some((filter) => /[\r\n]/.test(filter))) { // a form would change the ends of lines
+    const asked = picture ? { image: await encoded(picture) } : { product_id: query.product };
+    const body = JSON.stringify({ ...asked, k: PAGE, offset, filter: filters, snapshot });
     return call("/v1/search", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal });
   }
   const form = new FormData();
-  form.append("image", await (query.sent ??= shrunk(query.picture)), "query");
+  form.append("image", picture, "query");
   form.append("k", PAGE);
   form.append("offset", offset);
   for (const filter of filters) form.append("filter", filter);
@@ -237,7 +246,7 @@ async function showSamples() {
   clearResults("Or begin with one of these");
   skeletons();
   try {
-    const filters = [...state.filters].map(([name, value]) => `filter=${encodeURIComponent(`${name}=${value}`)}`);
+    const filters = [...state.filters].map((one) => `filter=${encodeURIComponent(condition(one))}`);
     const reply = await call(`/v1/products?${["limit=18", ...filters].join("&")}`, { signal: busy.signal });
     if (busy !== state.busy) return;
     $("message").hidden = true;
@@ -274,6 +283,15 @@ async function shrunk(file) {
   } catch {
     return file;
   }
+}
+
+function encoded(file) {
+  return new Promise((done, failed) => {
+    const reader = new FileReader();
+    reader.addEventListener("load", () => done(reader.result));
+    reader.addEventListener("error", () => failed(new Problem({ detail: "The picture cannot be read." }, 0)));
+    reader.readAsDataURL(file);
+  });
 }
 
 const pictureOf = (data) => [...(data?.files || [])].find((file) => file.type.startsWith("image/")) || data?.files?.[0];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,11 @@ def page(browser_page: Page) -> Iterator[Page]:
 
 def cards(page: Page) -> Any:
     return page.locator("#grid .card")
+
+
+def titles(page: Page) -> list[str]:
+    found: list[str] = page.locator("#grid .title").all_inner_texts()
+    return found
 
 
 def upload(page: Page, seed: int, name: str = "shoe.png") -> None:
@@ -144,3 +150,47 @@ def test_an_empty_text_is_a_value_like_others(page: Page) -> None:
     assert page.locator(".chip[aria-pressed=true]").all_inner_texts() == ["(blank)"]
     page.get_by_role("button", name="All").click()
     expect(cards(page)).to_have_count(18)
+
+
+def test_a_choice_has_the_empty_text_and_any(page: Page) -> None:
+    choice = page.locator(".filter:has(.filter-name:text-is('size<=m')) select")
+    choice.select_option(label="(blank) (20)")
+    expect_only(page, "size<=m", "", 18)
+    choice.select_option(label="any")
+    expect(cards(page)).to_have_count(18)
+    assert {number % 2 for number in map(int, re.findall(r"\d+", " ".join(titles(page))))} == {0, 1}
+
+
+def test_every_filter_that_is_offered_can_be_chosen(page: Page) -> None:
+    for name in ODD:
+        choice = page.locator(f".filter:has(.filter-name:text-is('{name}')) select")
+        for place, value in enumerate(offered(page)[name]["values"], start=1):
+            choice.select_option(index=place)
+            expect_only(page, name, value, 18)
+            upload(page, 7)
+            expect_only(page, name, value, 24)
+            cards(page).first.click()
+            expect_only(page, name, value, COUNT // 2 - 1)  # it is no lookalike of itself
+            page.locator("#clear").click()
+            expect_only(page, name, value, 18)
+        choice.select_option(label="any")
+        expect(cards(page)).to_have_count(18)
+
+
+def test_every_category_can_be_chosen(page: Page) -> None:
+    for value in CATEGORIES:
+        page.locator(".chip").get_by_text(value.strip() or "(blank)", exact=True).click()
+        expect_only(page, "category", value, 18)
+
+
+def offered(page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = page.request.get("/v1/snapshots/current").json()["attributes"]
+    return found
+
+
+def expect_only(page: Page, name: str, value: str, most: int) -> None:
+    """Expect as many products as a page shows of those with a value, and no others."""
+    values = [attributes(number)[name] for number in range(COUNT)]
+    fitting = [f"Product {number}" for number, one in enumerate(values) if one in (value, value == "true")]
+    expect(cards(page)).to_have_count(min(most, len(fitting)))
+    assert set(titles(page)) <= set(fitting)
