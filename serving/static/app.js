@@ -412,6 +412,12 @@ async function introduce(query) {
   } catch { /* the search says what is wrong */ }
 }
 
+// Followed as a link, it would be a place in the history of its own, and the page cannot tell what was shown there.
+$("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("results").scrollIntoView();
+  $("results").focus({ preventScroll: true });
+});
 $("file").addEventListener("change", () => { usePicture($("file").files[0]); $("file").value = ""; });
 $("preview").addEventListener("error", () => { $("preview").hidden = true; });
 $("clear").addEventListener("click", () => { history.pushState(null, "", "/"); showSamples(); $("file").focus(); });

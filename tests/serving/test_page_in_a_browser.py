@@ -83,6 +83,32 @@ def first_title(page: Page) -> Any:
     return cards(page).first.locator(".title")
 
 
+def focused(page: Page) -> str:
+    found: str = page.evaluate("document.activeElement.id || document.activeElement.className")
+    return found
+
+
+def test_the_skip_link_leads_to_the_results_and_keeps_them(page: Page) -> None:
+    upload(page, 7)
+    expect(first_title(page)).to_have_text("Product 7")
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(200)
+    assert focused(page) == "results"
+    expect(first_title(page)).to_have_text("Product 7")
+    expect(page.locator("#results-title")).to_have_text("Lookalikes")
+    page.keyboard.press("Tab")
+    assert focused(page) == "card"
+
+
+def test_back_from_a_picture_shows_the_samples(page: Page) -> None:
+    upload(page, 7)
+    expect(page.locator("#results-title")).to_have_text("Lookalikes")
+    page.go_back()
+    expect(page.locator("#results-title")).to_have_text("Or begin with one of these")
+    expect(cards(page)).to_have_count(18)
+
+
 def test_a_picture_that_takes_long_to_shrink_gives_way_to_the_next(page: Page) -> None:
     page.evaluate(
         """() => {
