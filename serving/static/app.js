@@ -117,7 +117,10 @@ function card(product) {
   const button = item.querySelector("button");
   button.title = product.id;
   button.setAttribute("aria-label", `More like ${name}`);
-  button.addEventListener("click", () => show({ product: product.id, name, image: product.image_url }, true));
+  button.addEventListener("click", () => {
+    show({ product: product.id, name, image: product.image_url }, true);
+    $("results").focus({ preventScroll: true }); // this button is gone
+  });
   return item;
 }
 

@@ -167,6 +167,23 @@ def test_the_product_in_the_address_is_named_and_shown(page: Page) -> None:
     expect(cards(page)).to_have_count(24)
 
 
+def test_choosing_a_card_leads_the_keyboard_to_the_results(page: Page) -> None:
+    cards(page).nth(3).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#results-title")).to_have_text("Lookalikes")
+    expect(page.locator("#results")).to_be_focused()
+    expect(cards(page)).to_have_count(24)
+    page.keyboard.press("Tab")
+    expect(cards(page).first).to_be_focused()
+
+
+def test_that_nothing_was_found_is_announced(page: Page) -> None:
+    nothing = {"snapshot": "s", "took_ms": 1.0, "hits": []}
+    page.route("**/v1/search", lambda route: route.fulfill(json=nothing))
+    upload(page, 7)
+    expect(page.get_by_role("alert")).to_contain_text("No lookalikes")
+
+
 def test_an_empty_text_is_a_value_like_others(page: Page) -> None:
     chips = page.locator(".chip")
     assert sorted(chips.all_inner_texts()) == sorted(["All", "shoes", "hats", '"q"', "(blank)"])
