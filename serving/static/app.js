@@ -146,17 +146,26 @@ function message(title, detail, { wrong = false, fine = "", retry = null, askKey
   $("retry").onclick = retry;
 }
 
+// What is hidden must not take the keyboard's place with it.
+function hideMessage(next = $("results")) {
+  if ($("message").contains(document.activeElement)) next.focus({ preventScroll: true });
+  $("message").hidden = true;
+}
+
 function clearResults(title) {
   text($("results-title"), title);
   text($("note"), "");
-  $("message").hidden = true;
+  hideMessage();
   $("more").hidden = true;
   $("grid").replaceChildren();
 }
 
-function fail(error, again) {
-  text($("results-title"), "");
-  $("grid").replaceChildren();
+// Where only a further page failed, what is shown stays.
+function fail(error, again, further = false) {
+  if (!further) {
+    text($("results-title"), "");
+    $("grid").replaceChildren();
+  }
   $("more").hidden = true;
   if (error.code === "not_ready") {
     message("Nothing to search yet", error.message);
@@ -178,6 +187,10 @@ function fail(error, again) {
   }
   const fine = [error.code, error.request].filter(Boolean).join(" · ");
   message(error.title || "That did not work", error.message, { wrong: true, fine, retry: again });
+  if (further) { // it stands where "Show more" was
+    $("retry").focus();
+    $("message").scrollIntoView({ block: "nearest" });
+  }
 }
 
 function preview(query) {
@@ -220,7 +233,7 @@ async function fetchHits(query, offset) {
   } catch (error) {
     if (busy !== state.busy) return;
     if (error.code === "snapshot_not_held") return show(query);
-    fail(error, () => busy === state.busy && show(query));
+    fail(error, () => busy === state.busy && (offset ? fetchHits(query, offset) : show(query)), offset > 0);
   } finally {
     if (busy === state.busy) $("more").disabled = false;
   }
@@ -229,8 +242,9 @@ async function fetchHits(query, offset) {
 function showHits(query, reply, offset) {
   state.asked = reply.snapshot;
   if (!offset) $("grid").replaceChildren();
-  $("message").hidden = true;
-  $("grid").append(...reply.hits.map(card));
+  const cards = reply.hits.map(card);
+  $("grid").append(...cards);
+  hideMessage(offset ? cards[0]?.querySelector("button") : undefined);
   state.shown = offset + reply.hits.length;
   $("more").hidden = reply.hits.length < PAGE;
   if (!state.shown) {
@@ -252,7 +266,7 @@ async function showSamples() {
     const filters = [...state.filters].map((one) => `filter=${encodeURIComponent(condition(one))}`);
     const reply = await call(`/v1/products?${["limit=18", ...filters].join("&")}`, { signal: busy.signal });
     if (busy !== state.busy) return;
-    $("message").hidden = true;
+    hideMessage();
     $("grid").replaceChildren(...reply.products.map(card));
     if (!reply.products.length) message("No products", "No product fits these filters. Take one away.");
     if (!state.snapshot) loadSnapshot();

@@ -88,6 +88,11 @@ def focused(page: Page) -> str:
     return found
 
 
+def busy(route: Route) -> None:
+    problem = {"title": "The server is busy", "detail": "Try again in a second.", "code": "overloaded", "status": 429}
+    route.fulfill(status=429, json=problem)
+
+
 def test_the_skip_link_leads_to_the_results_and_keeps_them(page: Page) -> None:
     upload(page, 7)
     expect(first_title(page)).to_have_text("Product 7")
@@ -107,6 +112,34 @@ def test_back_from_a_picture_shows_the_samples(page: Page) -> None:
     page.go_back()
     expect(page.locator("#results-title")).to_have_text("Or begin with one of these")
     expect(cards(page)).to_have_count(18)
+
+
+def test_a_further_page_that_fails_leaves_what_is_shown_and_can_be_tried_again(page: Page) -> None:
+    upload(page, 7)
+    expect(cards(page)).to_have_count(24)
+    page.route("**/v1/search", busy)
+    page.locator("#more").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server is busy")
+    expect(cards(page)).to_have_count(24)
+    expect(page.locator("#retry")).to_be_focused()
+    expect(page.locator("#retry")).to_be_in_viewport()
+    expect(cards(page).last).to_be_in_viewport()
+    page.unroute("**/v1/search")
+    page.locator("#retry").click()
+    expect(cards(page)).to_have_count(COUNT)
+    expect(page.locator("#message")).to_be_hidden()
+    expect(cards(page).nth(24)).to_be_focused()
+
+
+def test_a_first_page_that_fails_can_be_tried_again(page: Page) -> None:
+    page.route("**/v1/search", busy)
+    upload(page, 7)
+    expect(page.get_by_role("alert")).to_contain_text("The server is busy")
+    expect(cards(page)).to_have_count(0)
+    page.unroute("**/v1/search")
+    page.locator("#retry").click()
+    expect(cards(page)).to_have_count(24)
+    assert focused(page) == "results"
 
 
 def test_a_picture_that_takes_long_to_shrink_gives_way_to_the_next(page: Page) -> None:
