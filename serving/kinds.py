@@ -160,7 +160,8 @@ KINDS: Mapping[str, Kind] = {
     "bad_filter": Kind(
         422,
         "A filter cannot be understood",
-        "Write `category=shoes`, `price<=50` or `brand in acme,zeta`, with a value of the attribute's type.",
+        'Write `category=shoes`, `price<=50`, `brand in acme,zeta` or `"sold in store"=yes`, with a value of the '
+        "attribute's type.",
     ),
     "too_many_filters": Kind(422, "There are too many filters", "32 at most (`LOOKALIKE_LIMITS__MAX_FILTERS`)."),
     "unknown_attribute": Kind(

@@ -17,6 +17,7 @@ from data.products import Product
 from serving.addresses import product_path
 from serving.facets import Facet
 from serving.fields import Fields
+from serving.ranking import shown
 from tasks.searcher import Hit
 
 
@@ -52,7 +53,7 @@ def write_product(product: Product) -> dict[str, Any]:
 
 def write_hits(hits: Sequence[Hit], hidden: Sequence[int] | None, fields: Fields | None = None) -> list[dict[str, Any]]:
     """Return hits as `HitReply` describes them; `hidden` where duplicates are collapsed."""
-    written = [{**write_product(hit.product), "score": round(hit.score, 6)} for hit in hits]
+    written = [{**write_product(hit.product), "score": shown(hit.score)} for hit in hits]
     if fields is not None:
         written = [fields.of(whole) for whole in written]
     if hidden is not None:

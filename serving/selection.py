@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.ranking import Ranking
+from serving.ranking import Ranking, shown
 from tasks.searcher import Found, Searcher
 
 REACHES = (32, 128, 1024, 5_000, 20_000)
@@ -73,14 +73,19 @@ def _followed(found: Found, further: Found) -> Found:
 
 def _is_far_enough(found: Found, ranking: Ranking) -> bool:
     """Tell whether what follows is below the score that is asked for."""
-    return ranking.min_score is not None and bool(found.scores[-1] < ranking.min_score)
+    return _is_below(found.scores[-1], ranking)
+
+
+def _is_below(score: float, ranking: Ranking) -> bool:
+    """Tell whether a score is lower than wanted, as it is shown: whoever sends a hit's own score gets that hit."""
+    return ranking.min_score is not None and shown(score) < ranking.min_score
 
 
 def _kept(searcher: Searcher, found: Found, ranking: Ranking, without: Collection[int]) -> Iterator[int]:
     groups = _groups(searcher, found, ranking)
     seen = [set[Any]() for _ in groups]
     for place, (score, row) in enumerate(zip(found.scores.tolist(), found.rows.tolist(), strict=True)):
-        if ranking.min_score is not None and score < ranking.min_score:
+        if _is_below(score, ranking):
             return
         if row in without:
             continue

@@ -37,15 +37,31 @@ async function call(path, options = {}) {
   return body;
 }
 
-function ask(query, offset, signal) {
-  const filters = [...state.filters].map(([name, value]) => `${name}=${value}`);
+// What was asked for last is what is shown: what was before it is stopped, and dropped where it comes late.
+function begin() {
+  state.busy?.abort();
+  state.busy = new AbortController();
+  return state.busy;
+}
+
+// In quotes, a name or a value is never taken for more than itself; the value of = has no quotes, that in a list has.
+const PLAIN = /^[\p{L}\p{N}_-]+$/u;
+const quoted = (words) => `"${words.replaceAll('"', '""')}"`;
+function condition([name, value]) {
+  return PLAIN.test(name) && PLAIN.test(value) ? `${name}=${value}` : `${quoted(name)} in ${quoted(value)}`;
+}
+
+async function ask(query, offset, signal) {
+  const filters = [...state.filters].map(condition);
   const snapshot = offset ? state.asked : null; // further pages fit together with the first
-  if (query.product !== undefined) {
-    const body = JSON.stringify({ product_id: query.product, k: PAGE, offset, filter: filters, snapshot });
+  const picture = query.picture && await (query.sent ??= shrunk(query.picture));
+  if (!picture || filters.some((filter) => /[\r\n]/.test(filter))) { // a form would change the ends of lines
+    const asked = picture ? { image: await encoded(picture) } : { product_id: query.product };
+    const body = JSON.stringify({ ...asked, k: PAGE, offset, filter: filters, snapshot });
     return call("/v1/search", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal });
   }
   const form = new FormData();
-  form.append("image", query.picture, "query");
+  form.append("image", picture, "query");
   form.append("k", PAGE);
   form.append("offset", offset);
   for (const filter of filters) form.append("filter", filter);
@@ -61,18 +77,20 @@ const touch = matchMedia("(pointer: coarse)").matches;
 const LEAD = touch ? "Show us a picture" : "Drop a picture here";
 const HINT = touch ? "Take one, or choose it from your device" : "or paste one, or choose it from your device";
 // A picture's address takes no header: where there is a key, the page fetches the picture itself.
-async function showPicture(image, path) {
+async function showPicture(image, path, isWanted = () => true) {
   if (!key()) { image.src = path; return; }
   try {
     const response = await fetch(path, { headers: withKey() });
     if (!response.ok) throw new Error(response.status);
-    const address = URL.createObjectURL(await response.blob());
+    const picture = await response.blob();
+    if (!isWanted()) return;
+    const address = URL.createObjectURL(picture);
     const free = () => URL.revokeObjectURL(address);
     image.addEventListener("load", free, { once: true });
     image.addEventListener("error", free, { once: true });
     image.src = address;
   } catch {
-    image.dispatchEvent(new Event("error"));
+    if (isWanted()) image.dispatchEvent(new Event("error"));
   }
 }
 
@@ -99,7 +117,10 @@ function card(product) {
   const button = item.querySelector("button");
   button.title = product.id;
   button.setAttribute("aria-label", `More like ${name}`);
-  button.addEventListener("click", () => show({ product: product.id, name, image: product.image_url }, true));
+  button.addEventListener("click", () => {
+    show({ product: product.id, name, image: product.image_url }, true);
+    $("results").focus({ preventScroll: true }); // this button is gone
+  });
   return item;
 }
 
@@ -125,17 +146,26 @@ function message(title, detail, { wrong = false, fine = "", retry = null, askKey
   $("retry").onclick = retry;
 }
 
+// What is hidden must not take the keyboard's place with it.
+function hideMessage(next = $("results")) {
+  if ($("message").contains(document.activeElement)) next.focus({ preventScroll: true });
+  $("message").hidden = true;
+}
+
 function clearResults(title) {
   text($("results-title"), title);
   text($("note"), "");
-  $("message").hidden = true;
+  hideMessage();
   $("more").hidden = true;
   $("grid").replaceChildren();
 }
 
-function fail(error, again) {
-  text($("results-title"), "");
-  $("grid").replaceChildren();
+// Where only a further page failed, what is shown stays.
+function fail(error, again, further = false) {
+  if (!further) {
+    text($("results-title"), "");
+    $("grid").replaceChildren();
+  }
   $("more").hidden = true;
   if (error.code === "not_ready") {
     message("Nothing to search yet", error.message);
@@ -157,6 +187,10 @@ function fail(error, again) {
   }
   const fine = [error.code, error.request].filter(Boolean).join(" · ");
   message(error.title || "That did not work", error.message, { wrong: true, fine, retry: again });
+  if (further) { // it stands where "Show more" was
+    $("retry").focus();
+    $("message").scrollIntoView({ block: "nearest" });
+  }
 }
 
 function preview(query) {
@@ -172,8 +206,9 @@ function preview(query) {
   if (!asked) { $("preview").removeAttribute("src"); return; }
   $("preview").alt = query.picture ? "Your picture" : query.name;
   if (state.preview) $("preview").src = state.preview;
-  else if (String(query.image).startsWith("/v1/")) showPicture($("preview"), query.image + SMALL_COPY);
-  else $("preview").src = "";
+  else if (String(query.image).startsWith("/v1/")) {
+    showPicture($("preview"), query.image + SMALL_COPY, () => state.query === query);
+  } else $("preview").src = "";
 }
 
 // ---- searching -----------------------------------------------------------------------------------------------------
@@ -189,26 +224,27 @@ async function show(query, remember = false) {
 }
 
 async function fetchHits(query, offset) {
-  state.busy?.abort();
-  const busy = state.busy = new AbortController();
+  const busy = begin();
   $("more").disabled = true;
   try {
     const reply = await ask(query, offset, busy.signal);
     if (busy !== state.busy) return;
     showHits(query, reply, offset);
   } catch (error) {
-    if (error.code === "snapshot_not_held" && state.query === query) return show(query);
-    if (error.name !== "AbortError") fail(error, () => state.query === query && show(query));
+    if (busy !== state.busy) return;
+    if (error.code === "snapshot_not_held") return show(query);
+    fail(error, () => busy === state.busy && (offset ? fetchHits(query, offset) : show(query)), offset > 0);
   } finally {
-    $("more").disabled = false;
+    if (busy === state.busy) $("more").disabled = false;
   }
 }
 
 function showHits(query, reply, offset) {
   state.asked = reply.snapshot;
   if (!offset) $("grid").replaceChildren();
-  $("message").hidden = true;
-  $("grid").append(...reply.hits.map(card));
+  const cards = reply.hits.map(card);
+  $("grid").append(...cards);
+  hideMessage(offset ? cards[0]?.querySelector("button") : undefined);
   state.shown = offset + reply.hits.length;
   $("more").hidden = reply.hits.length < PAGE;
   if (!state.shown) {
@@ -222,21 +258,20 @@ function showHits(query, reply, offset) {
 
 async function showSamples() {
   state.query = null;
-  state.busy?.abort();
-  const busy = state.busy = new AbortController();
+  const busy = begin();
   preview(null);
   clearResults("Or begin with one of these");
   skeletons();
   try {
-    const filters = [...state.filters].map(([name, value]) => `filter=${encodeURIComponent(`${name}=${value}`)}`);
+    const filters = [...state.filters].map((one) => `filter=${encodeURIComponent(condition(one))}`);
     const reply = await call(`/v1/products?${["limit=18", ...filters].join("&")}`, { signal: busy.signal });
     if (busy !== state.busy) return;
-    $("message").hidden = true;
+    hideMessage();
     $("grid").replaceChildren(...reply.products.map(card));
     if (!reply.products.length) message("No products", "No product fits these filters. Take one away.");
     if (!state.snapshot) loadSnapshot();
   } catch (error) {
-    if (error.name !== "AbortError") fail(error, () => state.query || showSamples());
+    if (busy === state.busy) fail(error, () => busy === state.busy && showSamples());
   }
 }
 
@@ -244,9 +279,8 @@ const again = () => state.query ? show(state.query) : showSamples();
 
 // ---- pictures ------------------------------------------------------------------------------------------------------
 
-async function usePicture(file) {
-  if (!file) return;
-  show({ picture: await shrunk(file) }, true);
+function usePicture(file) {
+  if (file) show({ picture: file }, true);
 }
 
 // What the browser cannot decode (TIFF, say) goes to the server as it is.
@@ -266,6 +300,15 @@ async function shrunk(file) {
   } catch {
     return file;
   }
+}
+
+function encoded(file) {
+  return new Promise((done, failed) => {
+    const reader = new FileReader();
+    reader.addEventListener("load", () => done(reader.result));
+    reader.addEventListener("error", () => failed(new Problem({ detail: "The picture cannot be read." }, 0)));
+    reader.readAsDataURL(file);
+  });
 }
 
 const pictureOf = (data) => [...(data?.files || [])].find((file) => file.type.startsWith("image/")) || data?.files?.[0];
@@ -323,7 +366,7 @@ function showFilters(attributes) {
   const first = ([name]) => name === "category" ? 0 : 1;
   useful.sort((a, b) => first(a) - first(b));
   for (const [name, value] of state.filters) {
-    if (!(value in (attributes[name]?.values || {}))) state.filters.delete(name);
+    if (!Object.hasOwn(attributes[name]?.values || {}, value)) state.filters.delete(name);
   }
   $("filters").replaceChildren(...useful.slice(0, 5).map(([name, one], place) => {
     const values = Object.entries(one.values);
@@ -332,17 +375,20 @@ function showFilters(attributes) {
   $("filters").hidden = !useful.length;
 }
 
+// The empty text is a value like others; null is none.
 function setFilter(name, value) {
-  if (value) state.filters.set(name, value); else state.filters.delete(name);
+  if (value !== null) state.filters.set(name, value); else state.filters.delete(name);
   again();
 }
 
+const labelled = (value) => value.trim() ? value : "(blank)";
+
 function chips(name, values) {
   const group = make("fieldset", "filter chips");
-  const buttons = [["", "All"], ...values.map(([value]) => [value, value])].map(([value, label]) => {
+  const buttons = [[null, "All"], ...values.map(([value]) => [value, labelled(value)])].map(([value, label]) => {
     const button = text(make("button", "chip"), label);
     button.type = "button";
-    button.setAttribute("aria-pressed", String((state.filters.get(name) || "") === value));
+    button.setAttribute("aria-pressed", String((state.filters.get(name) ?? null) === value));
     button.addEventListener("click", () => {
       for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
       setFilter(name, value);
@@ -356,27 +402,39 @@ function chips(name, values) {
 function choice(name, values) {
   const label = text(make("label", "filter"), "");
   const select = make("select");
-  select.append(new Option("any", ""), ...values.map(([value, count]) => new Option(`${value} (${number(count)})`, value)));
-  select.value = state.filters.get(name) || "";
-  select.addEventListener("change", () => setFilter(name, select.value));
+  const options = values.map(([value, count]) => new Option(`${labelled(value)} (${number(count)})`));
+  select.append(new Option("any"), ...options);
+  select.selectedIndex = values.findIndex(([value]) => value === state.filters.get(name)) + 1;
+  select.addEventListener("change", () => setFilter(name, values[select.selectedIndex - 1]?.[0] ?? null));
   label.append(text(make("span", "filter-name"), name.replaceAll("_", " ")), select);
   return label;
 }
 
 // ---- begin ---------------------------------------------------------------------------------------------------------
 
-async function fromAddress() {
+function fromAddress() {
   const like = new URLSearchParams(location.search).get("like");
   if (like === null) return showSamples();
   const query = { product: like, name: like, image: "" };
-  try {
-    const path = like.split("/").map(encodeURIComponent).join("%2F");
-    const product = await call(`/v1/products/${path}`);
-    Object.assign(query, { name: product.title || product.id, image: product.image_url });
-  } catch { /* the search says what is wrong */ }
-  return show(query);
+  show(query);
+  introduce(query);
 }
 
+async function introduce(query) {
+  try {
+    const path = query.product.split("/").map(encodeURIComponent).join("%2F");
+    const product = await call(`/v1/products/${path}`);
+    Object.assign(query, { name: product.title || product.id, image: product.image_url });
+    if (state.query === query) preview(query);
+  } catch { /* the search says what is wrong */ }
+}
+
+// Followed as a link, it would be a place in the history of its own, and the page cannot tell what was shown there.
+$("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("results").scrollIntoView();
+  $("results").focus({ preventScroll: true });
+});
 $("file").addEventListener("change", () => { usePicture($("file").files[0]); $("file").value = ""; });
 $("preview").addEventListener("error", () => { $("preview").hidden = true; });
 $("clear").addEventListener("click", () => { history.pushState(null, "", "/"); showSamples(); $("file").focus(); });

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +25,10 @@ COMPARISONS = ("=", "!=", "<", "<=", ">", ">=")
 MEMBERSHIPS = ("in", "not in")
 PRESENCES = ("is null", "is not null")
 OPERATORS = (*COMPARISONS, *MEMBERSHIPS, *PRESENCES)
-HOW = 'write category=shoes, price<=50, brand in a,"b, c" or colour is null'
+HOW = 'write category=shoes, price<=50, brand in a,"b, c", colour is null or "sold in store"=yes'
 
 _OPERATOR = re.compile(r"<=|>=|!=|=|<|>|\s(?:not\s+)?in\s|\sis\s+(?:not\s+)?null$", re.IGNORECASE)
+_QUOTED_NAME = re.compile(r'"((?:[^"]|"")*)"(?!")')
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"\s*(?:,|$)')
 _ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
@@ -54,12 +55,17 @@ class Condition:
 
 
 def parse(text: str) -> Condition:
-    """Read `category=shoes`, `price<=50`, `brand in acme,"b, c"` or `colour is null`. Raises `FilterError`."""
+    """Read `category=shoes`, `price<=50`, `brand in acme,"b, c"`, `colour is null` or `"sold in store"=yes`.
+
+    Raises `FilterError`.
+    """
     text = text.strip()
-    match = _OPERATOR.search(text)
-    name = text[: match.start()].strip() if match else ""
-    if not match or not name:
+    quoted, begin = _quoted_name(text)
+    match = _OPERATOR.search(text, begin)
+    plain = text[begin : match.start()].strip() if match else ""
+    if not match or (quoted is None) != bool(plain):  # one name, and nothing between quotes and the operator
         raise FilterError(f"the filter {text!r} is not understood: {HOW}")
+    name = plain if quoted is None else quoted
     found = " ".join(match[0].lower().split())
     rest = text[match.end() :].strip()
     if found in PRESENCES:
@@ -80,17 +86,32 @@ def matching(products: Products, conditions: Sequence[Condition]) -> Mask:
     return reduce(np.logical_and, masks)
 
 
+def _quoted_name(text: str) -> tuple[str | None, int]:
+    """Return the name in quotes that a filter begins with, None where it is in none, and where it ends."""
+    if not text.startswith('"'):
+        return None, 0
+    match = _QUOTED_NAME.match(text) or _no_end(text)
+    return _unquoted(match), match.end()
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    """A quote in quotes is written twice."""
+    return match[1].replace('""', '"')
+
+
+def _no_end(text: str) -> NoReturn:
+    raise FilterError(f'{text[:40]!r} begins with a quote that does not end: write "a, ""b""", c')
+
+
 def _listed(text: str) -> tuple[str, ...]:
-    """Split at commas, but for those in quotes; a quote in quotes is written twice."""
+    """Split at commas, but for those in quotes."""
     values = []
     rest: str | None = text
     while rest is not None:
         rest = rest.lstrip()
         if rest.startswith('"'):
-            match = _QUOTED.match(rest)
-            if not match:
-                raise FilterError(f'{rest[:40]!r} begins with a quote that does not end: write "a, ""b""", c')
-            values.append(match[1].replace('""', '"'))
+            match = _QUOTED.match(rest) or _no_end(rest)
+            values.append(_unquoted(match))
             rest = rest[match.end() :] if match[0].endswith(",") else None
         else:
             value, comma, after = rest.partition(",")

@@ -13,19 +13,18 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Page, ViewportSize
 
 from tests.benchmarks.picking import evenly
+from tests.support.browsers import opened
 from tests.support.servers import BIN, ROOT, prefect_server
 
 SIZE: ViewportSize = {"width": 1440, "height": 1000}
 COUNT = 600
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 
 def lookalike(environment: Mapping[str, str], *arguments: str) -> None:
@@ -54,17 +53,6 @@ def some_runs(folder: Path, place: Path, environment: Mapping[str, str]) -> None
     for file in sorted(shop.rglob("*.png"))[5::40]:
         file.unlink()
     lookalike(environment, "reindex", str(shop), *store)
-
-
-@contextmanager
-def opened(api: str) -> Iterator[Page]:
-    """Yield a page of a browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            yield browser.new_page(viewport=SIZE, base_url=api.removesuffix("/api"))
-        finally:
-            browser.close()
 
 
 def shoot(page: Page, path: str, file: Path, *, click: str | None = None) -> None:
@@ -101,7 +89,7 @@ def main() -> None:
         print(json.dumps({run["name"]: run["state_name"] for run in flow_runs}))  # noqa: T201
         deployments = httpx.post(f"{api}/deployments/filter", json={}, timeout=30).json()
         nightly = next(one["id"] for one in deployments if one["name"] == "nightly")
-        with opened(api) as page:
+        with opened(api.removesuffix("/api"), SIZE) as page:
             shoot(page, "/deployments", asked.into / "prefect-deployments.png")
             shoot(page, f"/deployments/deployment/{nightly}/run", asked.into / "prefect-form.png")
             shoot(page, f"/runs/flow-run/{newest['id']}", asked.into / "prefect-flow-run.png")

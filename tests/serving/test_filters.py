@@ -24,16 +24,20 @@ ATTRIBUTES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+def publish(folder: Path, attributes: list[dict[str, Any]]) -> None:
+    rows = []
+    for number, one in enumerate(attributes):
+        file = folder / f"{number}.png"
+        file.write_bytes(picture(number))
+        rows.append({"id": str(number), "title": "", "image": str(file), "attributes": one})
+    shop = Shop(LocalStore(folder / "store"), folder)
+    shop.point_at(shop.build_rows(rows))
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder: Path = tmp_path_factory.mktemp("shop")
-    rows = []
-    for number, attributes in enumerate(ATTRIBUTES):
-        file = folder / f"{number}.png"
-        file.write_bytes(picture(number))
-        rows.append({"id": str(number), "title": "", "image": str(file), "attributes": attributes})
-    shop = Shop(LocalStore(folder / "store"), folder)
-    shop.point_at(shop.build_rows(rows))
+    publish(folder, ATTRIBUTES)
     with running(create_app(make_settings(folder))) as running_client:
         running_client.wait(lambda state: state["ready"])
         yield running_client
@@ -116,3 +120,35 @@ def test_replies_write_dates_as_iso_8601(client: Client) -> None:
     assert first == {"brand": "Lee, Inc.", "day": "2026-01-31", "at": "2026-01-31T09:00:00+00:00", "sizes": [36]}
     kinds = {name: one["type"] for name, one in client.get("/v1/snapshots/current").json()["attributes"].items()}
     assert kinds == {"brand": "string", "day": "date", "at": "timestamp", "sizes": "list of integer"}
+
+
+ODD: list[dict[str, Any]] = [
+    {"made in eu": True, "sold in store": "", "a=b": " x", "size<=m": '"q"', ' "is null ': "y ", "plain": "in"},
+    {"made in eu": False, "sold in store": "a, b", "a=b": "x", "size<=m": 'q"', ' "is null ': '" y', "plain": "ä b"},
+]
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A shop of attributes and values that only quotes tell from the rest of a filter."""
+    folder: Path = tmp_path_factory.mktemp("odd")
+    publish(folder, ODD)
+    with running(create_app(make_settings(folder))) as running_client:
+        running_client.wait(lambda state: state["ready"])
+        yield running_client
+
+
+def in_quotes(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def test_every_filter_that_is_offered_can_be_sent_as_text(odd: Client) -> None:
+    offered = odd.get("/v1/snapshots/current").json()["attributes"]
+    texts = [f"{in_quotes(name)} in {in_quotes(value)}" for name, one in offered.items() for value in one["values"]]
+    assert len(texts) == 12
+    for text in texts:
+        assert odd.get("/v1/products", params={"filter": text}).json()["total"] == 1
+        by_form = odd.post("/v1/search", files={"image": ("x", picture(0))}, data={"filter": text})
+        similar = [odd.get(f"/v1/products/{one}/similar", params={"filter": text}).json()["hits"] for one in "01"]
+        assert [hit["id"] for hit in by_form.json()["hits"]] == [hit["id"] for hits in similar for hit in hits]
+        assert found(odd, text) == [hit["id"] for hits in similar for hit in hits]

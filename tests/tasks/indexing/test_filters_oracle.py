@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.products import Products
-from tasks.indexing.filters import Condition, matching
+from tasks.indexing.filters import Condition, matching, parse
 
 DAYS = [dt.date(2026, 1, 30), dt.date(2026, 1, 31), dt.date(2026, 2, 1)]
 TIMES = [dt.time.min, dt.time(12, 30), dt.time.max]
@@ -120,3 +120,19 @@ def test_a_row_is_found_where_all_conditions_hold(seed: int, asked: list[Conditi
     columns, opened = products(seed)
     expected = [all(holds(condition, columns[condition.name][row]) for condition in asked) for row in range(ROWS)]
     assert matching(opened, asked).tolist() == expected
+
+
+def in_quotes(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+LETTERS = st.text('ab "=<>!,\t\n') | st.text()
+LISTS = st.lists(LETTERS, min_size=1, max_size=3).map(tuple)
+
+
+@given(LETTERS, st.sampled_from(["in", "not in"]), LISTS)
+def test_a_name_and_values_in_quotes_are_read_as_they_are(name: str, operator: str, values: tuple[str, ...]) -> None:
+    text = f"{in_quotes(name)} {operator} {','.join(map(in_quotes, values))}"
+    assert parse(text) == Condition(name, operator, values)
+    assert parse(f"{in_quotes(name)} is null") == Condition(name, "is null")
+    assert parse(f"{in_quotes(name)}={values[0]}") == Condition(name, "=", (values[0].strip(),))
