@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from data.attributes import TextTypes
 from data.errors import CatalogueError
+from data.quotes import check_quotes
 
 OWN_COLUMNS = ("id", "title", "image")
 BATCH_ROWS = 8192
@@ -36,6 +37,7 @@ def _read_csv(file: Path, name: str) -> Iterator[pa.Table]:
     with file.open("rb") as lines:
         if not any(line.strip() for line in lines):
             raise CatalogueError(f"the catalogue {name} is empty")
+    check_quotes(file, name)
     # types are found by looking at whole columns: a guess from the first rows fails on the later ones
     types = TextTypes()
     for batch in _csv_batches(file):

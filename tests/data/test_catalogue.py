@@ -128,6 +128,25 @@ def test_a_description_may_have_lines_and_commas(tmp_path: Path) -> None:
     assert [row["text"] for row in read.products["attributes"].to_pylist()] == ["one,\ntwo", "three"]
 
 
+def test_quotes_are_part_of_a_title_where_they_are_written_twice_or_open_nothing(tmp_path: Path) -> None:
+    for written, title in {
+        '"12"" pan"': '12" pan', '12" pan': '12" pan', '12"': '12"', '""""': '"', '"a,\n""b"': 'a,\n"b', '""': "",
+    }.items():  # fmt: skip
+        for end in ("", "\n", "\r\n\r\n"):
+            read = read_all(write_csv(tmp_path, f"id,image,title\n1,a.png,{written}{end}"))
+            assert read.products["title"].to_pylist() == [title]
+
+
+@pytest.mark.parametrize("order", ["id,image,title", "id,title,image"])
+@pytest.mark.parametrize("title", ["pan", '"a ""good"" pan"', '"a pan\nof iron"', "pan" * 3000, '"12 inch pan'])
+def test_a_quote_that_nothing_closes_is_named_by_its_line(title: str, order: str, tmp_path: Path) -> None:
+    rows = [{"id": f"{row}", "image": f"{row}.png", "title": "pan" if row < 600 else title} for row in range(1000)]
+    rows[600]["title"] = '"12 inch pan'
+    lines = [order, *(",".join(row[name] for name in order.split(",")) for row in rows)]
+    with pytest.raises(CatalogueError, match=r"shop\.csv, line 602: the quote .* here is not closed"):
+        read_all(write_csv(tmp_path, "\r\n".join(lines)))
+
+
 def test_a_jsonl_column_of_mixed_types_is_text(tmp_path: Path) -> None:
     rows = [
         {"id": 7, "image": "a.png", "size": 42, "big": 2**80, "tags": ["a", "b"]},
@@ -162,6 +181,8 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "no id": ("shop.csv", "sku,image\n1,a\n", "lacks the column 'id'; it has 'sku', 'image'"),
     "nothing right": ("shop.csv", "a;b\n1;2\n", "lacks the column 'id' and 'image'"),
     "a column twice": ("shop.csv", "id,image,id\n1,a,2\n", "the column 'id' twice"),
+    "an open quote in the header": ("shop.csv", 'id,image,"title\n1,a,b\n', "line 1: the quote"),
+    "an open quote at the end": ("shop.csv", 'id,image\n1,a\n2,"', "line 3: the quote"),
     "a short row": ("shop.csv", "id,image\n1,a\n2\n", "cannot be understood"),
     "latin-1": ("shop.csv", "id,image\né,a\n".encode("latin-1"), "save it as UTF-8"),
     "no usable row": ("shop.csv", "id,image\n,\n", "no usable product"),
