@@ -181,16 +181,28 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "no id": ("shop.csv", "sku,image\n1,a\n", "lacks the column 'id'; it has 'sku', 'image'"),
     "nothing right": ("shop.csv", "a;b\n1;2\n", "lacks the column 'id' and 'image'"),
     "a column twice": ("shop.csv", "id,image,id\n1,a,2\n", "the column 'id' twice"),
+    "an attribute twice": ("shop.csv", "id,image,colour, colour,colour\n1,a,red,blue,\n", "the column 'colour' twice"),
+    "values without a name": ("shop.csv", "id,image,,\n1,a,,\n2,b,,red\n", "in column 4, such as 'red', and no name"),
     "an open quote in the header": ("shop.csv", 'id,image,"title\n1,a,b\n', "line 1: the quote"),
     "an open quote at the end": ("shop.csv", 'id,image\n1,a\n2,"', "line 3: the quote"),
     "a short row": ("shop.csv", "id,image\n1,a\n2\n", "cannot be understood"),
     "latin-1": ("shop.csv", "id,image\né,a\n".encode("latin-1"), "save it as UTF-8"),
+    "latin-1 in the header": ("shop.csv", "id,image,größe\n1,a,3\n".encode("latin-1"), "header .* save the file"),
+    "utf-16": ("shop.csv", "id,image\n1,a\n".encode("utf-16"), "is in UTF-16, .* save it as UTF-8"),
+    "utf-16, the other way": ("shop.csv", b"\xfe\xff" + "id,image\n1,a\n".encode("utf-16-be"), "is in UTF-16"),
     "no usable row": ("shop.csv", "id,image\n,\n", "no usable product"),
     "empty jsonl": ("shop.jsonl", b"", "has no rows"),
     "not json": ("shop.jsonl", '{"id": 1, "image": "a"}\n\n{"id": 2,\n', "line 3: not JSON"),
     "deep json": ("shop.jsonl", "[" * 100_000, "line 1: not JSON"),
     "no object": ("shop.jsonl", "[1]\n", "line 1: each line must be a JSON object"),
     "half a character": ("shop.jsonl", '{"id": "a", "image": "b", "x": "\\ud800"}', "'x' holds half a character"),
+    "half a character in a name": (
+        "shop.jsonl",
+        '{"id": 1, "image": "b", "x\\ud800": 1}',
+        r"the column 'x\\ud8",
+    ),
+    "utf-16 jsonl": ("shop.jsonl", '{"id": 1, "image": "b"}\n'.encode("utf-16"), "is in UTF-16, .* save it as UTF-8"),
+    "latin-1 jsonl": ("shop.jsonl", '{"id": "é", "image": "b"}'.encode("latin-1"), "line 1: not in UTF-8: save"),
     "nested": ("shop.jsonl", '{"id": "a", "image": "b", "x": {"y": 1}}', "the attribute 'x' is of type struct"),
     "list of objects": (
         "shop.jsonl",
@@ -210,10 +222,20 @@ def test_a_bad_file_is_told_what_is_wrong(case: str, tmp_path: Path) -> None:
         read_all(write_csv(tmp_path, content, name))
 
 
+def test_columns_without_a_name_are_no_attributes(tmp_path: Path) -> None:
+    for text in ("id,image,,\n1,a.png,,\n", "id,image,, \n1,a.png,,\n", ",id,image\n0,1,a.png\n"):  # the last by pandas
+        read = read_all(write_csv(tmp_path, text))
+        assert read.products["id"].to_pylist() == ["1"]
+        assert "attributes" not in read.products.column_names
+
+
 def test_parquet_columns_of_impossible_types(tmp_path: Path) -> None:
     table = pa.table({"id": pa.array([{"a": 1}]), "image": ["a"]})
-    with pytest.raises(CatalogueError, match="cannot be understood"):
+    with pytest.raises(CatalogueError, match="'id' is of type struct<a: int64> and must be text or numbers"):
         read_all(write_parquet(tmp_path, table))
+    for pictures in ([{"bytes": b"\x89PNG", "path": "a.png"}], [b"\x89PNG"]):
+        with pytest.raises(CatalogueError, match=r"'image' is of type .* must be a path or an address: write the p"):
+            read_all(write_parquet(tmp_path, pa.table({"id": ["1"], "image": pictures})))
     with pytest.raises(CatalogueError, match="'x' is of type binary"):
         read_all(write_parquet(tmp_path, pa.table({"id": ["1"], "image": ["a"], "x": [b"1"]})))
 
