@@ -358,24 +358,29 @@ def unpin_snapshot(*, snapshot: str, store: str) -> None:
     show_default=True,
     help="Keep all that is younger: longer than a reindex and than a server's fetch take.",
 )
+@click.option("--time-limit", default="1h", show_default=True, help="Begin no removal after so long.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @output_option
 @reported
-def gc(*, store: str, keep: int, grace: str, dry_run: bool, output: str) -> None:
+def gc(*, store: str, keep: int, grace: str, time_limit: str, dry_run: bool, output: str) -> None:
     """Remove snapshots and files that nothing needs any more, in all channels."""
     from data.collection import Retention, collect
     from data.durations import duration
     from data.stores import open_store
 
-    done = collect(open_store(store), Retention(entries=keep, grace=duration(grace)), dry_run=dry_run)
+    retention = Retention(entries=keep, grace=duration(grace))
+    done = collect(open_store(store), retention, dry_run=dry_run, time_limit=duration(time_limit))
     keys = [found.key for found in done.objects]
     if output == "json":
-        _print({"dry_run": dry_run, "snapshots": done.snapshots, "objects": keys, "freed_bytes": done.freed}, output)
+        found = {"snapshots": done.snapshots, "objects": keys, "freed_bytes": done.freed, "left": len(done.left)}
+        _print({"dry_run": dry_run, **found}, output)
         return
     for key in keys:
         click.echo(key)
     freed = "would be freed" if dry_run else "freed"
     click.echo(f"{len(done.snapshots)} snapshots, {len(keys)} objects, {done.freed:,} bytes {freed}", err=True)
+    if done.left:
+        click.echo(f"{len(done.left)} objects are left, for the time was up: run it again", err=True)
 
 
 @cli.command()

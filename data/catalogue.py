@@ -19,7 +19,7 @@ from data.errors import CatalogueError, FetchError, NotFoundError, StoreRefusedE
 from data.fetching import FetchPolicy, fetch
 from data.images import s3_version, stat_version
 from data.rejects import Reject
-from data.tables import BATCH_ROWS, OWN_COLUMNS, table_reader
+from data.tables import BATCH_ROWS, OWN_COLUMNS, check_names, table_reader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 VERSION = "image_version"
@@ -206,13 +206,13 @@ def _is_image(name: str) -> bool:
 
 def _normal(table: pa.Table, location: str, base: str) -> pa.Table:
     names = [name.strip() for name in table.column_names]
-    _check_names(names, location)
+    check_names(names, location)
     table = table.rename_columns(names)
-    references = [None if not value else _resolve(value, base) for value in _text(table["image"]).to_pylist()]
-    titles = _text(table["title"]) if "title" in table.column_names else pa.nulls(table.num_rows, pa.string())
+    references = [None if not value else _resolve(value, base) for value in _text(table, "image", location).to_pylist()]
+    titles = _text(table, "title", location) if "title" in table.column_names else pa.nulls(table.num_rows, pa.string())
     products = pa.table(
         {
-            "id": _text(table["id"]),
+            "id": _text(table, "id", location),
             "title": pc.fill_null(titles, ""),
             "image": pa.array(references, pa.string()),
             VERSION: pa.nulls(table.num_rows, pa.string()),
@@ -221,19 +221,6 @@ def _normal(table: pa.Table, location: str, base: str) -> pa.Table:
     others = [name for name in names if name and name not in OWN_COLUMNS]
     # Parquet has no struct without fields, so a catalogue without attributes has no such column
     return products.append_column("attributes", attributes(table, others)) if others else products
-
-
-def _check_names(names: list[str], location: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1 and name})
-    if twice:
-        raise CatalogueError(f"the catalogue {location} has the column {' and '.join(map(repr, twice))} twice")
-    missing = [name for name in ("id", "image") if name not in names]
-    if missing:
-        raise CatalogueError(
-            f"the catalogue {location} lacks the column {' and '.join(map(repr, missing))}; it has "
-            f"{', '.join(map(repr, names))}. Rename its columns: 'id' (unique), 'image' (a path, s3://… or "
-            "https://… reference), 'title' (by choice); all others become attributes to filter by"
-        )
 
 
 def _checked(table: pa.Table) -> Batch:
@@ -254,8 +241,16 @@ def _row_problem(product: str | None, reference: str | None) -> tuple[str, str] 
     return None
 
 
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+def _text(table: pa.Table, name: str, location: str) -> pa.ChunkedArray:
+    column = table[name]
+    try:
+        return column if pa.types.is_string(column.type) else column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        wanted = "a path or an address: write the pictures into files, and where they are into this column"
+        raise CatalogueError(
+            f"the catalogue {location} cannot be understood: its column {name!r} is of type {column.type} and must be "
+            f"{wanted if name == 'image' else 'text or numbers'}"
+        ) from error
 
 
 def _absolute(uri: str) -> str:

@@ -4,16 +4,19 @@ Kept are the snapshots that a channel's last entries point at, those that an ent
 (a reader may still be fetching them), pinned ones, young ones, and what a writer has announced (`data.making`); with
 each its blobs, its catalogue, and its run's rejects and contact sheet. Of reports each channel's newest are kept.
 Encoders and embeddings are never removed. Young objects are kept whatever they are: somebody may be about to point
-at them.
+at them. It removes a chunk at a time, and announces and looks again for each.
 """
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 
 from pydantic import ValidationError
 
@@ -44,6 +47,8 @@ COLLECTED = (
     making.FOLDER,
     making.COLLECTIONS,
 )
+CHUNK = 2000  # keys of one announcement: a writer that needs one of them waits until all are deleted
+THREADS = 8  # a look at an object, and its deletion, are mostly waiting; S3 clients have ten connections
 CLOCK_SLACK = timedelta(seconds=60)
 RESOLUTION = timedelta(seconds=1)  # of the times in an S3 listing, which are rounded down
 
@@ -61,11 +66,15 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a collection removed, or would remove: snapshots, all objects, and the bytes of dead writers."""
+    """What a collection removed, or would remove: snapshots, all objects, and the bytes of dead writers.
+
+    `left` are the objects that it had no time for: the next one removes them.
+    """
 
     snapshots: list[str]
     objects: list[ObjectInfo]
     leftovers: int
+    left: list[ObjectInfo] = field(default_factory=list)
 
     @property
     def freed(self) -> int:
@@ -73,26 +82,44 @@ class Collection:
         return self.leftovers + sum(found.size for found in self.objects)
 
 
+class _Fate(Enum):
+    """What became of one condemned object."""
+
+    DELETED = auto()
+    KEPT = auto()
+    LEFT = auto()  # there was no time for it
+
+
 def collect(
     store: ObjectStore,
     retention: Retention | None = None,
     *,
     dry_run: bool = False,
+    time_limit: timedelta | None = None,
     on_step: Callable[[str], None] = lambda _step: None,
 ) -> Collection:
     """Remove what nothing needs any more; with `dry_run` only say what would go.
 
-    `on_step` is told `condemned`, `spared`, each key before it is deleted, and `deleted`.
+    Nothing is deleted after `time_limit`. `on_step` is told, for each announcement, `condemned`, `spared`, each key
+    before it is deleted, by several threads, and `deleted`.
 
     Raises `CollectionRefusedError` where it cannot be told what is needed.
     """
+    until = time.monotonic() + time_limit.total_seconds() if time_limit is not None else math.inf
     collector = _Collector(store, retention or Retention())
-    condemned = collector.condemned()
+    condemned, left = collector.condemned(), list[ObjectInfo]()
     if not dry_run:
-        condemned = collector.delete(condemned, on_step)
+        condemned, left = collector.delete(condemned, until, on_step)
     leftovers = store.sweep(collector.oldest, dry_run=dry_run)
-    snapshots = [found.key.split("/")[1] for found in condemned if found.key.endswith("/manifest.json")]
-    return Collection(snapshots, condemned, leftovers)
+    return Collection(_snapshots_of(condemned), condemned, leftovers, left)
+
+
+def _snapshots_of(objects: Iterable[ObjectInfo]) -> list[str]:
+    return [found.key.split("/")[1] for found in objects if _is_manifest(found)]
+
+
+def _is_manifest(found: ObjectInfo) -> bool:
+    return found.key.startswith(SNAPSHOTS) and found.key.endswith("/manifest.json")
 
 
 class _Collector:
@@ -101,41 +128,69 @@ class _Collector:
         self._store = store
         self._entries = max(1, retention.entries)
         self._needs: dict[str, tuple[str, ...]] = {}  # by snapshot: manifests never change
+        self._stays: set[str] = set()  # snapshots that were condemned, and stay
+        self._has_deleted = False
 
     def condemned(self) -> list[ObjectInfo]:
         """Return what is old and not needed; manifests first, so that no snapshot outlives its blobs."""
         found = [found for folder in COLLECTED for found in self._store.list(folder) if self._is_old(found)]
         return self._not_needed(found)
 
-    def delete(self, condemned: list[ObjectInfo], on_step: Callable[[str], None]) -> list[ObjectInfo]:
+    def delete(
+        self, condemned: list[ObjectInfo], until: float, on_step: Callable[[str], None]
+    ) -> tuple[list[ObjectInfo], list[ObjectInfo]]:
+        """Delete what is condemned, chunk by chunk; return what is gone, and what there was no time for."""
+        deleted: list[ObjectInfo] = []
+        left = condemned
+        while left and time.monotonic() < until:
+            chunk, rest = left[:CHUNK], left[CHUNK:]
+            fates = self._delete_chunk(chunk, until, on_step)
+            gone = [found for found in chunk if fates[found.key] is _Fate.DELETED]
+            again = [found for found in chunk if fates[found.key] is _Fate.LEFT]
+            deleted, left = deleted + gone, again + rest
+            self._has_deleted = bool(deleted)
+            if len(again) == len(chunk):  # to look at what is needed takes as long as the lease: nothing will go
+                break
+        return deleted, left
+
+    def _delete_chunk(
+        self, condemned: list[ObjectInfo], until: float, on_step: Callable[[str], None]
+    ) -> dict[str, _Fate]:
         """Announce what is condemned, look again at what is needed, and delete the rest while the lease lasts."""
-        if not condemned:
-            return []
-        deadline = time.monotonic() + LEASE_SECONDS
+        deadline = min(time.monotonic() + LEASE_SECONDS, until)
         key = f"{making.COLLECTIONS}{uuid.uuid4().hex}.json"
-        keys = tuple(found.key for found in condemned)
-        self._store.create(key, Condemned(keys=keys, since=datetime.now(UTC), by=this_actor()).to_json())
+        fates = {found.key: _Fate.KEPT for found in condemned}
+        self._store.create(key, Condemned(keys=tuple(fates), since=datetime.now(UTC), by=this_actor()).to_json())
         try:
             on_step("condemned")
             self._check_clock(key)
             spared = self._not_needed(condemned)
             on_step("spared")
-            return self._delete(spared, deadline, on_step)
+            fates |= self._delete(spared, deadline, on_step)
         finally:
             self._store.delete(key)
+        # a snapshot that stays after all keeps its blobs, which may be in a later chunk, whatever becomes of its marker
+        self._stays.update(_snapshots_of(found for found in condemned if fates[found.key] is _Fate.KEPT))
+        return fates
 
-    def _delete(self, condemned: list[ObjectInfo], deadline: float, on_step: Callable[[str], None]) -> list[ObjectInfo]:
-        deleted = []
-        for found in condemned:
+    def _delete(self, condemned: list[ObjectInfo], deadline: float, on_step: Callable[[str], None]) -> dict[str, _Fate]:
+        def delete(found: ObjectInfo) -> _Fate:
             if self._was_written_again(found):
-                continue
+                return _Fate.KEPT
             if time.monotonic() > deadline:  # writers wait no longer than this for us
-                break
+                return _Fate.LEFT
             on_step(found.key)
             self._store.delete(found.key)
-            deleted.append(found)
+            return _Fate.DELETED
+
+        manifests = [found for found in condemned if _is_manifest(found)]
+        others = [found for found in condemned if not _is_manifest(found)]
+        fates: dict[str, _Fate] = {}
+        with ThreadPoolExecutor(THREADS) as pool:
+            for some in (manifests, others):  # each manifest is gone before the first blob is
+                fates |= zip((found.key for found in some), pool.map(delete, some), strict=True)
         on_step("deleted")
-        return deleted
+        return fates
 
     def _was_written_again(self, found: ObjectInfo) -> bool:
         try:
@@ -167,13 +222,14 @@ class _Collector:
             for snapshot in self._kept_snapshots():
                 needs.extend(self._needs_of(snapshot))
         except (CorruptError, UnsupportedFormatError, ValidationError) as error:
+            nothing = "nothing more" if self._has_deleted else "nothing"
             raise CollectionRefusedError(
-                f"nothing was deleted, for it cannot be told what is needed: {error}"
+                f"{nothing} was deleted, for it cannot be told what is needed: {error}"
             ) from error
         return set(needs), {need for need in needs if need.endswith("/")}
 
     def _kept_snapshots(self) -> list[str]:
-        kept = [*pins.pinned(self._store), *self._young_snapshots()]
+        kept = [*self._stays, *pins.pinned(self._store), *self._young_snapshots()]
         for name in channels.list_channels(self._store):
             kept.extend(self._kept_by(Channel(self._store, name)))
         return list(dict.fromkeys(kept))

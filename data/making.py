@@ -10,6 +10,8 @@ A writer that reuses stored blobs races with a collector that deletes them. Both
     3. write the manifest, the entry, …      4. delete collections/<id>.json
     4. delete making/<id>.json
 
+A collector takes these steps anew for each chunk of what it condemns.
+
 Whichever came second sees the other's announcement, so either the collector spares the blob, or the writer sees
 that it is gone before anything points at it. No clocks are compared.
 """
@@ -33,6 +35,7 @@ from data.errors import (
     CorruptError,
     IncompleteSnapshotError,
     NotFoundError,
+    SnapshotNotFoundError,
     StoreRefusedError,
     StoreUnavailableError,
     UnsupportedFormatError,
@@ -101,7 +104,7 @@ def protected(store: ObjectStore, manifest: Manifest, on_step: OnStep = ignore) 
         retried(lambda: check_complete(store, manifest))
         on_step(Step.CHECKED)
         yield
-    except (ChannelConflictError, IncompleteSnapshotError, StoreRefusedError):
+    except (ChannelConflictError, IncompleteSnapshotError, SnapshotNotFoundError, StoreRefusedError):
         _withdraw(store, key)
         raise
     _withdraw(store, key)

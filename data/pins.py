@@ -8,6 +8,7 @@ from pydantic import AwareDatetime
 
 from data.errors import AlreadyExistsError, NotFoundError, SnapshotNotFoundError
 from data.making import protected
+from data.retrying import retried
 from data.sealed import Sealed, this_actor
 from data.snapshots import check_snapshot_id, read_manifest
 from data.stores import ObjectStore
@@ -31,6 +32,7 @@ def pin(store: ObjectStore, snapshot: str, note: str = "") -> Pin:
     """
     wanted = Pin(snapshot=snapshot, note=note, pinned_at=datetime.now(UTC), pinned_by=this_actor())
     with protected(store, read_manifest(store, snapshot)):
+        retried(lambda: read_manifest(store, snapshot))  # what was there before we announced may be collected
         try:
             store.create(_key(snapshot), wanted.to_json())
         except AlreadyExistsError:

@@ -96,6 +96,7 @@ def _point(
     if pin:
         pin_snapshot(channel.store, snapshot, reason)
     with protected(channel.store, manifest, on_step):
+        retried(lambda: read_manifest(channel.store, snapshot))  # what was there before we announced may be collected
         entry = channel.move(snapshot, after=after, reason=reason, restores=restores)
         on_step(Step.MOVED)
     return entry

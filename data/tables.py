@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -14,10 +15,18 @@ import pyarrow.parquet as pq
 
 from data.attributes import TextTypes
 from data.errors import CatalogueError
+from data.quotes import check_quotes
 
 OWN_COLUMNS = ("id", "title", "image")
 BATCH_ROWS = 8192
 CSV_BLOCK_BYTES = 4 * 2**20  # no single row may be longer
+
+SHOWN = 40  # characters of a value, in an error
+
+_CSV = {
+    "read_options": pa.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+    "parse_options": pa.csv.ParseOptions(newlines_in_values=True),
+}
 
 _Row: TypeAlias = dict[str, Any]
 
@@ -32,33 +41,76 @@ def table_reader(name: str) -> Callable[[Path, str], Iterator[pa.Table]] | None:
     return readers.get(PurePath(name).suffix.lower())
 
 
+def check_names(names: list[str], location: str) -> None:
+    """See that a catalogue has the columns it needs, and none twice. Raises `CatalogueError`."""
+    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    if twice:
+        raise CatalogueError(f"the catalogue {location} has the column {' and '.join(map(repr, twice))} twice")
+    missing = [name for name in ("id", "image") if name not in names]
+    if missing:
+        raise CatalogueError(
+            f"the catalogue {location} lacks the column {' and '.join(map(repr, missing))}; it has "
+            f"{', '.join(map(repr, names))}. Rename its columns: 'id' (unique), 'image' (a path, s3://… or "
+            "https://… reference), 'title' (by choice); all others become attributes to filter by"
+        )
+
+
 def _read_csv(file: Path, name: str) -> Iterator[pa.Table]:
     with file.open("rb") as lines:
         if not any(line.strip() for line in lines):
             raise CatalogueError(f"the catalogue {name} is empty")
+    _refuse_utf16(file, name)
+    check_quotes(file, name)
+    names = _csv_names(file, name)
+    check_names([column.strip() for column in names], name)
     # types are found by looking at whole columns: a guess from the first rows fails on the later ones
     types = TextTypes()
-    for batch in _csv_batches(file):
-        for column in batch.column_names:
-            if column.strip() not in OWN_COLUMNS:
-                types.narrow(column, batch[column])
-    for batch in _csv_batches(file):
-        yield types.apply(batch)
+    for batch in _csv_batches(file, names):
+        _check_nameless(batch, name)
+        for place in _named(names):
+            if names[place].strip() not in OWN_COLUMNS:
+                types.narrow(names[place], batch.column(place))
+    for batch in _csv_batches(file, names):
+        yield types.apply(batch.select(_named(names)))
 
 
-def _csv_batches(file: Path) -> Iterator[pa.Table]:
-    how = {
-        "read_options": pa.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
-        "parse_options": pa.csv.ParseOptions(newlines_in_values=True),
-    }
-    with pa.csv.open_csv(file, **how) as reader:
-        names = list(reader.schema.names)
+def _refuse_utf16(file: Path, name: str) -> None:
+    with file.open("rb") as opened:
+        if opened.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
+            raise CatalogueError(f"the catalogue {name} is in UTF-16, as its first two bytes say: save it as UTF-8")
+
+
+def _csv_names(file: Path, name: str) -> list[str]:
+    with pa.csv.open_csv(file, **_CSV) as reader:
+        try:
+            return list(reader.schema.names)
+        except UnicodeDecodeError as error:
+            raise CatalogueError(f"the header of {name} is not in UTF-8: save the file as UTF-8") from error
+
+
+def _csv_batches(file: Path, names: list[str]) -> Iterator[pa.Table]:
     text = pa.csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
     )
-    with pa.csv.open_csv(file, convert_options=text, **how) as reader:
+    with pa.csv.open_csv(file, convert_options=text, **_CSV) as reader:
         for batch in reader:
             yield pa.Table.from_batches([batch])
+
+
+def _named(names: list[str]) -> list[int]:
+    return [place for place, name in enumerate(names) if name.strip()]
+
+
+def _check_nameless(batch: pa.Table, name: str) -> None:
+    """See that columns without a name, as spreadsheets write them, are empty. Raises `CatalogueError`."""
+    nameless = set(range(batch.num_columns)) - set(_named(batch.column_names))
+    for place in sorted(nameless - {0}):  # pandas writes the numbers of the rows into a first column without a name
+        values = batch.column(place).drop_null()
+        if len(values):
+            raise CatalogueError(
+                f"the catalogue {name} has values in column {place + 1}, such as {values[0].as_py()[:SHOWN]!r}, and no "
+                "name for it: name it in the first line, or remove it"
+            )
 
 
 def _read_parquet(file: Path, _name: str) -> Iterator[pa.Table]:
@@ -68,10 +120,12 @@ def _read_parquet(file: Path, _name: str) -> Iterator[pa.Table]:
 
 
 def _read_jsonl(file: Path, name: str) -> Iterator[pa.Table]:
+    _refuse_utf16(file, name)
     types: dict[str, pa.DataType] = {}
     dates = TextTypes(only_dates=True)  # JSON writes all other types as what they are
     for rows in _batched(_objects(file, name)):
         for column in dict.fromkeys(key for row in rows for key in row):
+            _check_name(column, name)
             found = _json_type(column, rows)
             known = types.get(column, found)
             _look_for_dates(dates, column, rows, known, found)
@@ -80,6 +134,15 @@ def _read_jsonl(file: Path, name: str) -> Iterator[pa.Table]:
         yield pa.table(
             {column: _dated(_json_column(column, rows, kind), dates, column) for column, kind in types.items()}
         )
+
+
+def _check_name(column: str, name: str) -> None:
+    try:
+        column.encode()
+    except UnicodeEncodeError as error:
+        raise CatalogueError(
+            f"{name}: the name of the column {column!r} holds half a character: write it whole"
+        ) from error
 
 
 def _look_for_dates(dates: TextTypes, column: str, rows: list[_Row], known: pa.DataType, found: pa.DataType) -> None:
@@ -117,6 +180,8 @@ def _objects(file: Path, name: str) -> Iterator[_Row]:
                 continue
             try:
                 row = json.loads(line)
+            except UnicodeDecodeError as error:
+                raise CatalogueError(f"{name}, line {number}: not in UTF-8: save the file as UTF-8") from error
             except (ValueError, RecursionError) as error:
                 raise CatalogueError(f"{name}, line {number}: not JSON: {error}") from error
             if not isinstance(row, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from prefect import flow
@@ -35,12 +36,16 @@ class Verified(BaseModel):
 
 
 class Maintenance(BaseModel):
-    """What a maintenance did. With `dry_run`, nothing was removed: the figures say what would be."""
+    """What a maintenance did. With `dry_run`, nothing was removed: the figures say what would be.
+
+    `objects_left` had to be left for the next time: the time limit was reached.
+    """
 
     dry_run: bool
     verified: list[Verified]
     snapshots_removed: int
     objects_removed: int
+    objects_left: int
     bytes_freed: int
 
 
@@ -63,6 +68,13 @@ def maintain(
             description="Keep all that is younger, such as 24h or 7d: longer than a reindex and a server's fetch take",
         ),
     ] = "24h",
+    time_limit: Annotated[
+        str,
+        Field(
+            pattern=r"^[0-9]{1,9}[smhd]$",
+            description="Begin no removal after so long, such as 30m or 2h: what is left goes the next time",
+        ),
+    ] = "1h",
     dry_run: Annotated[bool, Field(description="Only say what would be removed")] = False,
     verify: Annotated[bool, Field(description="Read every byte of what each channel points at")] = True,
 ) -> Maintenance:
@@ -75,7 +87,7 @@ def maintain(
     opened = open_store(store or settings.absolute_store())
     try:
         verified = [verify_channel(opened, name) for name in _channels(opened, channel)] if verify else []
-        removed = collect(opened, Retention(entries=keep, grace=duration(grace)), dry_run)
+        removed = collect(opened, Retention(entries=keep, grace=duration(grace)), duration(time_limit), dry_run)
         done = _summary(verified, removed, dry_run)
         show(done)
         _check(done)
@@ -103,9 +115,9 @@ def verify_channel(store: ObjectStore, name: str) -> Verified:
 
 
 @step("collect")
-def collect(store: ObjectStore, retention: Retention, dry_run: bool) -> Collection:
+def collect(store: ObjectStore, retention: Retention, time_limit: timedelta, dry_run: bool) -> Collection:
     """Remove what nothing needs, or only say what that is."""
-    removed = collection.collect(store, retention, dry_run=dry_run)
+    removed = collection.collect(store, retention, dry_run=dry_run, time_limit=time_limit)
     get_run_logger().info(
         "collect: %s snapshots and %s objects %s, %s",
         len(removed.snapshots),
@@ -113,6 +125,12 @@ def collect(store: ObjectStore, retention: Retention, dry_run: bool) -> Collecti
         "would be removed" if dry_run else "removed",
         size(removed.freed),
     )
+    if removed.left:
+        get_run_logger().warning(
+            "collect: %s objects are left for the next time: it took longer than %s",
+            f"{len(removed.left):,}",
+            time_limit,
+        )
     return removed
 
 
@@ -135,7 +153,7 @@ def show(done: Maintenance) -> None:
             "snapshot": f"{done.snapshots_removed:,} snapshots",
             "files": f"{done.objects_removed:,}",
             "size": size(done.bytes_freed),
-            "result": NOTHING,
+            "result": f"{done.objects_left:,} files are left for the next time" if done.objects_left else NOTHING,
         }
     )
     create_table_artifact(
@@ -153,6 +171,7 @@ def _summary(verified: list[Verified], removed: Collection, dry_run: bool) -> Ma
         verified=verified,
         snapshots_removed=len(removed.snapshots),
         objects_removed=len(removed.objects),
+        objects_left=len(removed.left),
         bytes_freed=removed.freed,
     )
 

@@ -128,6 +128,25 @@ def test_a_description_may_have_lines_and_commas(tmp_path: Path) -> None:
     assert [row["text"] for row in read.products["attributes"].to_pylist()] == ["one,\ntwo", "three"]
 
 
+def test_quotes_are_part_of_a_title_where_they_are_written_twice_or_open_nothing(tmp_path: Path) -> None:
+    for written, title in {
+        '"12"" pan"': '12" pan', '12" pan': '12" pan', '12"': '12"', '""""': '"', '"a,\n""b"': 'a,\n"b', '""': "",
+    }.items():  # fmt: skip
+        for end in ("", "\n", "\r\n\r\n"):
+            read = read_all(write_csv(tmp_path, f"id,image,title\n1,a.png,{written}{end}"))
+            assert read.products["title"].to_pylist() == [title]
+
+
+@pytest.mark.parametrize("order", ["id,image,title", "id,title,image"])
+@pytest.mark.parametrize("title", ["pan", '"a ""good"" pan"', '"a pan\nof iron"', "pan" * 3000, '"12 inch pan'])
+def test_a_quote_that_nothing_closes_is_named_by_its_line(title: str, order: str, tmp_path: Path) -> None:
+    rows = [{"id": f"{row}", "image": f"{row}.png", "title": "pan" if row < 600 else title} for row in range(1000)]
+    rows[600]["title"] = '"12 inch pan'
+    lines = [order, *(",".join(row[name] for name in order.split(",")) for row in rows)]
+    with pytest.raises(CatalogueError, match=r"shop\.csv, line 602: the quote .* here is not closed"):
+        read_all(write_csv(tmp_path, "\r\n".join(lines)))
+
+
 def test_a_jsonl_column_of_mixed_types_is_text(tmp_path: Path) -> None:
     rows = [
         {"id": 7, "image": "a.png", "size": 42, "big": 2**80, "tags": ["a", "b"]},
@@ -162,14 +181,28 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "no id": ("shop.csv", "sku,image\n1,a\n", "lacks the column 'id'; it has 'sku', 'image'"),
     "nothing right": ("shop.csv", "a;b\n1;2\n", "lacks the column 'id' and 'image'"),
     "a column twice": ("shop.csv", "id,image,id\n1,a,2\n", "the column 'id' twice"),
+    "an attribute twice": ("shop.csv", "id,image,colour, colour,colour\n1,a,red,blue,\n", "the column 'colour' twice"),
+    "values without a name": ("shop.csv", "id,image,,\n1,a,,\n2,b,,red\n", "in column 4, such as 'red', and no name"),
+    "an open quote in the header": ("shop.csv", 'id,image,"title\n1,a,b\n', "line 1: the quote"),
+    "an open quote at the end": ("shop.csv", 'id,image\n1,a\n2,"', "line 3: the quote"),
     "a short row": ("shop.csv", "id,image\n1,a\n2\n", "cannot be understood"),
     "latin-1": ("shop.csv", "id,image\né,a\n".encode("latin-1"), "save it as UTF-8"),
+    "latin-1 in the header": ("shop.csv", "id,image,größe\n1,a,3\n".encode("latin-1"), "header .* save the file"),
+    "utf-16": ("shop.csv", "id,image\n1,a\n".encode("utf-16"), "is in UTF-16, .* save it as UTF-8"),
+    "utf-16, the other way": ("shop.csv", b"\xfe\xff" + "id,image\n1,a\n".encode("utf-16-be"), "is in UTF-16"),
     "no usable row": ("shop.csv", "id,image\n,\n", "no usable product"),
     "empty jsonl": ("shop.jsonl", b"", "has no rows"),
     "not json": ("shop.jsonl", '{"id": 1, "image": "a"}\n\n{"id": 2,\n', "line 3: not JSON"),
     "deep json": ("shop.jsonl", "[" * 100_000, "line 1: not JSON"),
     "no object": ("shop.jsonl", "[1]\n", "line 1: each line must be a JSON object"),
     "half a character": ("shop.jsonl", '{"id": "a", "image": "b", "x": "\\ud800"}', "'x' holds half a character"),
+    "half a character in a name": (
+        "shop.jsonl",
+        '{"id": 1, "image": "b", "x\\ud800": 1}',
+        r"the column 'x\\ud8",
+    ),
+    "utf-16 jsonl": ("shop.jsonl", '{"id": 1, "image": "b"}\n'.encode("utf-16"), "is in UTF-16, .* save it as UTF-8"),
+    "latin-1 jsonl": ("shop.jsonl", '{"id": "é", "image": "b"}'.encode("latin-1"), "line 1: not in UTF-8: save"),
     "nested": ("shop.jsonl", '{"id": "a", "image": "b", "x": {"y": 1}}', "the attribute 'x' is of type struct"),
     "list of objects": (
         "shop.jsonl",
@@ -189,10 +222,20 @@ def test_a_bad_file_is_told_what_is_wrong(case: str, tmp_path: Path) -> None:
         read_all(write_csv(tmp_path, content, name))
 
 
+def test_columns_without_a_name_are_no_attributes(tmp_path: Path) -> None:
+    for text in ("id,image,,\n1,a.png,,\n", "id,image,, \n1,a.png,,\n", ",id,image\n0,1,a.png\n"):  # the last by pandas
+        read = read_all(write_csv(tmp_path, text))
+        assert read.products["id"].to_pylist() == ["1"]
+        assert "attributes" not in read.products.column_names
+
+
 def test_parquet_columns_of_impossible_types(tmp_path: Path) -> None:
     table = pa.table({"id": pa.array([{"a": 1}]), "image": ["a"]})
-    with pytest.raises(CatalogueError, match="cannot be understood"):
+    with pytest.raises(CatalogueError, match="'id' is of type struct<a: int64> and must be text or numbers"):
         read_all(write_parquet(tmp_path, table))
+    for pictures in ([{"bytes": b"\x89PNG", "path": "a.png"}], [b"\x89PNG"]):
+        with pytest.raises(CatalogueError, match=r"'image' is of type .* must be a path or an address: write the p"):
+            read_all(write_parquet(tmp_path, pa.table({"id": ["1"], "image": pictures})))
     with pytest.raises(CatalogueError, match="'x' is of type binary"):
         read_all(write_parquet(tmp_path, pa.table({"id": ["1"], "image": ["a"], "x": [b"1"]})))
 

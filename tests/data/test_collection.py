@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,14 +12,20 @@ import pytest
 from data import blobs, pins
 from data.channels import Channel
 from data.collection import Collection, Retention, collect
-from data.errors import CollectionRefusedError, CorruptError, IncompleteSnapshotError, SnapshotNotFoundError
+from data.errors import (
+    CollectionRefusedError,
+    CorruptError,
+    IncompleteSnapshotError,
+    SnapshotNotFoundError,
+    StoreUnavailableError,
+)
 from data.making import COLLECTIONS, Condemned
 from data.manifest import EncoderSection, Manifest
 from data.publishing import promote, publish, rollback, store_snapshot
 from data.snapshots import list_snapshots, read_manifest, verify
 from data.stores import ObjectStore
 from data.stores.memory import MemoryStore
-from tests.support.faults import WRITES, Crash, CrashingStore
+from tests.support.faults import WRITES, Crash, CrashingStore, RecordingStore, Result, WrapperStore
 from tests.support.snapshots import draft, some_bytes
 
 OLD = timedelta(seconds=-5)  # everything that exists is older than this grace
@@ -32,6 +40,10 @@ def releases(store: ObjectStore, *seeds: object) -> list[str]:
         manifest = draft(store, ["shared", seed], run=f"r{seed}", created_at=created)
         published.append(publish(channel, manifest, after=channel.latest(), reason="x").snapshot)
     return published
+
+
+def promote_it(store: ObjectStore, name: str) -> None:
+    promote(Channel(store, "canary"), name, reason="x")
 
 
 def complete(store: ObjectStore) -> list[str]:
@@ -110,7 +122,11 @@ def test_what_a_dead_collector_left_is_cleared() -> None:
 
 
 @pytest.mark.parametrize("landed", [False, True])
-def test_a_collector_that_dies_anywhere_leaves_whole_snapshots(landed: bool) -> None:
+@pytest.mark.parametrize("chunk", [1, 3, 2000])
+def test_a_collector_that_dies_anywhere_leaves_whole_snapshots(
+    chunk: int, landed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data.collection.CHUNK", chunk)
     for at in range(1, 100):
         store = MemoryStore()
         names = releases(store, 1, 2, 3)
@@ -125,6 +141,142 @@ def test_a_collector_that_dies_anywhere_leaves_whole_snapshots(landed: bool) -> 
         collect(store, LAST)
         assert complete(store) == names[2:]
         assert len(list(store.list(""))) == 3 + 1 + 6  # entries, a manifest, four shard files, encoder and spec
+
+
+class DistantStore(WrapperStore):
+    """Looks and deletions take a while, as they do in a bucket."""
+
+    def call(self, method: str, key: str, run: Callable[[], Result]) -> Result:
+        time.sleep(0.02 if method in {"stat", "delete"} else 0)
+        return run()
+
+
+def test_all_goes_however_short_a_lease_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.collection.LEASE_SECONDS", 0.3)
+    store = RecordingStore(MemoryStore())
+    for number in range(150):
+        blobs.put_bytes(store, some_bytes(number))
+    done = collect(DistantStore(store), LAST)
+    assert (len(done.objects), done.left, list(store.list(""))) == (150, [], [])
+    assert sum(key.startswith(COLLECTIONS) for key in store.calls["create"]) > 1
+
+
+def test_what_there_is_no_time_for_is_told_and_goes_the_next_time() -> None:
+    store = MemoryStore()
+    names = releases(store, 1, 2, 3)
+    dry = collect(store, LAST, dry_run=True)
+    for seconds in (0, 0.05):
+        done = collect(DistantStore(store), LAST, time_limit=timedelta(seconds=seconds))
+        assert sorted(found.key for found in done.objects + done.left) == sorted(found.key for found in dry.objects)
+        assert complete(store)[-1] == names[2]
+    assert done.left
+    dry = collect(store, LAST, dry_run=True)
+    assert done.left == dry.objects
+    assert collect(store, LAST, time_limit=timedelta(minutes=1)) == dry
+
+
+def test_each_announcement_names_a_chunk_and_each_key_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.collection.CHUNK", 2)
+    store = MemoryStore()
+    releases(store, 1, 2, 3)
+    announced: list[tuple[str, ...]] = []
+
+    def note(step: str) -> None:
+        if step == "condemned":
+            (key,) = [found.key for found in store.list(COLLECTIONS)]
+            announced.append(Condemned.from_json(store.read(key), key).keys)
+
+    done = collect(store, LAST, on_step=note)
+    assert [key for keys in announced for key in keys] == [found.key for found in done.objects]
+    assert len(announced) > 2
+    assert max(map(len, announced)) == 2
+
+
+class DeletingStore(WrapperStore):
+    """Notes when a deletion begins and ends; some take longer, and one may fail."""
+
+    def __init__(self, inner: ObjectStore, slow: str, failing: str = "nothing") -> None:
+        super().__init__(inner)
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.still_going: list[set[str]] = []  # at the beginning of each, which others
+        self._slow, self._failing = slow, failing
+
+    def call(self, method: str, key: str, run: Callable[[], Result]) -> Result:
+        if method != "delete":
+            return run()
+        self.still_going.append({begun.partition("/")[0] for begun in {*self.begun} - {*self.ended}})
+        self.begun.append(key)
+        time.sleep(0.1 if key.startswith(self._slow) else 0)
+        try:
+            if key == self._failing:
+                raise StoreUnavailableError(key)
+            return run()
+        finally:
+            self.ended.append(key)
+
+
+def test_no_blob_goes_while_a_manifest_is_going() -> None:
+    store = DeletingStore(MemoryStore(), slow="snapshots/")
+    names = releases(store, 1, 2, 3)
+    collect(store, LAST)
+    assert complete(store) == names[2:]
+    folders = [key.partition("/")[0] for key in store.begun]
+    begun_beside = [going for folder, going in zip(folders, store.still_going, strict=True) if folder == "objects"]
+    assert begun_beside
+    assert not any("snapshots" in going for going in begun_beside)
+
+
+def test_an_announcement_is_withdrawn_when_the_last_deletion_has_ended() -> None:
+    inner = MemoryStore()
+    keys = [blobs.put_bytes(inner, some_bytes(number)).key for number in range(100)]
+    store = DeletingStore(inner, slow="objects/", failing=min(keys))
+    with pytest.raises(StoreUnavailableError):
+        collect(store, LAST)
+    assert store.begun[-1].startswith(COLLECTIONS)
+    assert store.still_going[-1] == set()
+    assert 1 < len(store.begun) < len(keys)
+
+
+def test_a_snapshot_that_is_needed_for_a_moment_keeps_its_files_with_its_manifest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("data.collection.CHUNK", 1)
+    store = MemoryStore()
+    names = releases(store, 1, 2, 3)
+
+    steps: list[str] = []
+
+    def pin_for_a_moment(step: str) -> None:
+        steps.append(step)
+        if steps == ["condemned"]:
+            store.create(f"pins/{names[0]}.json", b"")
+        elif steps == ["condemned", "spared", "deleted"]:
+            pins.unpin(store, names[0])
+
+    collect(store, LAST, on_step=pin_for_a_moment)
+    assert complete(store) == [names[0], names[2]]
+    collect(store, LAST)
+    assert complete(store) == names[2:]
+
+
+@pytest.mark.parametrize("point", [promote_it, pins.pin])
+def test_who_points_at_a_snapshot_sees_that_it_went_meanwhile(point: Callable[[ObjectStore, str], object]) -> None:
+    store = MemoryStore()
+    name = releases(store, 1, 1)[0]
+
+    class Collected(WrapperStore):
+        """A collector that looked before we announced ourselves removes the manifest after it."""
+
+        def call(self, method: str, key: str, run: Callable[[], Result]) -> Result:
+            result = run()
+            if (method, key.partition("/")[0]) == ("create", "making"):
+                self.inner.delete(f"snapshots/{name}/manifest.json")
+            return result
+
+    with pytest.raises(SnapshotNotFoundError, match="the store has no snapshot"):
+        point(Collected(store), name)
+    assert [*store.list("pins/"), *store.list("making/"), *store.list("channels/canary/")] == []
 
 
 @pytest.mark.parametrize("folder", ["channels/current/0000000002.json", "snapshots/", "making/"])

@@ -150,6 +150,8 @@ class TestCommands:
         assert dry["snapshots"] == names[:2]
         assert dry["freed_bytes"] > 0
         assert len(self.json(folder, "snapshots", "list")) == 3
+        late = self.run(folder, "snapshots", "gc", "--keep", "1", "--time-limit", "0s")
+        assert f"{len(dry['objects'])} objects are left" in late.stderr
         done = self.json(folder, "snapshots", "gc", "--keep", "1")
         assert {**done, "dry_run": True} == dry
         assert [row["snapshot"] for row in self.json(folder, "snapshots", "list")] == names[2:]

@@ -81,6 +81,13 @@ def test_nothing_young_is_removed_by_default(store: ObjectStore) -> None:
     assert (done.verified, done.snapshots_removed, done.objects_removed) == ([], 0, 0)
 
 
+def test_what_there_was_no_time_for_is_told(store: ObjectStore) -> None:
+    late = maintain(keep=1, grace="5m", time_limit="0s", verify=False)
+    assert (late.snapshots_removed, late.objects_removed) == (0, 0)
+    done = maintain(keep=1, grace="5m", verify=False)
+    assert (done.snapshots_removed, done.objects_removed, done.objects_left) == (2, late.objects_left, 0)
+
+
 def test_damage_is_told_and_fails_after_the_rest_was_done(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_NOTIFY", "webhook/maintenance-test")
     damaged = damage(store, "current")
@@ -111,7 +118,7 @@ def test_where_it_cannot_be_told_what_is_needed_nothing_is_removed(store: Object
     assert sorted(found.key for found in store.list("")) == before
 
 
-@pytest.mark.parametrize("wrong", [{"keep": 0}, {"grace": "a day"}, {"keep": "many"}])
+@pytest.mark.parametrize("wrong", [{"keep": 0}, {"grace": "a day"}, {"time_limit": "long"}, {"keep": "many"}])
 def test_nonsense_is_refused_before_anything_happens(store: ObjectStore, wrong: dict[str, object]) -> None:
     with pytest.raises(ParameterTypeError):
         maintain(**wrong)  # type: ignore[call-overload]
