@@ -21,6 +21,9 @@ from tasks.encoders.base import Encoder
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 
+FIRST_GUESS_SECONDS = 0.02
+"""That a picture takes, until the first batch was measured."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +57,7 @@ class Batcher:
         self._grew = asyncio.Event()
         self._lanes = lanes
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="encode")
-        self._item_seconds = 0.02  # a guess, until the first batch was measured
+        self._item_seconds = FIRST_GUESS_SECONDS
 
     def __len__(self) -> int:
         return len(self._waiting)
