@@ -133,7 +133,8 @@ class InvertedGroup(Group):
             count: how many match at all.
         """
         most = math.ceil(budget / count * self.lists)  # lists that hold as many matches where these lie anywhere
-        depth = min(self.lists, 2 * most + 1)
+        depth = 2 * most + 1
+        depth = self.lists if depth > self.lists * GRAPH_UP_TO else depth  # to rank as many, all are compared anyway
         scores, lists = self._coarse(queries, depth)
         matches = _matches_in(lists, counts)
         short = (matches.sum(axis=1) < budget) | ((matches > 0).sum(axis=1) < most)

@@ -138,8 +138,11 @@ def test_a_filter_that_leaves_only_what_is_far_away_is_followed_there(vectors: N
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
-def test_a_list_without_a_match_is_no_end(vectors: NDArray[np.float32], share: float) -> None:
+def test_a_list_without_a_match_is_no_end(
+    vectors: NDArray[np.float32], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a category that only some lists have, the last of those that were ranked often has none."""
+    monkeypatch.setattr(inverted, "GRAPH_UP_TO", 0.5)
     group = InvertedGroup(built(vectors, "IVF256,SQ8"))
     random = np.random.default_rng(3)
     counts = np.where(random.random(256) < share, random.integers(1, 200, 256), 0)
@@ -176,6 +179,7 @@ def test_many_queries_take_memory_for_some_at_a_time(
 def test_where_what_matches_is_far_from_some_queries_these_rank_all_lists(
     vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(inverted, "GRAPH_UP_TO", 0.5)  # of so few lists all would be compared anyway
     index = sharded(vectors, "IVF256,SQ8")
     index.nprobe = 2
     allowed = vectors @ vectors[0] < np.quantile(vectors @ vectors[0], 0.3)
