@@ -130,37 +130,45 @@ def _schema(run: Run, parent: Manifest) -> pa.Schema:
 def _fitted(products: pa.Table, schema: pa.Schema) -> pa.Table | None:
     """Return products with these columns and types; None where something would be lost."""
     try:
-        if len(products.schema) != len(schema) or _loses_digits(products, schema):
+        if len(products.schema) != len(schema) or not _attributes_fit(products, schema):
             return None
         return products.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, KeyError, ValueError):
         return None
 
 
-def _loses_digits(products: pa.Table, schema: pa.Schema) -> bool:
-    """Tell whether Arrow's cast would drop digits and not say so: those of codes, and of decimals."""
+def _attributes_fit(products: pa.Table, schema: pa.Schema) -> bool:
+    """Tell whether Arrow may cast the attributes: it drops those without a place, and makes True of 7, silently."""
     if "attributes" not in products.column_names:
-        return False
-    kinds = {field.name: item_type(field.type) for field in schema.field("attributes").type}
-    return any(
-        _is_lossy(item_type(field.type), kinds.get(field.name))
-        and _has_values(pc.struct_field(products["attributes"], field.name))
+        return True
+    kinds = {field.name: field.type for field in schema.field("attributes").type}
+    return all(
+        _fits(pc.struct_field(products["attributes"], field.name), kinds.get(field.name))
         for field in products.schema.field("attributes").type
     )
 
 
-def _is_lossy(kind: pa.DataType, other: pa.DataType | None) -> bool:
-    if other is None or is_text(other):
+def _fits(column: pa.ChunkedArray, kind: pa.DataType | None) -> bool:
+    """An attribute without any value is text, whatever it was before; an empty list is a value."""
+    if column.null_count == len(column):
+        return True
+    if kind is None or is_list(column.type) != is_list(kind):
         return False
-    decimals = [pa.types.is_decimal(one) for one in (kind, other)]
-    floats = [pa.types.is_floating(one) for one in (kind, other)]
-    return is_text(kind) or (any(decimals) and any(floats))
-
-
-def _has_values(column: pa.ChunkedArray) -> bool:
-    """An attribute without any value is text, whatever it was before."""
     items = pc.list_flatten(column) if is_list(column.type) else column
-    return bool(items.null_count < len(items))
+    return items.null_count == len(items) or _is_as_wide(item_type(kind), item_type(column.type))
+
+
+def _is_as_wide(kind: pa.DataType, other: pa.DataType) -> bool:
+    """Tell whether a type holds what another does, as the same value; whether a number is exact, the cast checks.
+
+    Text holds no numbers: their type is known here, and no longer how the catalogue wrote them.
+    """
+    if kind == other or (is_text(kind) and is_text(other)):
+        return True
+    if pa.types.is_floating(kind) and pa.types.is_integer(other):
+        return True
+    same = any(is_kind(kind) and is_kind(other) for is_kind in (pa.types.is_integer, pa.types.is_floating))
+    return bool(same and kind.bit_width >= other.bit_width)
 
 
 def _as_before(parent: Manifest) -> Measured:

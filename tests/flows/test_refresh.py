@@ -218,6 +218,41 @@ def test_decimals_are_never_put_among_floats(refresh: Reindex, run: Reindex, tmp
     assert opened(tmp_path).product("0").attributes == {"price": Decimal("0.35")}
 
 
+def test_a_new_attribute_of_a_few_products_is_served_and_then_nothing_changes(
+    refresh: Reindex, run: Reindex, tmp_path: Path
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+    table.write_text("\n".join(["id,image,price", *(f"{i},{path},{i}" for i, path in enumerate(paths))]))
+    run(table)
+    rows = [f"{i},{path},{i},{'' if i else 'yes'}" for i, path in enumerate(paths)]
+    table.write_text("\n".join(["id,image,price,sale", *rows]))
+    report = refresh(table)
+    assert (report.kind, report.state, report.changed_text) == ("reindex", "published", 1)
+    assert opened(tmp_path).product("0").attributes == {"price": 0, "sale": "yes"}
+    assert refresh(table).state == "unchanged"
+
+
+def test_sizes_that_look_like_numbers_and_whole_prices_stay_a_refresh(
+    refresh: Reindex, run: Reindex, tmp_path: Path
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+
+    def write(size: str, price: str) -> None:
+        rows = [f"{i},{path},{'S' if i else size},{i or price}" for i, path in enumerate(paths)]
+        table.write_text("\n".join(["id,image,size,price", *rows]))
+
+    write("7", "1.5")
+    run(table)
+    write("9", "2")
+    assert refresh(table).kind == "refresh"
+    assert opened(tmp_path).product("0").attributes == {"size": "9", "price": 2.0}
+    assert refresh(table).state == "unchanged"
+
+
 def test_a_refresh_of_too_few_products_is_refused(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:
     published = current(tmp_path).id
     (pictures / "hats" / "0001.png").unlink()
