@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 
 from data import blobs, tombstones
 from data.attributes import is_list, is_text, item_type
+from data.errors import CorruptError
+from data.making import STAT_THREADS
 from data.manifest import CatalogueSection, EncoderSection, Manifest, ShardSection
 from data.products import read_shard_products
 from flows.logs import run_log
@@ -58,7 +61,11 @@ def too_much(run: Run, parent: Manifest, recorded: Recorded) -> str | None:
 def build(
     run: Run, parent: Manifest, encoder: EncoderSection, recorded: Recorded
 ) -> tuple[list[ShardSection], Measured]:
-    """Build the delta and the tombstones; return all shards, and how well they answer."""
+    """Build the delta and the tombstones; return all shards, and how well they answer.
+
+    Raises `CorruptError` and `NotFoundError` where a file of the parent is damaged or lost.
+    """
+    _see_that_all_is_there(run, parent)
     dead = _by_shard(recorded.dead)
     base = [_buried(run, shard, dead.get(number, ())) for number, shard in enumerate(parent.shards) if not shard.delta]
     products = _delta_products(run, parent, recorded, dead)
@@ -83,6 +90,16 @@ def catalogue_section(run: Run, parent: Manifest, shards: Iterable[ShardSection]
         products=sum(shard.alive for shard in shards),
         attribution=run.attribution,
     )
+
+
+def _see_that_all_is_there(run: Run, parent: Manifest) -> None:
+    """A refresh keeps all of the last full build's files, though it reads few of them."""
+    wanted = sorted(set(parent.blobs()), key=lambda blob: blob.key)
+    with ThreadPoolExecutor(STAT_THREADS) as pool:
+        sizes = pool.map(lambda blob: run.store.stat(blob.key).size, wanted)
+        for blob, size in zip(wanted, sizes, strict=True):
+            if size != blob.size:
+                raise CorruptError(f"{blob.key} is damaged: it has {size} bytes instead of {blob.size}")
 
 
 def _by_shard(

@@ -121,6 +121,12 @@ class Run:
             raise SnapshotNotFoundError(f"channel {self.channel.name!r} has no snapshot to build upon")
         return self.parent
 
+    def forget_parent(self, error: Exception) -> None:
+        """Go on as if nothing was published, but for whom the pictures are owed to: its products cannot be read."""
+        run_log(__name__).warning("the published snapshot cannot be built upon, all is made anew: %s", error)
+        self.request = replace(self.request, attribution=self.attribution)
+        self.parent = None
+
     def state_of(self, snapshot: Manifest) -> State:
         """Return what became of a snapshot that the run made."""
         if snapshot.refused:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from data.catalogue import Batch, read_catalogue
 from data.embeddings import HASH, Embeddings, hash_array, positions
-from data.errors import ImageRejectedError, NotFoundError
+from data.errors import CorruptError, ImageRejectedError, NotFoundError
 from data.hashes import list_hashes, read_hashes
 from data.manifest import EncoderSection
 from data.products import read_shard_products
@@ -185,6 +185,13 @@ class _Joining:
         return spill
 
     def _previous(self) -> Spill:
+        try:
+            return self._published()
+        except (CorruptError, NotFoundError) as error:
+            self._run.forget_parent(error)
+            return self._run.new_spill("previous")
+
+    def _published(self) -> Spill:
         spill = self._run.new_spill("previous")
         for number, shard in enumerate(self._run.parent.shards if self._run.parent else ()):
             for table, rows in read_shard_products(self._run.store, shard):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.blobs import Blob
 from data.cache import BlobCache
 from data.channels import Channel
 from data.errors import UnknownProductError
@@ -158,6 +159,22 @@ def test_too_much_that_changed_makes_a_full_build(
     report = refresh()
     assert (report.kind, report.state, report.added) == ("reindex", "published", 3)
     assert not any(shard.delta for shard in current(tmp_path).shards)
+
+
+@pytest.mark.parametrize("lost", ["products", "index"])
+def test_a_lost_file_of_the_published_snapshot_makes_a_full_build(
+    lost: str, refresh: Reindex, run: Reindex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    run(attribution="Pictures by Ann")
+    blob: Blob = getattr(current(tmp_path).shards[0], lost)
+    (tmp_path / "store" / blob.key).unlink()
+    write_catalogue(folder, 1, first=500)
+    report = refresh()
+    assert (report.kind, report.state, report.products) == ("reindex", "published", 31)
+    assert blob.key in caplog.text
+    assert verify(open_store(str(tmp_path / "store")), current(tmp_path)) == []
+    assert current(tmp_path).catalogue.attribution == "Pictures by Ann"
 
 
 def test_an_attribution_stays_until_another_is_given(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:

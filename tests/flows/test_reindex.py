@@ -22,7 +22,7 @@ from data.manifest import Manifest
 from data.publishing import promote
 from data.rejects import read_rejects
 from data.reports import recent_reports, write_report
-from data.snapshots import list_snapshots, read_manifest
+from data.snapshots import list_snapshots, read_manifest, verify
 from data.spill import Spill
 from data.stores import open_store
 from flows.partitions import Partition, map_partitions
@@ -77,6 +77,40 @@ def test_what_was_trained_is_kept_and_full_trains_anew(run: Reindex, tmp_path: P
     assert second.index.trained_on == 200
     run(full=True)
     assert current(tmp_path).index.trained_on == 201
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_run_makes_lost_files_of_the_published_snapshot_again(full: bool, run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 200)
+    run()
+    before = current(tmp_path)
+    drawing(999).save(folder / "one more.png")
+    assert before.index.projection is not None
+    for lost in (before.shards[0].products, before.shards[0].index, before.index.projection):
+        (tmp_path / "store" / lost.key).write_bytes(b"damaged")
+    report = run(full=full)
+    assert (report.state, report.products, report.embedded) == ("published", 201, 1)
+    assert report.contact_sheet is not None
+    assert "overlap_at_10" not in report.figures
+    assert verify(open_store(str(tmp_path / "store")), current(tmp_path)) == []
+
+
+def test_a_comparison_leaves_out_what_is_lost_and_duplicates_are_looked_for_anew(
+    run: Reindex, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_NEAR_DUPLICATES", "0.5")
+    folder = write_catalogue(tmp_path / "pictures", 200)
+    run()
+    before = current(tmp_path)
+    assert before.duplicates is not None
+    for lost in (before.shards[0].index, before.duplicates.groups):
+        (tmp_path / "store" / lost.key).unlink()
+    drawing(999).save(folder / "one more.png")
+    report = run()
+    assert (report.state, report.added, report.contact_sheet is None) == ("published", 1, False)
+    assert before.shards[0].index.key in caplog.text
+    assert before.duplicates.groups.key in caplog.text
+    assert verify(open_store(str(tmp_path / "store")), current(tmp_path)) == []
 
 
 def test_what_was_refused_for_its_recall_is_trained_anew(run: Reindex, tmp_path: Path) -> None:
