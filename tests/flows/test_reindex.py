@@ -15,11 +15,13 @@ import pyarrow as pa
 import pytest
 
 from data.cache import BlobCache
+from data.catalogue import Batch, read_catalogue
 from data.channels import Channel
 from data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
+from data.fetching import FetchPolicy
 from data.hashes import list_hashes
 from data.manifest import Manifest
-from data.publishing import promote
+from data.publishing import promote, rollback
 from data.rejects import read_rejects
 from data.reports import recent_reports, write_report
 from data.snapshots import list_snapshots, read_manifest, verify
@@ -212,6 +214,25 @@ def test_a_run_that_loses_the_race_says_so_and_keeps_its_snapshot(
     with pytest.raises(ChannelConflictError, match="was moved to"):
         run()
     assert current(tmp_path).id == winner.snapshot
+
+
+def test_a_rollback_while_the_catalogue_is_listed_stands(
+    run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 3)
+    good = run()
+    drawing(1234).save(folder / "new.png")
+    run()
+
+    def rolled_back(uri: str, policy: FetchPolicy) -> Iterator[Batch]:
+        rollback(Channel(open_store(str(tmp_path / "store"))), reason="the catalogue is wrong")
+        yield from read_catalogue(uri, policy)
+
+    monkeypatch.setattr("flows.scanning.read_catalogue", rolled_back)
+    drawing(1235).save(folder / "newer.png")
+    with pytest.raises(ChannelConflictError, match="was moved to"):
+        run()
+    assert current(tmp_path).id == good.snapshot
 
 
 def test_pictures_that_cannot_be_used_are_not_tried_again_until_they_change(run: Reindex, tmp_path: Path) -> None:
