@@ -72,7 +72,7 @@ def run_stages(run: Run) -> RunReport:
     parent = run.published()
 
     if not recorded.changes.total:
-        return reporting.report(run, Outcome(parent, "unchanged", found, recorded, embeds.vectors))
+        return reporting.report(run, Outcome(parent, "unchanged", found, recorded))
     if reason := deltas.too_much(run, parent, recorded):
         return _full(run, reason)
 
@@ -84,7 +84,7 @@ def run_stages(run: Run) -> RunReport:
     manifest = publishing.draft(run, source, encoder, parent.index, shards, measured)
     refused = publishing.gate(run, manifest, recorded.changes)
     snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
-    return reporting.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded, embeds.vectors))
+    return reporting.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded))
 
 
 def _built(

@@ -97,7 +97,7 @@ def run_stages(run: Run) -> RunReport:
     recorded = recording.record(run, found, embeds)
 
     if run.parent and unchanged(run, recorded, encoder):
-        return reporting.report(run, Outcome(run.parent, "unchanged", found, recorded, embeds.vectors))
+        return reporting.report(run, Outcome(run.parent, "unchanged", found, recorded))
 
     catalogue = recording.store_catalogue(run, recorded)
     chosen = indexing.plan(run, catalogue, recorded.pictures, encoder)
@@ -112,7 +112,7 @@ def run_stages(run: Run) -> RunReport:
     refused = publishing.gate(run, manifest, recorded.changes, comparison.overlap if comparison else None)
     snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
 
-    outcome = Outcome(snapshot, run.state_of(snapshot), found, recorded, embeds.vectors)
+    outcome = Outcome(snapshot, run.state_of(snapshot), found, recorded)
     outcome.comparison = comparison
     return reporting.report(run, outcome)
 

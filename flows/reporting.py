@@ -31,12 +31,11 @@ from tasks.scanning import ADDED, PICTURE, TEXT
 class Outcome:
     """What a run's stages came to."""
 
-    def __init__(self, manifest: Manifest, state: State, found: Found, recorded: Recorded, embedded: int) -> None:
+    def __init__(self, manifest: Manifest, state: State, found: Found, recorded: Recorded) -> None:
         self.manifest = manifest
         self.state = state
         self.found = found
         self.recorded = recorded
-        self.embedded = embedded
         self.comparison: Comparison | None = None
 
 
@@ -123,8 +122,8 @@ def _report(run: Run, outcome: Outcome, rejects: str) -> RunReport:
         changed_pictures=recorded.changes.counts[PICTURE],
         changed_text=recorded.changes.counts[TEXT],
         removed=recorded.changes.removed,
-        embedded=outcome.embedded,
-        reused=max(0, recorded.pictures - outcome.embedded),
+        embedded=run.embedded,
+        reused=max(0, recorded.pictures - run.embedded),
         rejected=run.rejected,
         reject_reasons=dict(sum((log.counts for log in run.rejects.values()), Counter[str]())),
         rejects=rejects,

@@ -74,6 +74,7 @@ class Run:
         scratch: a folder on this machine that goes when the run ends.
         rejects: what could not be used, by stage.
         stage_seconds: how long each stage took.
+        embedded: how many vectors were made, also before a refresh became a reindex.
     """
 
     def __init__(self, request: Request, cluster: Cluster, scratch: Path) -> None:
@@ -87,6 +88,7 @@ class Run:
         self.code_version = version("lookalike")
         self.rejects: dict[str, RejectLog] = {}
         self.stage_seconds: dict[str, float] = {}
+        self.embedded = 0
         self._files = 0
 
     @cached_property

@@ -158,6 +158,7 @@ def test_too_much_that_changed_makes_a_full_build(
     write_catalogue(pictures, 3, first=500)
     report = refresh()
     assert (report.kind, report.state, report.added) == ("reindex", "published", 3)
+    assert (report.embedded, report.reused) == (3, 120)
     assert not any(shard.delta for shard in current(tmp_path).shards)
 
 
