@@ -84,5 +84,6 @@ def conducted(request: Request, *, wait_seconds: float) -> Iterator[Run]:
             report_failure(run, "failed", str(error) or repr(error))
             raise
         except BaseException:  # Prefect ends a flow that is cancelled from within, and so does Ctrl-C
-            report_failure(run, "cancelled", "the run was cancelled")
+            published = f" after it had published {run.moved_to}" if run.moved_to else ""
+            report_failure(run, "cancelled", f"the run was cancelled{published}")
             raise

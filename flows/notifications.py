@@ -116,9 +116,15 @@ def _refusal(report: RunReport) -> list[str]:
 def _failure(report: RunReport) -> list[str]:
     return [
         f"{report.message or 'No reason is known.'}",
-        f"The catalogue: {report.catalogue}. The channel was not moved: servers go on with what was published.",
+        f"The catalogue: {report.catalogue}. {_where_the_channel_is(report)}",
         "Mend the cause and run it again; it goes on where it stopped. docs/operations.md lists causes by symptom.",
     ]
+
+
+def _where_the_channel_is(report: RunReport) -> str:
+    if report.snapshot:
+        return f"The channel was moved before that: servers follow to {report.snapshot}."
+    return "The channel was not moved: servers go on with what was published."
 
 
 def _send(name: str, message: Message) -> None:

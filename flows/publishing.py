@@ -120,5 +120,6 @@ def publish(run: Run, manifest: Manifest) -> Manifest:
     if manifest.refused or not run.request.publish:
         return publishing.store_snapshot(run.store, manifest)
     entry = publishing.publish(run.channel, manifest, after=run.entry, reason=f"{run.request.kind} {run.id}")
+    run.moved_to = entry.snapshot
     run_log(__name__).info("publish: channel %r points at %s", run.channel.name, entry.snapshot)
     return manifest

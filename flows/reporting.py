@@ -6,8 +6,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import prefect.runtime
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 
 from data.errors import StoreError
 from data.hashes import forget_hashes
@@ -39,9 +41,25 @@ class Outcome:
         self.comparison: Comparison | None = None
 
 
-@stage("report")
 def report(run: Run, outcome: Outcome) -> RunReport:
-    """Store what the run did; show it in the Prefect UI, tell Prometheus, and people where it is worth it."""
+    """Store what the run did; show it in the Prefect UI, tell Prometheus, and people where it is worth it.
+
+    Once the channel was moved, what fails here is only logged: servers have the snapshot already.
+    """
+    try:
+        return _whole_report(run, outcome)
+    except Exception as error:
+        if run.moved_to is None:
+            raise
+        run_log(__name__).exception("the report of this run is not whole; the channel points at %s", run.moved_to)
+        message = f"{_sentence(outcome)}; its report is not whole: {error}"
+        result = _bare_report(run, outcome.state, message).model_copy(update={"products": outcome.manifest.products})
+        _keep(run, result)
+        return result
+
+
+@stage("report")
+def _whole_report(run: Run, outcome: Outcome) -> RunReport:
     rejects = store_rejects(run.store, run.id, run.rejects.values(), run.scratch)
     result = _report(run, outcome, rejects)
     if outcome.state != "unchanged":
@@ -71,12 +89,17 @@ def skipped(request: Request, message: str) -> RunReport:
 
 def report_failure(run: Run, state: State, message: str) -> None:
     """Do the same for a run that did not come to its end. What fails here is only logged: the failure itself counts."""
-    result = RunReport(
+    _keep(run, _bare_report(run, state, message))
+
+
+def _bare_report(run: Run, state: State, message: str) -> RunReport:
+    return RunReport(
         run=run.id,
         kind=run.request.kind,
         state=state,
         channel=run.request.channel,
         catalogue=run.request.catalogue,
+        snapshot=run.moved_to,
         message=message,
         started_at=run.started,
         seconds=run.seconds(),
@@ -84,6 +107,9 @@ def report_failure(run: Run, state: State, message: str) -> None:
         rejected=run.rejected,
         flow_peak_bytes=peak_bytes(),
     )
+
+
+def _keep(run: Run, result: RunReport) -> None:
     try:
         earlier = _earlier(run, 1)
         write_report(run.store, result)
@@ -177,10 +203,14 @@ def _sentence(outcome: Outcome) -> str:
 
 
 def _task_runs() -> int | None:
-    """Return how many task runs Prefect recorded for this flow run so far."""
+    """Return how many task runs Prefect recorded for this flow run so far; None where it does not say."""
     if not (flow_run := prefect.runtime.flow_run.id):
         return None
-    with get_client(sync_client=True) as client:
-        body: dict[str, Any] = {"task_runs": {"flow_run_id": {"any_": [str(flow_run)]}}}
-        count: int = client.request("POST", "/task_runs/count", json=body).json()
+    body: dict[str, Any] = {"task_runs": {"flow_run_id": {"any_": [str(flow_run)]}}}
+    try:
+        with get_client(sync_client=True) as client:
+            count: int = client.request("POST", "/task_runs/count", json=body).json()
+    except (httpx.HTTPError, PrefectHTTPStatusError, ValueError) as error:
+        run_log(__name__).warning("report: Prefect does not say how many task runs there were: %s", error)
+        return None
     return count

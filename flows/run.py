@@ -75,6 +75,7 @@ class Run:
         rejects: what could not be used, by stage.
         stage_seconds: how long each stage took.
         embedded: how many vectors were made, also before a refresh became a reindex.
+        moved_to: the snapshot that this run pointed the channel at, once it has.
     """
 
     def __init__(self, request: Request, cluster: Cluster, scratch: Path) -> None:
@@ -89,6 +90,7 @@ class Run:
         self.rejects: dict[str, RejectLog] = {}
         self.stage_seconds: dict[str, float] = {}
         self.embedded = 0
+        self.moved_to: str | None = None
         self._files = 0
 
     @cached_property

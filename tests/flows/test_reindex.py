@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -23,7 +24,7 @@ from data.hashes import list_hashes
 from data.manifest import Manifest
 from data.publishing import promote, rollback
 from data.rejects import read_rejects
-from data.reports import recent_reports, write_report
+from data.reports import RunReport, recent_reports, write_report
 from data.snapshots import list_snapshots, read_manifest, verify
 from data.spill import Spill
 from data.stores import open_store
@@ -233,6 +234,25 @@ def test_a_rollback_while_the_catalogue_is_listed_stands(
     with pytest.raises(ChannelConflictError, match="was moved to"):
         run()
     assert current(tmp_path).id == good.snapshot
+
+
+@pytest.mark.parametrize("fails", ["get_client", "store_rejects", "_show"])
+def test_what_fails_after_publishing_does_not_say_that_nothing_was_published(
+    fails: str, run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(tmp_path / "pictures", 3)
+    told: list[RunReport] = []
+
+    def fail(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("the server restarts")
+
+    monkeypatch.setattr(f"flows.reporting.{fails}", fail)
+    monkeypatch.setattr("flows.reporting.notify", lambda report, *_: told.append(report))
+    report = run()
+    assert (report.state, report.snapshot, report.products) == ("published", current(tmp_path).id, 3)
+    assert told == [report]
+    (kept,) = recent_reports(open_store(str(tmp_path / "store")), "current", 5)
+    assert (kept.state, kept.snapshot) == (report.state, report.snapshot)
 
 
 def test_pictures_that_cannot_be_used_are_not_tried_again_until_they_change(run: Reindex, tmp_path: Path) -> None:
