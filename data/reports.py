@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import groupby, islice
 from typing import Literal
@@ -131,9 +131,14 @@ def recent_reports(store: ObjectStore, channel: str, count: int) -> list[RunRepo
     return list(islice(_readable(store, islice(names, 2 * count)), count))
 
 
-def last_state(earlier: Sequence[RunReport]) -> State | None:
-    """Return how the newest of these reports, newest first, ended; those that were skipped did nothing."""
-    return next((report.state for report in earlier if report.state != "skipped"), None)
+def last_state(store: ObjectStore, report: RunReport) -> State | None:
+    """Return how the channel's run of this kind before this one ended; those that were skipped did nothing.
+
+    Reads the reports since then: refreshes come by the hundred between two reindexes.
+    """
+    names = sorted(_names(store, f"{FOLDER}{report.channel}/"), reverse=True)[:KEPT]
+    earlier = _readable(store, (key for key in names if key != report_key(report.channel, report.run)))
+    return next((one.state for one in earlier if one.kind == report.kind and one.state != "skipped"), None)
 
 
 def kept_reports(store: ObjectStore) -> list[str]:

@@ -64,10 +64,10 @@ def _whole_report(run: Run, outcome: Outcome) -> RunReport:
     result = _report(run, outcome, rejects)
     if outcome.state != "unchanged":
         forget_hashes(run.store, outcome.found.known)
-    earlier = _earlier(run, artifacts.EARLIER_RUNS)
+    earlier = _earlier(run)
     write_report(run.store, result)
     _show(run, outcome, result, earlier)
-    _tell(result, earlier)
+    _tell(run, result)
     run_log(__name__).info("report: %s", result.message)
     return result
 
@@ -111,22 +111,21 @@ def _bare_report(run: Run, state: State, message: str) -> RunReport:
 
 def _keep(run: Run, result: RunReport) -> None:
     try:
-        earlier = _earlier(run, 1)
         write_report(run.store, result)
-        _tell(result, earlier)
+        _tell(run, result)
     except (StoreError, OSError) as error:
         run_log(__name__).error("the report of this run could not be stored: %s", error)
 
 
-def _earlier(run: Run, count: int) -> list[RunReport]:
-    reports = recent_reports(run.store, run.request.channel, count + 1)
-    return [one for one in reports if one.run != run.id][:count]
+def _earlier(run: Run) -> list[RunReport]:
+    reports = recent_reports(run.store, run.request.channel, artifacts.EARLIER_RUNS + 1)
+    return [one for one in reports if one.run != run.id][: artifacts.EARLIER_RUNS]
 
 
-def _tell(result: RunReport, earlier: list[RunReport]) -> None:
+def _tell(run: Run, result: RunReport) -> None:
     settings = BatchSettings()
     push_metrics(settings, result)
-    notify(result, last_state(earlier), settings.notify_blocks())
+    notify(result, last_state(run.store, result), settings.notify_blocks())
 
 
 def _report(run: Run, outcome: Outcome, rejects: str) -> RunReport:
