@@ -268,15 +268,27 @@ def _texts(table: pa.Table) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _differ(one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> bool:
-    if one == other:
+    if one == other and not (_may_be_truths(one) or _may_be_truths(other)):
         return False
     return _canonical(one) != _canonical(other)
+
+
+def _may_be_truths(text: tuple[str, dict[str, Any]]) -> bool:
+    """To Python, True is 1."""
+    return any(isinstance(value, bool | list) for value in text[1].values())
 
 
 def _canonical(text: tuple[str, dict[str, Any]]) -> tuple[str, list[tuple[str, str]]]:
     """An attribute without a value is none, their order says nothing, and NaN, as text, is like itself."""
     title, attributes = text
-    return title, sorted((name, repr(value)) for name, value in attributes.items() if value is not None)
+    return title, sorted((name, _as_text(value)) for name, value in attributes.items() if value is not None)
+
+
+def _as_text(value: Any) -> str:
+    """A whole number is the same as an integer and as a float."""
+    if isinstance(value, list):
+        return repr([_as_text(item) for item in value])
+    return repr(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
 
 
 def _facts(tables: Iterable[pa.Table]) -> dict[_Fact, bytes]:
