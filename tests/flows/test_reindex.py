@@ -68,6 +68,13 @@ def test_a_changed_title_embeds_nothing_and_moves_one_shard(run: Reindex, tmp_pa
     assert moved.count(True) == 1
 
 
+def test_shards_without_a_product_are_no_change(run: Reindex, tmp_path: Path) -> None:
+    write_catalogue(tmp_path / "pictures", 5)
+    run(shards=8)
+    assert len(current(tmp_path).shards) < 8
+    assert [run(shards=shards).state for shards in (8, 2, 8, 8)] == ["unchanged", "published", "published", "unchanged"]
+
+
 def test_what_was_trained_is_kept_and_full_trains_anew(run: Reindex, tmp_path: Path) -> None:
     folder = write_catalogue(tmp_path / "pictures", 200)
     run()
