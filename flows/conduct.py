@@ -12,7 +12,7 @@ from flows.cluster import Cluster
 from flows.logs import run_log
 from flows.reporting import report_failure
 from flows.run import Limits, Request, Run
-from flows.settings import BatchSettings
+from flows.settings import BatchSettings, absolute
 from flows.stage import stage
 from flows.turns import turn
 
@@ -39,7 +39,7 @@ def make_request(
     return Request(
         kind=kind,
         catalogue=catalogue,
-        store=store or settings.absolute_store(),
+        store=absolute(store) if store else settings.absolute_store(),  # runs that share a store wait for each other
         channel=channel,
         encoder=encoder,
         shards=shards,
