@@ -62,8 +62,8 @@ def report(run: Run, outcome: Outcome) -> RunReport:
 def _whole_report(run: Run, outcome: Outcome) -> RunReport:
     rejects = store_rejects(run.store, run.id, run.rejects.values(), run.scratch)
     result = _report(run, outcome, rejects)
-    if outcome.state != "unchanged":
-        forget_hashes(run.store, outcome.found.known)
+    if outcome.state == "published":
+        forget_hashes(run.store, outcome.found.superfluous())
     earlier = _earlier(run)
     write_report(run.store, result)
     _show(run, outcome, result, earlier)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 
@@ -40,7 +41,8 @@ class Found:
             refresh, those only that came or changed.
         gone: `id` and `place` of what the published snapshot has, and the catalogue has not, or no longer usable.
         listed: how many products the catalogue has.
-        known: names of the hashes that this scan no longer needs once its snapshot exists.
+        known: names of the files of hashes that earlier runs left.
+        needed: those of them with a hash that a snapshot made of this scan would not hold.
     """
 
     def __init__(self, run: Run) -> None:
@@ -48,6 +50,11 @@ class Found:
         self.gone: list[pa.Table] = []
         self.listed = 0
         self.known = list_hashes(run.store)
+        self.needed: set[str] = set()
+
+    def superfluous(self) -> list[str]:
+        """Return the names of the files of hashes that nobody needs once a snapshot of this scan is published."""
+        return [key for key in self.known if key not in self.needed]
 
 
 class Missing:
@@ -147,30 +154,43 @@ class _Joining:
         listed = self._listed()
         self._progress.expect(listed.rows)
         previous = self._previous()
+        if self._run.request.full:  # they are not looked at
+            self._found.needed.update(self._found.known)
         known, rejected = (None, None) if self._run.request.full else (self._known(), self._rejected())
         for bucket in range(BUCKETS):
-            products = listed.read(bucket)
+            products, facts = listed.read(bucket), known.read(bucket) if known else None
             if products is None:
                 self._gone_bucket(previous.read(bucket))
+                self._keep_hashes(facts)
                 continue
-            yield self._join(bucket, products, previous, known, rejected)
+            yield self._join(products, previous.read(bucket), facts, rejected.read(bucket) if rejected else None)
 
     def _join(
-        self, bucket: int, products: pa.Table, previous: Spill, known: Spill | None, rejected: Spill | None
+        self, products: pa.Table, before: pa.Table | None, facts: pa.Table | None, rejected: pa.Table | None
     ) -> pa.Table:
-        before = previous.read(bucket)
-        facts = [table for spill in (known,) if spill and (table := spill.read(bucket)) is not None]
-        joined = scanning.join(
-            products, before, facts, rejected.read(bucket) if rejected else None, trust=not self._run.request.full
-        )
+        known = [] if facts is None else [facts]
+        joined = scanning.join(products, before, known, rejected, trust=not self._run.request.full)
         self._rejects.extend(joined.rejects)
         self._found.gone.append(joined.gone)
         self._found.listed += joined.products.num_rows
+        if facts is not None:
+            held = scanning.versions(products, among=facts)
+            if self._run.request.kind == "refresh" and before is not None:
+                # what is the same stays in its shard, with the version that it has there
+                same = joined.products.filter(pa.array(scanning.changes(joined.products) == SAME))
+                held -= scanning.versions(same, among=facts) - scanning.versions(before, among=facts)
+            self._keep_hashes(facts, held)
         resolved = joined.products["image_hash"].is_valid()
         _take(self._run, self._found, joined.products.filter(resolved))
         unknown = joined.products.filter(pc.invert(resolved))
         self._progress.advance(products.num_rows - unknown.num_rows)
         return unknown
+
+    def _keep_hashes(self, facts: pa.Table | None, held: AbstractSet[scanning.Version] = frozenset()) -> None:
+        """Note the files of hashes that are needed: those with one that a snapshot of this scan would not hold."""
+        if facts is not None:
+            rows = zip(facts["file"].to_pylist(), scanning.version_rows(facts), strict=True)
+            self._found.needed.update(self._found.known[file] for file, row in rows if row not in held)
 
     def _gone_bucket(self, before: pa.Table | None) -> None:
         if before is not None:
@@ -201,9 +221,10 @@ class _Joining:
 
     def _known(self) -> Spill:
         spill = self._run.new_spill("hashes")
-        for key in self._found.known:
+        for number, key in enumerate(self._found.known):
             table = read_hashes(self._run.store, key)
-            spill.add(table, id_buckets(table["id"].to_pylist()))
+            files = pa.array(np.full(table.num_rows, number))
+            spill.add(table.append_column("file", files), id_buckets(table["id"].to_pylist()))
         return spill
 
     def _rejected(self) -> Spill:

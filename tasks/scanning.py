@@ -27,6 +27,8 @@ NOWHERE = -1
 
 SAME, ADDED, PICTURE, TEXT = range(4)
 
+Version: TypeAlias = tuple[str, str, str]  # a product's id, and its picture's reference and version
+
 _Fact: TypeAlias = tuple[str, str]  # a picture's reference and version
 
 
@@ -208,6 +210,16 @@ def changes(products: pa.Table) -> NDArray[np.uint8]:
     moved = np.asarray(pc.not_equal(products["image_hash"], products["old_hash"]).fill_null(True))
     text = np.asarray(products["text_moved"])
     return np.select([added, moved, text], [ADDED, PICTURE, TEXT], SAME).astype(np.uint8)
+
+
+def versions(products: pa.Table, *, among: pa.Table) -> set[Version]:
+    """Return which pictures the products show whose ids are among those of another table."""
+    return set(version_rows(products.filter(_is_in(products["id"], among["id"]))))
+
+
+def version_rows(products: pa.Table) -> Iterator[Version]:
+    """Yield which picture each product shows."""
+    return zip(*(products[name].to_pylist() for name in ("id", "image", VERSION)), strict=True)
 
 
 def without_findings(products: pa.Table) -> pa.Table:

@@ -30,6 +30,7 @@ from data.spill import Spill
 from data.stores import open_store
 from flows.partitions import Partition, map_partitions
 from flows.run import Limits, Run
+from flows.scanning import _take_hashes
 from tasks.indexing.searching import ShardedIndex
 from tasks.partitions import Embedded
 from tests.flows.conftest import Reindex
@@ -289,6 +290,49 @@ def test_a_run_that_died_leaves_its_hashes_to_the_next(
     report = run()
     assert (report.state, report.products, seen) == ("published", 12, [])
     assert list_hashes(store) == []
+
+
+def test_hashes_are_kept_until_a_published_snapshot_holds_them(
+    run: Reindex, refresh: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    read: list[int] = []
+
+    def counted(*args: Any) -> None:
+        read.append(args[2].num_rows)
+        _take_hashes(*args)
+
+    monkeypatch.setattr("flows.scanning._take_hashes", counted)
+    assert [run(publish=False).state for _ in range(3)] == ["unpublished"] * 3
+    assert read == [30]
+    run()
+    for path in folder.rglob("*.png"):
+        os.utime(path, ns=(1, 1))
+    read.clear()
+    for number in range(3):  # those that were only touched stay in their shard, with the version they had
+        drawing(900 + number).save(folder / f"new {number}.png")
+        assert refresh().kind == "refresh"
+    assert read == [31, 1, 1]
+    drawing(903).save(folder / "new 3.png")
+    run()
+    drawing(904).save(folder / "new 4.png")
+    run()
+    assert len(list_hashes(open_store(str(tmp_path / "store")))) == 1  # of the last run
+    assert read == [31, 1, 1, 1, 1]
+
+
+def test_hashes_of_a_run_that_died_are_kept_for_its_channel(
+    run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(tmp_path / "pictures", 12)
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.embedding.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here")))
+        with pytest.raises(ValueError, match="it died here"):
+            run(channel="canary")
+    run(write_catalogue(tmp_path / "others", 9, first=500))
+    seen: list[int] = []
+    monkeypatch.setattr("flows.scanning._take_hashes", lambda *args: seen.append(args[2].num_rows))
+    assert (run(channel="canary").products, seen) == (12, [])
 
 
 def test_a_stage_that_is_tried_again_embeds_only_what_is_left(
