@@ -35,6 +35,7 @@ class RunReport(BaseModel):
         seconds: how long the whole run took; `stage_seconds` each of its stages.
         products: in the snapshot, counted apart as `added`, `changed_pictures`, `changed_text` and `removed`.
         embedded, reused: pictures embedded by this run, and those whose vector was there.
+        unseen: products that stay as they were published, for their picture could not be looked at.
         rejected: products left out, by reason in `reject_reasons`; the object `rejects` lists them.
         refused: why the snapshot was not published, where a limit was not reached.
         bytes: of all the snapshot's files.
@@ -63,6 +64,7 @@ class RunReport(BaseModel):
     removed: int = 0
     embedded: int = 0
     reused: int = 0
+    unseen: int = 0
     rejected: int = 0
     reject_reasons: dict[str, int] = {}
     rejects: str | None = None

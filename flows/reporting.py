@@ -149,6 +149,7 @@ def _report(run: Run, outcome: Outcome, rejects: str) -> RunReport:
         removed=recorded.changes.removed,
         embedded=run.embedded,
         reused=max(0, recorded.pictures - run.embedded),
+        unseen=outcome.found.unseen,
         rejected=run.rejected,
         reject_reasons=dict(sum((log.counts for log in run.rejects.values()), Counter[str]())),
         rejects=rejects,
@@ -191,6 +192,12 @@ def _samples(changes: Changes) -> dict[str, list[str]]:
 
 
 def _sentence(outcome: Outcome) -> str:
+    unseen = outcome.found.unseen
+    stay = f"; {unseen:,} pictures could not be looked at: their products stay as they were" if unseen else ""
+    return f"{_what_became(outcome)}{stay}"
+
+
+def _what_became(outcome: Outcome) -> str:
     manifest = outcome.manifest
     if outcome.state == "unchanged":
         return f"nothing changed, {manifest.id} stays published"

@@ -43,6 +43,7 @@ class Found:
         listed: how many products the catalogue has.
         known: names of the files of hashes that earlier runs left.
         needed: those of them with a hash that a snapshot made of this scan would not hold.
+        unseen: how many products stay as they are published, for their picture could not be looked at.
     """
 
     def __init__(self, run: Run) -> None:
@@ -51,6 +52,7 @@ class Found:
         self.listed = 0
         self.known = list_hashes(run.store)
         self.needed: set[str] = set()
+        self.unseen = 0
 
     def superfluous(self) -> list[str]:
         """Return the names of the files of hashes that nobody needs once a snapshot of this scan is published."""
@@ -93,6 +95,10 @@ def scan(run: Run) -> Found:
         f"{moved:,}",
         f"{rejects.total:,}",
     )
+    if found.unseen:
+        run_log(__name__).warning(
+            "scan: %s pictures could not be looked at: their products stay as they are published", f"{found.unseen:,}"
+        )
     return found
 
 
@@ -239,12 +245,15 @@ class _Joining:
 
 def _take_hashes(run: Run, found: Found, products: pa.Table, hashes: Hashes, rejects: RejectLog) -> None:
     known = [None if isinstance(one, ImageRejectedError) else one for one in hashes]
-    hashed = scanning.with_hashes(products, known)
+    passing = [isinstance(one, ImageRejectedError) and one.reason in scanning.PASSING for one in hashes]
+    hashed, unseen = scanning.as_published(scanning.with_hashes(products, known), passing)
+    found.unseen += unseen
     usable = hashed["image_hash"].is_valid()
     _take(run, found, hashed.filter(usable))
     lost = hashed.filter(pc.invert(usable))
     if lost.num_rows:
-        errors = [one for one in hashes if isinstance(one, ImageRejectedError)]
+        left = zip(hashes, hashed["image_hash"].is_null().to_pylist(), strict=True)
+        errors = [one for one, is_lost in left if is_lost and isinstance(one, ImageRejectedError)]
         rejects.extend(_rejects(lost, errors))
         found.gone.append(were_there(lost))
 

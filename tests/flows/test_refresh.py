@@ -145,6 +145,42 @@ def test_a_picture_that_broke_takes_its_product_away(refresh: Reindex, pictures:
     assert not opened(tmp_path).products.has("hats/0001.png")
 
 
+def test_a_picture_that_cannot_be_looked_at_for_a_moment_takes_nothing_away(
+    refresh: Reindex, run: Reindex, tmp_path: Path
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+
+    def write(title: str, *more: str) -> None:
+        rows = [f"{number},{path},{title if number == 1 else 'thing'}" for number, path in enumerate(paths)]
+        table.write_text("\n".join(["id,image,title", *rows, *more]))
+
+    write("thing")
+    run(table)
+    for path in paths[:3]:
+        path.unlink()
+        path.mkdir()  # what cannot be read, and is there
+    write("thing", f"new,{paths[0]},thing")
+    report = refresh(table)
+    assert (report.state, report.unseen, report.removed, report.rejected) == ("unchanged", 3, 0, 1)
+    assert "3 pictures could not be looked at: their products stay as they were" in report.message
+    write("another")
+    report = refresh(table)
+    assert (report.state, report.unseen, report.changed_text, report.removed) == ("published", 3, 1, 0)
+    assert opened(tmp_path).product("1").title == "another"
+    report = run(table, full=True)
+    assert (report.state, report.unseen, report.products, report.removed) == ("published", 3, 30, 0)
+    for number, path in enumerate(paths[:3]):
+        path.rmdir()
+        drawing(number + 900).save(path)
+    report = refresh(table)
+    assert (report.state, report.unseen, report.changed_pictures) == ("published", 0, 3)
+    paths[0].unlink()
+    report = refresh(table)
+    assert (report.removed, report.reject_reasons) == (1, {"missing": 1})
+
+
 def test_a_channel_without_a_snapshot_gets_a_full_build(refresh: Reindex, tmp_path: Path) -> None:
     write_catalogue(tmp_path / "pictures", 6)
     report = refresh()
