@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from data.embeddings import hash_array, positions
 from data.errors import NotFoundError
@@ -43,6 +45,11 @@ class LocalCatalogue:
         """Bring the files into a store."""
         for path, name in self._files:
             store.upload(f"catalogues/{self.id}/{name}", path)
+
+    def places(self) -> NDArray[np.uint32]:
+        """Return the position of each product's picture among all hashes, in order."""
+        columns = (pq.read_table(path, columns=["image_hash"])["image_hash"] for path, _ in self._files)
+        return np.concatenate([np.empty(0, np.uint32), *(positions(hash_array(column)) for column in columns)])
 
 
 def read_catalogue_range(store: ObjectStore, name: str, start: int = 0, stop: int = 2**32) -> pa.Table:

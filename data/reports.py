@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import groupby, islice
 from typing import Literal
@@ -35,6 +35,7 @@ class RunReport(BaseModel):
         seconds: how long the whole run took; `stage_seconds` each of its stages.
         products: in the snapshot, counted apart as `added`, `changed_pictures`, `changed_text` and `removed`.
         embedded, reused: pictures embedded by this run, and those whose vector was there.
+        unseen: products that stay as they were published, for their picture could not be looked at.
         rejected: products left out, by reason in `reject_reasons`; the object `rejects` lists them.
         refused: why the snapshot was not published, where a limit was not reached.
         bytes: of all the snapshot's files.
@@ -63,6 +64,7 @@ class RunReport(BaseModel):
     removed: int = 0
     embedded: int = 0
     reused: int = 0
+    unseen: int = 0
     rejected: int = 0
     reject_reasons: dict[str, int] = {}
     rejects: str | None = None
@@ -131,9 +133,14 @@ def recent_reports(store: ObjectStore, channel: str, count: int) -> list[RunRepo
     return list(islice(_readable(store, islice(names, 2 * count)), count))
 
 
-def last_state(earlier: Sequence[RunReport]) -> State | None:
-    """Return how the newest of these reports, newest first, ended; those that were skipped did nothing."""
-    return next((report.state for report in earlier if report.state != "skipped"), None)
+def last_state(store: ObjectStore, report: RunReport) -> State | None:
+    """Return how the channel's run of this kind before this one ended; those that were skipped did nothing.
+
+    Reads the reports since then: refreshes come by the hundred between two reindexes.
+    """
+    names = sorted(_names(store, f"{FOLDER}{report.channel}/"), reverse=True)[:KEPT]
+    earlier = _readable(store, (key for key in names if key != report_key(report.channel, report.run)))
+    return next((one.state for one in earlier if one.kind == report.kind and one.state != "skipped"), None)
 
 
 def kept_reports(store: ObjectStore) -> list[str]:

@@ -214,7 +214,17 @@ def _titled(runs: Sequence[RunReport]) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _figures(run: RunReport) -> dict[str, str]:
-    counts = ("products", "added", "changed_pictures", "changed_text", "removed", "embedded", "reused", "rejected")
+    counts = (
+        "products",
+        "added",
+        "changed_pictures",
+        "changed_text",
+        "removed",
+        "embedded",
+        "reused",
+        "unseen",
+        "rejected",
+    )
     return {
         "kind": run.kind,
         "state": run.state,

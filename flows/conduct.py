@@ -9,9 +9,11 @@ from pathlib import Path
 
 from data.reports import Kind
 from flows.cluster import Cluster
+from flows.logs import run_log
 from flows.reporting import report_failure
 from flows.run import Limits, Request, Run
-from flows.settings import BatchSettings
+from flows.settings import BatchSettings, absolute
+from flows.stage import stage
 from flows.turns import turn
 
 DEFAULT_ENCODER = "efficientnet-lite0"
@@ -37,7 +39,7 @@ def make_request(
     return Request(
         kind=kind,
         catalogue=catalogue,
-        store=store or settings.absolute_store(),
+        store=absolute(store) if store else settings.absolute_store(),  # runs that share a store wait for each other
         channel=channel,
         encoder=encoder,
         shards=shards,
@@ -56,6 +58,13 @@ def make_request(
     )
 
 
+@stage("begin")
+def _begin(run: Run) -> None:
+    """See where the channel is before anything else: whoever moves it later knows better, and is not overridden."""
+    at = run.entry.snapshot if run.entry else "no snapshot"
+    run_log(__name__).info("begin: channel %r points at %s", run.channel.name, at)
+
+
 @contextmanager
 def conducted(request: Request, *, wait_seconds: float) -> Iterator[Run]:
     """Yield a run that has its channel to itself. One that fails is reported, and fails.
@@ -69,10 +78,12 @@ def conducted(request: Request, *, wait_seconds: float) -> Iterator[Run]:
     ):
         run = Run(request, cluster, Path(scratch))
         try:
+            _begin(run)
             yield run
         except Exception as error:
             report_failure(run, "failed", str(error) or repr(error))
             raise
         except BaseException:  # Prefect ends a flow that is cancelled from within, and so does Ctrl-C
-            report_failure(run, "cancelled", "the run was cancelled")
+            published = f" after it had published {run.moved_to}" if run.moved_to else ""
+            report_failure(run, "cancelled", f"the run was cancelled{published}")
             raise

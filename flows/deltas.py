@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 
 from data import blobs, tombstones
 from data.attributes import is_list, is_text, item_type
+from data.errors import CorruptError
+from data.making import STAT_THREADS
 from data.manifest import CatalogueSection, EncoderSection, Manifest, ShardSection
 from data.products import read_shard_products
 from flows.logs import run_log
@@ -58,7 +61,11 @@ def too_much(run: Run, parent: Manifest, recorded: Recorded) -> str | None:
 def build(
     run: Run, parent: Manifest, encoder: EncoderSection, recorded: Recorded
 ) -> tuple[list[ShardSection], Measured]:
-    """Build the delta and the tombstones; return all shards, and how well they answer."""
+    """Build the delta and the tombstones; return all shards, and how well they answer.
+
+    Raises `CorruptError` and `NotFoundError` where a file of the parent is damaged or lost.
+    """
+    _see_that_all_is_there(run, parent)
     dead = _by_shard(recorded.dead)
     base = [_buried(run, shard, dead.get(number, ())) for number, shard in enumerate(parent.shards) if not shard.delta]
     products = _delta_products(run, parent, recorded, dead)
@@ -83,6 +90,16 @@ def catalogue_section(run: Run, parent: Manifest, shards: Iterable[ShardSection]
         products=sum(shard.alive for shard in shards),
         attribution=run.attribution,
     )
+
+
+def _see_that_all_is_there(run: Run, parent: Manifest) -> None:
+    """A refresh keeps all of the last full build's files, though it reads few of them."""
+    wanted = sorted(set(parent.blobs()), key=lambda blob: blob.key)
+    with ThreadPoolExecutor(STAT_THREADS) as pool:
+        sizes = pool.map(lambda blob: run.store.stat(blob.key).size, wanted)
+        for blob, size in zip(wanted, sizes, strict=True):
+            if size != blob.size:
+                raise CorruptError(f"{blob.key} is damaged: it has {size} bytes instead of {blob.size}")
 
 
 def _by_shard(
@@ -130,37 +147,45 @@ def _schema(run: Run, parent: Manifest) -> pa.Schema:
 def _fitted(products: pa.Table, schema: pa.Schema) -> pa.Table | None:
     """Return products with these columns and types; None where something would be lost."""
     try:
-        if len(products.schema) != len(schema) or _loses_digits(products, schema):
+        if len(products.schema) != len(schema) or not _attributes_fit(products, schema):
             return None
         return products.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, KeyError, ValueError):
         return None
 
 
-def _loses_digits(products: pa.Table, schema: pa.Schema) -> bool:
-    """Tell whether Arrow's cast would drop digits and not say so: those of codes, and of decimals."""
+def _attributes_fit(products: pa.Table, schema: pa.Schema) -> bool:
+    """Tell whether Arrow may cast the attributes: it drops those without a place, and makes True of 7, silently."""
     if "attributes" not in products.column_names:
-        return False
-    kinds = {field.name: item_type(field.type) for field in schema.field("attributes").type}
-    return any(
-        _is_lossy(item_type(field.type), kinds.get(field.name))
-        and _has_values(pc.struct_field(products["attributes"], field.name))
+        return True
+    kinds = {field.name: field.type for field in schema.field("attributes").type}
+    return all(
+        _fits(pc.struct_field(products["attributes"], field.name), kinds.get(field.name))
         for field in products.schema.field("attributes").type
     )
 
 
-def _is_lossy(kind: pa.DataType, other: pa.DataType | None) -> bool:
-    if other is None or is_text(other):
+def _fits(column: pa.ChunkedArray, kind: pa.DataType | None) -> bool:
+    """An attribute without any value is text, whatever it was before; an empty list is a value."""
+    if column.null_count == len(column):
+        return True
+    if kind is None or is_list(column.type) != is_list(kind):
         return False
-    decimals = [pa.types.is_decimal(one) for one in (kind, other)]
-    floats = [pa.types.is_floating(one) for one in (kind, other)]
-    return is_text(kind) or (any(decimals) and any(floats))
-
-
-def _has_values(column: pa.ChunkedArray) -> bool:
-    """An attribute without any value is text, whatever it was before."""
     items = pc.list_flatten(column) if is_list(column.type) else column
-    return bool(items.null_count < len(items))
+    return items.null_count == len(items) or _is_as_wide(item_type(kind), item_type(column.type))
+
+
+def _is_as_wide(kind: pa.DataType, other: pa.DataType) -> bool:
+    """Tell whether a type holds what another does, as the same value; whether a number is exact, the cast checks.
+
+    Text holds no numbers: their type is known here, and no longer how the catalogue wrote them.
+    """
+    if kind == other or (is_text(kind) and is_text(other)):
+        return True
+    if pa.types.is_floating(kind) and pa.types.is_integer(other):
+        return True
+    same = any(is_kind(kind) and is_kind(other) for is_kind in (pa.types.is_integer, pa.types.is_floating))
+    return bool(same and kind.bit_width >= other.bit_width)
 
 
 def _as_before(parent: Manifest) -> Measured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data.blobs import Blob
+from data.errors import CorruptError, NotFoundError
 from data.manifest import Manifest
 from flows import artifacts
 from flows.logs import run_log
@@ -37,9 +38,7 @@ def _pairs(run: Run, manifest: Manifest, threshold: float) -> list[Blob]:
     """Return the stored pairs of near-duplicates: those that are known to hold still, and those of what is new."""
     client, store, known = run.cluster.client, run.request.store, []
     asked = None
-    if run.parent and not run.request.full and duplicates.still_hold(run.parent, manifest, threshold):
-        future = client.submit(duplicates.inherit, store, manifest, run.parent, pure=False)
-        inherited: Inherited = gather(run.cluster, [future], run.deadline)[0]
+    if inherited := _inherited(run, manifest, threshold):
         if inherited.asked is None:
             return [inherited.pairs]
         known, asked = [inherited.pairs], inherited.asked
@@ -56,6 +55,18 @@ def _pairs(run: Run, manifest: Manifest, threshold: float) -> list[Blob]:
         for share in range(shares)
     ]
     return known + gather(run.cluster, futures, run.deadline)
+
+
+def _inherited(run: Run, manifest: Manifest, threshold: float) -> Inherited | None:
+    if run.parent is None or run.request.full or not duplicates.still_hold(run.parent, manifest, threshold):
+        return None
+    future = run.cluster.client.submit(duplicates.inherit, run.request.store, manifest, run.parent, pure=False)
+    try:
+        found: Inherited = gather(run.cluster, [future], run.deadline)[0]
+    except (CorruptError, NotFoundError) as error:
+        run_log(__name__).warning("duplicates: looked for anew, those of the published snapshot are lost: %s", error)
+        return None
+    return found
 
 
 def _not_looked(manifest: Manifest, threshold: float) -> str | None:

@@ -59,6 +59,7 @@ def embed(run: Run, missing: Missing, encoder: EncoderSection) -> Embeds:
             done.vectors += embedded.vectors
             _take_rejects(done.rejected, partition, embedded.rejects)
             progress.advance(partition.rows.num_rows)
+    run.embedded += done.vectors
     return done
 
 

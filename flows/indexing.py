@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.manifest import CatalogueSection, EncoderSection, IndexSection
+from data import blobs
+from data.errors import CorruptError, NotFoundError
+from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest
 from data.reports import recent_reports
 from flows.logs import run_log
 from flows.partitions import gather
@@ -27,7 +29,7 @@ def plan(run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderS
         encoder.dimension,
         encoder.fingerprint,
         shards=run.request.shards,
-        parent=None if run.request.full else run.parent,
+        parent=_trained_before(run),
         pictures=pictures,
         refused_recall=_refused_recall(run),
         wish=Wish(run.request.limits.min_recall, run.request.index_bytes),
@@ -35,6 +37,20 @@ def plan(run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderS
     )
     run_log(__name__).info("plan: %s in %s shard(s): %s", chosen.key, chosen.shards, chosen.reason)
     return chosen
+
+
+def _trained_before(run: Run) -> Manifest | None:
+    """Return the snapshot whose training may be used again."""
+    if run.request.full or run.parent is None:
+        return None
+    try:
+        for blob in (run.parent.index.projection, run.parent.index.trained):
+            if blob:
+                blobs.check(run.store, blob)
+    except (CorruptError, NotFoundError) as error:
+        run_log(__name__).warning("plan: what the published snapshot learnt is not whole, it is learnt anew: %s", error)
+        return None
+    return run.parent
 
 
 def _refused_recall(run: Run) -> float | None:

@@ -71,6 +71,7 @@ def _registry(report: RunReport, lasting: dict[str, float]) -> CollectorRegistry
     registry.put("figure", "Quality, such as recall_at_10", "name", report.figures)
     registry.put("run_state", "1 for how the last run ended", "state", _states(report))
     registry.put_one("lookalike_batch_products", "Products in the snapshot", report.products)
+    registry.put_one("lookalike_batch_unseen", "Products kept though their picture could not be seen", report.unseen)
     registry.put_one("lookalike_batch_run_seconds", "Duration of the last run", report.seconds)
     registry.put_one("lookalike_batch_last_run_timestamp_seconds", "When the last run ended", _ended(report))
     for name, value in lasting.items():

@@ -44,11 +44,11 @@ def notify(
     """Tell of a run through each of `blocks` where it is worth telling; return what was told.
 
     Told are failures, refusals, and the first good run after either or after a cancellation. A refresh that ends as
-    badly as the run before it is not told again: it runs every few minutes. A block that cannot be loaded or does
+    badly as the one before it is not told again: it runs every few minutes. A block that cannot be loaded or does
     not deliver is an error in the log, and no more.
 
     Args:
-        previous_state: how the channel's run before this one ended, see `data.reports.last_state`.
+        previous_state: how the channel's run of this kind before this one ended, see `data.reports.last_state`.
         flow_run: the id to link to; default: the flow run that calls.
     """
     if not _worth_telling(report, previous_state):
@@ -72,7 +72,9 @@ def message_about(report: RunReport, previous_state: State | None, url: str | No
     """Return what to tell about a run."""
     what = f"Lookalike: {report.kind} of channel {report.channel!r}"
     if report.state in GOOD:
-        return _message(f"{what} is well again", [f"The run before was {previous_state}. {_outcome(report)}"], url)
+        return _message(
+            f"{what} is well again", [f"The {report.kind} before was {previous_state}. {_outcome(report)}"], url
+        )
     if report.state == "refused":
         return _message(f"{what} was refused", _refusal(report), url)
     return _message(f"{what} failed", _failure(report), url)
@@ -116,9 +118,15 @@ def _refusal(report: RunReport) -> list[str]:
 def _failure(report: RunReport) -> list[str]:
     return [
         f"{report.message or 'No reason is known.'}",
-        f"The catalogue: {report.catalogue}. The channel was not moved: servers go on with what was published.",
+        f"The catalogue: {report.catalogue}. {_where_the_channel_is(report)}",
         "Mend the cause and run it again; it goes on where it stopped. docs/operations.md lists causes by symptom.",
     ]
+
+
+def _where_the_channel_is(report: RunReport) -> str:
+    if report.snapshot:
+        return f"The channel was moved before that: servers follow to {report.snapshot}."
+    return "The channel was not moved: servers go on with what was published."
 
 
 def _send(name: str, message: Message) -> None:

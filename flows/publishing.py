@@ -69,6 +69,8 @@ def compare(run: Run, manifest: Manifest) -> Comparison | None:
         pure=False,
     )
     found: Comparison = gather(run.cluster, [future], run.deadline)[0]
+    if found.problem:
+        run_log(__name__).warning("compare: the published snapshot is left out, it is not whole: %s", found.problem)
     if found.overlap is not None:
         run_log(__name__).info(
             "compare: %.0f %% of the last snapshot's first hits are found again", 100 * found.overlap
@@ -118,5 +120,6 @@ def publish(run: Run, manifest: Manifest) -> Manifest:
     if manifest.refused or not run.request.publish:
         return publishing.store_snapshot(run.store, manifest)
     entry = publishing.publish(run.channel, manifest, after=run.entry, reason=f"{run.request.kind} {run.id}")
+    run.moved_to = entry.snapshot
     run_log(__name__).info("publish: channel %r points at %s", run.channel.name, entry.snapshot)
     return manifest

@@ -9,15 +9,18 @@ from __future__ import annotations
 from prefect import flow
 
 from data.channels import DEFAULT_CHANNEL
-from data.errors import ChannelBusyError
+from data.errors import ChannelBusyError, CorruptError, NotFoundError
+from data.manifest import EncoderSection, Manifest, ShardSection
 from data.reports import RunReport
 from flows import deltas, embedding, publishing, recording, reindex, reporting, scanning
 from flows.conduct import DEFAULT_ENCODER, conducted, make_request
 from flows.forms import described
 from flows.logs import run_log
+from flows.recording import Recorded
 from flows.reindex import Attribution, Catalogue, ChannelName, Encoder, LimitsOf, Minutes, Publish, Store
 from flows.reporting import Outcome
 from flows.run import Run
+from tasks.shards import Measured
 
 BUSY_SECONDS = 5.0  # a run that has the channel will see what changed, or the refresh after this one will
 
@@ -61,24 +64,41 @@ def run_stages(run: Run) -> RunReport:
         return _full(run, reason)
     run.cluster.start_soon()
     found = scanning.scan(run)
+    if run.parent is None:
+        return _full(run, "the products of the published snapshot cannot be read")
     missing = scanning.diff(run, found, encoder)
     embeds = embedding.embed(run, missing, encoder)
     recorded = recording.record(run, found, embeds)
     parent = run.published()
 
     if not recorded.changes.total:
-        return reporting.report(run, Outcome(parent, "unchanged", found, recorded, embeds.vectors))
+        return reporting.report(run, Outcome(parent, "unchanged", found, recorded))
     if reason := deltas.too_much(run, parent, recorded):
         return _full(run, reason)
 
-    shards, measured = deltas.build(run, parent, encoder, recorded)
-    if measured.recall < run.request.limits.min_recall:
-        return _full(run, f"recall@10 fell to {measured.recall:.3f}")
+    built = _built(run, parent, encoder, recorded)
+    if isinstance(built, str):
+        return _full(run, built)
+    shards, measured = built
     source = deltas.catalogue_section(run, parent, shards)
     manifest = publishing.draft(run, source, encoder, parent.index, shards, measured)
     refused = publishing.gate(run, manifest, recorded.changes)
     snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
-    return reporting.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded, embeds.vectors))
+    return reporting.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded))
+
+
+def _built(
+    run: Run, parent: Manifest, encoder: EncoderSection, recorded: Recorded
+) -> tuple[list[ShardSection], Measured] | str:
+    """Return what was built, or why it is not good enough."""
+    try:
+        shards, measured = deltas.build(run, parent, encoder, recorded)
+    except (CorruptError, NotFoundError) as error:
+        run_log(__name__).warning("the published snapshot is not whole, all its files are made anew: %s", error)
+        return "a file of the published snapshot is lost or damaged"
+    if measured.recall < run.request.limits.min_recall:
+        return f"recall@10 fell to {measured.recall:.3f}"
+    return shards, measured
 
 
 def _full(run: Run, reason: str) -> RunReport:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
 from prefect import flow
 from pydantic import Field
 
 from data.channels import DEFAULT_CHANNEL
-from data.manifest import EncoderSection
+from data.manifest import EncoderSection, Manifest
 from data.reports import RunReport
 from flows import duplicates, embedding, indexing, publishing, recording, reporting, scanning
 from flows.conduct import DEFAULT_ENCODER, conducted, make_request
@@ -16,6 +17,7 @@ from flows.forms import described
 from flows.recording import Recorded
 from flows.reporting import Outcome
 from flows.run import Limits, Run
+from tasks.indexing.building import shard_range
 from tasks.shards import Source
 
 Catalogue = Annotated[
@@ -97,7 +99,7 @@ def run_stages(run: Run) -> RunReport:
     recorded = recording.record(run, found, embeds)
 
     if run.parent and unchanged(run, recorded, encoder):
-        return reporting.report(run, Outcome(run.parent, "unchanged", found, recorded, embeds.vectors))
+        return reporting.report(run, Outcome(run.parent, "unchanged", found, recorded))
 
     catalogue = recording.store_catalogue(run, recorded)
     chosen = indexing.plan(run, catalogue, recorded.pictures, encoder)
@@ -112,7 +114,7 @@ def run_stages(run: Run) -> RunReport:
     refused = publishing.gate(run, manifest, recorded.changes, comparison.overlap if comparison else None)
     snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
 
-    outcome = Outcome(snapshot, run.state_of(snapshot), found, recorded, embeds.vectors)
+    outcome = Outcome(snapshot, run.state_of(snapshot), found, recorded)
     outcome.comparison = comparison
     return reporting.report(run, outcome)
 
@@ -126,5 +128,14 @@ def unchanged(run: Run, recorded: Recorded, encoder: EncoderSection) -> bool:
         not any(shard.delta or shard.tombstones for shard in parent.shards)
         and parent.catalogue.attribution == run.attribution
         and parent.encoder.is_same(encoder)
-        and request.shards in {None, len(parent.shards)}
+        and (request.shards is None or _is_cut_so(parent, recorded, request.shards))
     )
+
+
+def _is_cut_so(parent: Manifest, recorded: Recorded, shards: int) -> bool:
+    """Tell whether a build in so many shards has those of the parent: those without a product are left out."""
+    if shards <= len(parent.shards) or recorded.catalogue is None:
+        return shards == len(parent.shards)
+    stops = [shard_range(shard, shards)[1] for shard in range(shards)]
+    counts = np.bincount(np.searchsorted(stops, recorded.catalogue.places(), side="right"))
+    return bool(counts[counts > 0].tolist() == [shard.count for shard in parent.shards])

@@ -6,8 +6,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import prefect.runtime
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 
 from data.errors import StoreError
 from data.hashes import forget_hashes
@@ -31,26 +33,41 @@ from tasks.scanning import ADDED, PICTURE, TEXT
 class Outcome:
     """What a run's stages came to."""
 
-    def __init__(self, manifest: Manifest, state: State, found: Found, recorded: Recorded, embedded: int) -> None:
+    def __init__(self, manifest: Manifest, state: State, found: Found, recorded: Recorded) -> None:
         self.manifest = manifest
         self.state = state
         self.found = found
         self.recorded = recorded
-        self.embedded = embedded
         self.comparison: Comparison | None = None
 
 
-@stage("report")
 def report(run: Run, outcome: Outcome) -> RunReport:
-    """Store what the run did; show it in the Prefect UI, tell Prometheus, and people where it is worth it."""
+    """Store what the run did; show it in the Prefect UI, tell Prometheus, and people where it is worth it.
+
+    Once the channel was moved, what fails here is only logged: servers have the snapshot already.
+    """
+    try:
+        return _whole_report(run, outcome)
+    except Exception as error:
+        if run.moved_to is None:
+            raise
+        run_log(__name__).exception("the report of this run is not whole; the channel points at %s", run.moved_to)
+        message = f"{_sentence(outcome)}; its report is not whole: {error}"
+        result = _bare_report(run, outcome.state, message).model_copy(update={"products": outcome.manifest.products})
+        _keep(run, result)
+        return result
+
+
+@stage("report")
+def _whole_report(run: Run, outcome: Outcome) -> RunReport:
     rejects = store_rejects(run.store, run.id, run.rejects.values(), run.scratch)
     result = _report(run, outcome, rejects)
-    if outcome.state != "unchanged":
-        forget_hashes(run.store, outcome.found.known)
-    earlier = _earlier(run, artifacts.EARLIER_RUNS)
+    if outcome.state == "published":
+        forget_hashes(run.store, outcome.found.superfluous())
+    earlier = _earlier(run)
     write_report(run.store, result)
     _show(run, outcome, result, earlier)
-    _tell(result, earlier)
+    _tell(run, result)
     run_log(__name__).info("report: %s", result.message)
     return result
 
@@ -72,12 +89,17 @@ def skipped(request: Request, message: str) -> RunReport:
 
 def report_failure(run: Run, state: State, message: str) -> None:
     """Do the same for a run that did not come to its end. What fails here is only logged: the failure itself counts."""
-    result = RunReport(
+    _keep(run, _bare_report(run, state, message))
+
+
+def _bare_report(run: Run, state: State, message: str) -> RunReport:
+    return RunReport(
         run=run.id,
         kind=run.request.kind,
         state=state,
         channel=run.request.channel,
         catalogue=run.request.catalogue,
+        snapshot=run.moved_to,
         message=message,
         started_at=run.started,
         seconds=run.seconds(),
@@ -85,23 +107,25 @@ def report_failure(run: Run, state: State, message: str) -> None:
         rejected=run.rejected,
         flow_peak_bytes=peak_bytes(),
     )
+
+
+def _keep(run: Run, result: RunReport) -> None:
     try:
-        earlier = _earlier(run, 1)
         write_report(run.store, result)
-        _tell(result, earlier)
+        _tell(run, result)
     except (StoreError, OSError) as error:
         run_log(__name__).error("the report of this run could not be stored: %s", error)
 
 
-def _earlier(run: Run, count: int) -> list[RunReport]:
-    reports = recent_reports(run.store, run.request.channel, count + 1)
-    return [one for one in reports if one.run != run.id][:count]
+def _earlier(run: Run) -> list[RunReport]:
+    reports = recent_reports(run.store, run.request.channel, artifacts.EARLIER_RUNS + 1)
+    return [one for one in reports if one.run != run.id][: artifacts.EARLIER_RUNS]
 
 
-def _tell(result: RunReport, earlier: list[RunReport]) -> None:
+def _tell(run: Run, result: RunReport) -> None:
     settings = BatchSettings()
     push_metrics(settings, result)
-    notify(result, last_state(earlier), settings.notify_blocks())
+    notify(result, last_state(run.store, result), settings.notify_blocks())
 
 
 def _report(run: Run, outcome: Outcome, rejects: str) -> RunReport:
@@ -123,8 +147,9 @@ def _report(run: Run, outcome: Outcome, rejects: str) -> RunReport:
         changed_pictures=recorded.changes.counts[PICTURE],
         changed_text=recorded.changes.counts[TEXT],
         removed=recorded.changes.removed,
-        embedded=outcome.embedded,
-        reused=max(0, recorded.pictures - outcome.embedded),
+        embedded=run.embedded,
+        reused=max(0, recorded.pictures - run.embedded),
+        unseen=outcome.found.unseen,
         rejected=run.rejected,
         reject_reasons=dict(sum((log.counts for log in run.rejects.values()), Counter[str]())),
         rejects=rejects,
@@ -167,6 +192,12 @@ def _samples(changes: Changes) -> dict[str, list[str]]:
 
 
 def _sentence(outcome: Outcome) -> str:
+    unseen = outcome.found.unseen
+    stay = f"; {unseen:,} pictures could not be looked at: their products stay as they were" if unseen else ""
+    return f"{_what_became(outcome)}{stay}"
+
+
+def _what_became(outcome: Outcome) -> str:
     manifest = outcome.manifest
     if outcome.state == "unchanged":
         return f"nothing changed, {manifest.id} stays published"
@@ -178,10 +209,14 @@ def _sentence(outcome: Outcome) -> str:
 
 
 def _task_runs() -> int | None:
-    """Return how many task runs Prefect recorded for this flow run so far."""
+    """Return how many task runs Prefect recorded for this flow run so far; None where it does not say."""
     if not (flow_run := prefect.runtime.flow_run.id):
         return None
-    with get_client(sync_client=True) as client:
-        body: dict[str, Any] = {"task_runs": {"flow_run_id": {"any_": [str(flow_run)]}}}
-        count: int = client.request("POST", "/task_runs/count", json=body).json()
+    body: dict[str, Any] = {"task_runs": {"flow_run_id": {"any_": [str(flow_run)]}}}
+    try:
+        with get_client(sync_client=True) as client:
+            count: int = client.request("POST", "/task_runs/count", json=body).json()
+    except (httpx.HTTPError, PrefectHTTPStatusError, ValueError) as error:
+        run_log(__name__).warning("report: Prefect does not say how many task runs there were: %s", error)
+        return None
     return count

@@ -74,6 +74,8 @@ class Run:
         scratch: a folder on this machine that goes when the run ends.
         rejects: what could not be used, by stage.
         stage_seconds: how long each stage took.
+        embedded: how many vectors were made, also before a refresh became a reindex.
+        moved_to: the snapshot that this run pointed the channel at, once it has.
     """
 
     def __init__(self, request: Request, cluster: Cluster, scratch: Path) -> None:
@@ -87,6 +89,8 @@ class Run:
         self.code_version = version("lookalike")
         self.rejects: dict[str, RejectLog] = {}
         self.stage_seconds: dict[str, float] = {}
+        self.embedded = 0
+        self.moved_to: str | None = None
         self._files = 0
 
     @cached_property
@@ -120,6 +124,12 @@ class Run:
         if self.parent is None:
             raise SnapshotNotFoundError(f"channel {self.channel.name!r} has no snapshot to build upon")
         return self.parent
+
+    def forget_parent(self, error: Exception) -> None:
+        """Go on as if nothing was published, but for whom the pictures are owed to: its products cannot be read."""
+        run_log(__name__).warning("the published snapshot cannot be built upon, all is made anew: %s", error)
+        self.request = replace(self.request, attribution=self.attribution)
+        self.parent = None
 
     def state_of(self, snapshot: Manifest) -> State:
         """Return what became of a snapshot that the run made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from data.catalogue import Batch, read_catalogue
 from data.embeddings import HASH, Embeddings, hash_array, positions
-from data.errors import ImageRejectedError, NotFoundError
+from data.errors import CorruptError, ImageRejectedError, NotFoundError
 from data.hashes import list_hashes, read_hashes
 from data.manifest import EncoderSection
 from data.products import read_shard_products
@@ -40,7 +41,9 @@ class Found:
             refresh, those only that came or changed.
         gone: `id` and `place` of what the published snapshot has, and the catalogue has not, or no longer usable.
         listed: how many products the catalogue has.
-        known: names of the hashes that this scan no longer needs once its snapshot exists.
+        known: names of the files of hashes that earlier runs left.
+        needed: those of them with a hash that a snapshot made of this scan would not hold.
+        unseen: how many products stay as they are published, for their picture could not be looked at.
     """
 
     def __init__(self, run: Run) -> None:
@@ -48,6 +51,12 @@ class Found:
         self.gone: list[pa.Table] = []
         self.listed = 0
         self.known = list_hashes(run.store)
+        self.needed: set[str] = set()
+        self.unseen = 0
+
+    def superfluous(self) -> list[str]:
+        """Return the names of the files of hashes that nobody needs once a snapshot of this scan is published."""
+        return [key for key in self.known if key not in self.needed]
 
 
 class Missing:
@@ -86,6 +95,10 @@ def scan(run: Run) -> Found:
         f"{moved:,}",
         f"{rejects.total:,}",
     )
+    if found.unseen:
+        run_log(__name__).warning(
+            "scan: %s pictures could not be looked at: their products stay as they are published", f"{found.unseen:,}"
+        )
     return found
 
 
@@ -147,30 +160,43 @@ class _Joining:
         listed = self._listed()
         self._progress.expect(listed.rows)
         previous = self._previous()
+        if self._run.request.full:  # they are not looked at
+            self._found.needed.update(self._found.known)
         known, rejected = (None, None) if self._run.request.full else (self._known(), self._rejected())
         for bucket in range(BUCKETS):
-            products = listed.read(bucket)
+            products, facts = listed.read(bucket), known.read(bucket) if known else None
             if products is None:
                 self._gone_bucket(previous.read(bucket))
+                self._keep_hashes(facts)
                 continue
-            yield self._join(bucket, products, previous, known, rejected)
+            yield self._join(products, previous.read(bucket), facts, rejected.read(bucket) if rejected else None)
 
     def _join(
-        self, bucket: int, products: pa.Table, previous: Spill, known: Spill | None, rejected: Spill | None
+        self, products: pa.Table, before: pa.Table | None, facts: pa.Table | None, rejected: pa.Table | None
     ) -> pa.Table:
-        before = previous.read(bucket)
-        facts = [table for spill in (known,) if spill and (table := spill.read(bucket)) is not None]
-        joined = scanning.join(
-            products, before, facts, rejected.read(bucket) if rejected else None, trust=not self._run.request.full
-        )
+        known = [] if facts is None else [facts]
+        joined = scanning.join(products, before, known, rejected, trust=not self._run.request.full)
         self._rejects.extend(joined.rejects)
         self._found.gone.append(joined.gone)
         self._found.listed += joined.products.num_rows
+        if facts is not None:
+            held = scanning.versions(products, among=facts)
+            if self._run.request.kind == "refresh" and before is not None:
+                # what is the same stays in its shard, with the version that it has there
+                same = joined.products.filter(pa.array(scanning.changes(joined.products) == SAME))
+                held -= scanning.versions(same, among=facts) - scanning.versions(before, among=facts)
+            self._keep_hashes(facts, held)
         resolved = joined.products["image_hash"].is_valid()
         _take(self._run, self._found, joined.products.filter(resolved))
         unknown = joined.products.filter(pc.invert(resolved))
         self._progress.advance(products.num_rows - unknown.num_rows)
         return unknown
+
+    def _keep_hashes(self, facts: pa.Table | None, held: AbstractSet[scanning.Version] = frozenset()) -> None:
+        """Note the files of hashes that are needed: those with one that a snapshot of this scan would not hold."""
+        if facts is not None:
+            rows = zip(facts["file"].to_pylist(), scanning.version_rows(facts), strict=True)
+            self._found.needed.update(self._found.known[file] for file, row in rows if row not in held)
 
     def _gone_bucket(self, before: pa.Table | None) -> None:
         if before is not None:
@@ -185,6 +211,13 @@ class _Joining:
         return spill
 
     def _previous(self) -> Spill:
+        try:
+            return self._published()
+        except (CorruptError, NotFoundError) as error:
+            self._run.forget_parent(error)
+            return self._run.new_spill("previous")
+
+    def _published(self) -> Spill:
         spill = self._run.new_spill("previous")
         for number, shard in enumerate(self._run.parent.shards if self._run.parent else ()):
             for table, rows in read_shard_products(self._run.store, shard):
@@ -194,9 +227,10 @@ class _Joining:
 
     def _known(self) -> Spill:
         spill = self._run.new_spill("hashes")
-        for key in self._found.known:
+        for number, key in enumerate(self._found.known):
             table = read_hashes(self._run.store, key)
-            spill.add(table, id_buckets(table["id"].to_pylist()))
+            files = pa.array(np.full(table.num_rows, number))
+            spill.add(table.append_column("file", files), id_buckets(table["id"].to_pylist()))
         return spill
 
     def _rejected(self) -> Spill:
@@ -211,12 +245,15 @@ class _Joining:
 
 def _take_hashes(run: Run, found: Found, products: pa.Table, hashes: Hashes, rejects: RejectLog) -> None:
     known = [None if isinstance(one, ImageRejectedError) else one for one in hashes]
-    hashed = scanning.with_hashes(products, known)
+    passing = [isinstance(one, ImageRejectedError) and one.reason in scanning.PASSING for one in hashes]
+    hashed, unseen = scanning.as_published(scanning.with_hashes(products, known), passing)
+    found.unseen += unseen
     usable = hashed["image_hash"].is_valid()
     _take(run, found, hashed.filter(usable))
     lost = hashed.filter(pc.invert(usable))
     if lost.num_rows:
-        errors = [one for one in hashes if isinstance(one, ImageRejectedError)]
+        left = zip(hashes, hashed["image_hash"].is_null().to_pylist(), strict=True)
+        errors = [one for one, is_lost in left if is_lost and isinstance(one, ImageRejectedError)]
         rejects.extend(_rejects(lost, errors))
         found.gone.append(were_there(lost))
 

@@ -94,5 +94,8 @@ def _parsed_resources(text: str) -> dict[str, float]:
 
 
 def absolute(location: str) -> str:
-    """Return a path as workers in other folders understand it; a URI as it is."""
-    return location if "://" in location else str(Path(location).expanduser().resolve())
+    """Return a path as workers in other folders understand it, and a store always under the same name."""
+    scheme, separator, rest = location.partition("://")
+    if separator and scheme != "file":
+        return f"{scheme}://{rest.rstrip('/')}"
+    return str(Path(rest if separator else location).expanduser().resolve())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data.cache import BlobCache
 from data.contact_sheets import write_contact_sheet
 from data.embeddings import Embeddings
-from data.errors import CorruptError, ImageRejectedError
+from data.errors import CorruptError, ImageRejectedError, NotFoundError
 from data.fetching import FetchPolicy
 from data.images import read_image
 from data.manifest import Manifest
@@ -38,12 +38,14 @@ class Comparison:
     Attributes:
         overlap: share of the other's first ten hits, where they still exist, that are among the first ten here, or have
             another product of their picture there, one for each, averaged over QUERIES products; None where the two
-            encoders see with different eyes.
+            encoders see with different eyes, and where the other one cannot be read.
         contact_sheet: the object with sample queries and their hits.
+        problem: why the other one cannot be read, where it cannot.
     """
 
     overlap: float | None
     contact_sheet: str
+    problem: str = ""
 
 
 def is_comparable(before: Manifest | None, after: Manifest) -> bool:
@@ -58,14 +60,18 @@ def compare(store: str, before: Manifest | None, after: Manifest, *, policy: Fet
     with tempfile.TemporaryDirectory(prefix="lookalike-compare-") as folder:
         cache = BlobCache(Path(folder))
         new = Searcher.open(opened, after, cache, threads=threads)
-        old = Searcher.open(opened, before, cache, threads=threads, previous=new) if before else None
+        old, problem = None, ""
+        try:
+            old = Searcher.open(opened, before, cache, threads=threads, previous=new) if before else None
+        except (CorruptError, NotFoundError) as error:  # it is replaced all the more
+            problem = str(error)
         queries = _sample(new, QUERIES)
         found = _search(opened, new, queries)
         found_before = _search(opened, old, queries) if old else [[] for _ in queries]
         shown = range(0, len(queries), -(-len(queries) // SHOWN_QUERIES))
         rows = [_row(queries[i], found_before[i], found[i], policy) for i in shown]
         overlap = _overlap(new, found_before, found) if before and before.encoder.is_same(after.encoder) else None
-        return Comparison(overlap, write_contact_sheet(opened, after.run, contact_sheet(rows)))
+        return Comparison(overlap, write_contact_sheet(opened, after.run, contact_sheet(rows)), problem)
 
 
 def _sample(searcher: Searcher, count: int) -> list[Product]:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,11 @@ from data.spill import BUCKETS
 STAT_THREADS = 32  # a look at an object in S3 is one round trip, and most of it is waiting
 STAT_CHUNK = 64
 NOWHERE = -1
+PASSING = frozenset({"unreachable", "unreadable"})  # why a picture cannot be looked at now, and may be in a minute
 
 SAME, ADDED, PICTURE, TEXT = range(4)
+
+Version: TypeAlias = tuple[str, str, str]  # a product's id, and its picture's reference and version
 
 _Fact: TypeAlias = tuple[str, str]  # a picture's reference and version
 
@@ -36,8 +39,9 @@ class Joined:
 
     Attributes:
         products: with the columns `image_hash` (null where the picture must be read), `place` (where the published
-            snapshot has the product, NOWHERE where it has not), `old_hash` (of its picture there) and `text_moved`
-            (whether anything but the picture differs).
+            snapshot has the product, NOWHERE where it has not), `old_hash` (of its picture there), `old_version`
+            (null where it has another reference there, empty where it has no version) and `text_moved` (whether
+            anything but the picture differs).
         rejects: those whose id was there already, and those that the last run rejected and that did not move since.
         gone: `id` and `place` of the products that the published snapshot has and this catalogue has not.
     """
@@ -58,7 +62,10 @@ def hash_buckets(positions: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 
 def with_versions(batch: Batch, policy: FetchPolicy) -> Batch:
-    """Return a batch with each picture's version, without reading pictures; those that are away are rejects."""
+    """Return a batch with each picture's version, without reading pictures; those that are away are rejects.
+
+    Those that cannot be looked at for a passing reason have no version: whoever reads them may have more luck.
+    """
     if not batch.products[VERSION].null_count:
         return batch
     references = batch.products["image"].to_pylist()
@@ -68,15 +75,19 @@ def with_versions(batch: Batch, policy: FetchPolicy) -> Batch:
     rejects = [
         Reject(product, reference, "scan", problem.reason, str(problem))
         for product, reference, problem in zip(batch.products["id"].to_pylist(), references, found, strict=True)
-        if isinstance(problem, ImageRejectedError)
+        if _is_away(problem)
     ]
     versions = [None if isinstance(version, ImageRejectedError) else version for version in found]
     place = batch.products.schema.get_field_index(VERSION)
     products = batch.products.set_column(place, VERSION, pa.array(versions, pa.string()))
     if rejects:
-        present = [not isinstance(problem, ImageRejectedError) for problem in found]
+        present = [not _is_away(problem) for problem in found]
         products = products.filter(pa.array(present, pa.bool_()))
     return Batch(products, [*batch.rejects, *rejects])
+
+
+def _is_away(found: str | ImageRejectedError | None) -> TypeGuard[ImageRejectedError]:
+    return isinstance(found, ImageRejectedError) and found.reason not in PASSING
 
 
 def join(
@@ -109,6 +120,7 @@ def join(
         image_hash=there["image_hash"],
         place=there["place"],
         old_hash=there["image_hash"],
+        old_version=there[VERSION],
         text_moved=pa.array(np.zeros(there.num_rows, bool)),
     )
     return Joined(pa.concat_tables([untouched, joined.products]), joined.rejects, joined.gone)
@@ -164,7 +176,7 @@ def _join_each(
     before, facts, hopeless = _Before(previous), _facts(known), _hopeless(rejected)
     keep: list[int] = []
     rejects: list[Reject] = []
-    found: list[tuple[bytes | None, int, bytes | None, bool]] = []
+    found: list[tuple[bytes | None, int, bytes | None, str | None, bool]] = []
     seen: set[str] = set()
     texts = _texts(products)
     columns = (products[name].to_pylist() for name in ("id", "image", VERSION))
@@ -181,17 +193,20 @@ def _join_each(
         old = before.rows.get(product)
         image_hash = facts.get((image, version))
         if old is None:
-            found.append((image_hash, NOWHERE, None, False))
+            found.append((image_hash, NOWHERE, None, None, False))
         else:
-            moved = image != before.images[old] or _differ(texts[row], before.texts[old])
-            found.append((image_hash, before.places[old], before.hashes[old], moved))
+            elsewhere = image != before.images[old]
+            old_version = None if elsewhere else before.versions[old] or ""
+            moved = elsewhere or _differ(texts[row], before.texts[old])
+            found.append((image_hash, before.places[old], before.hashes[old], old_version, moved))
     kept = products if len(keep) == products.num_rows else products.take(pa.array(keep, pa.int64()))
-    hashes, places, old_hashes, moved_texts = zip(*found, strict=True) if found else ((), (), (), ())
+    hashes, places, old_hashes, old_versions, moved_texts = zip(*found, strict=True) if found else ((),) * 5
     findings = _with_findings(
         kept,
         image_hash=pa.array(hashes, HASH),
         place=pa.array(places, pa.int64()),
         old_hash=pa.array(old_hashes, HASH),
+        old_version=pa.array(old_versions, pa.string()),
         text_moved=pa.array(moved_texts, pa.bool_()),
     )
     return Joined(findings, rejects, gone)
@@ -202,6 +217,17 @@ def with_hashes(products: pa.Table, hashes: Sequence[bytes | None]) -> pa.Table:
     return products.set_column(products.schema.get_field_index("image_hash"), "image_hash", pa.array(hashes, HASH))
 
 
+def as_published(products: pa.Table, unseen: Sequence[bool]) -> tuple[pa.Table, int]:
+    """Return the products with the picture that the published snapshot has where it cannot be seen, and how many."""
+    old = products["old_version"]
+    stay = pc.and_(pa.array(unseen, pa.bool_()), old.is_valid())
+    versions = pc.if_else(pc.equal(old, ""), pa.scalar(None, pa.string()), old)
+    for name, published in (("image_hash", products["old_hash"]), (VERSION, versions)):
+        place = products.schema.get_field_index(name)
+        products = products.set_column(place, name, pc.if_else(stay, published, products[name]))
+    return products, pc.sum(stay).as_py() or 0
+
+
 def changes(products: pa.Table) -> NDArray[np.uint8]:
     """Return for each product SAME, ADDED, PICTURE or TEXT: what changed since the published snapshot."""
     added = np.asarray(products["place"]) == NOWHERE
@@ -210,9 +236,19 @@ def changes(products: pa.Table) -> NDArray[np.uint8]:
     return np.select([added, moved, text], [ADDED, PICTURE, TEXT], SAME).astype(np.uint8)
 
 
+def versions(products: pa.Table, *, among: pa.Table) -> set[Version]:
+    """Return which pictures the products show whose ids are among those of another table."""
+    return set(version_rows(products.filter(_is_in(products["id"], among["id"]))))
+
+
+def version_rows(products: pa.Table) -> Iterator[Version]:
+    """Yield which picture each product shows."""
+    return zip(*(products[name].to_pylist() for name in ("id", "image", VERSION)), strict=True)
+
+
 def without_findings(products: pa.Table) -> pa.Table:
     """Return the products as a normalised catalogue holds them."""
-    return products.drop_columns(["place", "old_hash", "text_moved"])
+    return products.drop_columns(["place", "old_hash", "old_version", "text_moved"])
 
 
 def slices(table: pa.Table, size: int) -> Iterator[pa.Table]:
@@ -252,6 +288,7 @@ class _Before:
         self._table = table
         self.rows = {product: row for row, product in enumerate(self._column("id"))}
         self.images: list[str] = self._column("image")
+        self.versions: list[str | None] = self._column(VERSION)
         self.hashes: list[bytes] = self._column("image_hash")
         self.places: list[int] = self._column("place")
         self.texts = [] if table is None else _texts(table)
@@ -268,15 +305,27 @@ def _texts(table: pa.Table) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _differ(one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> bool:
-    if one == other:
+    if one == other and not (_may_be_truths(one) or _may_be_truths(other)):
         return False
     return _canonical(one) != _canonical(other)
+
+
+def _may_be_truths(text: tuple[str, dict[str, Any]]) -> bool:
+    """To Python, True is 1."""
+    return any(isinstance(value, bool | list) for value in text[1].values())
 
 
 def _canonical(text: tuple[str, dict[str, Any]]) -> tuple[str, list[tuple[str, str]]]:
     """An attribute without a value is none, their order says nothing, and NaN, as text, is like itself."""
     title, attributes = text
-    return title, sorted((name, repr(value)) for name, value in attributes.items() if value is not None)
+    return title, sorted((name, _as_text(value)) for name, value in attributes.items() if value is not None)
+
+
+def _as_text(value: Any) -> str:
+    """A whole number is the same as an integer and as a float."""
+    if isinstance(value, list):
+        return repr([_as_text(item) for item in value])
+    return repr(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
 
 
 def _facts(tables: Iterable[pa.Table]) -> dict[_Fact, bytes]:

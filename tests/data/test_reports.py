@@ -111,10 +111,19 @@ def test_a_state_of_a_newer_release_is_damage_to_this_one() -> None:
     assert recent_reports(store, "current", 5) == []
 
 
-def test_the_last_state_passes_over_runs_that_did_nothing() -> None:
-    assert last_state([]) is None
-    skipped, failed = run_report(3, state="skipped"), run_report(2, state="failed")
-    assert last_state([skipped, failed, run_report()]) == "failed"
+def test_the_last_state_is_that_of_the_run_of_its_kind_before_that_did_something() -> None:
+    store = ListenedStore()
+    assert last_state(store, run_report()) is None
+    write_report(store, run_report(2, state="refused"))
+    for number in range(3, 103):
+        write_report(store, run_report(number, kind="refresh", state="unchanged"))
+    write_report(store, run_report(103, state="skipped"))
+    store.reads.clear()
+    assert last_state(store, run_report(104, kind="refresh", state="failed")) == "unchanged"
+    assert len(store.reads) == 2
+    mended = run_report(105)
+    write_report(store, mended)
+    assert last_state(store, mended) == "refused"
 
 
 def test_the_newest_reports_of_each_channel_are_kept() -> None:

@@ -68,9 +68,11 @@ def test_a_hundred_reasons_are_cut_short() -> None:
 
 
 def test_a_failure_and_a_recovery_say_what_is_served() -> None:
-    failed = message_about(run_report(state="failed", message="no route to the store"), None, None).body
+    failed = message_about(run_report(state="failed", message="no route to the store", snapshot=None), None, None).body
     assert failed.startswith("no route to the store\nThe catalogue: s3://shop/products.csv. The channel was not moved")
-    assert "The run before was failed. Published 2026" in message_about(run_report(), "failed", None).body
+    moved = message_about(run_report(state="failed", message="no disk"), None, None).body
+    assert "The channel was moved before that: servers follow to 2026" in moved
+    assert "The reindex before was failed. Published 2026" in message_about(run_report(), "failed", None).body
     unchanged = message_about(run_report(state="unchanged"), "refused", None).body
     assert "Nothing has changed in s3://shop/products.csv" in unchanged
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.blobs import Blob
 from data.cache import BlobCache
 from data.channels import Channel
 from data.errors import UnknownProductError
@@ -144,6 +145,42 @@ def test_a_picture_that_broke_takes_its_product_away(refresh: Reindex, pictures:
     assert not opened(tmp_path).products.has("hats/0001.png")
 
 
+def test_a_picture_that_cannot_be_looked_at_for_a_moment_takes_nothing_away(
+    refresh: Reindex, run: Reindex, tmp_path: Path
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+
+    def write(title: str, *more: str) -> None:
+        rows = [f"{number},{path},{title if number == 1 else 'thing'}" for number, path in enumerate(paths)]
+        table.write_text("\n".join(["id,image,title", *rows, *more]))
+
+    write("thing")
+    run(table)
+    for path in paths[:3]:
+        path.unlink()
+        path.mkdir()  # what cannot be read, and is there
+    write("thing", f"new,{paths[0]},thing")
+    report = refresh(table)
+    assert (report.state, report.unseen, report.removed, report.rejected) == ("unchanged", 3, 0, 1)
+    assert "3 pictures could not be looked at: their products stay as they were" in report.message
+    write("another")
+    report = refresh(table)
+    assert (report.state, report.unseen, report.changed_text, report.removed) == ("published", 3, 1, 0)
+    assert opened(tmp_path).product("1").title == "another"
+    report = run(table, full=True)
+    assert (report.state, report.unseen, report.products, report.removed) == ("published", 3, 30, 0)
+    for number, path in enumerate(paths[:3]):
+        path.rmdir()
+        drawing(number + 900).save(path)
+    report = refresh(table)
+    assert (report.state, report.unseen, report.changed_pictures) == ("published", 0, 3)
+    paths[0].unlink()
+    report = refresh(table)
+    assert (report.removed, report.reject_reasons) == (1, {"missing": 1})
+
+
 def test_a_channel_without_a_snapshot_gets_a_full_build(refresh: Reindex, tmp_path: Path) -> None:
     write_catalogue(tmp_path / "pictures", 6)
     report = refresh()
@@ -157,7 +194,24 @@ def test_too_much_that_changed_makes_a_full_build(
     write_catalogue(pictures, 3, first=500)
     report = refresh()
     assert (report.kind, report.state, report.added) == ("reindex", "published", 3)
+    assert (report.embedded, report.reused) == (3, 120)
     assert not any(shard.delta for shard in current(tmp_path).shards)
+
+
+@pytest.mark.parametrize("lost", ["products", "index"])
+def test_a_lost_file_of_the_published_snapshot_makes_a_full_build(
+    lost: str, refresh: Reindex, run: Reindex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    run(attribution="Pictures by Ann")
+    blob: Blob = getattr(current(tmp_path).shards[0], lost)
+    (tmp_path / "store" / blob.key).unlink()
+    write_catalogue(folder, 1, first=500)
+    report = refresh()
+    assert (report.kind, report.state, report.products) == ("reindex", "published", 31)
+    assert blob.key in caplog.text
+    assert verify(open_store(str(tmp_path / "store")), current(tmp_path)) == []
+    assert current(tmp_path).catalogue.attribution == "Pictures by Ann"
 
 
 def test_an_attribution_stays_until_another_is_given(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:
@@ -216,6 +270,41 @@ def test_decimals_are_never_put_among_floats(refresh: Reindex, run: Reindex, tmp
     write(Decimal("0.35"), pa.decimal128(10, 2))
     assert refresh(table).kind == "reindex"
     assert opened(tmp_path).product("0").attributes == {"price": Decimal("0.35")}
+
+
+def test_a_new_attribute_of_a_few_products_is_served_and_then_nothing_changes(
+    refresh: Reindex, run: Reindex, tmp_path: Path
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+    table.write_text("\n".join(["id,image,price", *(f"{i},{path},{i}" for i, path in enumerate(paths))]))
+    run(table)
+    rows = [f"{i},{path},{i},{'' if i else 'yes'}" for i, path in enumerate(paths)]
+    table.write_text("\n".join(["id,image,price,sale", *rows]))
+    report = refresh(table)
+    assert (report.kind, report.state, report.changed_text) == ("reindex", "published", 1)
+    assert opened(tmp_path).product("0").attributes == {"price": 0, "sale": "yes"}
+    assert refresh(table).state == "unchanged"
+
+
+def test_sizes_that_look_like_numbers_and_whole_prices_stay_a_refresh(
+    refresh: Reindex, run: Reindex, tmp_path: Path
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    paths = sorted(folder.rglob("*.png"))
+    table = folder / "products.csv"
+
+    def write(size: str, price: str) -> None:
+        rows = [f"{i},{path},{'S' if i else size},{i or price}" for i, path in enumerate(paths)]
+        table.write_text("\n".join(["id,image,size,price", *rows]))
+
+    write("7", "1.5")
+    run(table)
+    write("9", "2")
+    assert refresh(table).kind == "refresh"
+    assert opened(tmp_path).product("0").attributes == {"size": "9", "price": 2.0}
+    assert refresh(table).state == "unchanged"
 
 
 def test_a_refresh_of_too_few_products_is_refused(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:

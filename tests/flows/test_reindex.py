@@ -10,23 +10,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from data.cache import BlobCache
+from data.catalogue import Batch, read_catalogue
 from data.channels import Channel
 from data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
+from data.fetching import FetchPolicy
 from data.hashes import list_hashes
 from data.manifest import Manifest
-from data.publishing import promote
+from data.publishing import promote, rollback
 from data.rejects import read_rejects
-from data.reports import recent_reports, write_report
-from data.snapshots import list_snapshots, read_manifest
+from data.reports import RunReport, recent_reports, write_report
+from data.snapshots import list_snapshots, read_manifest, verify
 from data.spill import Spill
 from data.stores import open_store
 from flows.partitions import Partition, map_partitions
 from flows.run import Limits, Run
+from flows.scanning import _take_hashes
 from tasks.indexing.searching import ShardedIndex
 from tasks.partitions import Embedded
 from tests.flows.conftest import Reindex
@@ -65,6 +69,13 @@ def test_a_changed_title_embeds_nothing_and_moves_one_shard(run: Reindex, tmp_pa
     assert moved.count(True) == 1
 
 
+def test_shards_without_a_product_are_no_change(run: Reindex, tmp_path: Path) -> None:
+    write_catalogue(tmp_path / "pictures", 5)
+    run(shards=8)
+    assert len(current(tmp_path).shards) < 8
+    assert [run(shards=shards).state for shards in (8, 2, 8, 8)] == ["unchanged", "published", "published", "unchanged"]
+
+
 def test_what_was_trained_is_kept_and_full_trains_anew(run: Reindex, tmp_path: Path) -> None:
     folder = write_catalogue(tmp_path / "pictures", 200)
     run()
@@ -77,6 +88,40 @@ def test_what_was_trained_is_kept_and_full_trains_anew(run: Reindex, tmp_path: P
     assert second.index.trained_on == 200
     run(full=True)
     assert current(tmp_path).index.trained_on == 201
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_run_makes_lost_files_of_the_published_snapshot_again(full: bool, run: Reindex, tmp_path: Path) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 200)
+    run()
+    before = current(tmp_path)
+    drawing(999).save(folder / "one more.png")
+    assert before.index.projection is not None
+    for lost in (before.shards[0].products, before.shards[0].index, before.index.projection):
+        (tmp_path / "store" / lost.key).write_bytes(b"damaged")
+    report = run(full=full)
+    assert (report.state, report.products, report.embedded) == ("published", 201, 1)
+    assert report.contact_sheet is not None
+    assert "overlap_at_10" not in report.figures
+    assert verify(open_store(str(tmp_path / "store")), current(tmp_path)) == []
+
+
+def test_a_comparison_leaves_out_what_is_lost_and_duplicates_are_looked_for_anew(
+    run: Reindex, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_NEAR_DUPLICATES", "0.5")
+    folder = write_catalogue(tmp_path / "pictures", 200)
+    run()
+    before = current(tmp_path)
+    assert before.duplicates is not None
+    for lost in (before.shards[0].index, before.duplicates.groups):
+        (tmp_path / "store" / lost.key).unlink()
+    drawing(999).save(folder / "one more.png")
+    report = run()
+    assert (report.state, report.added, report.contact_sheet is None) == ("published", 1, False)
+    assert before.shards[0].index.key in caplog.text
+    assert before.duplicates.groups.key in caplog.text
+    assert verify(open_store(str(tmp_path / "store")), current(tmp_path)) == []
 
 
 def test_what_was_refused_for_its_recall_is_trained_anew(run: Reindex, tmp_path: Path) -> None:
@@ -180,6 +225,44 @@ def test_a_run_that_loses_the_race_says_so_and_keeps_its_snapshot(
     assert current(tmp_path).id == winner.snapshot
 
 
+def test_a_rollback_while_the_catalogue_is_listed_stands(
+    run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 3)
+    good = run()
+    drawing(1234).save(folder / "new.png")
+    run()
+
+    def rolled_back(uri: str, policy: FetchPolicy) -> Iterator[Batch]:
+        rollback(Channel(open_store(str(tmp_path / "store"))), reason="the catalogue is wrong")
+        yield from read_catalogue(uri, policy)
+
+    monkeypatch.setattr("flows.scanning.read_catalogue", rolled_back)
+    drawing(1235).save(folder / "newer.png")
+    with pytest.raises(ChannelConflictError, match="was moved to"):
+        run()
+    assert current(tmp_path).id == good.snapshot
+
+
+@pytest.mark.parametrize("fails", ["get_client", "store_rejects", "_show"])
+def test_what_fails_after_publishing_does_not_say_that_nothing_was_published(
+    fails: str, run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(tmp_path / "pictures", 3)
+    told: list[RunReport] = []
+
+    def fail(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("the server restarts")
+
+    monkeypatch.setattr(f"flows.reporting.{fails}", fail)
+    monkeypatch.setattr("flows.reporting.notify", lambda report, *_: told.append(report))
+    report = run()
+    assert (report.state, report.snapshot, report.products) == ("published", current(tmp_path).id, 3)
+    assert told == [report]
+    (kept,) = recent_reports(open_store(str(tmp_path / "store")), "current", 5)
+    assert (kept.state, kept.snapshot) == (report.state, report.snapshot)
+
+
 def test_pictures_that_cannot_be_used_are_not_tried_again_until_they_change(run: Reindex, tmp_path: Path) -> None:
     folder = write_catalogue(tmp_path / "pictures", 12)
     (folder / "bad.png").write_text("no picture")
@@ -207,6 +290,49 @@ def test_a_run_that_died_leaves_its_hashes_to_the_next(
     report = run()
     assert (report.state, report.products, seen) == ("published", 12, [])
     assert list_hashes(store) == []
+
+
+def test_hashes_are_kept_until_a_published_snapshot_holds_them(
+    run: Reindex, refresh: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_catalogue(tmp_path / "pictures", 30)
+    read: list[int] = []
+
+    def counted(*args: Any) -> None:
+        read.append(args[2].num_rows)
+        _take_hashes(*args)
+
+    monkeypatch.setattr("flows.scanning._take_hashes", counted)
+    assert [run(publish=False).state for _ in range(3)] == ["unpublished"] * 3
+    assert read == [30]
+    run()
+    for path in folder.rglob("*.png"):
+        os.utime(path, ns=(1, 1))
+    read.clear()
+    for number in range(3):  # those that were only touched stay in their shard, with the version they had
+        drawing(900 + number).save(folder / f"new {number}.png")
+        assert refresh().kind == "refresh"
+    assert read == [31, 1, 1]
+    drawing(903).save(folder / "new 3.png")
+    run()
+    drawing(904).save(folder / "new 4.png")
+    run()
+    assert len(list_hashes(open_store(str(tmp_path / "store")))) == 1  # of the last run
+    assert read == [31, 1, 1, 1, 1]
+
+
+def test_hashes_of_a_run_that_died_are_kept_for_its_channel(
+    run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(tmp_path / "pictures", 12)
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.embedding.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here")))
+        with pytest.raises(ValueError, match="it died here"):
+            run(channel="canary")
+    run(write_catalogue(tmp_path / "others", 9, first=500))
+    seen: list[int] = []
+    monkeypatch.setattr("flows.scanning._take_hashes", lambda *args: seen.append(args[2].num_rows))
+    assert (run(channel="canary").products, seen) == (12, [])
 
 
 def test_a_stage_that_is_tried_again_embeds_only_what_is_left(

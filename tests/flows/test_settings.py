@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from flows.conduct import make_request
 from flows.settings import BatchSettings
 
 
@@ -20,6 +23,30 @@ def test_empty_is_as_good_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = BatchSettings()
     assert (settings.notify_blocks(), settings.embed_resources()) == ([], {})
     assert (settings.metrics_textfile, settings.metrics_pushgateway, settings.batch_workers) == (None, None, None)
+
+
+def test_a_store_has_one_name_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOOKALIKE_STORE", "./e")
+
+    def named(store: str | None) -> str:
+        request = make_request(
+            "refresh",
+            "pictures",
+            store=store,
+            channel="current",
+            encoder="fake",
+            publish=True,
+            attribution=None,
+            limits=None,
+            timeout_minutes=1,
+        )
+        return request.store
+
+    written = [None, "e", "./e", f"{tmp_path}/e/", f"file://{tmp_path}/e"]
+    assert {named(store) for store in written} == {str(tmp_path / "e")}
+    assert {named(store) for store in ("s3://shop/e", "s3://shop/e/")} == {"s3://shop/e"}
+    assert named("s3://") == "s3://"
 
 
 @pytest.mark.parametrize("wrong", ["GPU", "GPU=one", "=1,GPU"])

@@ -96,6 +96,31 @@ def test_not_a_number_is_like_itself_and_a_missing_attribute_like_none() -> None
     assert changes(join(without, before).products).tolist() == [TEXT, SAME]
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "found"),
+    [
+        ([True], [1], TEXT),
+        ([0], [False], TEXT),
+        ([[True]], [[1]], TEXT),
+        ([1.0], [True], TEXT),
+        ([1.0], [1], SAME),
+        ([[1.0]], [[1]], SAME),
+        ([True], [True], SAME),
+        (["1"], [1], TEXT),
+    ],
+)
+def test_true_is_no_number_and_a_whole_number_is_the_same_in_every_type(
+    before: list[Any], now: list[Any], found: int
+) -> None:
+    def with_attribute(table: pa.Table, values: list[Any], *more: str) -> pa.Table:
+        nothing = [pa.nulls(1, pa.string()) for _ in more]
+        return table.set_column(4, "attributes", pa.StructArray.from_arrays([pa.array(values), *nothing], ["a", *more]))
+
+    old = with_attribute(published(row("p")), before)
+    assert changes(join(with_attribute(catalogue(row("p")), now), old).products).tolist() == [found]
+    assert changes(join(with_attribute(catalogue(row("p")), now, "empty"), old).products).tolist() == [found]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_looking_at_columns_tells_what_looking_at_each_product_tells(seed: int) -> None:
     """A second row of one id makes `join` look at each."""
