@@ -31,7 +31,7 @@ CENTROID_COST = 30  # of ranking one list for a filter, where scanning one short
 MOST_CANDIDATES = 20_000  # to rank again, but for more results: far down a list, what is a little nearer matters little
 DECODED_AT_A_TIME = 2**13  # vectors, to bound memory
 RANKED_AT_A_TIME = 2**21  # lists of all queries together, for the same reason: each takes about 45 bytes
-COARSE_EF_SEARCH = 16
+COARSE_EF_SEARCH = 12  # at least: finding the nearest lists takes most of the time where few are visited
 GRAPH_UP_TO = 1 / 64  # share of lists: to find more by a graph takes longer than to compare all
 
 Vectors = NDArray[np.float32]
