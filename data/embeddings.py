@@ -44,6 +44,14 @@ def differ(hashes: NDArray[np.bytes_]) -> NDArray[np.bool_]:
     return mask
 
 
+def among(hashes: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    """Return a mask (n,) of those hashes that are among (m,) sorted ones."""
+    if not len(wanted):
+        return np.zeros(len(hashes), bool)
+    mask: NDArray[np.bool_] = wanted[np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)] == hashes
+    return mask
+
+
 class Embeddings:
     """The vectors of one encoder in one store.
 
@@ -138,7 +146,7 @@ class Embeddings:
         places = positions(hashes)
         inside = np.flatnonzero((places >= start) & (places < stop))
         if wanted is not None:
-            inside = inside[_among(hashes[inside], wanted)]
+            inside = inside[among(hashes[inside], wanted)]
         return hashes[inside], vectors[inside]
 
     @cached_property
@@ -166,14 +174,6 @@ def _joined(
         return np.empty(0, "V32"), np.empty((0, 0), np.float16)
     unique, first = np.unique(np.concatenate([hashes for hashes, _ in parts]), return_index=True)
     return unique, np.concatenate([vectors for _, vectors in parts])[first]
-
-
-def _among(hashes: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    """Return a mask (n,) of those hashes that are among (m,) sorted ones."""
-    if not len(wanted):
-        return np.zeros(len(hashes), bool)
-    mask: NDArray[np.bool_] = wanted[np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)] == hashes
-    return mask
 
 
 def _short_hash(data: bytes) -> str:

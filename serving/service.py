@@ -28,18 +28,16 @@ from serving.metrics import Metrics
 from serving.picture_reads import PictureReads
 from serving.problems import ProblemError, as_problem
 from serving.ranking import Ranking
-from serving.selection import Among, count_hidden, select
+from serving.selection import NOTHING, Among, count_hidden, select
 from serving.settings import ServingSettings
 from serving.urls import UrlReader
 from tasks.indexing.filters import Condition, matching
-from tasks.searcher import Found, Hit, Searcher
+from tasks.searcher import Hit, Searcher
 
 LARGE_REPLY = 100
 """Hits from which a reply is written in a thread: writing them takes so long that other requests would notice."""
 
 MEASURE_SECONDS = 1.0
-
-NOTHING = Found(np.empty(0, np.float32), np.empty(0, np.int64))  # without a direction nothing is near
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from data import blobs, tombstones
 from data.blobs import Blob
 from data.cache import BlobCache
 from data.catalogues import read_catalogue_range
-from data.embeddings import Embeddings, differ, hash_array
+from data.embeddings import Embeddings, among, differ, hash_array
 from data.errors import AlreadyExistsError, NotFoundError
 from data.manifest import EncoderSection, IndexSection, ShardSection
 from data.stores import ObjectStore, open_store
@@ -194,7 +194,7 @@ def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Tra
     if not products.num_rows:
         return None
     hashes = hash_array(products["image_hash"])
-    answers, held_out = ExactAnswers(queries.vectors, EXACT_DEPTH), _among(hashes, queries.hashes)
+    answers, held_out = ExactAnswers(queries.vectors, EXACT_DEPTH), among(hashes, queries.hashes)
     index = build_index(
         vector_batches(products, Embeddings(store, source.encoder.fingerprint), start, stop),
         products.num_rows,
@@ -287,15 +287,6 @@ def _delta_queries(index: ShardedIndex, count: int) -> tuple[Vectors, NDArray[np
     alone = ~(exact.scores[:, :1] >= SAME_PICTURE).any(axis=1)
     asked = alone if alone.any() else ~alone
     return vectors[asked], rows[asked], Neighbours(exact.scores[asked], exact.rows[asked])
-
-
-def _among(hashes: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    """Return a mask (n,) of those sorted hashes that are among some others."""
-    mask = np.zeros(len(hashes), np.bool_)
-    starts, stops = (np.searchsorted(hashes, wanted, side=side) for side in ("left", "right"))
-    for start, stop in zip(starts, stops, strict=True):
-        mask[start:stop] = True
-    return mask
 
 
 def _pictures(store: ObjectStore, source: Source) -> _Pictures:
