@@ -71,7 +71,11 @@ KINDS: Mapping[str, Kind] = {
         "The snapshot asked for is not held",
         "It was replaced too long ago, or is not there yet: begin again at the first page, without `snapshot`.",
     ),
-    "body_too_large": Kind(413, "The body is too large", "10 MiB by default (`LOOKALIKE_LIMITS__MAX_BODY_BYTES`)."),
+    "body_too_large": Kind(
+        413,
+        "The body is too large",
+        "10 MiB by default (`LOOKALIKE_LIMITS__MAX_BODY_BYTES`), and a million values in JSON.",
+    ),
     "image_too_many_bytes": Kind(413, "The picture has too many bytes", "Send a smaller picture."),
     "image_too_many_pixels": Kind(
         413,

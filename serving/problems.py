@@ -15,13 +15,17 @@ from serving.requests import request_id
 
 MEDIA_TYPE = "application/problem+json"
 PAGE = "/problems"
+MAX_DETAIL = 2000  # letters
 
 
 class ProblemError(LookalikeError):
-    """A request ends with a problem: `code` is a key of `KINDS`, the message says what to do."""
+    """A request ends with a problem: `code` is a key of `KINDS`, the message says what to do.
+
+    Only so much of the message is kept: it may quote what the caller sent, and that may be megabytes.
+    """
 
     def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
+        super().__init__(detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]} …")
         self.code = code
         self.headers = dict(headers or {})
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from data.duplicates import Kind
 from data.errors import FilterError
 from serving.crops import make_crop
 from serving.examples import EncoderVector, Example, Picture, PictureUrl, ProductId, Query
 from serving.fields import parse_fields
-from serving.models import BatchRequest, ConditionRequest, ExampleRequest, SearchRequest
+from serving.models import UNKNOWN_FIELD, BatchRequest, ConditionRequest, ExampleRequest, SearchRequest
 from serving.problems import ProblemError, sentence
 from serving.ranking import Ranking
 from serving.settings import Limits
@@ -25,6 +26,7 @@ from tasks.indexing.filters import MEMBERSHIPS, OPERATORS, PRESENCES, Condition,
 
 MAX_FILTER_LENGTH = 4096
 MAX_FILTER_VALUES = 1000
+MAX_JSON_VALUES = 1_000_000  # a value takes up to a hundred bytes; a batch of large vectors has some 100,000
 ONE_OF = "Send exactly one of `image`, `url`, `product_id`, `vector` and `positive`."
 COLLAPSES: Mapping[str, Kind] = {"duplicates": "near", "exact": "exact"}
 
@@ -41,13 +43,14 @@ class Batch:
 
 def from_body(body: bytes, limits: Limits) -> Query:
     """Return the query in a JSON body. Raises `ProblemError`."""
-    return _checked(lambda: SearchRequest.model_validate_json(body), limits)
+    return _checked(_read_json(body), limits)
 
 
 def batch_from_body(body: bytes, limits: Limits) -> Batch:
     """Return the queries in a JSON body; what is wrong with one is the answer to that one. Raises `ProblemError`."""
+    given = _read_json(body)
     try:
-        found = BatchRequest.model_validate_json(body)
+        found = BatchRequest.model_validate(given)
     except ValidationError as error:
         raise _json_problem(error, BatchRequest) from None  # the chain would hold the whole body in memory
     if not found.queries:
@@ -107,9 +110,20 @@ def check_count(examples: int, limits: Limits) -> None:
         raise ProblemError("too_many_examples", f"There are {examples} examples: send {limits.max_examples} at most.")
 
 
-def _checked(read: Callable[[], SearchRequest], limits: Limits) -> Query:
+def _read_json(body: bytes) -> Any:
+    """Return what the body holds. Raises `ProblemError`, before anything is made of it where it holds too much."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:  # each value comes after one of these
+        detail = f"The body holds more than {MAX_JSON_VALUES:,} values: send shorter lists, or several requests."
+        raise ProblemError("body_too_large", detail)
     try:
-        found = read()
+        return from_json(body)
+    except ValueError as error:
+        raise ProblemError("malformed_json", f"The body is not JSON: {sentence(str(error))}") from None
+
+
+def _checked(given: Any, limits: Limits) -> Query:
+    try:
+        found = SearchRequest.model_validate(given)
     except ValidationError as error:
         raise _json_problem(error, SearchRequest) from None
     return _query(found, limits)
@@ -119,7 +133,7 @@ def _one_of_batch(given: Any, limits: Limits) -> Query | ProblemError:
     if isinstance(given, dict) and given.get("snapshot") is not None:
         return ProblemError("bad_field", "`snapshot` belongs to the whole batch: all is answered from one.")
     try:
-        return _checked(lambda: SearchRequest.model_validate(given), limits)
+        return _checked(given, limits)
     except ProblemError as problem:
         return problem
 
@@ -245,12 +259,10 @@ _CODES = {
 
 
 def _json_problem(error: ValidationError, model: type[BatchRequest | SearchRequest]) -> ProblemError:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]  # all lists and names fail fast: there are few
     names = [part for part in first["loc"] if isinstance(part, str)]
     where = ".".join(str(part) for part in first["loc"])
     said = sentence(first["msg"])
-    if first["type"] == "json_invalid":
-        return ProblemError("malformed_json", f"The body is not JSON: {said}")
     if names and names[0] == "filter":  # what pydantic says of either form would hide the other
         place = ".".join(where.split(".")[:2])
         detail = (
@@ -258,9 +270,10 @@ def _json_problem(error: ValidationError, model: type[BatchRequest | SearchReque
             f"({', '.join(OPERATORS)}) and `value`."
         )
         return ProblemError("bad_filter", detail)
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields if len(first["loc"]) == 1 else ExampleRequest.model_fields)
-        return ProblemError("unknown_field", f"There is no field {where!r}; the fields are: {known}.")
+    if first["type"] == UNKNOWN_FIELD:
+        known = ", ".join(ExampleRequest.model_fields if where else model.model_fields)
+        name = ".".join([*filter(None, [where]), first["ctx"]["name"][:100]])
+        return ProblemError("unknown_field", f"There is no field {name!r}; the fields are: {known}.")
     if first["type"] == "finite_number" and "vector" in names:
         return ProblemError("vector_not_finite", "The vector holds NaN or Infinity: send finite numbers only.")
     if names and names[-1] in _CODES:
