@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from data import blobs
 from data.blobs import Blob
 from data.stores import ObjectStore
 
+_NAME = re.compile("[0-9a-f]{64}([.][0-9a-f]{32}[.]partial)?")  # what others put into the folder is not ours to remove
 GRACE_SECONDS = 3600  # another process may just be about to open what we would remove
 
 
@@ -66,9 +68,12 @@ class BlobCache:
             return False
 
     def keep_only(self, needed: Iterable[Blob]) -> None:
-        """Remove what is not needed and has not been asked for lately; open maps of it stay valid."""
+        """Remove blobs that are not needed and have not been asked for lately; open maps of them stay valid.
+
+        Files of any other name stay: the folder may be somebody's own.
+        """
         names = {blob.sha256 for blob in needed}
         oldest = time.time() - GRACE_SECONDS
         for path in self.folder.iterdir():
-            if path.name not in names and path.stat().st_mtime < oldest:
+            if _NAME.fullmatch(path.name) and path.name not in names and path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)

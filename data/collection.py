@@ -1,5 +1,8 @@
 """Collection: remove what nothing needs any more, and nothing else.
 
+It works only in a place that says that it is a store (`data.marker`) and has a channel, and it looks only at names
+that Lookalike itself gives: files of others may lie in the same folder or bucket.
+
 Kept are the snapshots that a channel's last entries point at, those that an entry pointed at within the grace period
 (a reader may still be fetching them), pinned ones, young ones, and what a writer has announced (`data.making`); with
 each its blobs, its catalogue, and its run's rejects and contact sheet. Of reports each channel's newest are kept.
@@ -10,6 +13,7 @@ at them. It removes a chunk at a time, and announces and looks again for each.
 from __future__ import annotations
 
 import math
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -20,7 +24,7 @@ from enum import Enum, auto
 
 from pydantic import ValidationError
 
-from data import channels, contact_sheets, hashes, making, pins, reports
+from data import channels, contact_sheets, doctor, hashes, making, pins, reports
 from data.channels import Channel
 from data.errors import (
     CollectionRefusedError,
@@ -31,22 +35,27 @@ from data.errors import (
 )
 from data.making import LEASE_SECONDS, Condemned, Marker
 from data.manifest import EncoderSection
+from data.marker import check_is_store
 from data.sealed import this_actor
 from data.snapshots import FOLDER as SNAPSHOTS
 from data.snapshots import read_manifest
 from data.stores import ObjectInfo, ObjectStore
 
-COLLECTED = (
-    "snapshots/",
-    "objects/sha256/",
-    "catalogues/",
-    "rejects/",
-    hashes.FOLDER,
-    contact_sheets.FOLDER,
-    reports.FOLDER,
-    making.FOLDER,
-    making.COLLECTIONS,
-)
+_HEX_32 = "[0-9a-f]{32}"
+_RUN = "[0-9]{8}T[0-9]{6}Z-[0-9A-Za-z-]{1,64}"
+_COLLECTED = {
+    SNAPSHOTS: "[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}/manifest[.]json",
+    "objects/sha256/": "([0-9a-f]{2})/\\1[0-9a-f]{62}",
+    "catalogues/": "[0-9a-f]{16}/products-[0-9a-f]{8}-[0-9a-f]{8}[.]parquet",
+    "rejects/": f"{_RUN}[.]parquet",
+    hashes.FOLDER: f"{_HEX_32}[.]parquet",
+    contact_sheets.FOLDER: f"{_RUN}[.]png",
+    reports.FOLDER: f"[^/]+/{_RUN}[.]json",
+    making.FOLDER: f"{_HEX_32}[.]json",
+    making.COLLECTIONS: f"{_HEX_32}[.]json",
+    doctor.FOLDER: f"{_HEX_32}/[a-z0-9-]+",
+}
+COLLECTED = {folder: re.compile(f"{folder}{name}") for folder, name in _COLLECTED.items()}
 CHUNK = 2000  # keys of one announcement: a writer that needs one of them waits until all are deleted
 THREADS = 8  # a look at an object, and its deletion, are mostly waiting; S3 clients have ten connections
 CLOCK_SLACK = timedelta(seconds=60)
@@ -103,15 +112,21 @@ def collect(
     Nothing is deleted after `time_limit`. `on_step` is told, for each announcement, `condemned`, `spared`, each key
     before it is deleted, by several threads, and `deleted`.
 
-    Raises `CollectionRefusedError` where it cannot be told what is needed.
+    Raises `NotAStoreError`, and `CollectionRefusedError` where it cannot be told what is needed.
     """
     until = time.monotonic() + time_limit.total_seconds() if time_limit is not None else math.inf
+    check_is_store(store)
     collector = _Collector(store, retention or Retention())
     condemned, left = collector.condemned(), list[ObjectInfo]()
     if not dry_run:
         condemned, left = collector.delete(condemned, until, on_step)
-    leftovers = store.sweep(collector.oldest, dry_run=dry_run)
+    leftovers = store.sweep(collector.oldest, is_ours=is_collected, dry_run=dry_run)
     return Collection(_snapshots_of(condemned), condemned, leftovers, left)
+
+
+def is_collected(key: str) -> bool:
+    """Tell whether an object has a name that Lookalike gives, and that a collection may remove."""
+    return any(name.fullmatch(key) for name in COLLECTED.values())
 
 
 def _snapshots_of(objects: Iterable[ObjectInfo]) -> list[str]:
@@ -133,7 +148,12 @@ class _Collector:
 
     def condemned(self) -> list[ObjectInfo]:
         """Return what is old and not needed; manifests first, so that no snapshot outlives its blobs."""
-        found = [found for folder in COLLECTED for found in self._store.list(folder) if self._is_old(found)]
+        found = [
+            found
+            for folder, name in COLLECTED.items()
+            for found in self._store.list(folder)
+            if name.fullmatch(found.key) and self._is_old(found)
+        ]
         return self._not_needed(found)
 
     def delete(
@@ -230,7 +250,13 @@ class _Collector:
 
     def _kept_snapshots(self) -> list[str]:
         kept = [*self._stays, *pins.pinned(self._store), *self._young_snapshots()]
-        for name in channels.list_channels(self._store):
+        names = channels.list_channels(self._store)
+        if not names:
+            raise CollectionRefusedError(
+                f"{self._store.uri} has no channel, so that every snapshot would go: nothing was deleted. Restore its "
+                f"folder {channels.FOLDER}, or publish a snapshot first"
+            )
+        for name in names:
             kept.extend(self._kept_by(Channel(self._store, name)))
         return list(dict.fromkeys(kept))
 

@@ -5,6 +5,7 @@ LookalikeError
 │   ├── CatalogueError        a catalogue that cannot be read
 │   ├── FilterError           a filter that cannot be understood
 │   ├── UnknownProductError   no product has this id
+│   ├── NotAStoreError        a place has no marker of a store: nothing there may be deleted
 │   └── SnapshotRefusedError  the snapshot did not reach its limits: it is published by force only
 ├── ImageRejectedError        one picture cannot be used; carries a reason code, ends as a row in the rejects
 ├── FetchError                a URL was refused or did not give its bytes; carries a reason code
@@ -47,6 +48,10 @@ class FilterError(InputError):
 
 class UnknownProductError(InputError):
     """No product has this id."""
+
+
+class NotAStoreError(InputError):
+    """A place has no marker that says that it is a store, so that nothing there may be deleted."""
 
 
 class ImageRejectedError(LookalikeError):

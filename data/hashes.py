@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -16,6 +17,7 @@ from data.errors import AlreadyExistsError, NotFoundError
 from data.stores import ObjectStore
 
 FOLDER = "hashes/"
+NAME = re.compile(rf"{FOLDER}[0-9a-f]{{32}}[.]parquet")  # what others put there is neither read nor deleted
 SCHEMA = pa.schema([("id", pa.string()), ("image", pa.string()), ("image_version", pa.string()), ("image_hash", HASH)])
 
 
@@ -30,7 +32,7 @@ def write_hashes(store: ObjectStore, table: pa.Table) -> None:
 
 def list_hashes(store: ObjectStore) -> list[str]:
     """Return the names of all such files."""
-    return [found.key for found in store.list(FOLDER)]
+    return [found.key for found in store.list(FOLDER) if NAME.fullmatch(found.key)]
 
 
 def read_hashes(store: ObjectStore, key: str) -> pa.Table:

@@ -16,6 +16,7 @@ from data.channels import Channel, Entry
 from data.errors import SnapshotNotFoundError, SnapshotRefusedError
 from data.making import OnStep, Step, ignore, protected
 from data.manifest import Manifest
+from data.marker import mark_store
 from data.pins import pin as pin_snapshot
 from data.retrying import retried
 from data.snapshots import read_manifest, write_manifest
@@ -26,6 +27,7 @@ __all__ = ["Step", "promote", "publish", "rollback", "store_snapshot"]
 
 def store_snapshot(store: ObjectStore, manifest: Manifest, *, on_step: OnStep = ignore) -> Manifest:
     """Make a snapshot exist, unpublished. Return what the store then holds. Raises `IncompleteSnapshotError`."""
+    retried(lambda: mark_store(store))
     with protected(store, manifest, on_step):
         written = retried(lambda: write_manifest(store, manifest))
         on_step(Step.DESCRIBED)
@@ -44,6 +46,7 @@ def publish(
         ChannelConflictError: the race is lost; the snapshot exists, unpublished.
         ChannelUnknownError: the channel may or may not have moved.
     """
+    retried(lambda: mark_store(channel.store))
     with protected(channel.store, manifest, on_step):
         written = retried(lambda: write_manifest(channel.store, manifest))
         on_step(Step.DESCRIBED)

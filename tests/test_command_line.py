@@ -98,3 +98,13 @@ def test_each_verb_explains_itself(verb: list[str]) -> None:
     result = call(*verb, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
+
+
+def test_gc_of_a_folder_that_is_no_store_says_so_and_deletes_nothing(tmp_path: Path) -> None:
+    bill = tmp_path / "reports" / "2024" / "bill.json"
+    bill.parent.mkdir(parents=True)
+    bill.write_text("{}")
+    result = call("snapshots", "gc", "--store", str(tmp_path), "--grace", "0s")
+    assert result.exit_code == 2
+    assert "is no store of Lookalike" in result.output
+    assert bill.exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -73,8 +73,13 @@ class ObjectStore(Protocol):
         """Remove an object; one that is already gone is no error."""
         ...
 
-    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
-        """Remove what writers that died before then left behind, which no other method shows; return its bytes."""
+    def sweep(
+        self, before: datetime, *, is_ours: Callable[[str], bool] = lambda _key: True, dry_run: bool = False
+    ) -> int:
+        """Remove what writers that died before then left behind, which no other method shows; return its bytes.
+
+        Where a store knows for which key something was being written, only keys that `is_ours` accepts are removed.
+        """
         ...
 
     def abandon(self, key: str, data: bytes) -> None:

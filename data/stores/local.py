@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import BinaryIO
 from data.errors import AlreadyExistsError, NotFoundError, StoreRefusedError, StoreUnavailableError
 from data.stores.base import ObjectInfo, check_key, check_prefix
 
+_TEMPORARY_NAME = re.compile("[0-9a-f]{32}")
 TEMPORARY = ".tmp"  # in the store's own file system, so that a link or a rename is atomic
 
 
@@ -84,10 +86,14 @@ class LocalStore:
         with _translated(key):
             self._path(key).unlink(missing_ok=True)
 
-    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+    def sweep(
+        self, before: datetime, *, is_ours: Callable[[str], bool] = lambda _key: True, dry_run: bool = False
+    ) -> int:
         """Remove temporary files that no living writer can still be filling."""
         freed = 0
         for path in (self.root / TEMPORARY).glob("*"):
+            if not _TEMPORARY_NAME.fullmatch(path.name):  # nothing that we wrote
+                continue
             with suppress(FileNotFoundError):  # its writer is alive after all, and done with it
                 stat = path.stat()
                 if stat.st_mtime < before.timestamp():

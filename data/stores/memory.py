@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -65,7 +65,9 @@ class MemoryStore:
         with self._lock:
             self._objects.pop(check_key(key), None)
 
-    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+    def sweep(
+        self, before: datetime, *, is_ours: Callable[[str], bool] = lambda _key: True, dry_run: bool = False
+    ) -> int:
         """Nothing is ever half-written here."""
         return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from operator import itemgetter
@@ -96,13 +96,16 @@ class S3Store:
         with translated(key):
             self._files.call_s3("delete_object", Bucket=bucket, Key=name)
 
-    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+    def sweep(
+        self, before: datetime, *, is_ours: Callable[[str], bool] = lambda _key: True, dry_run: bool = False
+    ) -> int:
         """Abort multipart uploads that nobody completed; a bucket keeps, and bills, their parts."""
         bucket, _, root = self._path_of_folder("").partition("/")
         freed = 0
         with translated("unfinished uploads"):
             for upload in list(_pages(self._files, "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=root)):
-                if upload["Initiated"] >= before:
+                key = f"{bucket}/{upload['Key']}".removeprefix(f"{self._root}/")
+                if upload["Initiated"] >= before or not is_ours(key):
                     continue
                 where = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
                 freed += sum(part["Size"] for part in self._files.call_s3("list_parts", **where).get("Parts", []))

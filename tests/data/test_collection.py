@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +18,18 @@ from data.errors import (
     CollectionRefusedError,
     CorruptError,
     IncompleteSnapshotError,
+    NotAStoreError,
     SnapshotNotFoundError,
     StoreUnavailableError,
+    UnsupportedFormatError,
 )
 from data.making import COLLECTIONS, Condemned
 from data.manifest import EncoderSection, Manifest
+from data.marker import MARKER
 from data.publishing import promote, publish, rollback, store_snapshot
 from data.snapshots import list_snapshots, read_manifest, verify
 from data.stores import ObjectStore
+from data.stores.local import LocalStore
 from data.stores.memory import MemoryStore
 from tests.support.faults import WRITES, Crash, CrashingStore, RecordingStore, Result, WrapperStore
 from tests.support.snapshots import draft, some_bytes
@@ -37,9 +43,15 @@ def releases(store: ObjectStore, *seeds: object) -> list[str]:
     channel, published = Channel(store), []
     for number, seed in enumerate(seeds):
         created = datetime(2026, 1, 1, 0, 0, number, tzinfo=UTC)  # ids of one second sort by content
-        manifest = draft(store, ["shared", seed], run=f"r{seed}", created_at=created)
+        manifest = draft(store, ["shared", seed], run=f"20260101T000000Z-r{seed}", created_at=created)
         published.append(publish(channel, manifest, after=channel.latest(), reason="x").snapshot)
     return published
+
+
+def store_with_a_release() -> MemoryStore:
+    store = MemoryStore()
+    releases(store, 0)
+    return store
 
 
 def promote_it(store: ObjectStore, name: str) -> None:
@@ -57,14 +69,14 @@ def complete(store: ObjectStore) -> list[str]:
 def test_only_the_last_entries_stay() -> None:
     store = MemoryStore()
     names = releases(store, 1, 2, 3, 4)
-    store.create("rejects/r1.parquet", b"12345")
+    store.create("rejects/20260101T000000Z-r1.parquet", b"12345")
     dry = collect(store, LAST, dry_run=True)
     assert complete(store) == names
     done = collect(store, LAST)
     assert done == dry
     assert done.snapshots == names[:3]
     assert done.freed > 3 * 600
-    assert "rejects/r1.parquet" in [found.key for found in done.objects]
+    assert "rejects/20260101T000000Z-r1.parquet" in [found.key for found in done.objects]
     assert complete(store) == names[3:]
     assert collect(store, LAST) == Collection([], [], 0)
     assert rollback_fails(store)
@@ -96,13 +108,14 @@ def test_other_channels_and_pins_keep_theirs() -> None:
 
 
 def test_encoders_and_embeddings_stay() -> None:
-    store = MemoryStore()
+    store = store_with_a_release()
+    before = len(list(store.list("")))
     spec, model = (blobs.put_bytes(store, some_bytes(name)) for name in ("a spec", "a model"))
     section = EncoderSection(name="e", fingerprint="f", dimension=1, spec=spec, model=model)
     store.create("encoders/f.json", section.model_dump_json().encode())
     store.create("embeddings/f/00-ff-0.parquet", b"")
     collect(store, LAST)
-    assert len(list(store.list(""))) == 4
+    assert len(list(store.list(""))) == before + 4
 
 
 def test_what_a_dead_collector_left_is_cleared() -> None:
@@ -115,7 +128,7 @@ def test_what_a_dead_collector_left_is_cleared() -> None:
 
     with pytest.raises(Crash):
         collect(store, LAST, on_step=die)
-    store.create(f"{COLLECTIONS}left.json", b"whatever")
+    store.create(f"{COLLECTIONS}{'0' * 32}.json", b"whatever")
     collect(store, LAST)
     assert complete(store) == names[1:]
     assert list(store.list(COLLECTIONS)) == []
@@ -140,7 +153,9 @@ def test_a_collector_that_dies_anywhere_leaves_whole_snapshots(
         assert names[2] in complete(store)
         collect(store, LAST)
         assert complete(store) == names[2:]
-        assert len(list(store.list(""))) == 3 + 1 + 6  # entries, a manifest, four shard files, encoder and spec
+        assert (
+            len(list(store.list(""))) == 1 + 3 + 1 + 6
+        )  # marker, entries, a manifest, four shard files, encoder and spec
 
 
 class DistantStore(WrapperStore):
@@ -153,11 +168,12 @@ class DistantStore(WrapperStore):
 
 def test_all_goes_however_short_a_lease_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data.collection.LEASE_SECONDS", 0.3)
-    store = RecordingStore(MemoryStore())
+    store = RecordingStore(store_with_a_release())
+    before = list(store.list(""))
     for number in range(150):
         blobs.put_bytes(store, some_bytes(number))
     done = collect(DistantStore(store), LAST)
-    assert (len(done.objects), done.left, list(store.list(""))) == (150, [], [])
+    assert (len(done.objects), done.left, list(store.list(""))) == (150, [], before)
     assert sum(key.startswith(COLLECTIONS) for key in store.calls["create"]) > 1
 
 
@@ -228,7 +244,7 @@ def test_no_blob_goes_while_a_manifest_is_going() -> None:
 
 
 def test_an_announcement_is_withdrawn_when_the_last_deletion_has_ended() -> None:
-    inner = MemoryStore()
+    inner = store_with_a_release()
     keys = [blobs.put_bytes(inner, some_bytes(number)).key for number in range(100)]
     store = DeletingStore(inner, slow="objects/", failing=min(keys))
     with pytest.raises(StoreUnavailableError):
@@ -283,7 +299,7 @@ def test_who_points_at_a_snapshot_sees_that_it_went_meanwhile(point: Callable[[O
 def test_where_something_is_damaged_nothing_is_deleted(folder: str) -> None:
     store = MemoryStore()
     releases(store, 1, 2, 3)
-    store.create("making/some.json", b"{}")
+    store.create(f"making/{'0' * 32}.json", b"{}")
     for found in [found for found in store.list("") if found.key.startswith(folder)]:
         data = store.read(found.key)
         store.delete(found.key)
@@ -390,3 +406,66 @@ def test_a_pin_holds_even_where_its_note_is_damaged() -> None:
     assert complete(store) == names
     with pytest.raises(CorruptError):
         pins.read_pin(store, names[0])
+
+
+def test_in_a_place_that_is_no_store_nothing_is_deleted(tmp_path: Path) -> None:
+    """A wrong path is enough to get here: these are somebody's own folders, with files of years ago."""
+    files = [
+        tmp_path / name for name in ("catalogues/spring.pdf", "reports/2024.xlsx", "snapshots/holiday/manifest.json")
+    ]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"somebody's")
+    for dry_run in (True, False):
+        with pytest.raises(NotAStoreError, match=f"{tmp_path} is no store of Lookalike"):
+            collect(LocalStore(tmp_path), LAST, dry_run=dry_run)
+    assert all(file.read_bytes() == b"somebody's" for file in files)
+
+
+def test_without_a_channel_nothing_is_deleted() -> None:
+    store = MemoryStore()
+    store_snapshot(store, draft(store, [1]))
+    with pytest.raises(CollectionRefusedError, match="has no channel"):
+        collect(store, LAST)
+    (name,) = complete(store)
+    promote_it(store, name)
+    before = list(store.list(""))
+    for found in store.list("channels/"):
+        store.delete(found.key)
+    with pytest.raises(CollectionRefusedError, match="nothing was deleted"):
+        collect(store, LAST)
+    assert list(store.list("")) == [found for found in before if not found.key.startswith("channels/")]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "catalogues/spring.csv",
+        "catalogues/0123456789abcdef/products-2025.parquet",
+        "contact-sheets/team.png",
+        "hashes/passwords.parquet",
+        "making/of.json",
+        "objects/sha256/ab/readme.txt",
+        f"objects/sha256/ab/{'c' * 64}",
+        "rejects/2024.parquet",
+        "reports/2024/annual.json",
+        "snapshots/holiday/manifest.json",
+        "snapshots/20260101T000000Z-00000000/beach.jpg",
+        "collections/stamps.json",
+        "doctor/bill.pdf",
+    ],
+)
+def test_what_others_keep_in_a_store_stays(key: str) -> None:
+    store = store_with_a_release()
+    store.create(key, b"somebody's")
+    assert collect(store, LAST).objects == []
+    assert store.read(key) == b"somebody's"
+
+
+def test_a_newer_marker_stops_a_collection() -> None:
+    store = store_with_a_release()
+    document = json.loads(store.read(MARKER)) | {"format": 99}
+    store.delete(MARKER)
+    store.create(MARKER, json.dumps(document).encode())
+    with pytest.raises(UnsupportedFormatError):
+        collect(store, LAST)

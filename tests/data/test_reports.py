@@ -128,6 +128,7 @@ def test_the_last_state_is_that_of_the_run_of_its_kind_before_that_did_something
 
 def test_the_newest_reports_of_each_channel_are_kept() -> None:
     store = MemoryStore()
+    publish_run(store, "20260101T000000Z-1")
     for number in range(KEPT + 3):
         store.create(f"{FOLDER}current/20260101T{number:06d}Z-x.json", b"{}")
     write_report(store, run_report(channel="canary"))
@@ -138,13 +139,13 @@ def test_the_newest_reports_of_each_channel_are_kept() -> None:
 
 def test_a_contact_sheet_goes_with_its_snapshot() -> None:
     store = MemoryStore()
-    publish_run(store, "run-1")
-    for run in ("run-1", "run-2"):
+    publish_run(store, "20260101T000000Z-1")
+    for run in ("20260101T000000Z-1", "20260101T000000Z-2"):
         write_contact_sheet(store, run, b"png")
         write_contact_sheet(store, run, b"again")
-    assert store.read("contact-sheets/run-1.png") == b"png"
+    assert store.read("contact-sheets/20260101T000000Z-1.png") == b"png"
     assert collect(store).objects == []
-    assert [found.key for found in collect(store, OLD).objects] == ["contact-sheets/run-2.png"]
+    assert [found.key for found in collect(store, OLD).objects] == ["contact-sheets/20260101T000000Z-2.png"]
 
 
 def publish_run(store: MemoryStore, run: str) -> None:

@@ -16,7 +16,9 @@ from data.collection import Retention, collect
 from data.errors import (
     ChannelConflictError,
     ChannelUnknownError,
+    CollectionRefusedError,
     IncompleteSnapshotError,
+    NotAStoreError,
     NotFoundError,
     SnapshotNotFoundError,
     StoreUnavailableError,
@@ -68,7 +70,7 @@ class Machine(RuleBasedStateMachine):
         """Upload what a snapshot needs; publishing it comes later, or never."""
         self.count += 1
         created = FIRST + timedelta(seconds=self.count)
-        self.drafts[actor] = draft(self.store, content, run=f"run-{self.count}", created_at=created)
+        self.drafts[actor] = draft(self.store, content, run=f"20260101T000000Z-{self.count}", created_at=created)
 
     @precondition(lambda self: self.drafts)
     @rule(actor=actors)
@@ -159,6 +161,9 @@ class Machine(RuleBasedStateMachine):
     @rule(at=st.integers(0, 12), landed=st.booleans())
     def collect(self, at: int, landed: bool) -> None:
         """Collect; now and then the collector dies in the middle of it, and the next one comes."""
+        if not self.history:
+            self.collecting_is_refused()
+            return
         if at:
             with contextlib.suppress(Crash):
                 collect(CrashingStore(self.store, at, landed=landed), RETENTION)
@@ -194,12 +199,22 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """When all is old, a collection leaves what is kept, and nothing else."""
         self.time_passes()
+        if not self.history:
+            self.collecting_is_refused()
+            return
         collect(self.store, RETENTION)
         kept = self.kept()
         needed = {blob.key for name in kept for blob in self.made[name].blobs()}
         assert {found.key for found in self.store.list("objects/")} == needed
         assert [*self.store.list("making/"), *self.store.list("collections/")] == []
         assert set(list_snapshots(self.store)) == kept
+
+    def collecting_is_refused(self) -> None:
+        """Without a channel nobody can tell what is needed."""
+        before = list(self.store.list(""))
+        with pytest.raises((NotAStoreError, CollectionRefusedError)):
+            collect(self.store, RETENTION)
+        assert list(self.store.list("")) == before
 
     # the model
 

@@ -56,8 +56,10 @@ class WrapperStore:
     def delete(self, key: str) -> None:
         self.call("delete", key, lambda: self.inner.delete(key))
 
-    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
-        return self.call("sweep", "", lambda: self.inner.sweep(before, dry_run=dry_run))
+    def sweep(
+        self, before: datetime, *, is_ours: Callable[[str], bool] = lambda _key: True, dry_run: bool = False
+    ) -> int:
+        return self.call("sweep", "", lambda: self.inner.sweep(before, is_ours=is_ours, dry_run=dry_run))
 
     def abandon(self, key: str, data: bytes) -> None:
         self.call("abandon", key, lambda: self.inner.abandon(key, data))
