@@ -1,23 +1,28 @@
-"""Embeddings: image hash -> vector, as Parquet, so that an image is embedded once for each encoder."""
+"""Embeddings: image hash -> vector, as Parquet, so that an image is embedded once for each encoder.
+
+Vectors in a scratch file, for what is read once and wanted in several parts.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data.errors import AlreadyExistsError, CorruptError
-from data.scratch_vectors import ScratchVectors
-from data.stores import ObjectStore
+from lookalike.data.errors import AlreadyExistsError, CorruptError
+from lookalike.data.stores import ObjectStore
 
 HASH_BYTES = 32
 HASH = pa.binary(HASH_BYTES)
@@ -25,6 +30,47 @@ READ_THREADS = 8  # a small read from an object store is mostly waiting
 READ_AHEAD = 64  # files
 WIDE = 4  # ranges: a file over more of them is read once for all
 LOST = "the store lost vectors that were embedded before: run again to embed them"
+
+
+class ScratchVectors:
+    """The vectors of hashes; in memory there are the hashes alone. The file goes at the end of the block."""
+
+    def __enter__(self) -> Self:
+        self._file = tempfile.TemporaryFile(prefix="lookalike-vectors-")
+        self._parts: list[NDArray[np.bytes_]] = []
+        self._dimension = 0
+        self._sorted: tuple[NDArray[np.bytes_], NDArray[np.int64]] | None = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, hashes: NDArray[np.bytes_], vectors: NDArray[np.float16]) -> None:
+        """Append the (n, d) vectors of (n,) hashes; nothing may be taken before the last ones."""
+        if len(hashes):
+            self._parts.append(hashes)
+            self._dimension = vectors.shape[1]
+            self._file.write(np.ascontiguousarray(vectors).data)
+
+    def take(self, wanted: NDArray[np.bytes_]) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
+        """Return those of (m,) sorted hashes that are there, sorted, and their vectors."""
+        if not self._parts or not len(wanted):
+            return np.empty(0, "V32"), np.empty((0, 0), np.float16)
+        if self._sorted is None:
+            every = np.concatenate(self._parts)
+            order = np.argsort(every)
+            self._sorted = every[order], order
+            self._file.flush()
+        hashes, rows = self._sorted
+        places = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
+        there = hashes[places] == wanted
+        vectors: NDArray[np.float16] = self._mapped(len(hashes))[rows[places[there]]]
+        return wanted[there], vectors
+
+    def _mapped(self, count: int) -> NDArray[np.float16]:
+        return np.memmap(self._file, np.float16, "r", shape=(count, self._dimension))
 
 
 def position(image_hash: bytes) -> int:

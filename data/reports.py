@@ -1,4 +1,7 @@
-"""Reports: what each run of a flow did, one small JSON object a run, newest last by name."""
+"""Reports: what each run of a flow did, one small JSON object a run, newest last by name.
+
+Contact sheets: for each run a picture of sample queries and their first hits, kept as long as its snapshot.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, computed_field
 
-from data.errors import AlreadyExistsError, CorruptError, StoreError
-from data.stores import ObjectStore
+from lookalike.data.errors import AlreadyExistsError, CorruptError, StoreError
+from lookalike.data.stores import ObjectStore
 
 FOLDER = "reports/"
 KEPT = 1000  # reports of a channel that no collection removes
@@ -21,6 +24,8 @@ State = Literal["published", "unchanged", "refused", "unpublished", "failed", "c
 
 _RUN = r"[0-9]{8}T[0-9]{6}Z-[0-9A-Za-z-]{1,64}"
 _NAME = re.compile(rf"{_RUN}\.json")
+
+CONTACT_SHEETS = "contact-sheets/"
 
 
 class RunReport(BaseModel):
@@ -157,3 +162,16 @@ def _readable(store: ObjectStore, keys: Iterator[str]) -> Iterator[RunReport]:
     for key in keys:
         with suppress(CorruptError, StoreError):
             yield read_report(store, key)
+
+
+def contact_sheet_key(run: str) -> str:
+    """Return the name of a run's contact sheet in the store."""
+    return f"{CONTACT_SHEETS}{run}.png"
+
+
+def write_contact_sheet(store: ObjectStore, run: str, png: bytes) -> str:
+    """Write the contact sheet of one run, and return the object's name. The first that is written stays."""
+    key = contact_sheet_key(run)
+    with suppress(AlreadyExistsError):  # a stage that was tried again after it had finished
+        store.create(key, png)
+    return key

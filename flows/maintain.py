@@ -10,17 +10,18 @@ from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
-from data import collection, snapshots
-from data.channels import Channel, list_channels
-from data.collection import Collection, Retention
-from data.durations import duration
-from data.errors import CorruptError, LookalikeError, SnapshotNotFoundError, UnsupportedFormatError
-from data.stores import ObjectStore, open_store
-from flows.artifacts import NOTHING, cell, for_show, size
-from flows.forms import described
-from flows.notifications import Message, link, tell
-from flows.settings import BatchSettings
-from flows.steps import step
+from lookalike.data.durations import duration
+from lookalike.data.errors import CorruptError, LookalikeError, SnapshotNotFoundError, UnsupportedFormatError
+from lookalike.data.snapshots import gc
+from lookalike.data.snapshots import store as snapshots
+from lookalike.data.snapshots.channels import Channel, list_channels
+from lookalike.data.snapshots.gc import Collection, Retention
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.flows.reporting.artifacts import NOTHING, cell, for_show, size
+from lookalike.flows.reporting.notifications import Message, link, tell
+from lookalike.flows.runtime.parameters import described
+from lookalike.flows.runtime.settings import BatchSettings
+from lookalike.flows.runtime.stage import step
 
 SHOWN_PROBLEMS = 10
 
@@ -117,7 +118,7 @@ def verify_channel(store: ObjectStore, name: str) -> Verified:
 @step("collect")
 def collect(store: ObjectStore, retention: Retention, time_limit: timedelta, dry_run: bool) -> Collection:
     """Remove what nothing needs, or only say what that is."""
-    removed = collection.collect(store, retention, dry_run=dry_run, time_limit=time_limit)
+    removed = gc.collect(store, retention, dry_run=dry_run, time_limit=time_limit)
     get_run_logger().info(
         "collect: %s snapshots and %s objects %s, %s",
         len(removed.snapshots),

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from prefect import flow
 
-from data.channels import DEFAULT_CHANNEL
-from data.errors import ChannelBusyError, CorruptError, NotFoundError
-from data.manifest import EncoderSection, Manifest, ShardSection
-from data.reports import RunReport
-from flows import deltas, embedding, publishing, recording, reindex, reporting, scanning
-from flows.conduct import DEFAULT_ENCODER, conducted, make_request
-from flows.forms import described
-from flows.logs import run_log
-from flows.recording import Recorded
-from flows.reindex import Attribution, Catalogue, ChannelName, Encoder, LimitsOf, Minutes, Publish, Store
-from flows.reporting import Outcome
-from flows.run import Run
-from tasks.shards import Measured
+from lookalike.data.errors import ChannelBusyError, CorruptError, NotFoundError
+from lookalike.data.reports import RunReport
+from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
+from lookalike.data.snapshots.manifest import EncoderSection, Manifest, ShardSection
+from lookalike.flows import reindex
+from lookalike.flows.reindex import Attribution, Catalogue, ChannelName, Encoder, LimitsOf, Minutes, Publish, Store
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.parameters import described
+from lookalike.flows.runtime.run import Run
+from lookalike.flows.runtime.session import DEFAULT_ENCODER, conducted, make_request
+from lookalike.flows.stages import delta, embed, report, resolve, scan
+from lookalike.flows.stages import publish as publishing
+from lookalike.flows.stages.report import Outcome
+from lookalike.flows.stages.resolve import Recorded
+from lookalike.tasks.build.jobs import Measured
 
 BUSY_SECONDS = 5.0  # a run that has the channel will see what changed, or the refresh after this one will
 
@@ -50,41 +52,41 @@ def refresh(
         timeout_minutes=timeout_minutes,
     )
     try:
-        with conducted(request, wait_seconds=BUSY_SECONDS) as run:
+        with conducted(request, wait_seconds=BUSY_SECONDS, on_failure=report.report_failure) as run:
             return run_stages(run)
     except ChannelBusyError as error:
         run_log(__name__).warning("skipped: %s", error)
-        return reporting.skipped(request, str(error))
+        return report.skipped(request, str(error))
 
 
 def run_stages(run: Run) -> RunReport:
     """Run the stages, one after the other."""
-    encoder = embedding.prepare_encoder(run)
-    if reason := deltas.needs_full_build(run, encoder):
+    encoder = embed.prepare_encoder(run)
+    if reason := delta.needs_full_build(run, encoder):
         return _full(run, reason)
     run.cluster.start_soon()
-    found = scanning.scan(run)
+    found = scan.scan(run)
     if run.parent is None:
         return _full(run, "the products of the published snapshot cannot be read")
-    missing = scanning.diff(run, found, encoder)
-    embeds = embedding.embed(run, missing, encoder)
-    recorded = recording.record(run, found, embeds)
+    missing = scan.diff(run, found, encoder)
+    embeds = embed.embed(run, missing, encoder)
+    recorded = resolve.record(run, found, embeds)
     parent = run.published()
 
     if not recorded.changes.total:
-        return reporting.report(run, Outcome(parent, "unchanged", found, recorded))
-    if reason := deltas.too_much(run, parent, recorded):
+        return report.report(run, Outcome(parent, "unchanged", found, recorded))
+    if reason := delta.too_much(run, parent, recorded):
         return _full(run, reason)
 
     built = _built(run, parent, encoder, recorded)
     if isinstance(built, str):
         return _full(run, built)
     shards, measured = built
-    source = deltas.catalogue_section(run, parent, shards)
+    source = delta.catalogue_section(run, parent, shards)
     manifest = publishing.draft(run, source, encoder, parent.index, shards, measured)
     refused = publishing.gate(run, manifest, recorded.changes)
     snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
-    return reporting.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded))
+    return report.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded))
 
 
 def _built(
@@ -92,7 +94,7 @@ def _built(
 ) -> tuple[list[ShardSection], Measured] | str:
     """Return what was built, or why it is not good enough."""
     try:
-        shards, measured = deltas.build(run, parent, encoder, recorded)
+        shards, measured = delta.build(run, parent, encoder, recorded)
     except (CorruptError, NotFoundError) as error:
         run_log(__name__).warning("the published snapshot is not whole, all its files are made anew: %s", error)
         return "a file of the published snapshot is lost or damaged"

@@ -8,17 +8,19 @@ import numpy as np
 from prefect import flow
 from pydantic import Field
 
-from data.channels import DEFAULT_CHANNEL
-from data.manifest import EncoderSection, Manifest
-from data.reports import RunReport
-from flows import duplicates, embedding, indexing, publishing, recording, reporting, scanning
-from flows.conduct import DEFAULT_ENCODER, conducted, make_request
-from flows.forms import described
-from flows.recording import Recorded
-from flows.reporting import Outcome
-from flows.run import Limits, Run
-from tasks.indexing.building import shard_range
-from tasks.shards import Source
+from lookalike.data.reports import RunReport
+from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
+from lookalike.data.snapshots.manifest import EncoderSection, Manifest
+from lookalike.flows.runtime.parameters import described
+from lookalike.flows.runtime.run import Limits, Run
+from lookalike.flows.runtime.session import DEFAULT_ENCODER, conducted, make_request
+from lookalike.flows.stages import duplicates, embed, report, resolve, scan
+from lookalike.flows.stages import index as indexing
+from lookalike.flows.stages import publish as publishing
+from lookalike.flows.stages.report import Outcome
+from lookalike.flows.stages.resolve import Recorded
+from lookalike.tasks.build.jobs import Source
+from lookalike.tasks.build.shard import shard_range
 
 Catalogue = Annotated[
     str,
@@ -86,22 +88,22 @@ def reindex(
         full=full,
         index_bytes=index_bytes,
     )
-    with conducted(request, wait_seconds=request.timeout_seconds) as run:
+    with conducted(request, wait_seconds=request.timeout_seconds, on_failure=report.report_failure) as run:
         return run_stages(run)
 
 
 def run_stages(run: Run) -> RunReport:
     """Run the stages, one after the other."""
-    found = scanning.scan(run)
-    encoder = embedding.prepare_encoder(run)
-    missing = scanning.diff(run, found, encoder)
-    embeds = embedding.embed(run, missing, encoder)
-    recorded = recording.record(run, found, embeds)
+    found = scan.scan(run)
+    encoder = embed.prepare_encoder(run)
+    missing = scan.diff(run, found, encoder)
+    embeds = embed.embed(run, missing, encoder)
+    recorded = resolve.record(run, found, embeds)
 
     if run.parent and unchanged(run, recorded, encoder):
-        return reporting.report(run, Outcome(run.parent, "unchanged", found, recorded))
+        return report.report(run, Outcome(run.parent, "unchanged", found, recorded))
 
-    catalogue = recording.store_catalogue(run, recorded)
+    catalogue = resolve.store_catalogue(run, recorded)
     chosen = indexing.plan(run, catalogue, recorded.pictures, encoder)
     source = Source(run.request.store, catalogue.id, encoder, chosen)
     trained = indexing.train(run, source)
@@ -116,7 +118,7 @@ def run_stages(run: Run) -> RunReport:
 
     outcome = Outcome(snapshot, run.state_of(snapshot), found, recorded)
     outcome.comparison = comparison
-    return reporting.report(run, outcome)
+    return report.report(run, outcome)
 
 
 def unchanged(run: Run, recorded: Recorded, encoder: EncoderSection) -> bool:

@@ -8,12 +8,12 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
-from data import publishing
-from data.channels import DEFAULT_CHANNEL, Channel, Entry
-from data.errors import InputError
-from data.stores import open_store
-from flows.forms import described
-from flows.settings import BatchSettings
+from lookalike.data.errors import InputError
+from lookalike.data.snapshots import publishing
+from lookalike.data.snapshots.channels import DEFAULT_CHANNEL, Channel, Entry
+from lookalike.data.stores import open_store
+from lookalike.flows.runtime.parameters import described
+from lookalike.flows.runtime.settings import BatchSettings
 
 
 class Moved(BaseModel):
@@ -55,7 +55,10 @@ def rollback(
 
 
 def move(store: str, name: str, to: str | None, reason: str, *, force: bool) -> Moved:
-    """Move a channel to snapshot `to`, by default to the one before. Raises as `data.publishing` does."""
+    """Move a channel to snapshot `to`, by default to the one before.
+
+    Raises as `lookalike.data.snapshots.publishing` does.
+    """
     channel = Channel(open_store(store), name)
     before = channel.latest()
     entry = _moved(channel, to, reason, force=force)

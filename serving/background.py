@@ -1,15 +1,27 @@
-"""Supervision: a background task that ends by a bug is started again, and says so."""
+"""Supervision: a background task that ends by a bug is started again, and says so.
+
+Threads for work that may hang: a store that does not answer must not keep a server from stopping.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
 
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NICE = 10  # of nineteen: about a tenth of a core where all are busy, so that what is held meanwhile is soon let go
 
 
 async def supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -24,3 +36,46 @@ async def supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
             _log.error("%s ended; starting it again in %.1f s", name, wait)
         await asyncio.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+async def in_thread(function: Callable[[], T], *, name: str, yielding: bool = False) -> T:
+    """Run `function` in a thread of its own. Cancelling abandons the thread; it never keeps the process alive.
+
+    `yielding` lets other threads have the processor first.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            if yielding:
+                _yield_to_others()
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is to know
+            _report(loop, _fail, future, error)
+        else:
+            _report(loop, _finish, future, result)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return await future
+
+
+def _yield_to_others() -> None:
+    if sys.platform == "linux":  # elsewhere a priority is that of a whole process
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+def _report(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: object) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(function, *args)
+
+
+def _finish(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,19 +1,45 @@
-"""What a request carries through every layer: its id, who asks, when it came, and until when an answer is wanted."""
+"""What a request carries through every layer: its id, who asks, when it came, and until when an answer is wanted.
+
+Callers: who asks, and what they may do.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
 
-from starlette.types import Scope
-
-from serving.access.callers import Caller, anonymous
+Scope = MutableMapping[str, Any]
+"""What an ASGI server says of a connection."""
 
 _KEY = "lookalike"
+
+
+class AccessScope(StrEnum):
+    """What a key or a token is good for; neither contains the other."""
+
+    SEARCH = "search"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever a request is answered for. `id` may be logged: a key's public half, or a token's subject."""
+
+    kind: Literal["anonymous", "key", "token"]
+    id: str
+    name: str
+    scopes: frozenset[AccessScope]
+
+
+def anonymous(*scopes: AccessScope) -> Caller:
+    """Return a caller who did not say who they are."""
+    return Caller("anonymous", "-", "", frozenset(scopes))
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from data.channels import DEFAULT_CHANNEL
-from data.errors import InputError
-from data.fetch_settings import FetchSettings, listed
+from lookalike.data.errors import InputError
+from lookalike.data.fetch.policy import FetchSettings, listed
+from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 
 PREFIX = "LOOKALIKE_"
 DEFAULT_PORT = 8000

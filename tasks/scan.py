@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data.catalogue import VERSION, Batch
-from data.embeddings import HASH
-from data.errors import ImageRejectedError
-from data.fetching import FetchPolicy
-from data.images import image_version
-from data.rejects import Reject
-from data.spill import BUCKETS
+from lookalike.data.catalogue.reader import VERSION, Batch
+from lookalike.data.catalogue.rejects import Reject
+from lookalike.data.embeddings import HASH
+from lookalike.data.errors import ImageRejectedError
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.fetch.images import image_version
+from lookalike.data.partitioned import BUCKETS
 
 STAT_THREADS = 32  # a look at an object in S3 is one round trip, and most of it is waiting
 STAT_CHUNK = 64
@@ -104,7 +104,7 @@ def join(
         products: in the normal form of catalogues.
         previous: the same columns, and `image_hash` and `place`; of the same bucket of ids.
         known: tables with `image`, `image_version` and `image_hash` of pictures that were read before.
-        rejected: what the last run could not use, as `data.rejects` stores it.
+        rejected: what the last run could not use, as `lookalike.data.catalogue.rejects` stores it.
         trust: whether a picture whose version did not move is taken for the one it was.
     """
     if previous is None or not previous.num_rows or not trust:

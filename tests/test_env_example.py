@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from flows.settings import BatchSettings
-from lookalike import API_KEY
-from serving.settings import ServingSettings
+from lookalike.cli.search import API_KEY
+from lookalike.flows.runtime.settings import BatchSettings
+from lookalike.serving.settings import ServingSettings
 
 FILE = Path(__file__).parents[1] / ".env.example"
 FOREIGN = {"PREFECT_API_URL", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"}

@@ -17,15 +17,15 @@ import httpx
 import numpy as np
 import pytest
 
-from data.cache import BlobCache
-from data.catalogues import read_catalogue_range
-from data.channels import Channel
-from data.embeddings import Embeddings, hash_array
-from data.rejects import read_rejects
-from data.snapshots import read_manifest, verify
-from data.stores import open_store
-from data.stores.s3 import file_system
-from tasks.searcher import Searcher
+from lookalike.data.catalogue.normalised import read_catalogue_range
+from lookalike.data.catalogue.rejects import read_rejects
+from lookalike.data.embeddings import Embeddings, hash_array
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.store import read_manifest, verify
+from lookalike.data.stores import open_store
+from lookalike.data.stores.s3 import file_system
+from lookalike.tasks.search.searcher import Searcher
 from tests.support.pictures import drawing, write_catalogue, write_odd_pictures
 from tests.support.seaweedfs import SeaweedFS
 from tests.support.servers import BIN, ROOT, dask_cluster, lookalike_server

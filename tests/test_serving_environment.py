@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from data.stores import open_store
-from infra.demo.ports import HOST, free_port
-from infra.demo.processes import Service, Services
-from tests.serving.snapshots import ODD_ID, Shop, picture
+from lookalike.data.stores import open_store
+from lookalike.infra.demo.ports import HOST, free_port
+from lookalike.infra.demo.processes import Service, Services
 from tests.support.servers import ROOT, answers
+from tests.support.shop import ODD_ID, Shop, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(400)]
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.embeddings import HASH
-from data.errors import AlreadyExistsError, NotFoundError
-from data.stores import ObjectStore
+from lookalike.data.embeddings import HASH
+from lookalike.data.errors import AlreadyExistsError, NotFoundError
+from lookalike.data.stores import ObjectStore
 
 FOLDER = "hashes/"
 NAME = re.compile(rf"{FOLDER}[0-9a-f]{{32}}[.]parquet")  # what others put there is neither read nor deleted

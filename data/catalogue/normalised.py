@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data.embeddings import hash_array, positions
-from data.errors import NotFoundError
-from data.stores import ObjectStore
+from lookalike.data.embeddings import hash_array, positions
+from lookalike.data.errors import NotFoundError
+from lookalike.data.stores import ObjectStore
 
 PRODUCTS_PER_FILE = 16_384
 

@@ -14,12 +14,12 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.attributes import attributes
-from data.errors import CatalogueError, FetchError, NotFoundError, StoreRefusedError
-from data.fetching import FetchPolicy, fetch
-from data.images import s3_version, stat_version
-from data.rejects import Reject
-from data.tables import BATCH_ROWS, OWN_COLUMNS, check_names, table_reader
+from lookalike.data.catalogue.rejects import Reject
+from lookalike.data.catalogue.tables import BATCH_ROWS, OWN_COLUMNS, check_names, table_reader
+from lookalike.data.catalogue.types import attributes
+from lookalike.data.errors import CatalogueError, FetchError, NotFoundError, StoreRefusedError
+from lookalike.data.fetch.client import FetchPolicy, fetch
+from lookalike.data.fetch.images import s3_version, stat_version
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 VERSION = "image_version"
@@ -121,7 +121,7 @@ def _local_copy(location: str, policy: FetchPolicy) -> Iterator[Path]:
 
 
 def _download_s3(location: str, file: Path) -> None:
-    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+    from lookalike.data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
 
     with translated(location):
         file_system().get_file(location, str(file))
@@ -191,7 +191,7 @@ def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _list_s3(location: str) -> Iterator[tuple[str, str, str]]:
-    from data.stores.s3 import list_objects  # noqa: PLC0415 - a local catalogue need not import boto
+    from lookalike.data.stores.s3 import list_objects  # noqa: PLC0415 - a local catalogue need not import boto
 
     for name, entry in list_objects(location):
         hidden = any(part.startswith(".") for part in name.split("/"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.stores import ObjectStore
+from lookalike.data.stores import ObjectStore
 
 FIELDS = ("id", "reference", "stage", "reason", "message", "version")
 SCHEMA = pa.schema([(name, pa.string()) for name in FIELDS])

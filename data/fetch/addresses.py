@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import idna
 
-from data.errors import FetchError
+from lookalike.data.errors import FetchError
 
 MAX_URL = 8192
 SHOWN = 300

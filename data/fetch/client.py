@@ -19,10 +19,10 @@ from http.client import responses
 from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError, SSLError
 
-from data.addresses import Target, lookup, redirected, refused_address, shown, target_of
-from data.connections import deadline, pool_to, seconds_left
-from data.errors import FetchError
-from data.fetch_policy import HOSTS_SETTING, NETWORKS_SETTING, PORTS_SETTING, FetchPolicy
+from lookalike.data.errors import FetchError
+from lookalike.data.fetch.addresses import Target, lookup, redirected, refused_address, shown, target_of
+from lookalike.data.fetch.connections import deadline, pool_to, seconds_left
+from lookalike.data.fetch.policy import HOSTS_SETTING, NETWORKS_SETTING, PORTS_SETTING, FetchPolicy
 
 __all__ = ["FetchPolicy", "fetch", "remote_version"]
 

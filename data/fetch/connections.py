@@ -19,8 +19,8 @@ from typing import Any
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from data.addresses import Target
-from data.errors import InputError
+from lookalike.data.errors import InputError
+from lookalike.data.fetch.addresses import Target
 
 HOSTS = 64  # that connections are kept to
 CONNECTIONS = 16  # to one address: more would be more than a CDN likes

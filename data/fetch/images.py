@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from data.errors import FetchError, ImageRejectedError, NotFoundError, StoreError
-from data.fetch_policy import HOSTS_SETTING, FetchPolicy
+from lookalike.data.errors import FetchError, ImageRejectedError, NotFoundError, StoreError
+from lookalike.data.fetch.policy import HOSTS_SETTING, FetchPolicy
 
 MAX_BYTES = 64 * 2**20
 
@@ -76,7 +76,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _read_s3(reference: str, limit: int) -> bytes:
-    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+    from lookalike.data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
 
     with translated(reference):
         try:
@@ -95,7 +95,7 @@ def _is_empty(error: OSError) -> bool:
 
 
 def _s3_object_version(reference: str) -> str:
-    from data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+    from lookalike.data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
 
     with translated(reference):
         return s3_version(file_system().info(reference, refresh=True))
@@ -112,7 +112,7 @@ def _rejecting(reference: str) -> Iterator[None]:
 
 
 def _read_remote(reference: str, max_bytes: int, policy: FetchPolicy | None) -> bytes:
-    from data.fetching import fetch  # noqa: PLC0415 - a local catalogue need not import an HTTP client
+    from lookalike.data.fetch.client import fetch  # noqa: PLC0415 - a local catalogue need not import an HTTP client
 
     allowed = _policy(reference, policy)
     with _fetching():
@@ -120,7 +120,7 @@ def _read_remote(reference: str, max_bytes: int, policy: FetchPolicy | None) -> 
 
 
 def _remote_version(reference: str, policy: FetchPolicy | None) -> str | None:
-    from data.fetching import remote_version  # noqa: PLC0415 - a local catalogue need not import an HTTP client
+    from lookalike.data.fetch.client import remote_version  # noqa: PLC0415 - a local catalogue need not import an HTTP client
 
     with _fetching():
         return remote_version(reference, _policy(reference, policy))

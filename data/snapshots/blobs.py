@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.errors import CorruptError, NotFoundError
-from data.stores import ObjectStore
+from lookalike.data.errors import CorruptError, NotFoundError
+from lookalike.data.stores import ObjectStore
 
 
 class Blob(BaseModel):

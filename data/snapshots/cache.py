@@ -9,9 +9,9 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from data import blobs
-from data.blobs import Blob
-from data.stores import ObjectStore
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.stores import ObjectStore
 
 _NAME = re.compile("[0-9a-f]{64}([.][0-9a-f]{32}[.]partial)?")  # what others put into the folder is not ours to remove
 GRACE_SECONDS = 3600  # another process may just be about to open what we would remove

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, Field
 
-from data.errors import (
+from lookalike.data.errors import (
     AlreadyExistsError,
     ChannelConflictError,
     ChannelUnknownError,
@@ -20,9 +20,9 @@ from data.errors import (
     SnapshotNotFoundError,
     StoreUnavailableError,
 )
-from data.retrying import attempts
-from data.sealed import Sealed, this_actor
-from data.stores import ObjectStore
+from lookalike.data.snapshots.documents import Sealed, this_actor
+from lookalike.data.stores import ObjectStore
+from lookalike.data.stores.retry import attempts
 
 DEFAULT_CHANNEL = "current"
 FOLDER = "channels/"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data.attributes import is_list, is_text
+from lookalike.data.catalogue.types import is_list, is_text
 
 _SHORT = 32  # items of a list
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from data.manifest import Manifest, ShardSection
-from data.products import read_shard_products
-from data.stores import ObjectStore
+from lookalike.data.snapshots.manifest import Manifest, ShardSection
+from lookalike.data.snapshots.products import read_shard_products
+from lookalike.data.stores import ObjectStore
 
 
 class Change(BaseModel):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from data.channels import Channel, list_channels
-from data.errors import AlreadyExistsError, LookalikeError, NotFoundError
-from data.making import check_complete
-from data.snapshots import read_manifest
-from data.stores import ObjectStore
+from lookalike.data.errors import AlreadyExistsError, LookalikeError, NotFoundError
+from lookalike.data.snapshots.channels import Channel, list_channels
+from lookalike.data.snapshots.leases import check_complete
+from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.stores import ObjectStore
 
 FOLDER = "doctor/"
 WRITERS = 8

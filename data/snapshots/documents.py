@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
-from data.errors import CorruptError, UnsupportedFormatError
+from lookalike.data.errors import CorruptError, UnsupportedFormatError
 
 FORMAT_VERSION = 3  # the newest that this release reads
 WRITTEN_FORMAT = 1  # of all that readers of 1 understand

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data.embeddings import HASH
-from data.errors import CorruptError
+from lookalike.data.embeddings import HASH
+from lookalike.data.errors import CorruptError
 
 Kind = Literal["exact", "near"]
 """`exact`: the same picture, byte for byte; `near`: that, and pictures that the build found to be near-duplicates."""

@@ -1,11 +1,12 @@
 """Collection: remove what nothing needs any more, and nothing else.
 
-It works only in a place that says that it is a store (`data.marker`) and has a channel, and it looks only at names
-that Lookalike itself gives: files of others may lie in the same folder or bucket.
+It works only in a place that says that it is a store (`lookalike.data.snapshots.marker`) and has a channel, and it
+looks only at names that Lookalike itself gives: files of others may lie in the same folder or bucket.
 
 Kept are the snapshots that a channel's last entries point at, those that an entry pointed at within the grace period
-(a reader may still be fetching them), pinned ones, young ones, and what a writer has announced (`data.making`); with
-each its blobs, its catalogue, and its run's rejects and contact sheet. Of reports each channel's newest are kept.
+(a reader may still be fetching them), pinned ones, young ones, and what a writer has announced
+(`lookalike.data.snapshots.leases`); with each its blobs, its catalogue, and its run's rejects and contact sheet. Of
+reports each channel's newest are kept.
 Encoders and embeddings are never removed. Young objects are kept whatever they are: somebody may be about to point
 at them. It removes a chunk at a time, and announces and looks again for each.
 """
@@ -24,22 +25,24 @@ from enum import Enum, auto
 
 from pydantic import ValidationError
 
-from data import channels, contact_sheets, doctor, hashes, making, pins, reports
-from data.channels import Channel
-from data.errors import (
+from lookalike.data import reports
+from lookalike.data.catalogue import image_hashes
+from lookalike.data.errors import (
     CollectionRefusedError,
     CorruptError,
     NotFoundError,
     SnapshotNotFoundError,
     UnsupportedFormatError,
 )
-from data.making import LEASE_SECONDS, Condemned, Marker
-from data.manifest import EncoderSection
-from data.marker import check_is_store
-from data.sealed import this_actor
-from data.snapshots import FOLDER as SNAPSHOTS
-from data.snapshots import read_manifest
-from data.stores import ObjectInfo, ObjectStore
+from lookalike.data.snapshots import channels, doctor, leases, pins
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.documents import this_actor
+from lookalike.data.snapshots.leases import LEASE_SECONDS, Condemned, Marker
+from lookalike.data.snapshots.manifest import EncoderSection
+from lookalike.data.snapshots.marker import check_is_store
+from lookalike.data.snapshots.store import FOLDER as SNAPSHOTS
+from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.stores import ObjectInfo, ObjectStore
 
 _HEX_32 = "[0-9a-f]{32}"
 _RUN = "[0-9]{8}T[0-9]{6}Z-[0-9A-Za-z-]{1,64}"
@@ -48,11 +51,11 @@ _COLLECTED = {
     "objects/sha256/": "([0-9a-f]{2})/\\1[0-9a-f]{62}",
     "catalogues/": "[0-9a-f]{16}/products-[0-9a-f]{8}-[0-9a-f]{8}[.]parquet",
     "rejects/": f"{_RUN}[.]parquet",
-    hashes.FOLDER: f"{_HEX_32}[.]parquet",
-    contact_sheets.FOLDER: f"{_RUN}[.]png",
+    image_hashes.FOLDER: f"{_HEX_32}[.]parquet",
+    reports.CONTACT_SHEETS: f"{_RUN}[.]png",
     reports.FOLDER: f"[^/]+/{_RUN}[.]json",
-    making.FOLDER: f"{_HEX_32}[.]json",
-    making.COLLECTIONS: f"{_HEX_32}[.]json",
+    leases.FOLDER: f"{_HEX_32}[.]json",
+    leases.COLLECTIONS: f"{_HEX_32}[.]json",
     doctor.FOLDER: f"{_HEX_32}/[a-z0-9-]+",
 }
 COLLECTED = {folder: re.compile(f"{folder}{name}") for folder, name in _COLLECTED.items()}
@@ -178,7 +181,7 @@ class _Collector:
     ) -> dict[str, _Fate]:
         """Announce what is condemned, look again at what is needed, and delete the rest while the lease lasts."""
         deadline = min(time.monotonic() + LEASE_SECONDS, until)
-        key = f"{making.COLLECTIONS}{uuid.uuid4().hex}.json"
+        key = f"{leases.COLLECTIONS}{uuid.uuid4().hex}.json"
         fates = {found.key: _Fate.KEPT for found in condemned}
         self._store.create(key, Condemned(keys=tuple(fates), since=datetime.now(UTC), by=this_actor()).to_json())
         try:
@@ -275,7 +278,7 @@ class _Collector:
         ]
 
     def _announced(self) -> list[str]:
-        found = [found.key for found in self._store.list(making.FOLDER) if not self._is_old(found)]
+        found = [found.key for found in self._store.list(leases.FOLDER) if not self._is_old(found)]
         return [need for key in found for need in self._marker_needs(key)]
 
     def _marker_needs(self, key: str) -> tuple[str, ...]:
@@ -296,6 +299,6 @@ class _Collector:
                 manifest = read_manifest(self._store, snapshot)
             except SnapshotNotFoundError:  # an entry of the kept history may point at what is gone long since
                 return ()
-            of_run = (f"rejects/{manifest.run}.parquet", contact_sheets.contact_sheet_key(manifest.run))
+            of_run = (f"rejects/{manifest.run}.parquet", reports.contact_sheet_key(manifest.run))
             self._needs[snapshot] = (*manifest.needs(), *of_run)
         return self._needs[snapshot]

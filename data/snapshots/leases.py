@@ -2,7 +2,7 @@
 
 A writer that reuses stored blobs races with a collector that deletes them. Both announce before they look:
 
-    writer                                   collector (`data.collection`)
+    writer                                   collector (`lookalike.data.snapshots.gc`)
     1. create making/<id>.json               1. create collections/<id>.json: the condemned
     2. wait while a collection condemns      2. read making/, channels and pins again,
        what it needs, then look whether         spare what they need
@@ -28,8 +28,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime
 
-from data.blobs import Blob
-from data.errors import (
+from lookalike.data.errors import (
     AlreadyExistsError,
     ChannelConflictError,
     CorruptError,
@@ -40,10 +39,11 @@ from data.errors import (
     StoreUnavailableError,
     UnsupportedFormatError,
 )
-from data.manifest import Manifest
-from data.retrying import retried
-from data.sealed import Sealed, this_actor
-from data.stores import ObjectStore
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.documents import Sealed, this_actor
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.stores import ObjectStore
+from lookalike.data.stores.retry import retried
 
 FOLDER = "making/"
 COLLECTIONS = "collections/"

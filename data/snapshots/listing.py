@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from data.channels import Channel, list_channels
-from data.errors import CorruptError, SnapshotNotFoundError, UnsupportedFormatError
-from data.pins import pinned
-from data.snapshots import list_snapshots, read_manifest
-from data.stores import ObjectStore
+from lookalike.data.errors import CorruptError, SnapshotNotFoundError, UnsupportedFormatError
+from lookalike.data.snapshots.channels import Channel, list_channels
+from lookalike.data.snapshots.pins import pinned
+from lookalike.data.snapshots.store import list_snapshots, read_manifest
+from lookalike.data.stores import ObjectStore
 
 
 class Summary(BaseModel):

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
-from data.blobs import Blob
-from data.errors import CorruptError
-from data.sealed import Sealed
+from lookalike.data.errors import CorruptError
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.documents import Sealed
 
 
 class _Section(BaseModel):
@@ -80,7 +80,8 @@ class ShardSection(_Section):
 
     Attributes:
         count: rows, those that are dead included.
-        tombstones: the rows that a refresh took out, as a `.npy` (`data.tombstones`); none where all are alive.
+        tombstones: the rows that a refresh took out, as a `.npy` (`lookalike.data.snapshots.tombstones`); none where
+            all are alive.
         dead: how many those are.
         delta: whether a refresh made this shard, on top of those of the last full build.
     """
@@ -102,7 +103,7 @@ class DuplicatesSection(_Section):
     """Groups of near-duplicates among the pictures of the last full build.
 
     Attributes:
-        groups: which picture is in which group (`data.duplicates`).
+        groups: which picture is in which group (`lookalike.data.snapshots.duplicates`).
         threshold: the cosine similarity, in the index's space, from which two pictures were put together.
         count: how many groups there are, `largest` how many pictures the largest has.
         pictures, products: how many are in groups.

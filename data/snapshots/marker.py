@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 from pydantic import AwareDatetime
 
-from data.errors import AlreadyExistsError, NotAStoreError, NotFoundError
-from data.sealed import Sealed, this_actor
-from data.stores import ObjectStore
+from lookalike.data.errors import AlreadyExistsError, NotAStoreError, NotFoundError
+from lookalike.data.snapshots.documents import Sealed, this_actor
+from lookalike.data.stores import ObjectStore
 
 MARKER = "lookalike-store.json"
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from pydantic import AwareDatetime
 
-from data.errors import AlreadyExistsError, NotFoundError, SnapshotNotFoundError
-from data.making import protected
-from data.retrying import retried
-from data.sealed import Sealed, this_actor
-from data.snapshots import check_snapshot_id, read_manifest
-from data.stores import ObjectStore
+from lookalike.data.errors import AlreadyExistsError, NotFoundError, SnapshotNotFoundError
+from lookalike.data.snapshots.documents import Sealed, this_actor
+from lookalike.data.snapshots.leases import protected
+from lookalike.data.snapshots.store import check_snapshot_id, read_manifest
+from lookalike.data.stores import ObjectStore
+from lookalike.data.stores.retry import retried
 
 FOLDER = "pins/"
 

@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data import blobs
-from data.columns import Column
-from data.embeddings import HASH
-from data.errors import CorruptError, UnknownProductError
-from data.manifest import ShardSection
-from data.stores import ObjectStore
-from data.tombstones import read_alive_rows
+from lookalike.data.embeddings import HASH
+from lookalike.data.errors import CorruptError, UnknownProductError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.columns import Column
+from lookalike.data.snapshots.manifest import ShardSection
+from lookalike.data.snapshots.tombstones import read_alive_rows
+from lookalike.data.stores import ObjectStore
 
 READ_ROWS = 8192
 

@@ -12,15 +12,15 @@ repeated: a run that died goes on where it stopped, because a commit id says whi
 
 from __future__ import annotations
 
-from data.channels import Channel, Entry
-from data.errors import SnapshotNotFoundError, SnapshotRefusedError
-from data.making import OnStep, Step, ignore, protected
-from data.manifest import Manifest
-from data.marker import mark_store
-from data.pins import pin as pin_snapshot
-from data.retrying import retried
-from data.snapshots import read_manifest, write_manifest
-from data.stores import ObjectStore
+from lookalike.data.errors import SnapshotNotFoundError, SnapshotRefusedError
+from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.leases import OnStep, Step, ignore, protected
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.marker import mark_store
+from lookalike.data.snapshots.pins import pin as pin_snapshot
+from lookalike.data.snapshots.store import read_manifest, write_manifest
+from lookalike.data.stores import ObjectStore
+from lookalike.data.stores.retry import retried
 
 __all__ = ["Step", "promote", "publish", "rollback", "store_snapshot"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from data import blobs
-from data.errors import AlreadyExistsError, CorruptError, NotFoundError, SnapshotNotFoundError
-from data.manifest import Manifest, parse_manifest
-from data.stores import ObjectStore
+from lookalike.data.errors import AlreadyExistsError, CorruptError, NotFoundError, SnapshotNotFoundError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.manifest import Manifest, parse_manifest
+from lookalike.data.stores import ObjectStore
 
 FOLDER = "snapshots/"
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")

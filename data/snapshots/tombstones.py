@@ -7,10 +7,10 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from data import blobs
-from data.errors import CorruptError
-from data.manifest import ShardSection
-from data.stores import ObjectStore
+from lookalike.data.errors import CorruptError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.manifest import ShardSection
+from lookalike.data.stores import ObjectStore
 
 
 def to_bytes(rows: NDArray[np.integer]) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.errors import InputError
-from data.stores.base import ObjectInfo, ObjectStore
-from data.stores.local import LocalStore
+from lookalike.data.errors import InputError
+from lookalike.data.stores.base import ObjectInfo, ObjectStore
+from lookalike.data.stores.local import LocalStore
 
 __all__ = ["ObjectInfo", "ObjectStore", "open_store"]
 
@@ -19,7 +19,7 @@ def open_store(uri: str) -> ObjectStore:
     if scheme == "file":
         return LocalStore(Path(rest))
     if scheme == "s3" and rest.strip("/"):
-        from data.stores.s3 import S3Store  # noqa: PLC0415 - a local store need not pay for importing boto
+        from lookalike.data.stores.s3 import S3Store  # noqa: PLC0415 - a local store need not pay for importing boto
 
         return S3Store(uri)
     raise InputError(f"{uri!r} is no store: give a folder's path or s3://bucket/prefix")

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from data.errors import InputError
+from lookalike.data.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ObjectStore(Protocol):
 
     @property
     def uri(self) -> str:
-        """Where the store is, as `data.stores.open_store` takes it."""
+        """Where the store is, as `lookalike.data.stores.open_store` takes it."""
         ...
 
     def read(self, key: str) -> bytes:

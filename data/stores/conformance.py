@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import AlreadyExistsError, InputError, NotFoundError
-from data.stores.base import ObjectStore
+from lookalike.data.errors import AlreadyExistsError, InputError, NotFoundError
+from lookalike.data.stores.base import ObjectStore
 
 WRITERS = 8
 CLOCK_SLACK = timedelta(seconds=120)  # between this machine and a store that is another one

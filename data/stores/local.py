@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from data.errors import AlreadyExistsError, NotFoundError, StoreRefusedError, StoreUnavailableError
-from data.stores.base import ObjectInfo, check_key, check_prefix
+from lookalike.data.errors import AlreadyExistsError, NotFoundError, StoreRefusedError, StoreUnavailableError
+from lookalike.data.stores.base import ObjectInfo, check_key, check_prefix
 
 _TEMPORARY_NAME = re.compile("[0-9a-f]{32}")
 TEMPORARY = ".tmp"  # in the store's own file system, so that a link or a rename is atomic

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from data.errors import AlreadyExistsError, NotFoundError
-from data.stores.base import ObjectInfo, check_key, check_prefix
+from lookalike.data.errors import AlreadyExistsError, NotFoundError
+from lookalike.data.stores.base import ObjectInfo, check_key, check_prefix
 
 
 class MemoryStore:

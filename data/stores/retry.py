@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from data.errors import StoreUnavailableError
+from lookalike.data.errors import StoreUnavailableError
 
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.1

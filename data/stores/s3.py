@@ -12,8 +12,14 @@ from typing import Any, BinaryIO, cast
 import s3fs
 from botocore.exceptions import BotoCoreError, NoCredentialsError, ParamValidationError, PartialCredentialsError
 
-from data.errors import AlreadyExistsError, NotFoundError, StoreError, StoreRefusedError, StoreUnavailableError
-from data.stores.base import ObjectInfo, check_key, check_prefix
+from lookalike.data.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
+from lookalike.data.stores.base import ObjectInfo, check_key, check_prefix
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 60

@@ -17,10 +17,10 @@ import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import PrefectHTTPStatusError
 
-from data.manifest import DuplicatesSection
-from data.rejects import Reject
-from data.reports import RunReport
-from flows.logs import run_log
+from lookalike.data.catalogue.rejects import Reject
+from lookalike.data.reports import RunReport
+from lookalike.data.snapshots.manifest import DuplicatesSection
+from lookalike.flows.runtime.logs import run_log
 
 EARLIER_RUNS = 5
 SHOWN_REJECTS = 100

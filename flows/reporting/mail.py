@@ -1,4 +1,7 @@
-"""Mail through any SMTP server, as a Prefect block: `prefect block register -m flows.mail` makes it known to the UI."""
+"""Mail through any SMTP server, as a Prefect block.
+
+`prefect block register -m lookalike.flows.reporting.mail` makes it known to the UI.
+"""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway, write_to_textfile
 from prometheus_client.parser import text_string_to_metric_families
 
-from data.reports import RunReport, State
-from flows.logs import run_log
-from flows.settings import BatchSettings
+from lookalike.data.reports import RunReport, State
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.settings import BatchSettings
 
 JOB = "lookalike"
 TIMEOUT_SECONDS = 5.0

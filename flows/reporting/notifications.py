@@ -1,8 +1,8 @@
 """Notifications: a message through Prefect blocks when a run failed or was refused, and when it is well again.
 
-A block is named `<type>/<name>`, as the Prefect UI shows it: `slack-webhook/ops`, `smtp-mail/shop` (`flows.mail`),
-`custom-webhook/pager`, any other with a `notify` method, or the plain `webhook/<name>`, which is sent
-`{"subject": …, "text": …}` as JSON.
+A block is named `<type>/<name>`, as the Prefect UI shows it: `slack-webhook/ops`, `smtp-mail/shop`
+(`lookalike.flows.reporting.mail`), `custom-webhook/pager`, any other with a `notify` method, or the plain
+`webhook/<name>`, which is sent `{"subject": …, "text": …}` as JSON.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from prefect.blocks.webhook import Webhook
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.urls import url_for
 
-from data.reports import RunReport, State
-from flows.logs import run_log
-from flows.mail import SmtpMail
+from lookalike.data.reports import RunReport, State
+from lookalike.flows.reporting.mail import SmtpMail
+from lookalike.flows.runtime.logs import run_log
 
 KNOWN = (SlackWebhook, SmtpMail, Webhook)  # importing their modules makes block types known to `Block.load`
 BAD = frozenset({"failed", "refused", "cancelled"})
@@ -48,7 +48,8 @@ def notify(
     not deliver is an error in the log, and no more.
 
     Args:
-        previous_state: how the channel's run of this kind before this one ended, see `data.reports.last_state`.
+        previous_state: how the channel's run of this kind before this one ended, see
+            `lookalike.data.reports.last_state`.
         flow_run: the id to link to; default: the flow run that calls.
     """
     if not _worth_telling(report, previous_state):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 
-from data.errors import ChannelBusyError
+from lookalike.data.errors import ChannelBusyError
 
 LEASE_SECONDS = 60.0  # a run that was killed holds its turn no longer than this; Prefect allows no less
 

@@ -15,8 +15,8 @@ from typing import Self
 import dask
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
-from data.errors import ClusterLostError
-from flows.settings import BatchSettings
+from lookalike.data.errors import ClusterLostError
+from lookalike.flows.runtime.settings import BatchSettings
 
 CONNECT_SECONDS = 30
 _OWN = {

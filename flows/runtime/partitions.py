@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 from distributed import Future, KilledWorker, wait
 
-from data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
-from flows.cluster import Cluster
-from flows.logs import run_log
-from tasks.scanning import slices
+from lookalike.data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
+from lookalike.flows.runtime.cluster import Cluster
+from lookalike.flows.runtime.logs import run_log
+from lookalike.tasks.scan import slices
 
 IN_FLIGHT_PER_WORKER = 3  # one computes, one waits, one is on its way
 RETRIES = 2

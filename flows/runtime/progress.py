@@ -13,7 +13,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows.logs import run_log
+from lookalike.flows.runtime.logs import run_log
 
 UI_SECONDS = 2.0
 LOG_SECONDS = 15.0

@@ -14,18 +14,18 @@ from pathlib import Path
 import prefect.runtime
 from pydantic import BaseModel, Field
 
-from data.channels import Channel, Entry
-from data.errors import CorruptError, SnapshotNotFoundError
-from data.fetching import FetchPolicy
-from data.manifest import Manifest
-from data.rejects import RejectLog
-from data.reports import Kind, State
-from data.snapshots import read_manifest
-from data.spill import Spill
-from data.stores import ObjectStore, open_store
-from flows.cluster import Cluster
-from flows.logs import run_log
-from tasks.partitions import Device
+from lookalike.data.catalogue.rejects import RejectLog
+from lookalike.data.errors import CorruptError, SnapshotNotFoundError
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.partitioned import Spill
+from lookalike.data.reports import Kind, State
+from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.flows.runtime.cluster import Cluster
+from lookalike.flows.runtime.logs import run_log
+from lookalike.tasks.embed.partition import Device
 
 
 class Limits(BaseModel):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.reports import Kind
-from flows.cluster import Cluster
-from flows.logs import run_log
-from flows.reporting import report_failure
-from flows.run import Limits, Request, Run
-from flows.settings import BatchSettings, absolute
-from flows.stage import stage
-from flows.turns import turn
+from lookalike.data.reports import Kind, State
+from lookalike.flows.runtime.channel_lock import turn
+from lookalike.flows.runtime.cluster import Cluster
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.run import Limits, Request, Run
+from lookalike.flows.runtime.settings import BatchSettings, absolute
+from lookalike.flows.runtime.stage import stage
 
 DEFAULT_ENCODER = "efficientnet-lite0"
+
+OnFailure = Callable[[Run, State, str], None]
+"""Takes the run, how it ended, and a sentence why."""
 
 
 def make_request(
@@ -66,8 +68,8 @@ def _begin(run: Run) -> None:
 
 
 @contextmanager
-def conducted(request: Request, *, wait_seconds: float) -> Iterator[Run]:
-    """Yield a run that has its channel to itself. One that fails is reported, and fails.
+def conducted(request: Request, *, wait_seconds: float, on_failure: OnFailure) -> Iterator[Run]:
+    """Yield a run that has its channel to itself. One that fails is given to `on_failure`, and fails.
 
     Raises `ChannelBusyError` where another run has the channel for longer than `wait_seconds`.
     """
@@ -81,9 +83,9 @@ def conducted(request: Request, *, wait_seconds: float) -> Iterator[Run]:
             _begin(run)
             yield run
         except Exception as error:
-            report_failure(run, "failed", str(error) or repr(error))
+            on_failure(run, "failed", str(error) or repr(error))
             raise
         except BaseException:  # Prefect ends a flow that is cancelled from within, and so does Ctrl-C
             published = f" after it had published {run.moved_to}" if run.moved_to else ""
-            report_failure(run, "cancelled", f"the run was cancelled{published}")
+            on_failure(run, "cancelled", f"the run was cancelled{published}")
             raise

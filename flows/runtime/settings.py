@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from data.fetch_settings import FetchSettings, listed
-from tasks.partitions import Device
+from lookalike.data.fetch.policy import FetchSettings, listed
+from lookalike.tasks.embed.partition import Device
 
 
 class BatchSettings(BaseSettings):

@@ -1,16 +1,41 @@
-"""A stage: a step of a run, which counts the time it takes."""
+"""A stage: a step of a run, which counts the time it takes.
+
+A step: a Prefect task that runs where the flow runs; what the store failed at is tried again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from flows.run import Run
-from flows.steps import step
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from lookalike.data.errors import StoreUnavailableError
+from lookalike.flows.runtime.run import Run
+
+RETRY_SECONDS = [2, 10, 30, 60]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a step, called as before; its result stays in the process: what must last lies in our store."""
+    return task(
+        name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=len(RETRY_SECONDS),
+        retry_delay_seconds=[float(seconds) for seconds in RETRY_SECONDS],
+        retry_condition_fn=_worth_another_try,
+    )
+
+
+def _worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), StoreUnavailableError | OSError)
 
 
 def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Concatenate[Run, P], R]]:

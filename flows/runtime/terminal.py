@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-OURS = str(Path(__file__).parent)
+OURS = str(Path(__file__).parents[1])
 
 
 def quiet_prefect() -> None:

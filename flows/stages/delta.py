@@ -10,20 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data import blobs, tombstones
-from data.attributes import is_list, is_text, item_type
-from data.errors import CorruptError
-from data.making import STAT_THREADS
-from data.manifest import CatalogueSection, EncoderSection, Manifest, ShardSection
-from data.products import read_shard_products
-from flows.logs import run_log
-from flows.recording import Recorded
-from flows.run import Run
-from flows.scanning import ROWS_IN_A_SHARD
-from flows.stage import stage
-from tasks import shards as building
-from tasks.indexing.parameters import SearchParameters
-from tasks.shards import Measured
+from lookalike.data.catalogue.types import is_list, is_text, item_type
+from lookalike.data.errors import CorruptError
+from lookalike.data.snapshots import blobs, tombstones
+from lookalike.data.snapshots.leases import STAT_THREADS
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, Manifest, ShardSection
+from lookalike.data.snapshots.products import read_shard_products
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.run import Run
+from lookalike.flows.runtime.stage import stage
+from lookalike.flows.stages.resolve import Recorded
+from lookalike.flows.stages.scan import ROWS_IN_A_SHARD
+from lookalike.tasks.build import jobs as building
+from lookalike.tasks.build.jobs import Measured
+from lookalike.tasks.search.group import SearchParameters
 
 MOST_OF_BASE = 0.1  # of the last full build, in a delta or under tombstones: beyond, searches pay for it
 MOST_PRODUCTS = 50_000  # in a delta, which is searched exactly

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from data.blobs import Blob
-from data.errors import CorruptError, NotFoundError
-from data.manifest import Manifest
-from flows import artifacts
-from flows.logs import run_log
-from flows.partitions import gather
-from flows.run import Run
-from flows.stage import stage
-from tasks import duplicates
-from tasks.duplicates import Found, Inherited
+from lookalike.data.errors import CorruptError, NotFoundError
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.flows.reporting import artifacts
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.partitions import gather
+from lookalike.flows.runtime.run import Run
+from lookalike.flows.runtime.stage import stage
+from lookalike.tasks.build import duplicates
+from lookalike.tasks.build.duplicates import Found, Inherited
 
 
 @stage("duplicates")

@@ -9,20 +9,21 @@ import numpy as np
 import pyarrow as pa
 from prefect.runtime import task_run
 
-from data.embeddings import HASH, positions
-from data.manifest import EncoderSection
-from data.rejects import Reject
-from data.spill import Spill
-from flows.logs import run_log
-from flows.partitions import KILLED, Partition, map_partitions
-from flows.progress import stage_progress
-from flows.run import Run
-from flows.scanning import Missing, still_missing
-from flows.stage import stage
-from tasks import embedding, partitions
-from tasks.encoders.stored import stored_encoder
-from tasks.partitions import Embedded
-from tasks.scanning import hash_buckets, regrouped
+from lookalike.data.catalogue.rejects import Reject
+from lookalike.data.embeddings import HASH, positions
+from lookalike.data.partitioned import Spill
+from lookalike.data.snapshots.manifest import EncoderSection
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.partitions import KILLED, Partition, map_partitions
+from lookalike.flows.runtime.progress import stage_progress
+from lookalike.flows.runtime.run import Run
+from lookalike.flows.runtime.stage import stage
+from lookalike.flows.stages.scan import Missing, still_missing
+from lookalike.tasks.embed import partition as partitions
+from lookalike.tasks.embed import pipeline
+from lookalike.tasks.embed.partition import Embedded
+from lookalike.tasks.encoders.stored import stored_encoder
+from lookalike.tasks.scan import hash_buckets, regrouped
 
 PARTITIONS_PER_WORKER = 8  # so that all workers end at about the same time
 LEAST_PICTURES = 32
@@ -108,10 +109,10 @@ def _bytes(version: str | None) -> int:
 
 def _killed_worker(pictures: pa.Table) -> Embedded:
     image_hash, reference = pictures["image_hash"][0].as_py(), pictures["image"][0].as_py()
-    return Embedded(0, (embedding.Reject(image_hash.hex(), reference, "encode", "killed_worker", KILLED),))
+    return Embedded(0, (pipeline.Reject(image_hash.hex(), reference, "encode", "killed_worker", KILLED),))
 
 
-def _take_rejects(rejected: Spill, partition: Partition, rejects: Sequence[embedding.Reject]) -> None:
+def _take_rejects(rejected: Spill, partition: Partition, rejects: Sequence[pipeline.Reject]) -> None:
     if not rejects:
         return
     run_log(__name__).info(

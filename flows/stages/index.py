@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data import blobs
-from data.errors import CorruptError, NotFoundError
-from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest
-from data.reports import recent_reports
-from flows.logs import run_log
-from flows.partitions import gather
-from flows.progress import stage_progress
-from flows.run import Run
-from flows.stage import stage
-from tasks import shards as building
-from tasks.indexing import planning
-from tasks.indexing.operating_points import OperatingPoint
-from tasks.indexing.planning import Plan, Wish
-from tasks.indexing.training import sample_size
-from tasks.shards import Measured, SampleQueries, Shard, Source, Trained
+from lookalike.data.errors import CorruptError, NotFoundError
+from lookalike.data.reports import recent_reports
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.partitions import gather
+from lookalike.flows.runtime.progress import stage_progress
+from lookalike.flows.runtime.run import Run
+from lookalike.flows.runtime.stage import stage
+from lookalike.tasks.build import jobs as building
+from lookalike.tasks.build import planner
+from lookalike.tasks.build.jobs import Measured, SampleQueries, Shard, Source, Trained
+from lookalike.tasks.build.operating_points import OperatingPoint
+from lookalike.tasks.build.planner import Plan, Wish
+from lookalike.tasks.build.train import sample_size
 
 
 @stage("plan")
 def plan(run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderSection) -> Plan:
     """Choose the index; for a large catalogue from what each kind reaches on a sample. Raises `InputError`."""
-    chosen = planning.plan(
+    chosen = planner.plan(
         catalogue.products,
         encoder.dimension,
         encoder.fingerprint,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data import publishing
-from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
-from flows.logs import run_log
-from flows.partitions import gather
-from flows.recording import Changes
-from flows.run import Run
-from flows.stage import stage
-from tasks import comparing
-from tasks.comparing import Comparison
-from tasks.shards import Measured
+from lookalike.data.snapshots import publishing
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.partitions import gather
+from lookalike.flows.runtime.run import Run
+from lookalike.flows.runtime.stage import stage
+from lookalike.flows.stages.resolve import Changes
+from lookalike.tasks.build import compare as comparing
+from lookalike.tasks.build.compare import Comparison
+from lookalike.tasks.build.jobs import Measured
 
 
 def draft(

@@ -11,23 +11,23 @@ import prefect.runtime
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 
-from data.errors import StoreError
-from data.hashes import forget_hashes
-from data.manifest import Manifest
-from data.rejects import store_rejects
-from data.reports import RunReport, State, last_state, recent_reports, write_report
-from flows import artifacts
-from flows.cluster import peak_bytes
-from flows.logs import run_log
-from flows.metrics import push_metrics
-from flows.notifications import notify
-from flows.recording import Changes, Recorded
-from flows.run import Request, Run
-from flows.scanning import Found
-from flows.settings import BatchSettings
-from flows.stage import stage
-from tasks.comparing import Comparison
-from tasks.scanning import ADDED, PICTURE, TEXT
+from lookalike.data.catalogue.image_hashes import forget_hashes
+from lookalike.data.catalogue.rejects import store_rejects
+from lookalike.data.errors import StoreError
+from lookalike.data.reports import RunReport, State, last_state, recent_reports, write_report
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.flows.reporting import artifacts
+from lookalike.flows.reporting.metrics import push_metrics
+from lookalike.flows.reporting.notifications import notify
+from lookalike.flows.runtime.cluster import peak_bytes
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.run import Request, Run
+from lookalike.flows.runtime.settings import BatchSettings
+from lookalike.flows.runtime.stage import stage
+from lookalike.flows.stages.resolve import Changes, Recorded
+from lookalike.flows.stages.scan import Found
+from lookalike.tasks.build.compare import Comparison
+from lookalike.tasks.scan import ADDED, PICTURE, TEXT
 
 
 class Outcome:

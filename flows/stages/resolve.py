@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.catalogues import LocalCatalogue
-from data.errors import CatalogueError
-from data.manifest import CatalogueSection
-from data.rejects import RejectLog
-from data.spill import BUCKETS
-from flows.embedding import Embeds, product_rejects
-from flows.run import Run
-from flows.scanning import Found, were_there
-from flows.stage import stage
-from tasks import scanning
-from tasks.scanning import ADDED, PICTURE, TEXT
+from lookalike.data.catalogue.normalised import LocalCatalogue
+from lookalike.data.catalogue.rejects import RejectLog
+from lookalike.data.errors import CatalogueError
+from lookalike.data.partitioned import BUCKETS
+from lookalike.data.snapshots.manifest import CatalogueSection
+from lookalike.flows.runtime.run import Run
+from lookalike.flows.runtime.stage import stage
+from lookalike.flows.stages.embed import Embeds, product_rejects
+from lookalike.flows.stages.scan import Found, were_there
+from lookalike.tasks import scan
+from lookalike.tasks.scan import ADDED, PICTURE, TEXT
 
 SAMPLES = 20
 
@@ -34,7 +34,7 @@ class Changes:
 
     def add(self, products: pa.Table) -> None:
         """Count products."""
-        kinds = scanning.changes(products)
+        kinds = scan.changes(products)
         for kind, sample in self.samples.items():
             rows = np.flatnonzero(kinds == kind)
             self.counts[kind] += len(rows)
@@ -79,10 +79,10 @@ def record(run: Run, found: Found, embeds: Embeds) -> Recorded:
     folder.mkdir()
     if run.request.kind == "refresh":
         parts = list(settling.ranges())
-        recorded.delta = pa.concat_tables([scanning.without_findings(part) for part in parts]) if parts else None
+        recorded.delta = pa.concat_tables([scan.without_findings(part) for part in parts]) if parts else None
         recorded.dead = _dead(parts, [*found.gone, *settling.lost])
     else:
-        recorded.catalogue = LocalCatalogue(folder, map(scanning.without_findings, settling.ranges()))
+        recorded.catalogue = LocalCatalogue(folder, map(scan.without_findings, settling.ranges()))
         if not recorded.catalogue.products:
             first = next(log.first[0] for log in run.rejects.values() if log.first)
             raise CatalogueError(f"no picture of {run.request.catalogue} could be used; the first one: {first.message}")
@@ -136,6 +136,6 @@ class _Settling:
 
 def _dead(parts: list[pa.Table], gone: list[pa.Table]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the places of what a refresh replaces, and of what is gone."""
-    changed = [part["place"].filter(pc.not_equal(part["place"], scanning.NOWHERE)) for part in parts]
+    changed = [part["place"].filter(pc.not_equal(part["place"], scan.NOWHERE)) for part in parts]
     places = [np.asarray(column) for column in [*changed, *(table["place"] for table in gone)]]
     return np.concatenate([np.empty(0, np.int64), *places])

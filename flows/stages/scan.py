@@ -11,21 +11,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.catalogue import Batch, read_catalogue
-from data.embeddings import HASH, Embeddings, hash_array, positions
-from data.errors import CorruptError, ImageRejectedError, NotFoundError
-from data.hashes import list_hashes, read_hashes
-from data.manifest import EncoderSection
-from data.products import read_shard_products
-from data.rejects import Reject, RejectLog, read_reject_table
-from data.spill import BUCKETS, Spill
-from flows.logs import run_log
-from flows.partitions import KILLED, Partition, map_partitions
-from flows.progress import StageProgress, stage_progress
-from flows.run import Run
-from flows.stage import stage
-from tasks import partitions, scanning
-from tasks.scanning import NOWHERE, SAME, id_buckets
+from lookalike.data.catalogue.image_hashes import list_hashes, read_hashes
+from lookalike.data.catalogue.reader import Batch, read_catalogue
+from lookalike.data.catalogue.rejects import Reject, RejectLog, read_reject_table
+from lookalike.data.embeddings import HASH, Embeddings, hash_array, positions
+from lookalike.data.errors import CorruptError, ImageRejectedError, NotFoundError
+from lookalike.data.partitioned import BUCKETS, Spill
+from lookalike.data.snapshots.manifest import EncoderSection
+from lookalike.data.snapshots.products import read_shard_products
+from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.partitions import KILLED, Partition, map_partitions
+from lookalike.flows.runtime.progress import StageProgress, stage_progress
+from lookalike.flows.runtime.run import Run
+from lookalike.flows.runtime.stage import stage
+from lookalike.tasks import scan as scanning
+from lookalike.tasks.embed import partition as partitions
+from lookalike.tasks.scan import NOWHERE, SAME, id_buckets
 
 PICTURES_PER_PARTITION = 512
 ROWS_IN_A_SHARD = 2**40  # a place is a shard's number times this, and the row in it
@@ -37,7 +38,7 @@ class Found:
     """What a scan found.
 
     Attributes:
-        products: what can be used, with the columns of `tasks.scanning.Joined`, by range of image hashes; of a
+        products: what can be used, with the columns of `lookalike.tasks.scan.Joined`, by range of image hashes; of a
             refresh, those only that came or changed.
         gone: `id` and `place` of what the published snapshot has, and the catalogue has not, or no longer usable.
         listed: how many products the catalogue has.

@@ -14,15 +14,15 @@ from typing import Any
 
 import httpx
 
-from data.catalogue import locate, read_catalogue
-from data.errors import ImageRejectedError, InputError
-from infra.demo import cluster, openmoji, orchestration
-from infra.demo.environment import REPOSITORY, Environment
-from infra.demo.ports import HOST, is_free
-from infra.demo.processes import Service, ServiceError, Services, StepError
-from infra.demo.query import DAMAGE, QueryError, ask, make_question
-from infra.demo.screen import Screen, moment
-from infra.demo.signals import Stopped, restored_signals, stop_signals
+from lookalike.data.catalogue.reader import locate, read_catalogue
+from lookalike.data.errors import ImageRejectedError, InputError
+from lookalike.infra.demo import cluster, openmoji, orchestration
+from lookalike.infra.demo.environment import REPOSITORY, Environment
+from lookalike.infra.demo.ports import HOST, is_free
+from lookalike.infra.demo.processes import Service, ServiceError, Services, StepError
+from lookalike.infra.demo.query import DAMAGE, QueryError, ask, make_question
+from lookalike.infra.demo.screen import Screen, moment
+from lookalike.infra.demo.signals import Stopped, restored_signals, stop_signals
 
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
 INTERRUPTED = 130

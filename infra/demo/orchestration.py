@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
-from infra.demo.environment import Environment
-from infra.demo.ports import HOST
-from infra.demo.processes import Service
+from lookalike.infra.demo.environment import Environment
+from lookalike.infra.demo.ports import HOST
+from lookalike.infra.demo.processes import Service
 
 POOL = "lookalike"
 DEPLOYMENT = "nightly"

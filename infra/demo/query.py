@@ -10,9 +10,9 @@ import httpx
 import pyarrow as pa
 from PIL import Image, ImageEnhance
 
-from data.errors import ImageRejectedError
-from data.images import read_image
-from tasks.images import decode
+from lookalike.data.errors import ImageRejectedError
+from lookalike.data.fetch.images import read_image
+from lookalike.tasks.images.decode import decode
 
 DAMAGE = "cropped, turned by 12°, darkened and saved as a poor JPEG"
 FAVOURITE = "1F98A"  # the sample's fox

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from infra.demo.query import Hit
+from lookalike.infra.demo.query import Hit
 
 NAME_WIDTH = 20
 

@@ -6,13 +6,12 @@ import logging
 
 from starlette.types import Scope
 
-from serving.access.callers import Caller
-from serving.access.policy import route_path
-from serving.access.rates import Bucket
-from serving.access.refusals import RefusedError
-from serving.logs import AUDIT
-from serving.metrics import Metrics
-from serving.requests import context
+from lookalike.serving.access.policy import route_path
+from lookalike.serving.access.rates import Bucket
+from lookalike.serving.access.refusals import RefusedError
+from lookalike.serving.context import Caller, context
+from lookalike.serving.telemetry.logs import AUDIT
+from lookalike.serving.telemetry.metrics import Metrics
 
 REFUSALS_PER_MINUTE = 600
 REFUSALS_AT_ONCE = 100

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
 
-from serving.access.callers import Caller
-from serving.access.key_source import KeySource
-from serving.access.keys import PREFIX, KeyFault, claimed_id
-from serving.access.refusals import unauthorized
-from serving.metrics import Metrics
-from serving.settings import Access
+from lookalike.serving.access.key_source import KeySource
+from lookalike.serving.access.keys import PREFIX, KeyFault, claimed_id
+from lookalike.serving.access.refusals import unauthorized
+from lookalike.serving.context import Caller
+from lookalike.serving.settings import Access
+from lookalike.serving.telemetry.metrics import Metrics
 
 API_KEY = "x-api-key"
 _BEARER = "bearer "
@@ -28,8 +28,8 @@ class Authenticator:
         self._keys = KeySource(access, metrics)
         self._tokens = None
         if access.jwt_issuer and access.jwt_audience:
-            from serving.access.issuer import Issuer  # noqa: PLC0415 - cryptography is for those who use tokens
-            from serving.access.tokens import Tokens  # noqa: PLC0415
+            from lookalike.serving.access.issuer import Issuer  # noqa: PLC0415 - cryptography is for those who use tokens
+            from lookalike.serving.access.tokens import Tokens  # noqa: PLC0415
 
             self._issuer = Issuer(access.jwt_issuer, metrics)
             self._tokens = Tokens(self._issuer, access)

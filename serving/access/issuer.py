@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from data.errors import LookalikeError
-from serving.metrics import Metrics
-from serving.settings import is_trustworthy_url
-from serving.threads import in_thread
+from lookalike.data.errors import LookalikeError
+from lookalike.serving.background import in_thread
+from lookalike.serving.settings import is_trustworthy_url
+from lookalike.serving.telemetry.metrics import Metrics
 
 DISCOVERY = "/.well-known/openid-configuration"
 FRESH_SECONDS = 600.0

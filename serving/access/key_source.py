@@ -7,12 +7,12 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.errors import InputError
-from serving.access.keys import ApiKey, KeyRing, parse_keys
-from serving.access.keys_file import read_keys
-from serving.metrics import Metrics
-from serving.settings import Access
-from serving.threads import in_thread
+from lookalike.data.errors import InputError
+from lookalike.serving.access.keys import ApiKey, KeyRing, parse_keys
+from lookalike.serving.access.keys_file import read_keys
+from lookalike.serving.background import in_thread
+from lookalike.serving.settings import Access
+from lookalike.serving.telemetry.metrics import Metrics
 
 CHECK_SECONDS = 1.0
 

@@ -18,8 +18,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from data.errors import InputError
-from serving.access.callers import AccessScope
+from lookalike.data.errors import InputError
+from lookalike.serving.context import AccessScope
 
 PREFIX = "lk_"
 _WRITTEN = re.compile(r"lk_([0-9a-f]{10})_([A-Za-z0-9_-]{43})")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.errors import InputError
-from serving.access.keys import ApiKey, KeysDocument, parse_keys
+from lookalike.data.errors import InputError
+from lookalike.serving.access.keys import ApiKey, KeysDocument, parse_keys
 
 OWNER_ONLY = 0o600
 

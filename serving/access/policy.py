@@ -8,7 +8,7 @@ from typing import Any
 from starlette._utils import get_route_path  # the very rule by which the router matches
 from starlette.types import Scope
 
-from serving.access.callers import AccessScope
+from lookalike.serving.context import AccessScope
 
 PROBES = frozenset({"/livez", "/readyz"})
 OPEN = frozenset({"/", "/docs", "/problems", "/openapi.json", "/favicon.ico", *PROBES})

@@ -11,9 +11,9 @@ import math
 
 from throttled import MemoryStore, RateLimiterType, Throttled, per_min
 
-from serving.access.callers import Caller
-from serving.access.refusals import RefusedError
-from serving.settings import Rates
+from lookalike.serving.access.refusals import RefusedError
+from lookalike.serving.context import Caller
+from lookalike.serving.settings import Rates
 
 MAX_KNOWN = 16_384
 

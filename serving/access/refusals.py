@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.access.keys import KeyFault
-from serving.problems import ProblemError
+from lookalike.serving.access.keys import KeyFault
+from lookalike.serving.errors import ProblemError
 
 REASONS = frozenset(
     {

@@ -8,11 +8,11 @@ from typing import Any
 import jwt
 from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
-from data.errors import LookalikeError
-from serving.access.callers import AccessScope, Caller
-from serving.access.issuer import Issuer, SigningKey
-from serving.access.refusals import RefusedError, unauthorized
-from serving.settings import Access
+from lookalike.data.errors import LookalikeError
+from lookalike.serving.access.issuer import Issuer, SigningKey
+from lookalike.serving.access.refusals import RefusedError, unauthorized
+from lookalike.serving.context import AccessScope, Caller
+from lookalike.serving.settings import Access
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Asymmetric only: nobody who can verify a token can make one, and `none` is no algorithm."""

@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from data.blobs import Blob
-from data.cache import BlobCache
-from data.channels import Channel, Entry
-from data.errors import LookalikeError
-from data.snapshots import read_manifest
-from data.stores import ObjectStore
-from serving.held import Held, prove
-from serving.last_good import LastGood, Published
-from serving.metrics import Metrics
-from serving.problems import ProblemError
-from serving.requests import current
-from serving.threads import in_thread
-from tasks.searcher import Searcher
+from lookalike.data.errors import LookalikeError
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.stores import ObjectStore
+from lookalike.serving.background import in_thread
+from lookalike.serving.context import current
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.live.last_good import LastGood, Published
+from lookalike.serving.live.loaded import Held, prove
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.search.searcher import Searcher
 
 FIRST_LOOK_SECONDS = 5.0
 """How long a start waits for the store's answer, and then for a newer snapshot, before it makes do with the cache."""

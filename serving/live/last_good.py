@@ -9,9 +9,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.channels import Entry
-from data.errors import LookalikeError
-from data.manifest import Manifest, parse_manifest
+from lookalike.data.errors import LookalikeError
+from lookalike.data.snapshots.channels import Entry
+from lookalike.data.snapshots.manifest import Manifest, parse_manifest
 
 _log = logging.getLogger(__name__)
 

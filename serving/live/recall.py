@@ -17,10 +17,10 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.follower import Follower
-from serving.metrics import Metrics
-from tasks.indexing.evaluating import EQUAL, RECALL_AT
-from tasks.searcher import Searcher
+from lookalike.serving.live.follower import Follower
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.search.neighbours import EQUAL, RECALL_AT
+from lookalike.tasks.search.searcher import Searcher
 
 WINDOW = 200
 """The gauge is the mean of so many last probes of the snapshot that is served."""

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.threads import in_thread
+from lookalike.serving.background import in_thread
 
 CHECK_SECONDS = 0.5
 

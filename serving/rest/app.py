@@ -9,33 +9,33 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from data.stores import open_store
-from serving.access.audit import Audit
-from serving.access.authenticator import Authenticator
-from serving.access.gate import Gate
-from serving.access.policy import Policy
-from serving.access.rates import RateLimits
-from serving.cors import Cors
-from serving.deadlines import Deadline
-from serving.follower import Follower
-from serving.handlers import install_handlers
-from serving.headers import SecurityHeaders
-from serving.limits import BodyLimit
-from serving.methods import HeadAsGet
-from serving.metrics import Metrics
-from serving.openapi import DESCRIPTION, TAGS, install_openapi
-from serving.readiness import Readiness
-from serving.recall import RecallProbe
-from serving.reloads import Reloads
-from serving.routes import admin, codes, docs, page, probes, products, search, snapshots
-from serving.service import SearchService
-from serving.settings import ServingSettings
-from serving.supervision import supervise
-from serving.telemetry import trace
-from serving.threads import in_thread
-from serving.thumbnails import Thumbnails
-from serving.tracing import Tracing
-from serving.version import version
+from lookalike.data.stores import open_store
+from lookalike.serving.access.audit import Audit
+from lookalike.serving.access.authenticator import Authenticator
+from lookalike.serving.access.policy import Policy
+from lookalike.serving.access.rates import RateLimits
+from lookalike.serving.background import in_thread, supervise
+from lookalike.serving.live.follower import Follower
+from lookalike.serving.live.readiness import Readiness
+from lookalike.serving.live.recall import RecallProbe
+from lookalike.serving.live.reload import Reloads
+from lookalike.serving.rest.handlers import install_handlers
+from lookalike.serving.rest.middleware.body_limit import BodyLimit
+from lookalike.serving.rest.middleware.cors import Cors
+from lookalike.serving.rest.middleware.deadline import Deadline
+from lookalike.serving.rest.middleware.gate import Gate
+from lookalike.serving.rest.middleware.head_method import HeadAsGet
+from lookalike.serving.rest.middleware.security_headers import SecurityHeaders
+from lookalike.serving.rest.middleware.tracing import Tracing
+from lookalike.serving.rest.openapi import DESCRIPTION, TAGS, install_openapi
+from lookalike.serving.rest.routes import admin, codes, docs, probes, products, search, snapshots
+from lookalike.serving.search.service import SearchService
+from lookalike.serving.search.thumbnails import Thumbnails
+from lookalike.serving.settings import ServingSettings
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.serving.telemetry.traces import trace
+from lookalike.serving.telemetry.version import version
+from lookalike.serving.web import page
 
 
 def create_app(settings: ServingSettings) -> FastAPI:
@@ -63,9 +63,15 @@ def create_app(settings: ServingSettings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.metrics = metrics
-    app.state.service = SearchService(settings, follower, metrics)
-    app.state.thumbnails = Thumbnails(app.state.service, metrics, max_bytes=settings.thumbnail_bytes)
-    app.state.readiness = Readiness(app.state.service, metrics, seconds=settings.probe_seconds)
+    app.state.service = service = SearchService(settings, follower, metrics)
+    app.state.thumbnails = Thumbnails(service, metrics, max_bytes=settings.thumbnail_bytes)
+    app.state.readiness = Readiness(
+        follower,
+        metrics,
+        prove=service.prove,
+        proved_at=lambda: service.proved_at,
+        seconds=settings.probe_seconds,
+    )
     app.state.reloads = Reloads(folder, follower.wake)
     app.state.audit = Audit(metrics)
     app.state.policy = Policy(

@@ -1,20 +1,39 @@
-"""From a form to a query: pictures as files, and all else as text."""
+"""From a form to a query: pictures as files, and all else as text.
+
+Bodies: a request's body becomes a query or a batch, by its content type.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from serving.crops import Crop, parse_crop
-from serving.examples import Picture, Query
-from serving.parameters import make_query, texts_of
-from serving.problems import ProblemError, sentence
-from serving.queries import MAX_FILTER_LENGTH, ONE_OF, check_count
-from serving.settings import Limits
+from lookalike.serving.background import in_thread
+from lookalike.serving.errors import ProblemError, sentence
+from lookalike.serving.rest.parse import (
+    MAX_FILTER_LENGTH,
+    ONE_OF,
+    Batch,
+    batch_from_body,
+    check_count,
+    from_body,
+    make_query,
+    texts_of,
+)
+from lookalike.serving.search.crops import Crop, parse_crop
+from lookalike.serving.search.query import Picture, Query
+from lookalike.serving.settings import Limits
 
 FIELDS = ("image", "crop", "k", "offset", "filter", "min_score", "group_by", "collapse", "facets", "fields", "snapshot")
 _JSON_ONLY = {"url", "product_id", "vector", "positive", "negative", "negative_weight"}
+
+LARGE_JSON = 64 * 1024  # from here on it is parsed in a thread, so that other queries do not wait
+
+T = TypeVar("T")
 
 
 class _FormParser(MultiPartParser):
@@ -25,7 +44,7 @@ class _FormParser(MultiPartParser):
 
 async def read_form(request: Request, limits: Limits) -> Query:
     """Return the query in a request's form. Raises `ProblemError`."""
-    form = await _parsed(request, limits)
+    form = await _parsed_form(request, limits)
     try:
         _check_fields(form)
         return make_query(await _pictures(form, limits), form, limits)
@@ -33,7 +52,7 @@ async def read_form(request: Request, limits: Limits) -> Query:
         await form.close()
 
 
-async def _parsed(request: Request, limits: Limits) -> FormData:
+async def _parsed_form(request: Request, limits: Limits) -> FormData:
     parser = _FormParser(
         request.headers,
         request.stream(),
@@ -85,3 +104,41 @@ def _crops(form: FormData, pictures: int) -> list[Crop | None]:
         )
         raise ProblemError("bad_crop", detail)
     return [parse_crop(text) for text in texts]
+
+
+async def read_query(request: Request, limits: Limits) -> Query:
+    """Return the query in a request's body, a form or JSON. Raises `ProblemError`."""
+    kind = _kind(request)
+    if kind == "multipart/form-data":
+        return await read_form(request, limits)
+    if _is_json(kind):
+        return await _parsed(request, lambda body: from_body(body, limits))
+    if not kind:
+        raise ProblemError("no_query", f"The request has no body. {ONE_OF}")
+    detail = f"The body is {kind!r}: send multipart/form-data with a field `image`, or application/json."
+    raise ProblemError("unsupported_media_type", detail)
+
+
+async def read_batch(request: Request, limits: Limits) -> Batch:
+    """Return the queries in a request's body, which must be JSON. Raises `ProblemError`."""
+    kind = _kind(request)
+    if _is_json(kind):
+        return await _parsed(request, lambda body: batch_from_body(body, limits))
+    if not kind:
+        raise ProblemError("no_query", "The request has no body: send `queries` as JSON.")
+    raise ProblemError("unsupported_media_type", f"The body is {kind!r}: send application/json.")
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _is_json(kind: str) -> bool:
+    return kind == "application/json" or kind.endswith("+json")
+
+
+async def _parsed(request: Request, parse: Callable[[bytes], T]) -> T:
+    body = await request.body()
+    if len(body) < LARGE_JSON:
+        return parse(body)
+    return await in_thread(lambda: parse(body), name="parse query")

@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from data.errors import LookalikeError
-from serving.kinds import KINDS
-from serving.problems import ProblemError, as_problem, respond, sentence
-from serving.requests import request_id
+from lookalike.data.errors import LookalikeError
+from lookalike.serving.context import request_id
+from lookalike.serving.errors import KINDS, ProblemError, as_problem, sentence
+from lookalike.serving.rest.problems import respond
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from serving.access.policy import Policy
-from serving.models import BatchRequest, ProblemReply, SearchRequest
+from lookalike.serving.access.policy import Policy
+from lookalike.serving.rest.schema import BatchRequest, ProblemReply, SearchRequest
 
 DESCRIPTION = """Find products that look like a picture.
 

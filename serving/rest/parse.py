@@ -1,28 +1,47 @@
-"""From JSON to a query: everything that can be wrong with one has its own answer."""
+"""From JSON to a query: everything that can be wrong with one has its own answer.
+
+Parameters: a query's text fields, as forms and addresses have them.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
+from starlette.datastructures import ImmutableMultiDict
 
-from data.duplicates import Kind
-from data.errors import FilterError
-from serving.crops import make_crop
-from serving.examples import EncoderVector, Example, Picture, PictureUrl, ProductId, Query
-from serving.fields import parse_fields
-from serving.models import UNKNOWN_FIELD, BatchRequest, ConditionRequest, ExampleRequest, SearchRequest
-from serving.problems import ProblemError, sentence
-from serving.ranking import Ranking
-from serving.settings import Limits
-from tasks.indexing.filters import MEMBERSHIPS, OPERATORS, PRESENCES, Condition, parse
+from lookalike.data.errors import FilterError
+from lookalike.data.snapshots.duplicates import Kind
+from lookalike.serving.errors import ProblemError, sentence
+from lookalike.serving.rest.schema import (
+    DEFAULT_K,
+    UNKNOWN_FIELD,
+    BatchRequest,
+    ConditionRequest,
+    ExampleRequest,
+    SearchRequest,
+)
+from lookalike.serving.search.crops import make_crop
+from lookalike.serving.search.query import (
+    EncoderVector,
+    Example,
+    Picture,
+    PictureUrl,
+    ProductId,
+    Query,
+    Ranking,
+    parse_fields,
+)
+from lookalike.serving.settings import Limits
+from lookalike.tasks.search.filters import MEMBERSHIPS, OPERATORS, PRESENCES, Condition, parse
 
 MAX_FILTER_LENGTH = 4096
 MAX_FILTER_VALUES = 1000
@@ -31,6 +50,8 @@ ONE_OF = "Send exactly one of `image`, `url`, `product_id`, `vector` and `positi
 COLLAPSES: Mapping[str, Kind] = {"duplicates": "near", "exact": "exact"}
 
 _KINDS = ("image", "url", "product_id", "vector")
+
+Given: TypeAlias = ImmutableMultiDict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,3 +301,64 @@ def _json_problem(error: ValidationError, model: type[BatchRequest | SearchReque
         code, wanted = _CODES[names[-1]]
         return ProblemError(code, f"{wanted}: {said}")
     return ProblemError("bad_field", f"`{where}`: {said}" if where else f"The body must be an object: {said}")
+
+
+def make_query(positive: Sequence[Example], given: Given, limits: Limits) -> Query:
+    """Return the query for some examples, ranked as the fields say. Raises `ProblemError`."""
+    ranking = make_ranking(
+        _number(given, "k", DEFAULT_K),
+        _number(given, "offset", 0),
+        texts_of(given, "filter"),
+        limits,
+        min_score=_fraction(given, "min_score"),
+        group_by=_text(given, "group_by"),
+        collapse=_text(given, "collapse"),
+    )
+    return Query(
+        tuple(positive),
+        ranking,
+        facets=make_facets(split(texts_of(given, "facets")), limits),
+        fields=parse_fields(split(texts_of(given, "fields"))),
+        snapshot=_text(given, "snapshot"),
+    )
+
+
+def split(texts: list[str]) -> list[str]:
+    """Return names that were sent one by one, or with commas between them."""
+    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
+
+
+def texts_of(given: Given, name: str) -> list[str]:
+    """Return all values of a field. Raises `ProblemError` for a file."""
+    values = given.getlist(name)
+    if not all(isinstance(value, str) for value in values):
+        raise ProblemError("bad_field", f"`{name}` is a file: send it as text.")
+    return values
+
+
+def _number(given: Given, name: str, default: int) -> int:
+    text = _text(given, name)
+    if text is None:
+        return default
+    if not text.strip().removeprefix("-").isdecimal() or len(text) > 18:
+        raise ProblemError(f"bad_{name}", f"`{name}` is {text[:40]!r}: send a whole number.")
+    return int(text)
+
+
+def _fraction(given: Given, name: str) -> float | None:
+    text = _text(given, name)
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ProblemError(f"bad_{name}", f"`{name}` is {text[:40]!r}: send a number.")
+    return number
+
+
+def _text(given: Given, name: str) -> str | None:
+    """Return a field's last value, None where it is not there."""
+    texts = texts_of(given, name)
+    return texts[-1] if texts else None

@@ -1,24 +1,72 @@
-"""Replies: answers as JSON, written without a detour through the models that describe them."""
+"""Replies: answers as JSON, written without a detour through the models that describe them.
+
+Addresses of products: ids hold `/`, spaces and any letter, and still each has one address.
+
+Pictures by their first bytes: what a browser may be told they are.
+"""
 
 from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
-from data.products import Product
-from serving.addresses import product_path
-from serving.facets import Facet
-from serving.fields import Fields
-from serving.ranking import shown
-from tasks.searcher import Hit
+from lookalike.data.snapshots.products import Product
+from lookalike.serving.search.facets import Facet
+from lookalike.serving.search.query import Fields, shown
+from lookalike.tasks.search.searcher import Hit
+
+PRODUCTS = "/v1/products"
+
+_TYPES = (
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"II\*\0|MM\0\*"), "image/tiff"),
+    (re.compile(rb"BM"), "image/bmp"),
+)
+
+
+def product_path(product: str, part: str = "") -> str:
+    """Return the path of a product, or of a part of it (`similar`, `image`), from the server's root."""
+    # Plain slashes stay: some proxies refuse %2F. Empty and dotted segments would be "tidied" by others.
+    tidied = any(segment in {"", ".", ".."} for segment in product.split("/"))
+    hidden = not part and product.endswith(("/similar", "/image"))
+    encoded = quote(product, safe="" if tidied or hidden else "/")
+    return f"{PRODUCTS}/{encoded}/{part}" if part else f"{PRODUCTS}/{encoded}"
+
+
+class PartRoute(APIRoute):
+    """A route whose last segment is literal: the product `a/image` is at `a%2Fimage`, the picture of `a` at `a/image`.
+
+    Servers decode a path before it is matched, so that both look alike; only the raw path tells.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match as ever, unless the literal segment was part of an encoded id."""
+        part = self.path.rsplit("/", 1)[1]
+        raw: Any = scope.get("raw_path")
+        if raw and not raw.partition(b"?")[0].endswith(f"/{part}".encode()):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def content_type(data: bytes) -> str | None:
+    """Return the type of a picture, None for anything that is not surely one: no HTML, no SVG with scripts."""
+    return next((name for pattern, name in _TYPES if pattern.match(data)), None)
 
 
 def reply(content: BaseModel | Mapping[str, Any], status: int = 200) -> Response:

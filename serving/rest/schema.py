@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from serving.examples import NEGATIVE_WEIGHT
+from lookalike.serving.search.query import NEGATIVE_WEIGHT
 
 MAX_VECTOR = 65_536
 UNKNOWN_FIELD = "unknown_field"  # pydantic's type of that error

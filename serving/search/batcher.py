@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.metrics import Metrics
-from serving.problems import ProblemError
-from tasks.encoders.base import Encoder
+from lookalike.serving.errors import ProblemError, expired, failed, overloaded
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.encoders.base import Encoder
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -162,23 +162,6 @@ class Batcher:
         self._item_seconds += 0.2 * (seconds / len(batch) - self._item_seconds)
         self._metrics.stages.labels("encode").observe(seconds)
         self._metrics.batches.observe(len(batch))
-
-
-def overloaded(seconds: float) -> ProblemError:
-    """Return the problem of a full queue that takes so long to empty."""
-    wait = max(1, round(seconds))
-    detail = f"Too many queries are waiting: try again in {wait} s."
-    return ProblemError("overloaded", detail, headers={"retry-after": str(wait)})
-
-
-def expired() -> ProblemError:
-    """Return the problem of a query whose time ran out while it waited."""
-    return ProblemError("deadline_exceeded", "The query's time ran out while it waited: try again later.")
-
-
-def failed() -> ProblemError:
-    """Return the problem of a picture that the model could not encode."""
-    return ProblemError("internal", "The encoder failed on this picture. Try again, and tell the server's operator.")
 
 
 def _infer(encoder: Encoder, pixels: Sequence[Pixels]) -> list[Vectors | ProblemError]:

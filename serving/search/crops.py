@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.errors import ImageRejectedError
-from serving.problems import ProblemError
-from tasks.encoders import preprocessing
-from tasks.encoders.base import Encoder
-from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
+from lookalike.data.errors import ImageRejectedError
+from lookalike.serving.errors import ProblemError
+from lookalike.tasks.encoders.base import Encoder
+from lookalike.tasks.images import preprocessing
+from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits, decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batcher import Batcher, expired, overloaded
-from serving.crops import Crop, prepare
-from serving.examples import Picture
-from serving.flights import Flights
-from serving.lru import LruCache
-from serving.metrics import Metrics
-from serving.problems import ProblemError
-from serving.settings import ServingSettings
-from tasks.encoders.base import Encoder
-from tasks.images import ImageLimits
+from lookalike.serving.errors import ProblemError, expired, overloaded
+from lookalike.serving.search.batcher import Batcher
+from lookalike.serving.search.crops import Crop, prepare
+from lookalike.serving.search.lru import LruCache
+from lookalike.serving.search.query import Picture
+from lookalike.serving.search.single_flight import Flights
+from lookalike.serving.settings import ServingSettings
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.encoders.base import Encoder
+from lookalike.tasks.images.decode import ImageLimits
 
 PIXELS_PER_BYTE = 200  # that a byte may stand for: a blank JPEG has 64, a blank PNG, the very bomb, has 340
 HOPE = 0.5  # of the time left that those ahead may be expected to take: searching and replying take some, too

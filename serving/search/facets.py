@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data.columns import Column
-from data.products import Products
+from lookalike.data.catalogue.types import is_text, item_type, type_name
+from lookalike.data.snapshots.columns import Column
+from lookalike.data.snapshots.products import Products
 
 MAX_VALUES = 50  # more than these, and a list of them helps nobody
 
@@ -37,6 +40,26 @@ class Facet:
     high: float | int | str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of the products: its type, and its values with their counts where there are few."""
+
+    type: str
+    values: dict[str, int] | None
+
+
+def count_attributes(products: Products) -> Mapping[str, Attribute]:
+    """Return the attributes that products can be filtered by, counted once for each snapshot."""
+    if products not in _counted_attributes:
+        _counted_attributes[products] = {
+            name: _attribute(products, name, kind) for name, kind in sorted(products.attributes.items())
+        }
+    return _counted_attributes[products]
+
+
+_counted_attributes: WeakKeyDictionary[Products, Mapping[str, Attribute]] = WeakKeyDictionary()
+
+
 def count_values(products: Products, name: str, mask: NDArray[np.bool_] | None) -> Facet:
     """Count an attribute's values among the rows of a mask (rows,), all that can be found where there is none.
 
@@ -57,6 +80,13 @@ def count_values(products: Products, name: str, mask: NDArray[np.bool_] | None) 
         low,
         high,
     )
+
+
+def _attribute(products: Products, name: str, kind: pa.DataType) -> Attribute:
+    if not (is_text(item_type(kind)) or pa.types.is_boolean(kind)):
+        return Attribute(type_name(kind), None)
+    facet = count_values(products, name, None)
+    return Attribute(type_name(kind), None if facet.others else facet.values)
 
 
 def _counted(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

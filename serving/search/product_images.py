@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from data.fetch_policy import FetchPolicy
-from data.images import read_image
-from data.products import Product
-from serving.batcher import overloaded
-from serving.metrics import Metrics
-from serving.threads import in_thread
+from lookalike.data.fetch.images import read_image
+from lookalike.data.fetch.policy import FetchPolicy
+from lookalike.data.snapshots.products import Product
+from lookalike.serving.background import in_thread
+from lookalike.serving.errors import overloaded
+from lookalike.serving.telemetry.metrics import Metrics
 
 READS = 16  # at a time: a store may take long to answer, and each read holds a picture in memory
 WAITING = 256

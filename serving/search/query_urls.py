@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from data.errors import FetchError
-from data.fetch_policy import FetchPolicy
-from serving.batcher import expired
-from serving.metrics import Metrics
-from serving.problems import ProblemError
+from lookalike.data.errors import FetchError
+from lookalike.data.fetch.policy import FetchPolicy
+from lookalike.serving.errors import ProblemError, expired
+from lookalike.serving.telemetry.metrics import Metrics
 
 FETCHES = 16  # at a time
 LEAST_SECONDS = 0.001
@@ -63,7 +62,7 @@ class UrlReader:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, url: str, deadline: float) -> bytes:
-        from data.fetching import fetch  # noqa: PLC0415 - most servers fetch nothing and need no HTTP client
+        from lookalike.data.fetch.client import fetch  # noqa: PLC0415 - most servers fetch nothing and need no HTTP client
 
         left = deadline - time.monotonic()
         if left < LEAST_SECONDS:

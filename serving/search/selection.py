@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.ranking import Ranking, shown
-from tasks.searcher import Found, Searcher
+from lookalike.serving.search.query import Ranking, shown
+from lookalike.tasks.search.searcher import Found, Searcher
 
 REACHES = (32, 128, 1024, 5_000, 20_000)
 """How far a search looks, in steps: how hard an index tries follows from it, and so must not follow from the page."""

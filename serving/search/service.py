@@ -15,24 +15,32 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from data.errors import FilterError, ImageRejectedError, LookalikeError
-from data.products import Product
-from serving.batcher import overloaded
-from serving.checks import check_attributes, check_vector
-from serving.embedder import Embedder
-from serving.examples import EncoderVector, Example, Picture, PictureUrl, ProductId, Query, Vectors, combine
-from serving.facets import Facet, count_values
-from serving.follower import Follower
-from serving.held import BLANK, Held
-from serving.metrics import Metrics
-from serving.picture_reads import PictureReads
-from serving.problems import ProblemError, as_problem
-from serving.ranking import Ranking
-from serving.selection import NOTHING, Among, count_hidden, select
-from serving.settings import ServingSettings
-from serving.urls import UrlReader
-from tasks.indexing.filters import Condition, matching
-from tasks.searcher import Hit, Searcher
+from lookalike.data.errors import FilterError, ImageRejectedError, LookalikeError
+from lookalike.data.snapshots.products import Product
+from lookalike.serving.errors import ProblemError, as_problem, overloaded
+from lookalike.serving.live.follower import Follower
+from lookalike.serving.live.loaded import BLANK, Held
+from lookalike.serving.search.embedder import Embedder
+from lookalike.serving.search.facets import Facet, count_values
+from lookalike.serving.search.product_images import PictureReads
+from lookalike.serving.search.query import (
+    EncoderVector,
+    Example,
+    Picture,
+    PictureUrl,
+    ProductId,
+    Query,
+    Ranking,
+    Vectors,
+    combine,
+)
+from lookalike.serving.search.query_urls import UrlReader
+from lookalike.serving.search.selection import NOTHING, Among, count_hidden, select
+from lookalike.serving.search.validation import check_attributes, check_vector
+from lookalike.serving.settings import ServingSettings
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.search.filters import Condition, matching
+from lookalike.tasks.search.searcher import Hit, Searcher
 
 LARGE_REPLY = 100
 """Hits from which a reply is written in a thread: writing them takes so long that other requests would notice."""

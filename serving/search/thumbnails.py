@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from data.products import Product
-from serving.batcher import overloaded
-from serving.flights import Flights
-from serving.lru import LruCache
-from serving.metrics import Metrics
-from serving.picture_reads import WAITING
-from serving.service import SearchService
-from tasks.images import decode
+from lookalike.data.snapshots.products import Product
+from lookalike.serving.errors import overloaded
+from lookalike.serving.search.lru import LruCache
+from lookalike.serving.search.product_images import WAITING
+from lookalike.serving.search.service import SearchService
+from lookalike.serving.search.single_flight import Flights
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.images.decode import decode
 
 SIZES = (64, 128, 256, 512, 1024)
 """Longest sides in pixels: a few, so that many callers share what is kept."""

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from serving.examples import Vectors
-from serving.held import Held
-from serving.problems import ProblemError
-from serving.ranking import Ranking
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.live.loaded import Held
+from lookalike.serving.search.query import Ranking, Vectors
 
 
 def check_vector(vector: Vectors, wanted: int) -> None:

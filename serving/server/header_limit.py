@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.headers import DEFAULTS
-from serving.kinds import KINDS
-from serving.problems import ProblemError, respond
-from serving.requests import request_id
+from lookalike.serving.context import request_id
+from lookalike.serving.errors import KINDS, ProblemError
+from lookalike.serving.rest.middleware.security_headers import DEFAULTS
+from lookalike.serving.rest.problems import respond
 
 HEAD_BYTES = 64 * 2**10
 """Of a request's address, header names and values, those after a chunked body included.

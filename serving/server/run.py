@@ -19,9 +19,9 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from serving.logs import log_config
-from serving.memory import give_back_memory
-from serving.settings import ServingSettings
+from lookalike.serving.server.memory import give_back_memory
+from lookalike.serving.settings import ServingSettings
+from lookalike.serving.telemetry.logs import log_config
 
 _HANDED_OVER = "_LOOKALIKE_SERVING"
 """How a worker process, which is spawned and not forked, learns the settings that its parent was given."""
@@ -37,7 +37,7 @@ def serve(settings: ServingSettings) -> None:
     if settings.is_exposed and not settings.access.required:
         _warn_of_open_doors(settings)
     if settings.workers == 1:
-        from serving.app import create_app  # noqa: PLC0415 - the parent of workers needs none of it
+        from lookalike.serving.rest.app import create_app  # noqa: PLC0415 - the parent of workers needs none of it
 
         give_back_memory()
         app = create_app(settings)
@@ -45,12 +45,12 @@ def serve(settings: ServingSettings) -> None:
             _listen(app, settings)
     else:
         with _ends_quietly(), _handed_over(settings):
-            _listen("serving.server:worker", settings, factory=True, workers=settings.workers)
+            _listen("lookalike.serving.server.run:worker", settings, factory=True, workers=settings.workers)
 
 
 def worker() -> FastAPI:
     """Return the application of a worker process."""
-    from serving.app import create_app  # noqa: PLC0415 - metrics choose their kind when they are imported
+    from lookalike.serving.rest.app import create_app  # noqa: PLC0415 - metrics choose their kind when they are imported
 
     give_back_memory()
     return create_app(ServingSettings.model_validate_json(os.environ[_HANDED_OVER]))
@@ -93,7 +93,7 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
         "log_config": log_config(settings),
         "access_log": False,  # `Tracing` writes a better line
         "server_header": False,
-        "http": "serving.connections:PatientProtocol",
+        "http": "lookalike.serving.server.timeouts:PatientProtocol",
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": settings.trusted_proxies or "",
         "timeout_graceful_shutdown": settings.shutdown_seconds,

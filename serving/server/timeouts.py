@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from serving.heads import HeadLimit
-from serving.problems import ProblemError
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.server.header_limit import HeadLimit
 
 HEAD_SECONDS = 10.0
 """From the first byte to the last of a request's head; a new connection, and the rest of a refused body, have as long.

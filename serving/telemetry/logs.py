@@ -12,12 +12,12 @@ from typing import Any
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.logging import DefaultFormatter
 
-from serving.requests import current
-from serving.settings import ServingSettings
+from lookalike.serving.context import current
+from lookalike.serving.settings import ServingSettings
 
 ACCESS = "lookalike.access"
 AUDIT = "lookalike.audit"
-OURS = ("serving", "data", "tasks")
+OURS = ("lookalike.serving", "lookalike.data", "lookalike.tasks")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 

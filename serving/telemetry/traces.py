@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from data.errors import InputError
-from serving.version import version
+from lookalike.data.errors import InputError
+from lookalike.serving.telemetry.version import version
 
 NAME = "lookalike"
 UNTRACED = "livez,readyz,metrics,static"

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cache import BlobCache
-from data.contact_sheets import write_contact_sheet
-from data.embeddings import Embeddings
-from data.errors import CorruptError, ImageRejectedError, NotFoundError
-from data.fetching import FetchPolicy
-from data.images import read_image
-from data.manifest import Manifest
-from data.products import Product
-from data.stores import ObjectStore, open_store
-from tasks.contact_sheet import HITS, Row, Shown, contact_sheet
-from tasks.searcher import Hit, Searcher
+from lookalike.data.embeddings import Embeddings
+from lookalike.data.errors import CorruptError, ImageRejectedError, NotFoundError
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.fetch.images import read_image
+from lookalike.data.reports import write_contact_sheet
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.products import Product
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.tasks.build.contact_sheet import HITS, Row, Shown, contact_sheet
+from lookalike.tasks.search.searcher import Hit, Searcher
 
 QUERIES = 50
 SHOWN_QUERIES = 8

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from data.errors import ImageRejectedError
-from tasks.images import decode
+from lookalike.data.errors import ImageRejectedError
+from lookalike.tasks.images.decode import decode
 
 HITS = 5
 THUMB = 96  # pixels, as all lengths here

@@ -22,16 +22,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data import blobs
-from data.blobs import Blob
-from data.cache import BlobCache
-from data.duplicates import read_groups, to_parquet
-from data.embeddings import HASH, LOST, Embeddings, differ, hash_array, positions
-from data.errors import CorruptError
-from data.manifest import DuplicatesSection, Manifest, ShardSection
-from data.stores import ObjectStore, open_store
-from tasks.indexing.projection import Projection, Vectors, normalise
-from tasks.indexing.searching import ShardedIndex
+from lookalike.data.embeddings import HASH, LOST, Embeddings, differ, hash_array, positions
+from lookalike.data.errors import CorruptError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.duplicates import read_groups, to_parquet
+from lookalike.data.snapshots.manifest import DuplicatesSection, Manifest, ShardSection
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.projection import Projection, Vectors, normalise
 
 THRESHOLDS = {32: 0.96, 64: 0.94, 128: 0.90, 256: 0.80}
 """By the index's dimension, from which score on nine of ten pairs are copies (`tests/benchmarks/duplicates.py`)."""

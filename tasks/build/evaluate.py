@@ -8,15 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.neighbours import Neighbours
-from tasks.indexing.parameters import SearchParameters
-from tasks.indexing.searching import ShardedIndex
+from lookalike.tasks.search.group import SearchParameters
+from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.neighbours import EQUAL, RECALL_AT, Neighbours
 
 Vectors = NDArray[np.float32]
 
-RECALL_AT = 10
 EXACT_DEPTH = 2 * RECALL_AT  # deep enough to see that the tenth neighbour has equals
-EQUAL = 1e-5  # scores that differ by less belong to the same picture
 K_FACTORS = (10, 20, 40, 80)
 K_FACTOR_QUERIES = 250  # each visits every list, and what is looked for is one of four
 EF_SEARCH = (16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)

@@ -17,32 +17,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data import blobs, tombstones
-from data.blobs import Blob
-from data.cache import BlobCache
-from data.catalogues import read_catalogue_range
-from data.embeddings import Embeddings, among, differ, hash_array
-from data.errors import AlreadyExistsError, NotFoundError
-from data.manifest import EncoderSection, IndexSection, ShardSection
-from data.stores import ObjectStore, open_store
-from tasks.indexing import measuring
-from tasks.indexing.building import (
-    ExactAnswers,
-    build_index,
-    shard_range,
-    vector_batches,
-    vectors_of,
-    write_shard,
-)
-from tasks.indexing.candidates import KINDS
-from tasks.indexing.evaluating import EXACT_DEPTH, RECALL_AT, Examination, recall_by_score, seconds_per_query
-from tasks.indexing.neighbours import Neighbours, merge
-from tasks.indexing.operating_points import OperatingPoint, OperatingPoints
-from tasks.indexing.parameters import SearchParameters
-from tasks.indexing.planning import Plan
-from tasks.indexing.projection import Projection, Vectors, learn, normalise
-from tasks.indexing.searching import ShardedIndex
-from tasks.indexing.training import projected, sample_size, train
+from lookalike.data.catalogue.normalised import read_catalogue_range
+from lookalike.data.embeddings import Embeddings, among, differ, hash_array
+from lookalike.data.errors import AlreadyExistsError, NotFoundError
+from lookalike.data.snapshots import blobs, tombstones
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, ShardSection
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.tasks.build import measure
+from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, recall_by_score, seconds_per_query
+from lookalike.tasks.build.index_kinds import KINDS
+from lookalike.tasks.build.operating_points import OperatingPoint, OperatingPoints
+from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.shard import ExactAnswers, build_index, shard_range, vector_batches, vectors_of, write_shard
+from lookalike.tasks.build.train import projected, sample_size, train
+from lookalike.tasks.search.group import SearchParameters
+from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours, merge
+from lookalike.tasks.search.projection import Projection, Vectors, learn, normalise
 
 OPERATING_POINTS = "operating-points/"
 READ_AT_A_TIME = 2**17  # products, not fewer: what lies over all hashes is read for each
@@ -147,20 +140,20 @@ def operating_points(
 
 
 def _points_key(catalogue: str, encoder: EncoderSection, outputs: int | None, target: float) -> str:
-    how = (measuring.SAMPLE, measuring.LOOKED_AT, KINDS, faiss.__version__)
+    how = (measure.SAMPLE, measure.LOOKED_AT, KINDS, faiss.__version__)
     what = json.dumps([catalogue, encoder.fingerprint, outputs, target, how])
     return f"{OPERATING_POINTS}{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
 def _measured_points(pictures: _Pictures, outputs: int | None, target: float, threads: int) -> OperatingPoints:
-    sampled, asked = measuring.split(pictures.count)
+    sampled, asked = measure.split(pictures.count)
     sample = np.concatenate(list(pictures.first(sampled)))
     queries, _ = pictures.last(asked)
     projection = learn(sample.astype(np.float32), outputs) if outputs else None
-    return measuring.measure(
+    return measure.measure(
         projected(sample, projection),
         projected(queries, projection),
-        (projected(part, projection) for part in pictures.first(measuring.LOOKED_AT)),
+        (projected(part, projection) for part in pictures.first(measure.LOOKED_AT)),
         pictures.products,
         target,
         threads=threads,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.indexing.candidates import Kind
+from lookalike.tasks.build.index_kinds import Kind
 
 
 class OperatingPoint(BaseModel):

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from data.errors import InputError
-from data.manifest import Manifest
-from tasks.indexing.candidates import bytes_beside, index_key, lists_of
-from tasks.indexing.operating_points import OperatingPoint
-from tasks.indexing.projection import projected_dimension
+from lookalike.data.errors import InputError
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.tasks.build.index_kinds import bytes_beside, index_key, lists_of
+from lookalike.tasks.build.operating_points import OperatingPoint
+from lookalike.tasks.search.projection import projected_dimension
 
 FLAT_UP_TO = 50_000  # exact search over as many vectors of 256 dimensions takes about 5 ms on one core
 PRODUCTS_PER_SHARD = 500_000  # each shard has all centroids: many shards are mostly these

@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data.embeddings import LOST, Embeddings, hash_array, positions
-from data.errors import CorruptError
-from tasks.indexing.neighbours import Neighbours, merge
-from tasks.indexing.planning import Plan
-from tasks.indexing.projection import Projection, normalise
-from tasks.indexing.reading import read_bytes
-from tasks.indexing.threads import use_threads
-from tasks.indexing.training import new_index
+from lookalike.data.embeddings import LOST, Embeddings, hash_array, positions
+from lookalike.data.errors import CorruptError
+from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.train import new_index
+from lookalike.tasks.search.faiss_io import read_bytes, use_threads
+from lookalike.tasks.search.neighbours import Neighbours, merge
+from lookalike.tasks.search.projection import Projection, normalise
 
 ADD_BATCH = 16_384  # vectors at a time, so that a large shard needs little beside itself
 

@@ -1,7 +1,11 @@
-"""Training: what all shards share, learnt once from one unbiased sample."""
+"""Training: what all shards share, learnt once from one unbiased sample.
+
+Centroids: many of them, learnt in seconds as clusters of clusters.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 
@@ -9,11 +13,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.candidates import SAMPLES_PER_LIST
-from tasks.indexing.centroids import centroids
-from tasks.indexing.planning import TRAINING_SAMPLE, Plan
-from tasks.indexing.projection import Projection, Vectors, learn, normalise
-from tasks.indexing.threads import use_threads
+from lookalike.tasks.build.index_kinds import SAMPLES_PER_LIST
+from lookalike.tasks.build.planner import TRAINING_SAMPLE, Plan
+from lookalike.tasks.search.faiss_io import use_threads
+from lookalike.tasks.search.projection import Projection, Vectors, learn, normalise
+
+ITERATIONS = 10
 
 MOST_SAMPLES = 2**19  # half a gigabyte of 256 dimensions
 CODES_SAMPLE = 65_536  # vectors to learn from what lies in the lists
@@ -21,6 +26,49 @@ PROJECTED_AT_A_TIME = 16_384
 ASSIGN_EF = 32  # with which a vector's list is looked for in the graph of centroids
 EF_CONSTRUCTION = 80
 _GRAPH_OF_CENTROIDS = re.compile(r"^(IVF\d+)_HNSW(\d+)")
+
+
+def centroids(vectors: Vectors, count: int) -> Vectors:
+    """Return (count, d) centroids of length 1 of (n, d) vectors, n at least `count`; the same for the same vectors.
+
+    k-means over all at once takes n times `count` steps. This one splits the vectors into about √count clusters, and
+    each of these into as many as is its share of the vectors, which takes √count times fewer; FAISS's own
+    `two_level_clustering` works likewise, but fails where a cluster is too small for a share.
+    """
+    split = _k_means(vectors, math.isqrt(count))
+    nearest = split.index.search(vectors, 1)[1].ravel()
+    sizes = np.bincount(nearest, minlength=split.k)
+    parts = [
+        _part(vectors[nearest == number], int(share), split.centroids[number])
+        for number, share in enumerate(_shares(sizes, count))
+    ]
+    return normalise(np.concatenate(parts))
+
+
+def _part(vectors: Vectors, count: int, centroid: Vectors) -> Vectors:
+    if count <= 1:
+        return np.repeat(centroid[None], count, axis=0)
+    return np.asarray(_k_means(vectors, count).centroids)
+
+
+def _k_means(vectors: Vectors, count: int) -> faiss.Kmeans:
+    found = faiss.Kmeans(
+        vectors.shape[1],
+        count,
+        niter=ITERATIONS,
+        spherical=True,
+        seed=1,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(vectors),  # all of them: there are few for each already
+    )
+    found.train(np.ascontiguousarray(vectors))
+    return found
+
+
+def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return how many of `count` centroids each cluster gets, by its size and never more than it has vectors."""
+    shares: NDArray[np.int64] = np.diff(np.cumsum(sizes) * count // sizes.sum(), prepend=0)
+    return shares
 
 
 def sample_size(plan: Plan) -> int:

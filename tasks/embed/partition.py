@@ -12,18 +12,18 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from data import blobs
-from data.embeddings import Embeddings
-from data.errors import ImageRejectedError
-from data.fetching import FetchPolicy
-from data.hashes import known_hashes, write_hashes
-from data.images import read_image
-from data.manifest import EncoderSection
-from data.stores import open_store
-from tasks.embedding import EmbeddedBatch, ImageToEmbed, Reject, embed
-from tasks.encoders.base import Encoder, EncoderSpec
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.registry import source
+from lookalike.data.catalogue.image_hashes import known_hashes, write_hashes
+from lookalike.data.embeddings import Embeddings
+from lookalike.data.errors import ImageRejectedError
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.fetch.images import read_image
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.manifest import EncoderSection
+from lookalike.data.stores import open_store
+from lookalike.tasks.embed.pipeline import EmbeddedBatch, ImageToEmbed, Reject, embed
+from lookalike.tasks.encoders.base import Encoder, EncoderSpec
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import source
 
 Device = Literal["cpu", "cuda"]
 
@@ -88,7 +88,7 @@ def _are_remote(references: Sequence[str]) -> bool:
 
 
 def _on_gpu(name: str, stored: OnnxEncoder) -> Encoder:
-    from tasks.encoders import torch_encoder  # noqa: PLC0415 - seconds, and nothing that a worker without a GPU needs
+    from lookalike.tasks.encoders import torch_encoder  # noqa: PLC0415 - seconds, and nothing that a worker without a GPU needs
 
     return torch_encoder.on_gpu(source(name), stored)
 

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import ImageRejectedError, NotFoundError, StoreError
-from tasks.encoders.base import Encoder
+from lookalike.data.errors import ImageRejectedError, NotFoundError, StoreError
+from lookalike.tasks.encoders.base import Encoder
 
 Read = Callable[[str], bytes]
 """Gives the bytes behind a reference; raises OSError or StoreError. Called from several threads."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.encoders.preprocessing import Preprocessing, prepare
-from tasks.images import DEFAULT_LIMITS, ImageLimits
+from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits
+from lookalike.tasks.images.preprocessing import Preprocessing, prepare
 
 MODEL_FILE = "model.onnx"
 """The name of the file that `EncoderSource.export` writes."""

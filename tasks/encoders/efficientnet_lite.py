@@ -7,10 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from data.errors import EncoderError
-from tasks.encoders.base import EncoderSpec
-from tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
-from tasks.encoders.preprocessing import Preprocessing
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.base import EncoderSpec
+from lookalike.tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +48,7 @@ class EfficientNetLite0:
 
     def export(self, directory: Path) -> EncoderSpec:
         """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
-        from tasks.encoders import export  # noqa: PLC0415 - as in `network`
+        from lookalike.tasks.encoders import export  # noqa: PLC0415 - as in `network`
 
         model = self.network()
         spec = EncoderSpec(
@@ -65,7 +65,7 @@ class EfficientNetLite0:
     def network(self) -> nn.Module:
         """What is exported: uint8 (n, size, size, 3) to float32 (n, 1952). Raises `EncoderError`."""
         # a run that finds the encoder in its store need not wait seconds for torch
-        from tasks.encoders import efficientnet_lite_network, export  # noqa: PLC0415
+        from lookalike.tasks.encoders import efficientnet_lite_network, export  # noqa: PLC0415
 
         size = self._preprocessing.size
         backbone = efficientnet_lite_network.pooled(self.name, _weights(self.name), size, self._pooling)

@@ -11,8 +11,8 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from data.errors import EncoderError
-from tasks.encoders import export
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import export
 
 # Details say more about which product it is, the last layer about what kind: measured best at 1.5 to 2.
 _MIDDLE_WEIGHT = 2.0

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.errors import EncoderError
-from tasks.encoders import parity
-from tasks.encoders.base import MODEL_FILE, EncoderSpec
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import parity
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 
 
 class Gem(nn.Module):

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tasks.encoders.base import MODEL_FILE, EncoderSpec
-from tasks.encoders.fingerprints import fingerprint
-from tasks.encoders.preprocessing import Preprocessing
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
+from lookalike.tasks.encoders.fingerprints import fingerprint
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 _VERSION = "fake-1"
 _GRID = 8

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from tasks.encoders.preprocessing import Preprocessing
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 _DIGITS = 16
 

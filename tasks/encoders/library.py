@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from data.errors import EncoderError
-from tasks.encoders import export
-from tasks.encoders.base import EncoderSpec
-from tasks.encoders.export import FromPixels
-from tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
-from tasks.encoders.preprocessing import Preprocessing
-from tasks.encoders.weights import WeightsFile
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import export
+from lookalike.tasks.encoders.base import EncoderSpec
+from lookalike.tasks.encoders.export import FromPixels
+from lookalike.tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
+from lookalike.tasks.encoders.weights import WeightsFile
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
 

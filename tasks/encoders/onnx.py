@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from data.errors import EncoderError
-from tasks.encoders.base import EncoderSpec, SpecEncoder
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.base import EncoderSpec, SpecEncoder
 
 BATCH_SIZE = 8
 """What such a batch passes from layer to layer still fits into a core's cache: 10 % faster than 32, half the memory."""

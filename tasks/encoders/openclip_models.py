@@ -11,9 +11,9 @@ from typing import Any
 import open_clip
 from torch import Tensor, nn
 
-from data.errors import EncoderError
-from tasks.encoders.library import LibraryEncoder, Look, look
-from tasks.encoders.weights import digest_of, fill
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, look
+from lookalike.tasks.encoders.weights import digest_of, fill
 
 _DEFAULT_SIZE = 224
 _DEFAULT_INTERPOLATION = "bicubic"

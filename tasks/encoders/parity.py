@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from data.errors import EncoderError
-from tasks.encoders.base import Encoder, EncoderSpec
-from tasks.encoders.onnx import OnnxEncoder
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.base import Encoder, EncoderSpec
+from lookalike.tasks.encoders.onnx import OnnxEncoder
 
 PARITY = 0.999
 """The least cosine between torch's and ONNX Runtime's vector of a picture."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from data.errors import EncoderError
-from tasks.encoders.base import EncoderSource
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.base import EncoderSource
 
 GROUP = "lookalike.encoders"
 """The entry point group in which packages declare their encoders: name = "module:Class"."""
 
 # Not listed: it exists so that tests and dry runs need no model.
-_HIDDEN = {"fake": "tasks.encoders.fake:FakeEncoder"}
+_HIDDEN = {"fake": "lookalike.tasks.encoders.fake:FakeEncoder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Family:
 
 
 FAMILIES = {
-    "torchvision": Family("tasks.encoders.torchvision_models", "TorchvisionEncoder", "batch"),
-    "timm": Family("tasks.encoders.timm_models", "TimmEncoder", "timm"),
-    "openclip": Family("tasks.encoders.openclip_models", "OpenClipEncoder", "openclip"),
+    "torchvision": Family("lookalike.tasks.encoders.torchvision_models", "TorchvisionEncoder", "batch"),
+    "timm": Family("lookalike.tasks.encoders.timm_models", "TimmEncoder", "timm"),
+    "openclip": Family("lookalike.tasks.encoders.openclip_models", "OpenClipEncoder", "openclip"),
 }
 """By the first part of their encoders' names."""
 

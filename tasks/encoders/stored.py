@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from data import blobs
-from data.errors import AlreadyExistsError, EncoderError, NotFoundError
-from data.manifest import EncoderSection
-from data.stores import ObjectStore
-from tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.registry import source
+from lookalike.data.errors import AlreadyExistsError, EncoderError, NotFoundError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.manifest import EncoderSection
+from lookalike.data.stores import ObjectStore
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import source
 
 
 def stored_encoder(store: ObjectStore, name: str) -> EncoderSection:

@@ -9,9 +9,9 @@ import timm
 from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import nn
 
-from data.errors import EncoderError
-from tasks.encoders.library import LibraryEncoder, Look, look
-from tasks.encoders.weights import digest_of, fill
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, look
+from lookalike.tasks.encoders.weights import digest_of, fill
 
 
 def models() -> list[str]:

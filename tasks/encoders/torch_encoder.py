@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from data.errors import EncoderError
-from tasks.encoders import parity
-from tasks.encoders.base import EncoderSource, EncoderSpec, SpecEncoder
-from tasks.encoders.onnx import OnnxEncoder
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import parity
+from lookalike.tasks.encoders.base import EncoderSource, EncoderSpec, SpecEncoder
+from lookalike.tasks.encoders.onnx import OnnxEncoder
 
 BATCH_SIZE = 64
 

@@ -7,9 +7,9 @@ import re
 import torchvision
 from torch import nn
 
-from data.errors import EncoderError
-from tasks.encoders.library import LibraryEncoder, Look, look
-from tasks.encoders.weights import State, fill, renamed
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, look
+from lookalike.tasks.encoders.weights import State, fill, renamed
 
 # These two build parts that only training needs, and normalise once more inside.
 _WITH_TRAINING_PARTS = {"googlenet", "inception_v3"}

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from data.errors import EncoderError
+from lookalike.data.errors import EncoderError
 
 State = Mapping[str, Tensor]
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from data.errors import ImageRejectedError
-from tasks.containers import check_frames, check_scans, lean
+from lookalike.data.errors import ImageRejectedError
+from lookalike.tasks.images.sanitize import check_frames, check_scans, lean
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 """The formats that are decoded; every other decoder of Pillow stays out of reach of strangers' bytes."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tasks.images import DEFAULT_LIMITS, ImageLimits, decode
+from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits, decode
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from PIL import Image
 
-from data.errors import ImageRejectedError
+from lookalike.data.errors import ImageRejectedError
 
 MAX_CHUNKS = 10_000
 """Chunks of a PNG: encoders write one for every 8 KiB or more."""

@@ -6,8 +6,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.neighbours import Neighbours, merge
-from tasks.indexing.rows import Rows
+from lookalike.tasks.search.neighbours import Neighbours, merge
+from lookalike.tasks.search.rows import Rows
 
 GATHER_UP_TO = 0.03  # share of rows: up to it, reading only these is faster than asking of each whether it matches
 GATHER_COST = 50  # of reading a row that was gathered, where scanning one short code costs 1

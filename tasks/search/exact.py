@@ -6,11 +6,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.codes import Codes
-from tasks.indexing.group import Group, nothing
-from tasks.indexing.neighbours import Neighbours
-from tasks.indexing.parameters import SearchParameters
-from tasks.indexing.rows import Rows
+from lookalike.tasks.search.codes import Codes
+from lookalike.tasks.search.group import Group, SearchParameters, nothing
+from lookalike.tasks.search.neighbours import Neighbours
+from lookalike.tasks.search.rows import Rows
 
 Vectors = NDArray[np.float32]
 

@@ -1,4 +1,7 @@
-"""Reading: FAISS's own format, of which no part may be much larger than the whole: a forged length takes no memory."""
+"""Reading: FAISS's own format, of which no part may be much larger than the whole: a forged length takes no memory.
+
+FAISS's threads: OpenMP counts them for each calling thread, and Dask sets one for all.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,8 @@ def _nothing_much_larger_than(size: int) -> Iterator[None]:
             yield
         finally:
             faiss.set_deserialization_vector_byte_limit(before)
+
+
+def use_threads(count: int) -> None:
+    """Let FAISS use `count` threads for what this thread calls from now on."""
+    faiss.omp_set_num_threads(count)

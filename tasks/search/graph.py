@@ -12,11 +12,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.codes import GATHER_COST, exact_cost
-from tasks.indexing.flat import FlatGroup
-from tasks.indexing.neighbours import Neighbours
-from tasks.indexing.parameters import SearchParameters
-from tasks.indexing.rows import Rows
+from lookalike.tasks.search.codes import GATHER_COST, exact_cost
+from lookalike.tasks.search.exact import FlatGroup
+from lookalike.tasks.search.group import SearchParameters
+from lookalike.tasks.search.neighbours import Neighbours
+from lookalike.tasks.search.rows import Rows
 
 DEFAULT_EF_SEARCH = 64
 ROWS_PER_CANDIDATE = 32  # vectors that the walk looks at for each candidate it keeps

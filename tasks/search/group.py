@@ -1,17 +1,39 @@
-"""Groups: shards of one kind that are searched together, whatever the kind."""
+"""Groups: shards of one kind that are searched together, whatever the kind.
+
+Search parameters: how hard a search tries, which is what recall is bought with.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.indexing.neighbours import Neighbours
-from tasks.indexing.parameters import SearchParameters
-from tasks.indexing.rows import Rows
+from lookalike.tasks.search.neighbours import Neighbours
+from lookalike.tasks.search.rows import Rows
 
 Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameters:
+    """Those that the index type has; the others are None.
+
+    Attributes:
+        nprobe: inverted lists to visit.
+        ef_search: candidates that a walk through a graph keeps.
+        k_factor: for each result wanted, how many candidates in compressed form are ranked again by their vectors.
+    """
+
+    nprobe: int | None = None
+    ef_search: int | None = None
+    k_factor: int | None = None
+
+    def __str__(self) -> str:
+        named = {"nprobe": self.nprobe, "ef_search": self.ef_search, "k_factor": self.k_factor}
+        return ", ".join(f"{name} {value}" for name, value in named.items() if value) or "exact"
 
 
 class Group(ABC):

@@ -11,16 +11,14 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import CorruptError
-from tasks.indexing.flat import FlatGroup
-from tasks.indexing.graph import GraphGroup
-from tasks.indexing.group import Group
-from tasks.indexing.inverted import InvertedGroup
-from tasks.indexing.neighbours import Neighbours, merge
-from tasks.indexing.parameters import SearchParameters
-from tasks.indexing.reading import read_mapped
-from tasks.indexing.rows import Rows
-from tasks.indexing.threads import use_threads
+from lookalike.data.errors import CorruptError
+from lookalike.tasks.search.exact import FlatGroup
+from lookalike.tasks.search.faiss_io import read_mapped, use_threads
+from lookalike.tasks.search.graph import GraphGroup
+from lookalike.tasks.search.group import Group, SearchParameters
+from lookalike.tasks.search.inverted import InvertedGroup
+from lookalike.tasks.search.neighbours import Neighbours, merge
+from lookalike.tasks.search.rows import Rows
 
 Vectors = NDArray[np.float32]
 

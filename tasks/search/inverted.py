@@ -15,12 +15,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import CorruptError
-from tasks.indexing.codes import Codes, exact_cost
-from tasks.indexing.group import Group, nothing
-from tasks.indexing.neighbours import Neighbours, select
-from tasks.indexing.parameters import SearchParameters
-from tasks.indexing.rows import Rows
+from lookalike.data.errors import CorruptError
+from lookalike.tasks.search.codes import Codes, exact_cost
+from lookalike.tasks.search.group import Group, SearchParameters, nothing
+from lookalike.tasks.search.neighbours import Neighbours, select
+from lookalike.tasks.search.rows import Rows
 
 DEFAULT_K_FACTOR = 10
 FEWEST_CANDIDATES = 10  # times the factor: a search for the one best needs some to choose from, too

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+RECALL_AT = 10
+
+EQUAL = 1e-5  # scores that differ by less belong to the same picture
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:

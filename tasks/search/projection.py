@@ -11,7 +11,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import CorruptError
+from lookalike.data.errors import CorruptError
 
 SAMPLES_PER_DIMENSION = 4  # fewer, and the directions with little variance are noise that whitening would amplify
 MIN_DIMENSION = 32

@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from data.blobs import Blob
-from data.cache import BlobCache
-from data.duplicates import Duplicates, read_groups
-from data.errors import CorruptError, InputError
-from data.manifest import Manifest
-from data.products import Product, Products
-from data.stores import ObjectStore
-from data.tombstones import alive_rows
-from tasks.encoders.base import EncoderSpec
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.indexing.filters import Condition, matching
-from tasks.indexing.projection import Projection, normalise
-from tasks.indexing.searching import ShardedIndex
+from lookalike.data.errors import CorruptError, InputError
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.duplicates import Duplicates, read_groups
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.products import Product, Products
+from lookalike.data.snapshots.tombstones import alive_rows
+from lookalike.data.stores import ObjectStore
+from lookalike.tasks.encoders.base import EncoderSpec
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.search.filters import Condition, matching
+from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.projection import Projection, normalise
 
 Vectors = NDArray[np.float32]
 

@@ -18,14 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.stores.local import LocalStore
-from serving.access.callers import AccessScope
-from serving.access.keys import create_key
-from serving.access.keys_file import add_key
+from lookalike.data.stores.local import LocalStore
+from lookalike.serving.access.keys import create_key
+from lookalike.serving.access.keys_file import add_key
+from lookalike.serving.context import AccessScope
 from tests.benchmarks.fuzz import Connection
-from tests.serving.processes import Server, server
-from tests.serving.snapshots import Shop, picture
 from tests.support.bombs import BOMBS, LARGEST
+from tests.support.processes import Server, server
+from tests.support.shop import Shop, picture
 from tests.support.watched import forget_peak, peak, processor_seconds, resident
 
 MAX_BYTES = 50e6

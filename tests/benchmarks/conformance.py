@@ -21,12 +21,12 @@ from pathlib import Path
 
 import httpx
 
-from data.stores.local import LocalStore
-from serving.access.callers import AccessScope
-from serving.access.keys import create_key
-from serving.access.keys_file import add_key
-from tests.serving.processes import Server, server
-from tests.serving.snapshots import Shop
+from lookalike.data.stores.local import LocalStore
+from lookalike.serving.access.keys import create_key
+from lookalike.serving.access.keys_file import add_key
+from lookalike.serving.context import AccessScope
+from tests.support.processes import Server, server
+from tests.support.shop import Shop
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 PROGRAM = Path("build/schemathesis/bin/schemathesis")

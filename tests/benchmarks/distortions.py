@@ -15,8 +15,8 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from tasks.containers import lean
-from tasks.images import FORMATS, decode
+from lookalike.tasks.images.decode import FORMATS, decode
+from lookalike.tasks.images.sanitize import lean
 
 VERSION = 2
 """Of everything here: vectors of queries that are kept from an earlier run hold for one version."""

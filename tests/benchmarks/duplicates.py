@@ -32,16 +32,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from data import blobs
-from data.embeddings import HASH, Embeddings
-from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
-from data.stores import open_store
-from tasks.duplicates import grouped, near_pairs
-from tasks.encoders.base import unit_length
-from tasks.encoders.registry import source
-from tasks.images import decode
-from tasks.indexing.building import write_shard
-from tasks.indexing.projection import Projection, learn
+from lookalike.data.embeddings import HASH, Embeddings
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.stores import open_store
+from lookalike.tasks.build.duplicates import grouped, near_pairs
+from lookalike.tasks.build.shard import write_shard
+from lookalike.tasks.encoders.base import unit_length
+from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.images.decode import decode
+from lookalike.tasks.search.projection import Projection, learn
 from tests.benchmarks.distortions import DISTORTIONS, MOST_PIXELS
 from tests.benchmarks.quality import Bench, Embedded, Pictures, opened
 

@@ -32,12 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from tasks.embedding import ImageToEmbed, embed
-from tasks.encoders.base import MODEL_FILE, EncoderSpec
-from tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
-from tasks.encoders.preprocessing import apply, needed
-from tasks.encoders.registry import source
-from tasks.images import decode
+from lookalike.tasks.embed.pipeline import ImageToEmbed, embed
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
+from lookalike.tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
+from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.images.decode import decode
+from lookalike.tasks.images.preprocessing import apply, needed
 from tests.benchmarks.picking import evenly, pictures_below
 
 if TYPE_CHECKING:  # workers import this file, and what they hold is measured: torch is for the main process only
@@ -122,7 +122,7 @@ def pipeline(encoder: OnnxEncoder, files: list[Path], settings: Settings) -> int
 
 def loop(network: nn.Module, encoder: OnnxEncoder, files: list[Path]) -> int:
     """One thing after the other: decode a batch at full size, then encode it in torch."""
-    from tasks.encoders.parity import run as run_torch
+    from lookalike.tasks.encoders.parity import run as run_torch
 
     for start in range(0, len(files), LOOP_BATCH):
         pictures = [decode(path.read_bytes()) for path in files[start : start + LOOP_BATCH]]
@@ -132,7 +132,7 @@ def loop(network: nn.Module, encoder: OnnxEncoder, files: list[Path]) -> int:
 
 def eager(network: nn.Module, batch: NDArray[np.uint8], count: int) -> int:
     """Torch alone, on pixels that are ready."""
-    from tasks.encoders.parity import run as run_torch
+    from lookalike.tasks.encoders.parity import run as run_torch
 
     runs = -(-count // len(batch))
     for _ in range(runs):
@@ -251,7 +251,7 @@ def main() -> None:
         sys.stdout.write(f"{spec.name}, {settings}\n")
         import torch
 
-        from tasks.encoders.torch_encoder import network_of
+        from lookalike.tasks.encoders.torch_encoder import network_of
 
         torch.set_num_threads(settings.threads)
         network = network_of(source(arguments.encoder), spec)

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.products import Products
-from serving.facets import count_values
-from tasks.indexing.filters import matching, parse
+from lookalike.data.snapshots.products import Products
+from lookalike.serving.search.facets import count_values
+from lookalike.tasks.search.filters import matching, parse
 
 TRIES = 7
 BRANDS = 200

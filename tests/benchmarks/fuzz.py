@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.stores.local import LocalStore
-from tests.serving.processes import Server, server
-from tests.serving.snapshots import Shop, picture
+from lookalike.data.stores.local import LocalStore
 from tests.support.mutations import Case, case, files_of
+from tests.support.processes import Server, server
+from tests.support.shop import Shop, picture
 from tests.support.watched import descriptors, resident
 
 PICTURES = 12

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tasks.indexing.candidates import Kind
-    from tasks.indexing.operating_points import OperatingPoint
+    from lookalike.tasks.build.index_kinds import Kind
+    from lookalike.tasks.build.operating_points import OperatingPoint
 
 K = 10
 TARGET = 0.95
@@ -225,11 +225,11 @@ class Lookalike(System):
     kind: Kind | None = None  # another one than the planner's choice
 
     def build(self, vectors: Vectors, folder: Path, threads: int) -> dict[str, Any]:
-        from tasks.indexing.building import build_index
-        from tasks.indexing.candidates import index_key
-        from tasks.indexing.measuring import QUERIES, SAMPLE, measure
-        from tasks.indexing.planning import plan
-        from tasks.indexing.training import sample_size, train
+        from lookalike.tasks.build.index_kinds import index_key
+        from lookalike.tasks.build.measure import QUERIES, SAMPLE, measure
+        from lookalike.tasks.build.planner import plan
+        from lookalike.tasks.build.shard import build_index
+        from lookalike.tasks.build.train import sample_size, train
 
         faiss = importlib.import_module("faiss")
         started = time.perf_counter()
@@ -260,7 +260,7 @@ class Lookalike(System):
         return {"settings": f"{chosen.key}, {chosen.shards} shards", "planning_seconds": planned}
 
     def open(self, folder: Path) -> None:
-        from tasks.indexing.searching import ShardedIndex
+        from lookalike.tasks.search.index import ShardedIndex
 
         data = json.loads((folder.parent / "data.json").read_text())
         files = sorted(folder.glob("*.faiss"))
@@ -272,8 +272,8 @@ class Lookalike(System):
         pass
 
     def tune(self, queries: Vectors, scores: Vectors, rows: Ids) -> None:
-        from tasks.indexing.evaluating import Examination
-        from tasks.indexing.neighbours import Neighbours
+        from lookalike.tasks.build.evaluate import Examination
+        from lookalike.tasks.search.neighbours import Neighbours
 
         Examination(queries, Neighbours(scores, rows)).tune(self.index, TARGET)
 

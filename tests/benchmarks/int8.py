@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import quantization
 
-from data import blobs
-from data.stores import open_store
-from tasks.encoders.base import EncoderSpec
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.registry import source
-from tasks.encoders.stored import stored_source
+from lookalike.data.snapshots import blobs
+from lookalike.data.stores import open_store
+from lookalike.tasks.encoders.base import EncoderSpec
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.stored import stored_source
 from tests.benchmarks.quality import Bench, Pictures, results, tables
 
 CALIBRATED_ON = 64

@@ -25,10 +25,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from data.channels import Channel
-from data.snapshots import read_manifest, verify
-from data.stores import open_store
-from infra.demo.ports import HOST, free_port
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.store import read_manifest, verify
+from lookalike.data.stores import open_store
+from lookalike.infra.demo.ports import HOST, free_port
 from tests.support.photos import write_photos
 from tests.support.servers import BIN, ROOT, prefect_server
 

@@ -11,17 +11,17 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cache import BlobCache
-from data.catalogues import read_catalogue_range
-from data.channels import Channel
-from data.embeddings import Embeddings, hash_array
-from data.snapshots import read_manifest
-from data.stores import ObjectStore, open_store
-from tasks.indexing.building import ExactAnswers
-from tasks.indexing.evaluating import EQUAL, RECALL_AT
-from tasks.indexing.projection import Vectors
-from tasks.indexing.training import PROJECTED_AT_A_TIME
-from tasks.searcher import Searcher
+from lookalike.data.catalogue.normalised import read_catalogue_range
+from lookalike.data.embeddings import Embeddings, hash_array
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.tasks.build.shard import ExactAnswers
+from lookalike.tasks.build.train import PROJECTED_AT_A_TIME
+from lookalike.tasks.search.neighbours import EQUAL, RECALL_AT
+from lookalike.tasks.search.projection import Vectors
+from lookalike.tasks.search.searcher import Searcher
 
 
 def live_recall(url: str, store: str, pictures: Sequence[bytes]) -> dict[str, Any]:

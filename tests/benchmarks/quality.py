@@ -33,18 +33,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data import blobs
-from data.errors import ImageRejectedError
-from data.stores import open_store
-from tasks.embedding import ImageToEmbed, Read, embed
-from tasks.encoders.base import Encoder, EncoderSource, EncoderSpec, unit_length
-from tasks.encoders.efficientnet_lite import POOLINGS, EfficientNetLite0
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.preprocessing import Preprocessing
-from tasks.encoders.registry import source
-from tasks.encoders.stored import stored_source
-from tasks.images import DEFAULT_LIMITS, FORMATS, ImageLimits, decode
-from tasks.indexing.projection import learn, projected_dimension
+from lookalike.data.errors import ImageRejectedError
+from lookalike.data.snapshots import blobs
+from lookalike.data.stores import open_store
+from lookalike.tasks.embed.pipeline import ImageToEmbed, Read, embed
+from lookalike.tasks.encoders.base import Encoder, EncoderSource, EncoderSpec, unit_length
+from lookalike.tasks.encoders.efficientnet_lite import POOLINGS, EfficientNetLite0
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.stored import stored_source
+from lookalike.tasks.images.decode import DEFAULT_LIMITS, FORMATS, ImageLimits, decode
+from lookalike.tasks.images.preprocessing import Preprocessing
+from lookalike.tasks.search.projection import learn, projected_dimension
 from tests.benchmarks import distortions
 from tests.benchmarks.distortions import DISTORTIONS, distorted
 from tests.benchmarks.picking import evenly, pictures_below

@@ -28,11 +28,11 @@ from typing import Any
 import httpx
 import numpy as np
 
-from data.images import read_image
-from tasks.embedding import ImageToEmbed, embed
-from tasks.encoders.base import MODEL_FILE
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.registry import source
+from lookalike.data.fetch.images import read_image
+from lookalike.tasks.embed.pipeline import ImageToEmbed, embed
+from lookalike.tasks.encoders.base import MODEL_FILE
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import source
 from tests.benchmarks.charts import Line, log_log
 from tests.benchmarks.live_recall import live_recall
 from tests.support.photos import photo, photo_path, write_photos

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from data.cache import BlobCache
-from data.channels import Channel
-from data.collection import Retention, collect
-from data.publishing import promote, publish
-from data.snapshots import list_snapshots, read_manifest, verify
-from data.stores import ObjectStore, open_store
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.gc import Retention, collect
+from lookalike.data.snapshots.publishing import promote, publish
+from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.stores import ObjectStore, open_store
 from tests.support.faults import RecordingStore
 from tests.support.publisher import STEPS, publishers
 from tests.support.seaweedfs import BUCKET, running_seaweedfs, s3_environment

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.registry import source
-from tasks.images import FORMATS, decode
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.images.decode import FORMATS, decode
 from tests.benchmarks import quality
 from tests.benchmarks.distortions import DISTORTIONS, distorted
 from tests.support.pictures import drawing, write_catalogue

@@ -24,15 +24,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from data.stores.local import LocalStore
-from serving.access.callers import AccessScope
-from serving.access.keys import create_key
-from serving.access.keys_file import add_key
-from serving.connections import HEAD_SECONDS
+from lookalike.data.stores.local import LocalStore
+from lookalike.serving.access.keys import create_key
+from lookalike.serving.access.keys_file import add_key
+from lookalike.serving.context import AccessScope
+from lookalike.serving.server.timeouts import HEAD_SECONDS
 from tests.benchmarks.fuzz import Connection
-from tests.serving.client import wait_for
-from tests.serving.processes import Server, server
-from tests.serving.snapshots import Shop, picture
+from tests.support.client import wait_for
+from tests.support.processes import Server, server
+from tests.support.shop import Shop, picture
 from tests.support.watched import descriptors, resident
 
 WORKERS = 3

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from data.stores import open_store
-from lookalike import cli
-from tests.serving.snapshots import ODD_ID, Shop, picture
+from lookalike.cli import cli
+from lookalike.data.stores import open_store
+from tests.support.shop import ODD_ID, Shop, picture
 
 
 @pytest.fixture

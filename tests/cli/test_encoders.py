@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from data.stores import open_store
-from lookalike import cli
-from tasks.encoders.stored import stored_encoder
+from lookalike.cli import cli
+from lookalike.data.stores import open_store
+from lookalike.tasks.encoders.stored import stored_encoder
 
 
 def call(*arguments: str) -> Result:
@@ -38,7 +38,7 @@ def test_show(tmp_path: Path) -> None:
 
     shown = json.loads(call("show", "fake", "--store", store).stdout)
 
-    assert (shown["class"], shown["package"]) == ("tasks.encoders.fake:FakeEncoder", None)
+    assert (shown["class"], shown["package"]) == ("lookalike.tasks.encoders.fake:FakeEncoder", None)
     assert shown["fingerprint"] == shown["stored"]["fingerprint"] == section.fingerprint
     assert shown["stored"]["preprocessing"]["size"] == 32
     assert json.loads(call("show", "fake", "--store", store, "--output", "json").stdout) == shown
@@ -55,7 +55,11 @@ def test_show_as_text(tmp_path: Path) -> None:
     section = stored_encoder(open_store(store), "fake")
     after = shown()
 
-    assert (before["name"], before["class"], before["stored"]) == ("fake", "tasks.encoders.fake:FakeEncoder", "no")
+    assert (before["name"], before["class"], before["stored"]) == (
+        "fake",
+        "lookalike.tasks.encoders.fake:FakeEncoder",
+        "no",
+    )
     assert (after["fingerprint"], after["dimension"], after["stored"]) == (section.fingerprint, "192", "yes")
 
 

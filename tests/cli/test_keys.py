@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from lookalike import cli
-from serving.access.keys import KeyRing
-from serving.access.keys_file import read_keys
+from lookalike.cli import cli
+from lookalike.serving.access.keys import KeyRing
+from lookalike.serving.access.keys_file import read_keys
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from lookalike import cli
-from tests.serving.snapshots import picture
+from lookalike.cli import cli
+from tests.support.shop import picture
 from tests.support.sites import Site, answer, running
 
 ANSWER = json.dumps({"snapshot": "s", "hits": [{"id": "a", "score": 0.5, "title": "A"}]}).encode()

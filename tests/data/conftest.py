@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from data import fetching
+from lookalike.data.fetch import client
 from tests.support.fetches import HOST, forget
 from tests.support.sites import LOCAL, Names
 
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(fetching, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     forget()
     yield
     forget()

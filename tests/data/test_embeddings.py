@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data.embeddings import Embeddings
-from data.stores.local import LocalStore
+from lookalike.data.embeddings import Embeddings
+from lookalike.data.stores.local import LocalStore
 
 FILES = 20
 ROWS = 1000

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from data.spill import BUCKETS, Spill
+from lookalike.data.partitioned import BUCKETS, Spill
 
 
 def test_rows_come_back_in_their_buckets(tmp_path: Path) -> None:

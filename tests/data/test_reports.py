@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from data.channels import Channel
-from data.collection import Retention, collect
-from data.contact_sheets import write_contact_sheet
-from data.errors import CorruptError, NotFoundError, StoreUnavailableError
-from data.publishing import publish
-from data.reports import FOLDER, KEPT, RunReport, last_state, read_report, recent_reports, report_key, write_report
-from data.stores.memory import MemoryStore
+from lookalike.data.errors import CorruptError, NotFoundError, StoreUnavailableError
+from lookalike.data.reports import (
+    FOLDER,
+    KEPT,
+    RunReport,
+    last_state,
+    read_report,
+    recent_reports,
+    report_key,
+    write_contact_sheet,
+    write_report,
+)
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.gc import Retention, collect
+from lookalike.data.snapshots.publishing import publish
+from lookalike.data.stores.memory import MemoryStore
 from tests.support.reports import FIRST, run_report
 from tests.support.snapshots import draft
 

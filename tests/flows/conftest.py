@@ -9,7 +9,7 @@ import pytest
 from distributed import LocalCluster
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from data.reports import RunReport
+from lookalike.data.reports import RunReport
 
 Reindex = Callable[..., RunReport]
 
@@ -31,7 +31,7 @@ def on_servers(prefect_api: str, scheduler: str, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def run(tmp_path: Path, on_servers: None) -> Reindex:
     """Reindex `tmp_path / "pictures"` into `tmp_path / "store"`."""
-    from flows.reindex import reindex
+    from lookalike.flows.reindex import reindex
 
     def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> RunReport:
         report: RunReport = reindex(str(catalogue), store=str(tmp_path / "store"), encoder="fake", **parameters)  # type: ignore[call-overload]
@@ -43,7 +43,7 @@ def run(tmp_path: Path, on_servers: None) -> Reindex:
 @pytest.fixture
 def refresh(tmp_path: Path, on_servers: None) -> Reindex:
     """Refresh the same."""
-    from flows.refresh import refresh
+    from lookalike.flows.refresh import refresh
 
     def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> RunReport:
         report: RunReport = refresh(str(catalogue), store=str(tmp_path / "store"), encoder="fake", **parameters)  # type: ignore[call-overload]

@@ -14,13 +14,19 @@ from prefect.blocks.webhook import Webhook
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from data.channels import Channel
-from data.errors import CollectionRefusedError, CorruptError, InputError, SnapshotNotFoundError, SnapshotRefusedError
-from data.publishing import publish, store_snapshot
-from data.snapshots import list_snapshots, read_manifest
-from data.stores import ObjectStore, open_store
-from flows.maintenance import Maintenance, maintain
-from flows.rollback import rollback
+from lookalike.data.errors import (
+    CollectionRefusedError,
+    CorruptError,
+    InputError,
+    SnapshotNotFoundError,
+    SnapshotRefusedError,
+)
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.publishing import publish, store_snapshot
+from lookalike.data.snapshots.store import list_snapshots, read_manifest
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.flows.maintain import Maintenance, maintain
+from lookalike.flows.rollback import rollback
 from tests.support.receiver import receiver
 from tests.support.snapshots import draft
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.channels import Channel
-from data.embeddings import Embeddings
-from data.snapshots import read_manifest, verify
-from data.stores import open_store
-from infra.demo.ports import HOST
+from lookalike.data.embeddings import Embeddings
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.store import read_manifest, verify
+from lookalike.data.stores import open_store
+from lookalike.infra.demo.ports import HOST
 from tests.support.pictures import write_catalogue
 from tests.support.seaweedfs import SeaweedFS
 from tests.support.servers import BIN, ROOT

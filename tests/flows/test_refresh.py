@@ -12,18 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.blobs import Blob
-from data.cache import BlobCache
-from data.channels import Channel
-from data.errors import UnknownProductError
-from data.manifest import Manifest
-from data.snapshots import read_manifest, verify
-from data.stores import open_store
-from flows import deltas
-from flows.run import Limits
-from flows.turns import turn
-from tasks.encoders.fake import FakeEncoder
-from tasks.searcher import Hit, Searcher
+from lookalike.data.errors import UnknownProductError
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.store import read_manifest, verify
+from lookalike.data.stores import open_store
+from lookalike.flows.runtime.channel_lock import turn
+from lookalike.flows.runtime.run import Limits
+from lookalike.flows.stages import delta
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.search.searcher import Hit, Searcher
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
 
@@ -190,7 +190,7 @@ def test_a_channel_without_a_snapshot_gets_a_full_build(refresh: Reindex, tmp_pa
 def test_too_much_that_changed_makes_a_full_build(
     refresh: Reindex, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deltas, "MOST_OF_BASE", 0.02)
+    monkeypatch.setattr(delta, "MOST_OF_BASE", 0.02)
     write_catalogue(pictures, 3, first=500)
     report = refresh()
     assert (report.kind, report.state, report.added) == ("reindex", "published", 3)

@@ -15,24 +15,24 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.cache import BlobCache
-from data.catalogue import Batch, read_catalogue
-from data.channels import Channel
-from data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
-from data.fetching import FetchPolicy
-from data.hashes import list_hashes
-from data.manifest import Manifest
-from data.publishing import promote, rollback
-from data.rejects import read_rejects
-from data.reports import RunReport, recent_reports, write_report
-from data.snapshots import list_snapshots, read_manifest, verify
-from data.spill import Spill
-from data.stores import open_store
-from flows.partitions import Partition, map_partitions
-from flows.run import Limits, Run
-from flows.scanning import _take_hashes
-from tasks.indexing.searching import ShardedIndex
-from tasks.partitions import Embedded
+from lookalike.data.catalogue.image_hashes import list_hashes
+from lookalike.data.catalogue.reader import Batch, read_catalogue
+from lookalike.data.catalogue.rejects import read_rejects
+from lookalike.data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.partitioned import Spill
+from lookalike.data.reports import RunReport, recent_reports, write_report
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.publishing import promote, rollback
+from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.stores import open_store
+from lookalike.flows.runtime.partitions import Partition, map_partitions
+from lookalike.flows.runtime.run import Limits, Run
+from lookalike.flows.stages.scan import _take_hashes
+from lookalike.tasks.embed.partition import Embedded
+from lookalike.tasks.search.index import ShardedIndex
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
 from tests.support.reports import run_report
@@ -237,7 +237,7 @@ def test_a_rollback_while_the_catalogue_is_listed_stands(
         rollback(Channel(open_store(str(tmp_path / "store"))), reason="the catalogue is wrong")
         yield from read_catalogue(uri, policy)
 
-    monkeypatch.setattr("flows.scanning.read_catalogue", rolled_back)
+    monkeypatch.setattr("lookalike.flows.stages.scan.read_catalogue", rolled_back)
     drawing(1235).save(folder / "newer.png")
     with pytest.raises(ChannelConflictError, match="was moved to"):
         run()
@@ -254,8 +254,8 @@ def test_what_fails_after_publishing_does_not_say_that_nothing_was_published(
     def fail(*_: object, **__: object) -> None:
         raise httpx.ConnectError("the server restarts")
 
-    monkeypatch.setattr(f"flows.reporting.{fails}", fail)
-    monkeypatch.setattr("flows.reporting.notify", lambda report, *_: told.append(report))
+    monkeypatch.setattr(f"lookalike.flows.stages.report.{fails}", fail)
+    monkeypatch.setattr("lookalike.flows.stages.report.notify", lambda report, *_: told.append(report))
     report = run()
     assert (report.state, report.snapshot, report.products) == ("published", current(tmp_path).id, 3)
     assert told == [report]
@@ -280,13 +280,15 @@ def test_a_run_that_died_leaves_its_hashes_to_the_next(
     write_catalogue(tmp_path / "pictures", 12)
     store = open_store(str(tmp_path / "store"))
     with monkeypatch.context() as patch:
-        patch.setattr("flows.embedding.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here")))
+        patch.setattr(
+            "lookalike.flows.stages.embed.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here"))
+        )
         with pytest.raises(ValueError, match="it died here"):
             run()
     assert len(list_hashes(store)) == 1
     assert [(one.state, one.message) for one in recent_reports(store, "current", 5)] == [("failed", "it died here")]
     seen: list[int] = []
-    monkeypatch.setattr("flows.scanning._take_hashes", lambda *args: seen.append(args[2].num_rows))
+    monkeypatch.setattr("lookalike.flows.stages.scan._take_hashes", lambda *args: seen.append(args[2].num_rows))
     report = run()
     assert (report.state, report.products, seen) == ("published", 12, [])
     assert list_hashes(store) == []
@@ -302,7 +304,7 @@ def test_hashes_are_kept_until_a_published_snapshot_holds_them(
         read.append(args[2].num_rows)
         _take_hashes(*args)
 
-    monkeypatch.setattr("flows.scanning._take_hashes", counted)
+    monkeypatch.setattr("lookalike.flows.stages.scan._take_hashes", counted)
     assert [run(publish=False).state for _ in range(3)] == ["unpublished"] * 3
     assert read == [30]
     run()
@@ -326,12 +328,14 @@ def test_hashes_of_a_run_that_died_are_kept_for_its_channel(
 ) -> None:
     write_catalogue(tmp_path / "pictures", 12)
     with monkeypatch.context() as patch:
-        patch.setattr("flows.embedding.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here")))
+        patch.setattr(
+            "lookalike.flows.stages.embed.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here"))
+        )
         with pytest.raises(ValueError, match="it died here"):
             run(channel="canary")
     run(write_catalogue(tmp_path / "others", 9, first=500))
     seen: list[int] = []
-    monkeypatch.setattr("flows.scanning._take_hashes", lambda *args: seen.append(args[2].num_rows))
+    monkeypatch.setattr("lookalike.flows.stages.scan._take_hashes", lambda *args: seen.append(args[2].num_rows))
     assert (run(channel="canary").products, seen) == (12, [])
 
 
@@ -349,7 +353,7 @@ def test_a_stage_that_is_tried_again_embeds_only_what_is_left(
             if len(begun) == 1 and number == 1:
                 raise OSError("the scheduler is gone")
 
-    monkeypatch.setattr("flows.embedding.map_partitions", cut_off)
+    monkeypatch.setattr("lookalike.flows.stages.embed.map_partitions", cut_off)
     monkeypatch.setenv("LOOKALIKE_BATCH_PARTITION", "8")
     report = run()
     assert (report.state, report.products, report.embedded) == ("published", 80, 80)

@@ -16,15 +16,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from data.errors import CatalogueError, InputError
-from infra.demo import openmoji
-from infra.demo.demo import DemoOptions, run
-from infra.demo.ports import HOST, free_port
+from lookalike.data.errors import CatalogueError, InputError
+from lookalike.infra.demo import openmoji
+from lookalike.infra.demo.demo import DemoOptions, run
+from lookalike.infra.demo.ports import HOST, free_port
 
 PICTURES = 24
 CODE = """
 import sys
-from infra.demo.demo import DemoOptions, run
+from lookalike.infra.demo.demo import DemoOptions, run
 sys.exit(run(DemoOptions(once=sys.argv[1] == "once", catalogue=sys.argv[2], port=int(sys.argv[3]), encoder="fake")))
 """
 

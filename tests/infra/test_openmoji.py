@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from infra.demo import openmoji
+from lookalike.infra.demo import openmoji
 from tests.support.catalogues import read_all
 
 
@@ -67,7 +67,7 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(tmp_path: Path) -> No
 
 
 def test_a_kill_leaves_only_whole_pictures(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-m", "infra.demo.openmoji", str(tmp_path)]) as process:
+    with subprocess.Popen([sys.executable, "-m", "lookalike.infra.demo.openmoji", str(tmp_path)]) as process:
         while not list((tmp_path / "images").glob("*.png")):
             assert process.poll() is None
         process.kill()

@@ -17,7 +17,7 @@ from prefect import Flow
 from prefect.client.schemas.schedules import construct_schedule
 from prefect.utilities.callables import parameter_schema
 
-from infra.demo import orchestration
+from lookalike.infra.demo import orchestration
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def project() -> dict[str, Any]:
 def entrypoint(deployment: dict[str, Any]) -> Flow[..., Any]:
     path, name = deployment["entrypoint"].split(":")
     assert (REPOSITORY / path).is_file()
-    found = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    found = getattr(importlib.import_module(f"lookalike.{path.removesuffix('.py').replace('/', '.')}"), name)
     assert isinstance(found, Flow)
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.demo.processes import Service, ServiceError, Services, StepError
+from lookalike.infra.demo.processes import Service, ServiceError, Services, StepError
 
 POLITE = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (
@@ -203,7 +203,7 @@ def test_kill_9_of_the_parent_leaves_nothing(tmp_path: Path, mark: str) -> None:
     code = f"""
 import os, sys, time
 from pathlib import Path
-from infra.demo.processes import Service, Services
+from lookalike.infra.demo.processes import Service, Services
 services = Services(Path({str(tmp_path)!r}))
 for name, code in {{"family": {family!r}, "stubborn": {STUBBORN!r}}}.items():
     log = Path({str(tmp_path)!r}, name)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from data.stores.local import LocalStore
-from serving.app import create_app
-from serving.settings import ServingSettings
-from tests.serving.client import Client, running
-from tests.serving.snapshots import Shop
+from lookalike.data.stores.local import LocalStore
+from lookalike.serving.rest.app import create_app
+from lookalike.serving.settings import ServingSettings
+from tests.support.client import Client, running
+from tests.support.shop import Shop
 
 Serve = Callable[..., Client]
 

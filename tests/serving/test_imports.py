@@ -6,14 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.serving.snapshots import Shop
+from tests.support.shop import Shop
 
 FORBIDDEN = ("torch", "torchvision", "prefect", "dask", "distributed", "onnx", "bokeh", "rich", "jwt", "urllib3")
 
 SCRIPT = """
 import asyncio, sys, time
-from serving.app import create_app
-from serving.settings import ServingSettings
+from lookalike.serving.rest.app import create_app
+from lookalike.serving.settings import ServingSettings
 
 app = create_app(ServingSettings(_env_file=None, store=sys.argv[1], cache=sys.argv[2]))
 
@@ -23,7 +23,7 @@ async def main():
             await asyncio.sleep(0.02)
 
 asyncio.run(asyncio.wait_for(main(), 30))
-import serving.server
+import lookalike.serving.server.run
 print(sorted(name for name in sys.modules if name.partition(".")[0] in sys.argv[3].split(",")))
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.settings import ServingSettings
+from lookalike.serving.settings import ServingSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from serving.settings import ServingSettings
+from lookalike.serving.settings import ServingSettings
 
 
 def read() -> ServingSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from data.catalogue import Batch, read_catalogue
+from lookalike.data.catalogue.reader import Batch, read_catalogue
 
 
 def read_all(uri: str) -> Batch:

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from data.errors import StoreUnavailableError
-from data.stores import ObjectInfo, ObjectStore
+from lookalike.data.errors import StoreUnavailableError
+from lookalike.data.stores import ObjectInfo, ObjectStore
 
 Result = TypeVar("Result")
 

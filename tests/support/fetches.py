@@ -7,11 +7,11 @@ import pickle
 
 import pytest
 
-from data import addresses, connections
-from data.addresses import shown
-from data.errors import FetchError
-from data.fetch_policy import FetchPolicy
-from data.fetching import fetch
+from lookalike.data.errors import FetchError
+from lookalike.data.fetch import addresses, connections
+from lookalike.data.fetch.addresses import shown
+from lookalike.data.fetch.client import fetch
+from lookalike.data.fetch.policy import FetchPolicy
 
 HOST = "pictures.test"
 

@@ -14,9 +14,12 @@ from typing import Any
 
 import httpx
 
-from tests.serving.client import wait_for
+from tests.support.client import wait_for
 
-SCRIPT = "from serving.server import serve; from serving.settings import ServingSettings; serve(ServingSettings())"
+SCRIPT = (
+    "from lookalike.serving.server.run import serve; "
+    "from lookalike.serving.settings import ServingSettings; serve(ServingSettings())"
+)
 
 
 class Server:

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from data.channels import Channel
-from data.errors import ChannelConflictError
-from data.publishing import Step, publish
-from data.stores import open_store
+from lookalike.data.errors import ChannelConflictError
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.publishing import Step, publish
+from lookalike.data.stores import open_store
 from tests.support.snapshots import draft
 
 UPLOADED = "uploaded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from data.reports import RunReport
+from lookalike.data.reports import RunReport
 
 FIRST = datetime(2026, 11, 22, 3, tzinfo=UTC)
 

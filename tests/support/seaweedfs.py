@@ -138,7 +138,7 @@ def _wait_until_ready(server: SeaweedFS) -> None:
 
 
 def _make_bucket(server: SeaweedFS) -> None:
-    from data.stores.s3 import file_system
+    from lookalike.data.stores.s3 import file_system
 
     deadline = time.monotonic() + START_SECONDS
     while True:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.demo.ports import HOST, free_port
-from infra.demo.processes import Service, Services
+from lookalike.infra.demo.ports import HOST, free_port
+from lookalike.infra.demo.processes import Service, Services
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -14,24 +14,31 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
-from data import blobs
-from data.blobs import Blob
-from data.channels import Channel, Entry
-from data.duplicates import to_parquet
-from data.embeddings import HASH, Embeddings, position
-from data.manifest import CatalogueSection, DuplicatesSection, EncoderSection, IndexSection, Manifest, ShardSection
-from data.snapshots import write_manifest
-from data.stores import ObjectStore
-from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
-from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.registry import source
-from tasks.indexing.building import build_index, shard_range, vectors_of, write_shard
-from tasks.indexing.planning import plan
-from tasks.indexing.training import train
+from lookalike.data.embeddings import HASH, Embeddings, position
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.duplicates import to_parquet
+from lookalike.data.snapshots.manifest import (
+    CatalogueSection,
+    DuplicatesSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+)
+from lookalike.data.snapshots.store import write_manifest
+from lookalike.data.stores import ObjectStore
+from lookalike.tasks.build.planner import plan
+from lookalike.tasks.build.shard import build_index, shard_range, vectors_of, write_shard
+from lookalike.tasks.build.train import train
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import source
 
 ODD_ID = "shoes/ä b?c#d.png"
-OTHER_ENCODER = "tests.serving.snapshots:OtherEncoder"
+OTHER_ENCODER = "tests.support.shop:OtherEncoder"
 CATEGORIES = ("shoes", "hats", "bags")
 _FIRST = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 

@@ -7,10 +7,10 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
-from data import blobs
-from data.blobs import Blob
-from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
-from data.stores import ObjectStore
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.stores import ObjectStore
 
 
 def some_bytes(seed: object, size: int = 300) -> bytes:

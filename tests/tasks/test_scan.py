@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.embeddings import HASH
-from data.fetching import FetchPolicy
-from data.rejects import SCHEMA
-from data.spill import BUCKETS
-from tasks.scanning import (
+from lookalike.data.catalogue.rejects import SCHEMA
+from lookalike.data.embeddings import HASH
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.partitioned import BUCKETS
+from lookalike.tasks.scan import (
     ADDED,
     NOWHERE,
     PICTURE,

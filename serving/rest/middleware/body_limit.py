@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.problems import ProblemError, respond
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.rest.problems import respond
 
 DRAINED_BYTES = 64 * 2**20
 """A body declared up to this size may be sent to its end after the answer: many clients only read then.

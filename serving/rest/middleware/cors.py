@@ -9,7 +9,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.problems import ProblemError, respond
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.rest.problems import respond
 
 ALLOWED = ("Authorization", "X-API-Key", "Content-Type", "X-Request-ID", "If-None-Match")
 EXPOSED = ("X-Request-ID", "Retry-After", "ETag")

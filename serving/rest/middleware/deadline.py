@@ -7,8 +7,9 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.problems import ProblemError, respond
-from serving.requests import context
+from lookalike.serving.context import context
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.rest.problems import respond
 
 
 class Deadline:

@@ -7,15 +7,15 @@ import ipaddress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.access.audit import Audit, client_address
-from serving.access.authenticator import Authenticator
-from serving.access.callers import AccessScope, Caller, anonymous
-from serving.access.policy import PROBES, Policy, route_path
-from serving.access.rates import RateLimits
-from serving.access.refusals import RefusedError, missing_scope
-from serving.metrics import Metrics
-from serving.problems import ProblemError, respond
-from serving.requests import context
+from lookalike.serving.access.audit import Audit, client_address
+from lookalike.serving.access.authenticator import Authenticator
+from lookalike.serving.access.policy import PROBES, Policy, route_path
+from lookalike.serving.access.rates import RateLimits
+from lookalike.serving.access.refusals import RefusedError, missing_scope
+from lookalike.serving.context import AccessScope, Caller, anonymous, context
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.rest.problems import respond
+from lookalike.serving.telemetry.metrics import Metrics
 
 _PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "origin")
 _AUDITED = {"unauthorized", "forbidden"}

@@ -10,10 +10,11 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.logs import ACCESS
-from serving.metrics import Metrics
-from serving.problems import ProblemError, respond
-from serving.requests import RequestContext, answering, context
+from lookalike.serving.context import RequestContext, answering, context
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.rest.problems import respond
+from lookalike.serving.telemetry.logs import ACCESS
+from lookalike.serving.telemetry.metrics import Metrics
 
 HEADER = "x-request-id"
 CLIENT_GONE = 499  # as nginx writes it: nobody was left to answer

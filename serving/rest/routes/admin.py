@@ -5,14 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.access.audit import Audit
-from serving.access.callers import AccessScope
-from serving.access.refusals import missing_scope
-from serving.models import ReloadReply
-from serving.reloads import Reloads
-from serving.replies import reply
-from serving.requests import context
-from serving.routes.common import problems, service_of
+from lookalike.serving.access.audit import Audit
+from lookalike.serving.access.refusals import missing_scope
+from lookalike.serving.context import AccessScope, context
+from lookalike.serving.live.reload import Reloads
+from lookalike.serving.rest.replies import reply
+from lookalike.serving.rest.routes.common import problems, service_of
+from lookalike.serving.rest.schema import ReloadReply
 
 router = APIRouter(tags=["admin"])
 

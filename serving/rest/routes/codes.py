@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from serving.kinds import KINDS
-from serving.pages import page, text
-from serving.problems import PAGE
+from lookalike.serving.errors import KINDS
+from lookalike.serving.rest.pages import page, text
+from lookalike.serving.rest.problems import PAGE
 
 router = APIRouter(include_in_schema=False)
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 
-from serving.kinds import KINDS
-from serving.models import DEFAULT_K, ProblemReply
-from serving.problems import MEDIA_TYPE, type_of
-from serving.queries import COLLAPSES
-from serving.service import SearchService
+from lookalike.serving.errors import KINDS
+from lookalike.serving.rest.parse import COLLAPSES
+from lookalike.serving.rest.problems import MEDIA_TYPE, type_of
+from lookalike.serving.rest.schema import DEFAULT_K, ProblemReply
+from lookalike.serving.search.service import SearchService
 
 
 def service_of(request: Request) -> SearchService:
@@ -50,7 +50,10 @@ QUERY_PARAMETERS: list[dict[str, Any]] = [
     _texts("fields", "What to send of each hit beside its id; may be repeated; default: all."),
     _parameter("snapshot", _SNAPSHOT, type="string"),
 ]
-"""What `serving.parameters.make_query` reads of an address, for OpenAPI: FastAPI takes longer over it than a search."""
+"""What `lookalike.serving.rest.parse.make_query` reads of an address, for OpenAPI.
+
+FastAPI takes longer over it than a search.
+"""
 
 ACCESS = ("unauthorized", "forbidden", "rate_limited", "access_unavailable")
 """Problems of every address that is not open to all."""

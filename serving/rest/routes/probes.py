@@ -7,14 +7,14 @@ import time
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from serving.access.policy import Policy
-from serving.metrics import CONTENT_TYPE, Metrics
-from serving.models import LiveReply, ReadyReply, RefusedReply, StoreReply
-from serving.pages import page
-from serving.readiness import Readiness
-from serving.replies import reply
-from serving.routes.common import problems, service_of
-from serving.summary import summary
+from lookalike.serving.access.policy import Policy
+from lookalike.serving.live.readiness import Readiness
+from lookalike.serving.rest.pages import page
+from lookalike.serving.rest.replies import reply
+from lookalike.serving.rest.routes.common import problems, service_of
+from lookalike.serving.rest.schema import LiveReply, ReadyReply, RefusedReply, StoreReply
+from lookalike.serving.telemetry.metrics import CONTENT_TYPE, Metrics
+from lookalike.serving.telemetry.summary import summary
 
 router = APIRouter(tags=["probes"])
 

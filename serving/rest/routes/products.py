@@ -11,21 +11,24 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from data.errors import ImageRejectedError, UnknownProductError
-from serving.addresses import PRODUCTS, PartRoute
-from serving.examples import ProductId
-from serving.models import OneProductReply, ProductsReply, SearchReply
-from serving.parameters import make_query, split
-from serving.pictures import content_type
-from serving.problems import ProblemError
-from serving.queries import make_conditions, make_facets
-from serving.ranking import Ranking
-from serving.replies import reply, write_facets, write_product
-from serving.requests import context
-from serving.routes.common import QUERY_PARAMETERS, FacetsFromUrl, FilterFromUrl, SnapshotFromUrl, problems, service_of
-from serving.routes.search import search_reply
-from serving.service import SearchService
-from serving.thumbnails import SIZES, Thumbnails
+from lookalike.data.errors import ImageRejectedError, UnknownProductError
+from lookalike.serving.context import context
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.rest.parse import make_conditions, make_facets, make_query, split
+from lookalike.serving.rest.replies import PRODUCTS, PartRoute, content_type, reply, write_facets, write_product
+from lookalike.serving.rest.routes.common import (
+    QUERY_PARAMETERS,
+    FacetsFromUrl,
+    FilterFromUrl,
+    SnapshotFromUrl,
+    problems,
+    service_of,
+)
+from lookalike.serving.rest.routes.search import search_reply
+from lookalike.serving.rest.schema import OneProductReply, ProductsReply, SearchReply
+from lookalike.serving.search.query import ProductId, Ranking
+from lookalike.serving.search.service import SearchService
+from lookalike.serving.search.thumbnails import SIZES, Thumbnails
 
 MAX_LISTED = 100
 MAX_SKIPPED = 10**9

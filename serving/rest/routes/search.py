@@ -8,25 +8,20 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.access.audit import client_address
-from serving.access.rates import RateLimits
-from serving.access.refusals import RefusedError
-from serving.bodies import read_batch, read_query
-from serving.examples import Query
-from serving.kinds import KINDS
-from serving.metrics import Metrics
-from serving.models import (
-    BatchReply,
-    BatchRequest,
-    SearchReply,
-    SearchRequest,
-)
-from serving.problems import ProblemError, document
-from serving.queries import COLLAPSES, Batch
-from serving.replies import encoded, encoded_with, sent, write_facets, write_hits
-from serving.requests import RequestContext, context
-from serving.routes.common import problems, service_of
-from serving.service import Answer, Answers, SearchService
+from lookalike.serving.access.audit import client_address
+from lookalike.serving.access.rates import RateLimits
+from lookalike.serving.access.refusals import RefusedError
+from lookalike.serving.context import RequestContext, context
+from lookalike.serving.errors import KINDS, ProblemError
+from lookalike.serving.rest.body import read_batch, read_query
+from lookalike.serving.rest.parse import COLLAPSES, Batch
+from lookalike.serving.rest.problems import document
+from lookalike.serving.rest.replies import encoded, encoded_with, sent, write_facets, write_hits
+from lookalike.serving.rest.routes.common import problems, service_of
+from lookalike.serving.rest.schema import BatchReply, BatchRequest, SearchReply, SearchRequest
+from lookalike.serving.search.query import Query
+from lookalike.serving.search.service import Answer, Answers, SearchService
+from lookalike.serving.telemetry.metrics import Metrics
 
 router = APIRouter(tags=["search"])
 

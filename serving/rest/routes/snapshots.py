@@ -5,8 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.held import Held
-from serving.models import (
+from lookalike.serving.live.loaded import Held
+from lookalike.serving.rest.replies import reply
+from lookalike.serving.rest.routes.common import problems, service_of
+from lookalike.serving.rest.schema import (
     AttributeReply,
     ChannelReply,
     EncoderReply,
@@ -15,8 +17,7 @@ from serving.models import (
     SnapshotReply,
     SnapshotsReply,
 )
-from serving.replies import reply
-from serving.routes.common import problems, service_of
+from lookalike.serving.search.facets import count_attributes
 
 router = APIRouter(tags=["snapshots"])
 
@@ -75,6 +76,6 @@ def _snapshot(held: Held, channel: str) -> SnapshotReply:
         channel=ChannelReply(name=channel, number=entry.number, moved_at=entry.moved_at, reason=entry.reason),
         attributes={
             name: AttributeReply(type=attribute.type, values=attribute.values)
-            for name, attribute in held.attributes.items()
+            for name, attribute in count_attributes(held.searcher.products).items()
         },
     )

@@ -11,10 +11,10 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from data.cache import BlobCache
-from data.manifest import Manifest
-from infra.demo.ports import HOST
-from tasks.searcher import Searcher
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.infra.demo.ports import HOST
+from lookalike.tasks.search.searcher import Searcher
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.costs import Costs
 from tests.benchmarks.serving.load import OK

@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data import blobs
-from data.blobs import Blob
-from data.channels import Channel
-from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
-from data.snapshots import read_manifest, write_manifest
-from data.stores import ObjectStore, open_store
-from tasks.encoders.base import MODEL_FILE
-from tasks.encoders.registry import source
-from tasks.indexing.building import write_shard
-from tasks.indexing.projection import Projection, normalise
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.snapshots.store import read_manifest, write_manifest
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.tasks.build.shard import write_shard
+from lookalike.tasks.encoders.base import MODEL_FILE
+from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.search.projection import Projection, normalise
 from tests.benchmarks.serving.peers import engine
 
 DIMENSION = 256

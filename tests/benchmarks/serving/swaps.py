@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.manifest import Manifest
+from lookalike.data.snapshots.manifest import Manifest
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.load import OK, Reply
 from tests.benchmarks.serving.loads import Load, percentiles, sending

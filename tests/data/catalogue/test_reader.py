@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.catalogue import read_catalogue
-from data.errors import CatalogueError
-from data.fetching import FetchPolicy
-from data.stores import open_store
+from lookalike.data.catalogue.reader import read_catalogue
+from lookalike.data.errors import CatalogueError
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.stores import open_store
 from tests.support.catalogues import read_all
 from tests.support.sites import Site, answer, running
 

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from data.attributes import TextTypes, type_name
-from data.embeddings import HASH
-from data.errors import CatalogueError
-from data.products import Products
-from serving.replies import plain
-from tasks.indexing.filters import matching, parse
+from lookalike.data.catalogue.types import TextTypes, type_name
+from lookalike.data.embeddings import HASH
+from lookalike.data.errors import CatalogueError
+from lookalike.data.snapshots.products import Products
+from lookalike.serving.rest.replies import plain
+from lookalike.tasks.search.filters import matching, parse
 from tests.support.catalogues import read_all
 
 MORNING = dt.datetime(2026, 1, 31, 9, 30, tzinfo=dt.UTC)

@@ -6,10 +6,10 @@ import ipaddress
 
 import pytest
 
-from data.addresses import is_public, normal_host, target_of
-from data.errors import FetchError
-from data.fetch_policy import FetchPolicy
-from data.fetching import fetch, remote_version
+from lookalike.data.errors import FetchError
+from lookalike.data.fetch.addresses import is_public, normal_host, target_of
+from lookalike.data.fetch.client import fetch, remote_version
+from lookalike.data.fetch.policy import FetchPolicy
 from tests.support.fetches import HOST, reason
 from tests.support.sites import LOCAL, Names
 

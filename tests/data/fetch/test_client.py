@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from data import addresses, connections
-from data.errors import FetchError
-from data.fetch_policy import FetchPolicy
-from data.fetching import fetch, remote_version
+from lookalike.data.errors import FetchError
+from lookalike.data.fetch import addresses, connections
+from lookalike.data.fetch.client import fetch, remote_version
+from lookalike.data.fetch.policy import FetchPolicy
 from tests.support.fetches import HOST, forget, reason
 from tests.support.sites import LOCAL, Names, Site, answer, certificates, raw, running
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import ImageRejectedError
-from data.fetch_policy import FetchPolicy
-from data.images import image_version, read_image
-from data.stores import open_store
+from lookalike.data.errors import ImageRejectedError
+from lookalike.data.fetch.images import image_version, read_image
+from lookalike.data.fetch.policy import FetchPolicy
+from lookalike.data.stores import open_store
 from tests.support.sites import Site, answer, running
 
 

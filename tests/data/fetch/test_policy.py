@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from data.addresses import normal_host
-from data.errors import InputError
-from data.fetch_policy import FetchPolicy
+from lookalike.data.errors import InputError
+from lookalike.data.fetch.addresses import normal_host
+from lookalike.data.fetch.policy import FetchPolicy
 from tests.support.sites import certificates
 
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.catalogues import LocalCatalogue, read_catalogue_range
-from data.embeddings import Embeddings, position
-from data.errors import CorruptError, NotFoundError, UnknownProductError
-from data.products import BASE_FIELDS, Products
-from data.rejects import Reject, RejectLog, read_rejects, store_rejects
-from data.stores.memory import MemoryStore
+from lookalike.data.catalogue.normalised import LocalCatalogue, read_catalogue_range
+from lookalike.data.catalogue.rejects import Reject, RejectLog, read_rejects, store_rejects
+from lookalike.data.embeddings import Embeddings, position
+from lookalike.data.errors import CorruptError, NotFoundError, UnknownProductError
+from lookalike.data.snapshots.products import BASE_FIELDS, Products
+from lookalike.data.stores.memory import MemoryStore
 
 
 def hash_of(name: object) -> bytes:
@@ -91,7 +91,7 @@ class TestCatalogues:
         assert local(tmp_path, table).id != local(tmp_path, renamed).id
 
     def test_ranges_cover_all_products_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("data.catalogues.PRODUCTS_PER_FILE", 7)
+        monkeypatch.setattr("lookalike.data.catalogue.normalised.PRODUCTS_PER_FILE", 7)
         store, table = MemoryStore(), products(50)
         written = local(tmp_path, table)
         for _ in range(2):

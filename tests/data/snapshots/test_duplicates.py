@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.duplicates import Duplicates, Groups, read_groups, to_parquet
-from data.embeddings import HASH
-from data.errors import CorruptError
+from lookalike.data.embeddings import HASH
+from lookalike.data.errors import CorruptError
+from lookalike.data.snapshots.duplicates import Duplicates, Groups, read_groups, to_parquet
 
 
 def hash_of(number: int) -> bytes:

@@ -12,18 +12,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.cache import BlobCache
-from data.channels import Channel, Entry
-from data.errors import CorruptError, LookalikeError, SnapshotNotFoundError, StoreError, UnsupportedFormatError
-from data.manifest import Manifest, parse_manifest
-from data.sealed import FORMAT_VERSION, checksum
-from data.snapshots import read_manifest, verify
-from data.stores.local import LocalStore
-from data.stores.memory import MemoryStore
-from tasks.searcher import Searcher
+from lookalike.data.errors import (
+    CorruptError,
+    LookalikeError,
+    SnapshotNotFoundError,
+    StoreError,
+    UnsupportedFormatError,
+)
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.documents import FORMAT_VERSION, checksum
+from lookalike.data.snapshots.manifest import Manifest, parse_manifest
+from lookalike.data.snapshots.store import read_manifest, verify
+from lookalike.data.stores.local import LocalStore
+from lookalike.data.stores.memory import MemoryStore
+from lookalike.tasks.search.searcher import Searcher
 from tests.support.snapshots import draft
 
-FORMATS = Path(__file__).parent / "formats"
+FORMATS = Path(__file__).parents[1] / "formats"
 NEWEST = FORMATS / str(FORMAT_VERSION)
 
 
@@ -184,7 +190,7 @@ class TestCache:
         somebodys.write_text("years of work")
         cache.keep_only([])
         assert len(list(tmp_path.iterdir())) == len(set(manifest.blobs())) + 1
-        monkeypatch.setattr("data.cache.GRACE_SECONDS", -1)
+        monkeypatch.setattr("lookalike.data.snapshots.cache.GRACE_SECONDS", -1)
         cache.keep_only(manifest.blobs()[:1])
         assert {path.name for path in tmp_path.iterdir()} == {manifest.blobs()[0].sha256, somebodys.name}
 

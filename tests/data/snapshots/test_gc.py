@@ -11,10 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data import blobs, pins
-from data.channels import Channel
-from data.collection import Collection, Retention, collect
-from data.errors import (
+from lookalike.data.errors import (
     CollectionRefusedError,
     CorruptError,
     IncompleteSnapshotError,
@@ -23,14 +20,17 @@ from data.errors import (
     StoreUnavailableError,
     UnsupportedFormatError,
 )
-from data.making import COLLECTIONS, Condemned
-from data.manifest import EncoderSection, Manifest
-from data.marker import MARKER
-from data.publishing import promote, publish, rollback, store_snapshot
-from data.snapshots import list_snapshots, read_manifest, verify
-from data.stores import ObjectStore
-from data.stores.local import LocalStore
-from data.stores.memory import MemoryStore
+from lookalike.data.snapshots import blobs, pins
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.gc import Collection, Retention, collect
+from lookalike.data.snapshots.leases import COLLECTIONS, Condemned
+from lookalike.data.snapshots.manifest import EncoderSection, Manifest
+from lookalike.data.snapshots.marker import MARKER
+from lookalike.data.snapshots.publishing import promote, publish, rollback, store_snapshot
+from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.stores import ObjectStore
+from lookalike.data.stores.local import LocalStore
+from lookalike.data.stores.memory import MemoryStore
 from tests.support.faults import WRITES, Crash, CrashingStore, RecordingStore, Result, WrapperStore
 from tests.support.snapshots import draft, some_bytes
 
@@ -139,7 +139,7 @@ def test_what_a_dead_collector_left_is_cleared() -> None:
 def test_a_collector_that_dies_anywhere_leaves_whole_snapshots(
     chunk: int, landed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data.collection.CHUNK", chunk)
+    monkeypatch.setattr("lookalike.data.snapshots.gc.CHUNK", chunk)
     for at in range(1, 100):
         store = MemoryStore()
         names = releases(store, 1, 2, 3)
@@ -167,7 +167,7 @@ class DistantStore(WrapperStore):
 
 
 def test_all_goes_however_short_a_lease_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.collection.LEASE_SECONDS", 0.3)
+    monkeypatch.setattr("lookalike.data.snapshots.gc.LEASE_SECONDS", 0.3)
     store = RecordingStore(store_with_a_release())
     before = list(store.list(""))
     for number in range(150):
@@ -192,7 +192,7 @@ def test_what_there_is_no_time_for_is_told_and_goes_the_next_time() -> None:
 
 
 def test_each_announcement_names_a_chunk_and_each_key_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.collection.CHUNK", 2)
+    monkeypatch.setattr("lookalike.data.snapshots.gc.CHUNK", 2)
     store = MemoryStore()
     releases(store, 1, 2, 3)
     announced: list[tuple[str, ...]] = []
@@ -257,7 +257,7 @@ def test_an_announcement_is_withdrawn_when_the_last_deletion_has_ended() -> None
 def test_a_snapshot_that_is_needed_for_a_moment_keeps_its_files_with_its_manifest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("data.collection.CHUNK", 1)
+    monkeypatch.setattr("lookalike.data.snapshots.gc.CHUNK", 1)
     store = MemoryStore()
     names = releases(store, 1, 2, 3)
 
@@ -315,7 +315,7 @@ class TestRaces:
 
     @pytest.fixture(autouse=True)
     def short_lease(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("data.making.LEASE_SECONDS", 0.2)
+        monkeypatch.setattr("lookalike.data.snapshots.leases.LEASE_SECONDS", 0.2)
 
     def reusing(self, store: MemoryStore) -> Manifest:
         """Return a draft that relies on blobs which nothing refers to any more."""

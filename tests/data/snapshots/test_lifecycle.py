@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from data import blobs
-from data.channels import Channel
-from data.diff import diff
-from data.doctor import examine
-from data.durations import duration
-from data.errors import AlreadyExistsError, CorruptError, InputError, StoreRefusedError
-from data.manifest import Manifest, ShardSection
-from data.publishing import publish
-from data.stores import ObjectInfo, ObjectStore, open_store
-from data.stores.local import LocalStore
-from data.stores.memory import MemoryStore
-from lookalike import cli
+from lookalike.cli import cli
+from lookalike.data.durations import duration
+from lookalike.data.errors import AlreadyExistsError, CorruptError, InputError, StoreRefusedError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.diff import diff
+from lookalike.data.snapshots.doctor import examine
+from lookalike.data.snapshots.manifest import Manifest, ShardSection
+from lookalike.data.snapshots.publishing import publish
+from lookalike.data.stores import ObjectInfo, ObjectStore, open_store
+from lookalike.data.stores.local import LocalStore
+from lookalike.data.stores.memory import MemoryStore
 from tests.support.faults import WrapperStore
 from tests.support.snapshots import draft
 

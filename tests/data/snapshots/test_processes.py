@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from data.channels import Channel
-from data.collection import Retention, collect
-from data.making import COLLECTIONS
-from data.making import FOLDER as MAKING
-from data.publishing import Step
-from data.snapshots import list_snapshots, read_manifest, verify
-from data.stores import ObjectStore, open_store
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.gc import Retention, collect
+from lookalike.data.snapshots.leases import COLLECTIONS
+from lookalike.data.snapshots.leases import FOLDER as MAKING
+from lookalike.data.snapshots.publishing import Step
+from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.stores import ObjectStore, open_store
 from tests.support.publisher import STEPS, publishers
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]

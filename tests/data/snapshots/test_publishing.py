@@ -10,11 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data import collection, pins
-from data.cache import BlobCache
-from data.channels import Channel, Entry
-from data.collection import Retention
-from data.errors import (
+from lookalike.data.errors import (
     ChannelConflictError,
     ChannelUnknownError,
     CorruptError,
@@ -23,13 +19,17 @@ from data.errors import (
     SnapshotNotFoundError,
     StoreUnavailableError,
 )
-from data.making import FOLDER as MAKING
-from data.manifest import Manifest
-from data.publishing import Step, promote, publish, rollback, store_snapshot
-from data.snapshots import list_snapshots, read_manifest, verify
-from data.stores import ObjectStore
-from data.stores.local import LocalStore
-from data.stores.memory import MemoryStore
+from lookalike.data.snapshots import gc, pins
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.gc import Retention
+from lookalike.data.snapshots.leases import FOLDER as MAKING
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.publishing import Step, promote, publish, rollback, store_snapshot
+from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.stores import ObjectStore
+from lookalike.data.stores.local import LocalStore
+from lookalike.data.stores.memory import MemoryStore
 from tests.support.faults import Crash, CrashingStore, FailingStore, LostResponseStore, RecordingStore, SlowStore
 from tests.support.snapshots import draft
 
@@ -38,7 +38,7 @@ EVERYTHING_IS_OLD = Retention(grace=timedelta(seconds=-5))
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.retrying.FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("lookalike.data.stores.retry.FIRST_WAIT_SECONDS", 0.0)
 
 
 def release(store: ObjectStore, *seeds: object, run: str = "run-1") -> Entry:
@@ -86,7 +86,7 @@ class TestSteps:
             now = published(store).id
             assert now == old or at >= (5 if landed else 6)
             release(store, 1, 3, run="run-3")  # the next run succeeds, and has nothing to wait for
-            collection.collect(store, EVERYTHING_IS_OLD)
+            gc.collect(store, EVERYTHING_IS_OLD)
             published(store)
             assert list(store.list(MAKING)) == []
         else:

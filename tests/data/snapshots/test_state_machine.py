@@ -10,10 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from data import pins
-from data.channels import Channel, Entry
-from data.collection import Retention, collect
-from data.errors import (
+from lookalike.data.errors import (
     ChannelConflictError,
     ChannelUnknownError,
     CollectionRefusedError,
@@ -23,11 +20,14 @@ from data.errors import (
     SnapshotNotFoundError,
     StoreUnavailableError,
 )
-from data.manifest import Manifest
-from data.publishing import promote, publish, rollback, store_snapshot
-from data.snapshots import list_snapshots, read_manifest, verify
-from data.stores import ObjectStore
-from data.stores.memory import MemoryStore
+from lookalike.data.snapshots import pins
+from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.gc import Retention, collect
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.publishing import promote, publish, rollback, store_snapshot
+from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.stores import ObjectStore
+from lookalike.data.stores.memory import MemoryStore
 from tests.support.faults import Crash, CrashingStore, FailingStore, LostResponseStore
 from tests.support.snapshots import draft
 
@@ -259,9 +259,9 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 def test_the_store_agrees_with_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.retrying.FIRST_WAIT_SECONDS", 0.0)
-    monkeypatch.setattr("data.making.LEASE_SECONDS", 0.01)
-    monkeypatch.setattr("data.making.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("lookalike.data.stores.retry.FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("lookalike.data.snapshots.leases.LEASE_SECONDS", 0.01)
+    monkeypatch.setattr("lookalike.data.snapshots.leases.POLL_SECONDS", 0.001)
     monkeypatch.setattr(Machine, "taken", 0)
     while Machine.taken < STEPS:
         run_state_machine_as_test(

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import blobs
-from data.errors import CorruptError, UnknownProductError
-from data.manifest import IndexSection, ShardSection, format_of
-from data.products import Products, read_shard_products
-from data.stores.memory import MemoryStore
-from data.tombstones import alive_rows, to_bytes
-from tests.data.test_columns import products
+from lookalike.data.errors import CorruptError, UnknownProductError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.manifest import IndexSection, ShardSection, format_of
+from lookalike.data.snapshots.products import Products, read_shard_products
+from lookalike.data.snapshots.tombstones import alive_rows, to_bytes
+from lookalike.data.stores.memory import MemoryStore
+from tests.data.snapshots.test_columns import products
 
 
 def shard(count: int, dead: int) -> ShardSection:
@@ -63,7 +63,7 @@ def test_a_dead_product_is_not_found_and_its_namesake_is() -> None:
 def test_only_living_products_are_read_with_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr("data.products.READ_ROWS", 3)
+    monkeypatch.setattr("lookalike.data.snapshots.products.READ_ROWS", 3)
     store = MemoryStore()
     pq.write_table(products(10), tmp_path / "products")
     section = ShardSection(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import InputError, NotFoundError, StoreRefusedError, StoreUnavailableError
-from data.stores import ObjectStore, open_store
-from data.stores.conformance import StoreTests
-from data.stores.local import TEMPORARY, LocalStore
-from data.stores.memory import MemoryStore
-from data.stores.s3 import file_system
+from lookalike.data.errors import InputError, NotFoundError, StoreRefusedError, StoreUnavailableError
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.data.stores.conformance import StoreTests
+from lookalike.data.stores.local import TEMPORARY, LocalStore
+from lookalike.data.stores.memory import MemoryStore
+from lookalike.data.stores.s3 import file_system
 from tests.support.seaweedfs import BUCKET, SeaweedFS
 
 
@@ -71,14 +71,14 @@ class TestS3Store(StoreTests):
             open_store(f"s3://{BUCKET}/bucket").read("bucket")
 
     def test_a_wrong_key_is_refused(self, s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("data.stores.s3.file_system", lambda: file_system(secret="wrong"))
+        monkeypatch.setattr("lookalike.data.stores.s3.file_system", lambda: file_system(secret="wrong"))
         with pytest.raises(StoreRefusedError, match="credentials"):
             open_store(s3_uri).create("a", b"")
 
     def test_a_server_that_is_away(self, s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         away = file_system(endpoint_url="http://127.0.0.1:9")
         away.retries = 1
-        monkeypatch.setattr("data.stores.s3.file_system", lambda: away)
+        monkeypatch.setattr("lookalike.data.stores.s3.file_system", lambda: away)
         with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:9"):
             open_store(s3_uri).read("a")
 

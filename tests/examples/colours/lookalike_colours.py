@@ -1,7 +1,7 @@
 """An encoder of your own: the colours of a picture, and how they vary, in each field of a grid.
 
-A real one would load a network here, with `tasks.encoders.weights` from a file. All that Lookalike asks for is a
-name, a fingerprint and an export; see `EncoderSource` in `tasks/encoders/base.py`.
+A real one would load a network here, with `WeightsFile` from a file. All that Lookalike asks for is a name, a
+fingerprint and an export; see `EncoderSource` in `lookalike.encoders`, which holds all that is needed here.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tasks.encoders import export
-from tasks.encoders.base import EncoderSpec
-from tasks.encoders.fingerprints import fingerprint
-from tasks.encoders.preprocessing import Preprocessing
+from lookalike.encoders import EncoderSpec, FromPixels, Preprocessing, dimension, export, fingerprint
 
 VERSION = "colours-1"
 """A change below that changes vectors is a new version, so that old ones are not mixed with new."""
@@ -34,16 +31,16 @@ class Colours:
 
     def export(self, directory: Path) -> EncoderSpec:
         """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
-        model = export.FromPixels(Moments(), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        model = FromPixels(Moments(), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
         spec = EncoderSpec(
             name=self.name,
             fingerprint=self.fingerprint(),
-            dimension=export.dimension(model, _PREPROCESSING.size),
+            dimension=dimension(model, _PREPROCESSING.size),
             preprocessing=_PREPROCESSING,
             pooling="grid",
             licence="CC0-1.0",
         )
-        export.export(model, spec, directory)
+        export(model, spec, directory)
         return spec
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from data.rejects import Reject
-from flows import artifacts
-from flows.artifacts import SHOWN_PICTURE_BYTES, artifact_key, duration, plain, size
+from lookalike.data.catalogue.rejects import Reject
+from lookalike.flows.reporting import artifacts
+from lookalike.flows.reporting.artifacts import SHOWN_PICTURE_BYTES, artifact_key, duration, plain, size
 from tests.support.reports import run_report
 
 Show = Callable[[Callable[[], None]], dict[str, dict[str, Any]]]

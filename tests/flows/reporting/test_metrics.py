@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from data.reports import RunReport
-from flows.metrics import push_metrics, textfile
-from flows.settings import BatchSettings
+from lookalike.data.reports import RunReport
+from lookalike.flows.reporting.metrics import push_metrics, textfile
+from lookalike.flows.runtime.settings import BatchSettings
 from tests.support.receiver import receiver
 from tests.support.reports import run_report
 from tests.support.servers import ROOT

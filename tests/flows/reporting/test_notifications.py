@@ -14,10 +14,10 @@ from prefect.blocks.system import Secret
 from prefect.blocks.webhook import Webhook
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from data.reports import State
-from flows.mail import SmtpMail
-from flows.notifications import Message, link, message_about, notify, tell
-from infra.demo.ports import HOST
+from lookalike.data.reports import State
+from lookalike.flows.reporting.mail import SmtpMail
+from lookalike.flows.reporting.notifications import Message, link, message_about, notify, tell
+from lookalike.infra.demo.ports import HOST
 from tests.support.mailbox import mailbox
 from tests.support.receiver import Receiver, receiver
 from tests.support.reports import run_report

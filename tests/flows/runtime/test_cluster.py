@@ -16,10 +16,10 @@ import httpx
 import pytest
 from distributed import Client
 
-from data.channels import Channel
-from data.reports import recent_reports
-from data.stores import open_store
-from infra.demo.ports import HOST, free_port
+from lookalike.data.reports import recent_reports
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.stores import open_store
+from lookalike.infra.demo.ports import HOST, free_port
 from tests.support.pictures import write_catalogue
 from tests.support.servers import BIN, ROOT
 from tests.support.sites import certificates
@@ -145,7 +145,7 @@ def test_a_cancelled_run_leaves_the_cluster_and_the_channel_alone(tmp_path: Path
     serve = [
         "python",
         "-c",
-        f"from flows.reindex import reindex; reindex.serve(name={name!r}, pause_on_shutdown=False)",
+        f"from lookalike.flows.reindex import reindex; reindex.serve(name={name!r}, pause_on_shutdown=False)",
     ]
     scheduler = ["dask", "scheduler", "--host", HOST, "--port", str(port), "--no-dashboard"]
     worker = ["dask", "worker", address, "--nthreads", "1", "--no-dashboard"]

@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect.utilities.callables import parameter_schema
 from pydantic import Field
 
-from flows.forms import described
+from lookalike.flows.runtime.parameters import described
 
 Colour = Annotated[str, Field(min_length=1, description="Which colour: `red`, or blue")]
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 from distributed import LocalCluster
 
-from data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
-from flows import partitions
-from flows.cluster import Cluster
-from flows.partitions import Partition, gather, map_partitions
-from flows.settings import BatchSettings
-from tasks.scanning import slices
+from lookalike.data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
+from lookalike.flows.runtime import partitions
+from lookalike.flows.runtime.cluster import Cluster
+from lookalike.flows.runtime.partitions import Partition, gather, map_partitions
+from lookalike.flows.runtime.settings import BatchSettings
+from lookalike.tasks.scan import slices
 
 pytestmark = pytest.mark.services
 

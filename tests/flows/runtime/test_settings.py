@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from flows.conduct import make_request
-from flows.settings import BatchSettings
+from lookalike.flows.runtime.session import make_request
+from lookalike.flows.runtime.settings import BatchSettings
 
 
 def test_lists_are_written_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:

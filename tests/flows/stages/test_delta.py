@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from flows.deltas import _fitted
+from lookalike.flows.stages.delta import _fitted
 
 
 def table(**attributes: pa.Array) -> pa.Table:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from data.cache import BlobCache
-from data.channels import Channel
-from data.embeddings import Embeddings
-from data.manifest import Manifest
-from data.snapshots import read_manifest, verify
-from data.stores import open_store
-from tasks.searcher import Searcher
+from lookalike.data.embeddings import Embeddings
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.store import read_manifest, verify
+from lookalike.data.stores import open_store
+from lookalike.tasks.search.searcher import Searcher
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.embedding import ASSUMED_BYTES, _bytes, partition_size
+from lookalike.flows.stages.embed import ASSUMED_BYTES, _bytes, partition_size
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.access.callers import AccessScope
-from serving.access.keys import create_key
-from serving.access.keys_file import add_key, remove_key
-from tests.serving.client import wait_for
-from tests.serving.oidc import AUDIENCE, issuer, rsa_key
-from tests.serving.processes import Server, free_port, server
-from tests.serving.snapshots import Shop, picture
+from lookalike.serving.access.keys import create_key
+from lookalike.serving.access.keys_file import add_key, remove_key
+from lookalike.serving.context import AccessScope
+from tests.support.client import wait_for
+from tests.support.oidc import AUDIENCE, issuer, rsa_key
+from tests.support.processes import Server, free_port, server
+from tests.support.shop import Shop, picture
 
 pytestmark = pytest.mark.services
 
@@ -215,4 +215,6 @@ def test_json_lines_of_a_whole_server(shop: Shop, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in running.log.splitlines()]
     mine = next(line for line in lines if line.get("request_id") == "mine")
     assert (mine["route"], mine["status"], mine["snapshot"]) == ("/v1/search", 200, manifest.id)
-    assert {"uvicorn.error", "serving.follower", "lookalike.access"} <= {line["logger"] for line in lines}
+    assert {"uvicorn.error", "lookalike.serving.live.follower", "lookalike.access"} <= {
+        line["logger"] for line in lines
+    }

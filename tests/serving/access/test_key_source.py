@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import InputError
-from serving.access import key_source
-from serving.access.callers import AccessScope
-from serving.access.key_source import KeySource
-from serving.access.keys import ApiKey, KeyFault, KeysDocument, create_key
-from serving.access.keys_file import add_key, remove_key
-from serving.metrics import Metrics
-from serving.settings import Access
+from lookalike.data.errors import InputError
+from lookalike.serving.access import key_source
+from lookalike.serving.access.key_source import KeySource
+from lookalike.serving.access.keys import ApiKey, KeyFault, KeysDocument, create_key
+from lookalike.serving.access.keys_file import add_key, remove_key
+from lookalike.serving.context import AccessScope
+from lookalike.serving.settings import Access
+from lookalike.serving.telemetry.metrics import Metrics
 
 
 def make() -> tuple[ApiKey, str]:

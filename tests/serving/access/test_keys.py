@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from data.errors import InputError
-from serving.access.callers import AccessScope
-from serving.access.keys import ApiKey, KeyFault, KeyRing, KeysDocument, claimed_id, create_key, parse_keys
+from lookalike.data.errors import InputError
+from lookalike.serving.access.keys import ApiKey, KeyFault, KeyRing, KeysDocument, claimed_id, create_key, parse_keys
+from lookalike.serving.context import AccessScope
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -68,7 +68,7 @@ def test_comparison_takes_constant_time_also_for_an_unknown_id(monkeypatch: pyte
         return original(one, other)
 
     original = hmac.compare_digest
-    monkeypatch.setattr("serving.access.keys.hmac.compare_digest", compare)
+    monkeypatch.setattr("lookalike.serving.access.keys.hmac.compare_digest", compare)
     KeyRing().find(make()[1], NOW)
     assert len(compared) == 1
 

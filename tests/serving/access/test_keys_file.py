@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import InputError
-from serving.access.callers import AccessScope
-from serving.access.keys import create_key
-from serving.access.keys_file import add_key, read_keys, remove_key
+from lookalike.data.errors import InputError
+from lookalike.serving.access.keys import create_key
+from lookalike.serving.access.keys_file import add_key, read_keys, remove_key
+from lookalike.serving.context import AccessScope
 
 
 def add_some(file: Path, count: int) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from serving.access.callers import AccessScope
-from serving.access.policy import Policy, route_path
-from tests.serving.client import Client
+from lookalike.serving.access.policy import Policy, route_path
+from lookalike.serving.context import AccessScope
+from tests.support.client import Client
 
 SEARCH, ADMIN = AccessScope.SEARCH, AccessScope.ADMIN
 POLICY = Policy(required=True)

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from serving.access import rates as module
-from serving.access.callers import AccessScope, Caller, anonymous
-from serving.access.rates import Bucket, RateLimits, network
-from serving.access.refusals import RefusedError
-from serving.settings import Rates
+from lookalike.serving.access import rates as module
+from lookalike.serving.access.rates import Bucket, RateLimits, network
+from lookalike.serving.access.refusals import RefusedError
+from lookalike.serving.context import AccessScope, Caller, anonymous
+from lookalike.serving.settings import Rates
 
 SHOP = Caller("key", "aaaaaaaaaa", "shop", frozenset({AccessScope.SEARCH}))
 

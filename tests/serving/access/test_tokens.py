@@ -14,15 +14,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from serving.access import issuer as issuers
-from serving.access.callers import AccessScope, Caller
-from serving.access.issuer import Issuer
-from serving.access.refusals import RefusedError
-from serving.access.tokens import ALGORITHMS, Tokens
-from serving.metrics import Metrics
-from serving.settings import Access
-from tests.serving import oidc
-from tests.serving.oidc import AUDIENCE, rsa_key
+from lookalike.serving.access import issuer as issuers
+from lookalike.serving.access.issuer import Issuer
+from lookalike.serving.access.refusals import RefusedError
+from lookalike.serving.access.tokens import ALGORITHMS, Tokens
+from lookalike.serving.context import AccessScope, Caller
+from lookalike.serving.settings import Access
+from lookalike.serving.telemetry.metrics import Metrics
+from tests.support import oidc
+from tests.support.oidc import AUDIENCE, rsa_key
 
 RSA = rsa_key()
 OTHER_RSA = rsa_key()

@@ -11,19 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from data import blobs
-from data.blobs import Blob
-from data.errors import StoreUnavailableError
-from data.manifest import Manifest
-from data.stores import ObjectStore
-from serving import follower
-from serving.addresses import product_path
-from serving.examples import Picture, Query
-from serving.last_good import LastGood
-from serving.ranking import Ranking
-from tests.serving.client import Client, wait_for
+from lookalike.data.errors import StoreUnavailableError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.stores import ObjectStore
+from lookalike.serving.live import follower
+from lookalike.serving.live.last_good import LastGood
+from lookalike.serving.rest.replies import product_path
+from lookalike.serving.search.query import Picture, Query, Ranking
 from tests.serving.conftest import Serve, make_settings
-from tests.serving.snapshots import OTHER_ENCODER, Shop, picture, product_ids
+from tests.support.client import Client, wait_for
+from tests.support.shop import OTHER_ENCODER, Shop, picture, product_ids
 
 
 def damage(shop: Shop, blob: Blob) -> None:
@@ -220,7 +219,7 @@ def test_it_starts_from_its_cache_while_the_store_is_away(shop: Shop, serve: Ser
 def test_a_store_that_never_answers(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
-    from data.channels import Channel
+    from lookalike.data.snapshots.channels import Channel
 
     manifest = shop.publish(8)
     serving(serve(), manifest)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from serving.held import BLANK
+from lookalike.serving.live.loaded import BLANK
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop, picture
+from tests.support.shop import Shop, picture
 
 
 def test_a_model_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

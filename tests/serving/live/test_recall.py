@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from data.duplicates import Duplicates
-from data.embeddings import HASH
-from serving.recall import LOWEST, probe
-from tasks.indexing.searching import ShardedIndex
-from tasks.searcher import Searcher
-from tests.serving.client import Client, wait_for
+from lookalike.data.embeddings import HASH
+from lookalike.data.snapshots.duplicates import Duplicates
+from lookalike.serving.live.recall import LOWEST, probe
+from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.searcher import Searcher
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop
+from tests.support.client import Client, wait_for
+from tests.support.shop import Shop
 
 
 class Named:

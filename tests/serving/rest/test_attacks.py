@@ -8,10 +8,10 @@ import pytest
 
 from tests.benchmarks.fuzz import ask_once, fuzz
 from tests.benchmarks.workers import kill
-from tests.serving.processes import server
-from tests.serving.snapshots import Shop, picture
 from tests.support.mutations import case, files_of
 from tests.support.pictures import drawing
+from tests.support.processes import server
+from tests.support.shop import Shop, picture
 
 pytestmark = pytest.mark.services
 

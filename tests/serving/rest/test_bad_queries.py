@@ -12,9 +12,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from serving.kinds import KINDS
-from tests.serving.client import Client
-from tests.serving.snapshots import picture
+from lookalike.serving.errors import KINDS
+from tests.support.client import Client
+from tests.support.shop import picture
 
 GOOD = picture(1)
 TEXT = base64.b64encode(GOOD).decode()

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from serving import service
-from serving.replies import write_hits
-from serving.routes import search as routes
-from tests.serving.client import Client
+from lookalike.serving.rest.replies import write_hits
+from lookalike.serving.rest.routes import search as routes
+from lookalike.serving.search import service
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop, picture
+from tests.support.client import Client
+from tests.support.shop import Shop, picture
 
 GOOD = base64.b64encode(picture(1)).decode()
 

@@ -10,11 +10,11 @@ import httpx
 import numpy as np
 import pytest
 
-from data.stores.local import LocalStore
-from serving.app import create_app
-from tests.serving.client import Client, running
+from lookalike.data.stores.local import LocalStore
+from lookalike.serving.rest.app import create_app
 from tests.serving.conftest import Serve, make_settings
-from tests.serving.snapshots import Shop, picture
+from tests.support.client import Client, running
+from tests.support.shop import Shop, picture
 
 PICTURES = 8
 COPIES = 5  # products that show each of the first two pictures

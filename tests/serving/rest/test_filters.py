@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from data.stores.local import LocalStore
-from serving.app import create_app
-from tests.serving.client import Client, running
+from lookalike.data.stores.local import LocalStore
+from lookalike.serving.rest.app import create_app
 from tests.serving.conftest import make_settings
-from tests.serving.snapshots import Shop, picture
+from tests.support.client import Client, running
+from tests.support.shop import Shop, picture
 
 NINE = dt.datetime(2026, 1, 31, 9, tzinfo=dt.UTC)
 ATTRIBUTES: list[dict[str, Any]] = [

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from serving.examples import EncoderVector, Query
-from serving.problems import MAX_DETAIL, ProblemError
-from serving.queries import batch_from_body, from_body
-from serving.settings import Limits
+from lookalike.serving.errors import MAX_DETAIL, ProblemError
+from lookalike.serving.rest.parse import batch_from_body, from_body
+from lookalike.serving.search.query import EncoderVector, Query
+from lookalike.serving.settings import Limits
 
 SIZE = 9_900_000  # bytes: the limit on bodies is 10 MiB
 MEMORY = 300  # MiB
@@ -21,9 +21,9 @@ SECONDS = 5.0  # they take 0.1
 # each body has a process of its own, forked from one that has imported everything and has no thread yet
 _MEASURE = """
 import json, os, resource, time
-from serving.problems import ProblemError
-from serving.settings import Limits
-from tests.serving.test_hostile_json import HOSTILE
+from lookalike.serving.rest.problems import ProblemError
+from lookalike.serving.settings import Limits
+from tests.serving.rest.test_hostile_json import HOSTILE
 
 def refuse(name):
     read, body, _ = HOSTILE[name]()

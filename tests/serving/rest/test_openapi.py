@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from serving.forms import FIELDS
-from serving.kinds import KINDS
-from serving.models import (
+from lookalike.serving.errors import KINDS
+from lookalike.serving.rest.body import FIELDS
+from lookalike.serving.rest.schema import (
     BatchReply,
     BatchRequest,
     OneProductReply,
@@ -18,9 +18,9 @@ from serving.models import (
     SearchRequest,
     SnapshotReply,
 )
-from tests.serving.client import Client
+from tests.support.client import Client
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 API_PAGE, PROBLEMS_PAGE = DOCS / "api.md", DOCS / "problems.md"
 
 OPERATIONS = {

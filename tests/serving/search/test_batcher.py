@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.batcher import Batcher
-from serving.metrics import Metrics
-from serving.problems import ProblemError
-from serving.supervision import supervise
-from tasks.encoders.base import Encoder
+from lookalike.serving.background import supervise
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.search.batcher import Batcher
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.encoders.base import Encoder
 
 BAD = 255
 

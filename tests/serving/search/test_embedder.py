@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data.errors import ImageRejectedError
-from serving import batcher
-from serving.crops import Crop
-from serving.embedder import Embedder
-from serving.examples import Picture
-from serving.flights import Flights
-from serving.lru import LruCache
-from serving.metrics import Metrics
-from serving.problems import ProblemError
-from serving.supervision import supervise
-from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.images import DEFAULT_LIMITS, ImageLimits
+from lookalike.data.errors import ImageRejectedError
+from lookalike.serving.background import supervise
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.search import batcher
+from lookalike.serving.search.crops import Crop
+from lookalike.serving.search.embedder import Embedder
+from lookalike.serving.search.lru import LruCache
+from lookalike.serving.search.query import Picture
+from lookalike.serving.search.single_flight import Flights
+from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits
 from tests.serving.conftest import Serve, make_settings
-from tests.serving.snapshots import OtherEncoder, Shop, picture
+from tests.support.shop import OtherEncoder, Shop, picture
 
 FAR = float("inf")
 
@@ -226,7 +226,7 @@ def test_a_bad_picture_fails_for_all_who_sent_it_and_is_not_remembered(encoder: 
 
 def test_a_proof_is_never_remembered(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server whose model fails must not call itself ready because it knows the answer by heart."""
-    from serving.held import BLANK
+    from lookalike.serving.live.loaded import BLANK
 
     shop.publish(8)
     client = serve(probe_seconds=0.1)

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.products import Products
-from serving.facets import Facet, count_values
-from tasks.indexing.filters import Condition, matching
+from lookalike.data.snapshots.products import Products
+from lookalike.serving.search.facets import Facet, count_values
+from lookalike.tasks.search.filters import Condition, matching
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop, picture
 from tests.support.catalogues import read_all
+from tests.support.shop import Shop, picture
 
 
 def one_column(values: pa.Array) -> Products:

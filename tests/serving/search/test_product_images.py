@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from serving import picture_reads, thumbnails
-from serving.addresses import product_path
-from serving.picture_reads import READS
-from tests.serving.client import Client, wait_for
+from lookalike.serving.rest.replies import product_path
+from lookalike.serving.search import product_images, thumbnails
+from lookalike.serving.search.product_images import READS
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop, picture, product_ids
+from tests.support.client import Client, wait_for
+from tests.support.shop import Shop, picture, product_ids
 
 IDS = product_ids(24)
 
@@ -38,7 +38,7 @@ class SlowPlace:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPlace]:
     found = SlowPlace()
-    monkeypatch.setattr("serving.picture_reads.read_image", found.read)
+    monkeypatch.setattr("lookalike.serving.search.product_images.read_image", found.read)
     yield found
     found.may_answer.set()
 
@@ -80,7 +80,7 @@ def test_a_read_whose_caller_left_keeps_its_place_until_it_ends(client: Client, 
 def test_too_many_that_wait_are_told_to_come_back(
     client: Client, place: SlowPlace, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    monkeypatch.setattr(picture_reads, "WAITING", 3)
+    monkeypatch.setattr(product_images, "WAITING", 3)
     monkeypatch.setattr(thumbnails, "WAITING", READS + 3)
     asked = [ask(client, product_path(product, "image") + query) for product in IDS[: READS + 3]]
     wait_for(lambda: waiting(client), lambda found: found == 3)

@@ -11,17 +11,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.products import Products
-from serving.crops import Crop, prepare
-from serving.examples import combine
-from serving.problems import ProblemError
-from serving.ranking import Ranking
-from serving.selection import Among, select
-from tasks.images import DEFAULT_LIMITS
-from tasks.searcher import Found, Searcher
-from tests.serving.client import Client
-from tests.serving.snapshots import CATEGORIES, Shop, picture, product_ids
-from tests.serving.test_search import ids, send
+from lookalike.data.snapshots.products import Products
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.search.crops import Crop, prepare
+from lookalike.serving.search.query import Ranking, combine
+from lookalike.serving.search.selection import Among, select
+from lookalike.tasks.images.decode import DEFAULT_LIMITS
+from lookalike.tasks.search.searcher import Found, Searcher
+from tests.serving.rest.routes.test_search import ids, send
+from tests.support.client import Client
+from tests.support.shop import CATEGORIES, Shop, picture, product_ids
 
 IDS = product_ids(24)
 
@@ -280,7 +279,7 @@ def test_facets_of_a_listing_and_of_a_product(client: Client) -> None:
 def test_facets_are_bounded() -> None:
     import pyarrow as pa
 
-    from serving.facets import count_values
+    from lookalike.serving.search.facets import count_values
 
     rows = 200
     attributes = pa.StructArray.from_arrays([pa.array([str(row % 60) for row in range(rows)])], names=["size"])
@@ -328,7 +327,7 @@ def test_pages_of_a_snapshot_that_was_replaced(shop: Shop, serve: Any) -> None:
     batch = client.post("/v1/search/batch", json={"queries": [{"product_id": "a"}], "snapshot": first.id}).json()
     assert batch["snapshot"] == first.id
 
-    from tests.serving.client import wait_for
+    from tests.support.client import wait_for
 
     gone = wait_for(lambda: client.search(product_id="a", snapshot=first.id), lambda reply: reply.status_code != 200)
     assert (gone.status_code, gone.json()["code"]) == (409, "snapshot_not_held")

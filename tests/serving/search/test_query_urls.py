@@ -13,15 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from data import addresses, connections
-from data.errors import InputError
-from serving.app import create_app
-from serving.kinds import KINDS
-from serving.settings import read_settings
-from tests.serving.client import Client
-from tests.serving.client import running as serving
+from lookalike.data.errors import InputError
+from lookalike.data.fetch import addresses, connections
+from lookalike.serving.errors import KINDS
+from lookalike.serving.rest.app import create_app
+from lookalike.serving.settings import read_settings
 from tests.serving.conftest import make_settings
-from tests.serving.snapshots import Shop, picture, product_ids
+from tests.support.client import Client
+from tests.support.client import running as serving
+from tests.support.shop import Shop, picture, product_ids
 from tests.support.sites import LOCAL, Names, Site, answer, certificates, raw, running
 
 HOST = "pictures.test"

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.ranking import Ranking
-from serving.selection import REACHES, Among, select
-from tasks.indexing.building import add
-from tasks.indexing.projection import normalise
-from tasks.indexing.reading import read_bytes
-from tasks.indexing.searching import ShardedIndex
-from tasks.indexing.training import train_index
-from tasks.searcher import Found, Searcher
+from lookalike.serving.search.query import Ranking
+from lookalike.serving.search.selection import REACHES, Among, select
+from lookalike.tasks.build.shard import add
+from lookalike.tasks.build.train import train_index
+from lookalike.tasks.search.faiss_io import read_bytes
+from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.projection import normalise
+from lookalike.tasks.search.searcher import Found, Searcher
 
 KEYS = ["Flat", "IVF64,SQ8", "IVF64,RaBitQfs,Refine(SQ8)", "HNSW16,SQ8"]
 COUNT = 6000

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from data import addresses, connections
-from serving.addresses import product_path
-from serving.thumbnails import SIZES
-from tests.serving.client import Client
+from lookalike.data.fetch import addresses, connections
+from lookalike.serving.rest.replies import product_path
+from lookalike.serving.search.thumbnails import SIZES
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop, picture, product_ids
+from tests.support.client import Client
+from tests.support.shop import Shop, picture, product_ids
 from tests.support.sites import LOCAL, Names, Site, answer, running
 
 IDS = product_ids(8)
@@ -29,7 +29,7 @@ def opened(data: bytes) -> Image.Image:
 @pytest.fixture
 def photos(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """Large pictures: a JPEG that EXIF turns, one that is partly transparent, and plain ones."""
-    from tests.serving import snapshots
+    from tests.support import shop as snapshots
 
     shop_picture = snapshots.picture
 

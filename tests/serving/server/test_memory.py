@@ -9,7 +9,7 @@ from tests.support.servers import ROOT
 
 PIXELS = """
 import os
-from serving.memory import LARGE, give_back_memory
+from lookalike.serving.server.memory import LARGE, give_back_memory
 from tests.support.watched import resident
 give_back_memory()
 bytearray(24 * 2**20)  # freed at once: from here on glibc, left alone, keeps such blocks
@@ -33,9 +33,9 @@ from pathlib import Path
 from threading import Thread
 import pyarrow as pa
 import pyarrow.parquet as pq
-from data.duplicates import Duplicates
-from data.products import Products
-from serving.memory import give_back_memory
+from lookalike.data.snapshots.duplicates import Duplicates
+from lookalike.data.snapshots.products import Products
+from lookalike.serving.server.memory import give_back_memory
 from tests.support.watched import resident
 give_back_memory()
 numbers = range(200_000)

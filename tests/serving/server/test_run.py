@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from data.manifest import Manifest
-from data.snapshots import manifest_key
-from tests.serving.client import wait_for
-from tests.serving.processes import server
-from tests.serving.snapshots import OTHER_ENCODER, Shop, picture, product_ids
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.store import manifest_key
+from tests.support.client import wait_for
+from tests.support.processes import server
+from tests.support.shop import OTHER_ENCODER, Shop, picture, product_ids
 
 pytestmark = pytest.mark.services
 

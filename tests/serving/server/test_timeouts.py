@@ -14,11 +14,11 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from serving import connections
-from serving.connections import PatientProtocol
-from serving.headers import DEFAULTS
-from serving.heads import HEAD_BYTES, HEAD_FIELDS
-from tests.serving.client import wait_for
+from lookalike.serving.rest.middleware.security_headers import DEFAULTS
+from lookalike.serving.server import timeouts
+from lookalike.serving.server.header_limit import HEAD_BYTES, HEAD_FIELDS
+from lookalike.serving.server.timeouts import PatientProtocol
+from tests.support.client import wait_for
 
 PATIENCE = 0.4
 
@@ -33,7 +33,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", PATIENCE)
+    monkeypatch.setattr(timeouts, "HEAD_SECONDS", PATIENCE)
     config = uvicorn.Config(
         app, port=0, http=PatientProtocol, lifespan="off", log_level="error", timeout_graceful_shutdown=1
     )

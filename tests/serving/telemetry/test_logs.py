@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from serving.logs import ACCESS, AUDIT, JsonFormatter, TextFormatter, log_config
-from serving.requests import RequestContext, answering
-from serving.settings import ServingSettings
+from lookalike.serving.context import RequestContext, answering
+from lookalike.serving.settings import ServingSettings
+from lookalike.serving.telemetry.logs import ACCESS, AUDIT, JsonFormatter, TextFormatter, log_config
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop, picture
+from tests.support.shop import Shop, picture
 
 FORGED = "/x\r\nINFO: all is well\x1b[2J\u2028\x85"
 
@@ -74,7 +74,7 @@ def test_an_exception_stays_on_its_line(stream: StringIO) -> None:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_the_configuration_holds_together(form: str) -> None:
     config = log_config(ServingSettings.model_validate({"log_format": form, "log_level": "error"}))
-    assert config["loggers"]["serving"]["level"] == "ERROR"
+    assert config["loggers"]["lookalike.serving"]["level"] == "ERROR"
     assert config["loggers"][AUDIT] == {"handlers": ["audit"], "level": "INFO", "propagate": False}
     made = logging.config.DictConfigurator(config)
     assert isinstance(made.configure_formatter(config["formatters"]["default"]), JsonFormatter) is (form == "json")

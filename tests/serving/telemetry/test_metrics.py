@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving.client import Client
-from tests.serving.snapshots import Shop, picture
+from tests.support.client import Client
+from tests.support.shop import Shop, picture
 
 
 def values(client: Client) -> dict[str, float]:
@@ -53,7 +53,10 @@ def test_names_are_ours(client: Client) -> None:
 
 
 def test_several_processes_are_one(tmp_path: Path) -> None:
-    script = "from serving.metrics import Metrics; m = Metrics(); m.swaps.inc(); m.queue.set(2); m.serve('s', 'e'); {}"
+    script = (
+        "from lookalike.serving.telemetry.metrics import Metrics; "
+        "m = Metrics(); m.swaps.inc(); m.queue.set(2); m.serve('s', 'e'); {}"
+    )
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": ""}
 
     def run(more: str) -> str:

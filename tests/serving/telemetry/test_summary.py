@@ -6,10 +6,10 @@ import re
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from serving.summary import Figures, Timing, summary
-from tests.serving.client import Client
+from lookalike.serving.telemetry.summary import Figures, Timing, summary
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop, picture
+from tests.support.client import Client
+from tests.support.shop import Shop, picture
 
 
 def rows(html: str) -> dict[str, list[str]]:
@@ -74,9 +74,9 @@ def test_the_page_of_a_server(served: tuple[Shop, Client]) -> None:
 
 def test_it_is_for_those_who_may_see_metrics(shop: Shop, serve: Serve) -> None:
     shop.publish(8)
-    from serving.access.callers import AccessScope
-    from serving.access.keys import create_key
-    from serving.access.keys_file import add_key
+    from lookalike.serving.access.keys import create_key
+    from lookalike.serving.access.keys_file import add_key
+    from lookalike.serving.context import AccessScope
 
     file = shop.folder / "keys.json"
     sent = {}

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from data.errors import InputError
-from serving.app import create_app
-from tests.serving.client import running
+from lookalike.data.errors import InputError
+from lookalike.serving.rest.app import create_app
 from tests.serving.conftest import make_settings
-from tests.serving.snapshots import Shop
+from tests.support.client import running
+from tests.support.shop import Shop
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

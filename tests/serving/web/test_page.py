@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from serving.routes.page import STATIC
-from tests.serving.client import Client
+from lookalike.serving.web.page import STATIC
+from tests.support.client import Client
 
 
 def test_the_page_obeys_a_strict_policy(client: Client) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
-from data.stores.local import LocalStore
-from tests.serving.processes import server
-from tests.serving.snapshots import Shop, picture
+from lookalike.data.stores.local import LocalStore
 from tests.support.browsers import CHROMIUM, opened
+from tests.support.processes import server
+from tests.support.shop import Shop, picture
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,8 +6,8 @@ import faiss
 import numpy as np
 import pytest
 
-from tasks.indexing.centroids import centroids
-from tasks.indexing.projection import Vectors, normalise
+from lookalike.tasks.build.train import centroids
+from lookalike.tasks.search.projection import Vectors, normalise
 
 
 def clustered(count: int, clusters: int, seed: int = 0) -> Vectors:

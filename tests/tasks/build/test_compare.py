@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from data.fetching import FetchPolicy
-from data.stores.local import LocalStore
-from tasks.comparing import compare
-from tests.serving.snapshots import Shop, write_pictures
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.stores.local import LocalStore
+from lookalike.tasks.build.compare import compare
+from tests.support.shop import Shop, write_pictures
 
 
 @pytest.fixture

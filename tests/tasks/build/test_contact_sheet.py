@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.contact_sheet import HITS, THUMB, Row, Shown, contact_sheet
+from lookalike.tasks.build.contact_sheet import HITS, THUMB, Row, Shown, contact_sheet
 from tests.support.pictures import drawing, png_of_zeros
 
 NEW = (18, 140, 80)

@@ -12,15 +12,23 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from data import blobs
-from data.cache import BlobCache
-from data.duplicates import read_groups
-from data.embeddings import HASH, Embeddings, position
-from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
-from data.stores import ObjectStore, open_store
-from tasks import duplicates
-from tasks.duplicates import Found, components, default_threshold, grouped, inherit, near_pairs, still_hold
-from tasks.indexing.projection import Projection
+from lookalike.data.embeddings import HASH, Embeddings, position
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.duplicates import read_groups
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.stores import ObjectStore, open_store
+from lookalike.tasks.build import duplicates
+from lookalike.tasks.build.duplicates import (
+    Found,
+    components,
+    default_threshold,
+    grouped,
+    inherit,
+    near_pairs,
+    still_hold,
+)
+from lookalike.tasks.search.projection import Projection
 from tests.support.snapshots import draft
 
 DIMENSION = 16
@@ -35,7 +43,7 @@ def build(store: ObjectStore, vectors: NDArray[np.float32], shows: list[int], fo
     """Store a snapshot in SHARDS shards: product i shows picture `shows[i]`, whose vector is `vectors[shows[i]]`."""
     import faiss
 
-    from tasks.indexing.building import shard_range, write_shard
+    from lookalike.tasks.build.shard import shard_range, write_shard
 
     Embeddings(store, "f1").write([hash_of(number) for number in range(len(vectors))], vectors)
     rows = sorted((hash_of(picture), f"p{product}", picture) for product, picture in enumerate(shows))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tasks.indexing.evaluating import recall, recall_by_score
-from tasks.indexing.neighbours import Neighbours
+from lookalike.tasks.build.evaluate import recall, recall_by_score
+from lookalike.tasks.search.neighbours import Neighbours
 
 
 def neighbours(scores: list[float], rows: list[int]) -> Neighbours:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import faiss
 import pytest
 
-from tasks.indexing.candidates import KINDS, Kind, index_key, lists_of
+from lookalike.tasks.build.index_kinds import KINDS, Kind, index_key, lists_of
 
 
 @pytest.mark.parametrize("dimension", [32, 64, 100, 256, 257, 768])

@@ -11,25 +11,25 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from data import blobs
-from data.blobs import Blob
-from data.cache import BlobCache
-from data.catalogues import LocalCatalogue
-from data.embeddings import HASH, Embeddings
-from data.errors import CorruptError
-from data.manifest import EncoderSection, IndexSection
-from data.stores import open_store
-from tasks import shards as building
-from tasks.indexing import measuring
-from tasks.indexing.building import ExactAnswers
-from tasks.indexing.candidates import KINDS
-from tasks.indexing.evaluating import RECALL_AT, recall
-from tasks.indexing.neighbours import Neighbours
-from tasks.indexing.operating_points import OperatingPoints
-from tasks.indexing.planning import Plan
-from tasks.indexing.projection import normalise
-from tasks.indexing.searching import ShardedIndex
-from tasks.shards import Measured, SampleQueries, Shard, Source, Trained, exact_answers
+from lookalike.data.catalogue.normalised import LocalCatalogue
+from lookalike.data.embeddings import HASH, Embeddings
+from lookalike.data.errors import CorruptError
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.manifest import EncoderSection, IndexSection
+from lookalike.data.stores import open_store
+from lookalike.tasks.build import jobs as building
+from lookalike.tasks.build import measure as measuring
+from lookalike.tasks.build.evaluate import recall
+from lookalike.tasks.build.index_kinds import KINDS
+from lookalike.tasks.build.jobs import Measured, SampleQueries, Shard, Source, Trained, exact_answers
+from lookalike.tasks.build.operating_points import OperatingPoints
+from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.shard import ExactAnswers
+from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours
+from lookalike.tasks.search.projection import normalise
 
 Vectors = NDArray[np.float32]
 

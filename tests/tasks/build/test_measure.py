@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.indexing.candidates import KINDS
-from tasks.indexing.measuring import SAMPLE, measure, split
-from tasks.indexing.operating_points import OperatingPoint
-from tasks.indexing.projection import normalise
+from lookalike.tasks.build.index_kinds import KINDS
+from lookalike.tasks.build.measure import SAMPLE, measure, split
+from lookalike.tasks.build.operating_points import OperatingPoint
+from lookalike.tasks.search.projection import normalise
 
 _random = np.random.default_rng(5)
 CENTRES = _random.standard_normal((40, 32), np.float32)

@@ -9,10 +9,10 @@ import faiss
 import numpy as np
 import pytest
 
-from tasks.indexing.neighbourhoods import lists_to_visit, neighbourhoods
-from tasks.indexing.projection import Vectors, normalise
-from tasks.indexing.reading import read_bytes
-from tasks.indexing.training import train_index
+from lookalike.tasks.build.measure import lists_to_visit, neighbourhoods
+from lookalike.tasks.build.train import train_index
+from lookalike.tasks.search.faiss_io import read_bytes
+from lookalike.tasks.search.projection import Vectors, normalise
 
 TOTAL = 20_000
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from data.blobs import Blob
-from data.errors import InputError
-from data.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
-from tasks.indexing.candidates import Kind
-from tasks.indexing.operating_points import OperatingPoint
-from tasks.indexing.planning import Plan, Wish, plan
+from lookalike.data.errors import InputError
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.tasks.build.index_kinds import Kind
+from lookalike.tasks.build.operating_points import OperatingPoint
+from lookalike.tasks.build.planner import Plan, Wish, plan
 
 BLOB = Blob(sha256="0" * 64, size=1)
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from data.embeddings import HASH, Embeddings
-from data.stores.local import LocalStore
-from tasks.indexing import building
-from tasks.indexing.building import ExactAnswers, build_index, vector_batches
-from tasks.indexing.planning import Plan
-from tasks.indexing.projection import normalise
-from tasks.indexing.training import train
+from lookalike.data.embeddings import HASH, Embeddings
+from lookalike.data.stores.local import LocalStore
+from lookalike.tasks.build import shard
+from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.shard import ExactAnswers, build_index, vector_batches
+from lookalike.tasks.build.train import train
+from lookalike.tasks.search.projection import normalise
 
 DIMENSION = 16
 COUNT = 900
@@ -42,7 +42,7 @@ def build(vectors: NDArray[np.float16], key: str, batch: int, answers: ExactAnsw
 def test_a_batch_is_bounded_where_all_products_show_one_picture(
     vectors: NDArray[np.float16], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "ADD_BATCH", 16)
+    monkeypatch.setattr(shard, "ADD_BATCH", 16)
     embeddings = Embeddings(LocalStore(tmp_path), "f")
     hashes = [bytes([number]) * 32 for number in (3, 200)]
     embeddings.write(hashes, vectors[:2].astype(np.float32))

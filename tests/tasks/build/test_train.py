@@ -6,12 +6,12 @@ import faiss
 import numpy as np
 import pytest
 
-from tasks.indexing import training
-from tasks.indexing.building import build_index
-from tasks.indexing.candidates import KINDS
-from tasks.indexing.planning import Plan
-from tasks.indexing.reading import read_bytes
-from tasks.indexing.training import sample_size, train, train_index
+from lookalike.tasks.build import train as training
+from lookalike.tasks.build.index_kinds import KINDS
+from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.shard import build_index
+from lookalike.tasks.build.train import sample_size, train, train_index
+from lookalike.tasks.search.faiss_io import read_bytes
 
 DIMENSION = 16
 KEYS = [

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from data.embeddings import HASH, Embeddings
-from data.fetching import FetchPolicy
-from data.stores import open_store
-from tasks.encoders.stored import stored_encoder
-from tasks.partitions import embed_pictures
+from lookalike.data.embeddings import HASH, Embeddings
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.stores import open_store
+from lookalike.tasks.embed.partition import embed_pictures
+from lookalike.tasks.encoders.stored import stored_encoder
 from tests.support.sites import LOCAL, Page, Site, Visitor, answer, running
 
 COUNT = 16

@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.errors import ImageRejectedError, NotFoundError, StoreUnavailableError
-from tasks.embedding import EmbeddedBatch, ImageToEmbed, Reject, embed
-from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
-from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.images import DEFAULT_LIMITS, ImageLimits
+from lookalike.data.errors import ImageRejectedError, NotFoundError, StoreUnavailableError
+from lookalike.tasks.embed.pipeline import EmbeddedBatch, ImageToEmbed, Reject, embed
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits
 
 
 def picture(seed: int) -> bytes:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tasks.encoders.base import EncoderSpec, unit_length
-from tasks.encoders.preprocessing import Preprocessing
+from lookalike.tasks.encoders.base import EncoderSpec, unit_length
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 
 def test_unit_length() -> None:

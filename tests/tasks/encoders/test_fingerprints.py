@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.fingerprints import fingerprint
-from tasks.encoders.preprocessing import Preprocessing
-from tasks.encoders.registry import source
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.fingerprints import fingerprint
+from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 
 def test_everything_that_decides_the_vectors_counts() -> None:

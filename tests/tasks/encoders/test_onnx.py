@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import EncoderError, ImageRejectedError
-from tasks.encoders import onnx
-from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
-from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.preprocessing import Preprocessing
-from tasks.images import ImageLimits
+from lookalike.data.errors import EncoderError, ImageRejectedError
+from lookalike.tasks.encoders import onnx
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.images.decode import ImageLimits
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 
 def picture(seed: int, size: int = 60) -> bytes:
@@ -152,7 +152,8 @@ def test_no_file(tmp_path: Path, spec: EncoderSpec) -> None:
 
 
 def test_what_a_query_needs_is_free_of_torch() -> None:
-    modules = "tasks.images, tasks.encoders.preprocessing, tasks.encoders.base, tasks.encoders.onnx, tasks.embedding"
+    needed = ("images.decode", "images.preprocessing", "encoders.base", "encoders.onnx", "embed.pipeline")
+    modules = ", ".join(f"lookalike.tasks.{name}" for name in needed)
     heavy = ("torch", "torchvision", "onnx", "onnxscript", "prefect", "dask", "distributed")
     code = f"import sys, {modules}; sys.exit(' '.join(m for m in {heavy!r} if m in sys.modules) or 0)"
 

@@ -13,14 +13,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from data.errors import EncoderError
-from tasks.encoders import parity
-from tasks.encoders.base import MODEL_FILE, encode
-from tasks.encoders.fingerprints import fingerprint
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.openclip_models import OpenClipEncoder
-from tasks.encoders.registry import models, source
-from tasks.encoders.weights import WeightsFile
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import parity
+from lookalike.tasks.encoders.base import MODEL_FILE, encode
+from lookalike.tasks.encoders.fingerprints import fingerprint
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.openclip_models import OpenClipEncoder
+from lookalike.tasks.encoders.registry import models, source
+from lookalike.tasks.encoders.weights import WeightsFile
 
 MODEL = "Tiny-For-Tests"
 CONFIG = {

@@ -12,11 +12,11 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from data.errors import EncoderError
-from tasks.encoders import export, parity
-from tasks.encoders.base import MODEL_FILE, EncoderSpec
-from tasks.encoders.preprocessing import Preprocessing
-from tasks.images import decode
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import export, parity
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
+from lookalike.tasks.images.decode import decode
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 SPEC = EncoderSpec(
     name="small", fingerprint="0" * 16, dimension=16, preprocessing=Preprocessing(size=64), pooling="gem3"

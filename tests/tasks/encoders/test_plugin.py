@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import blobs
-from data.stores.memory import MemoryStore
-from tasks.encoders.base import EncoderSpec, encode
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.registry import available, origin
-from tasks.encoders.stored import stored_encoder
+from lookalike.data.snapshots import blobs
+from lookalike.data.stores.memory import MemoryStore
+from lookalike.tasks.encoders.base import EncoderSpec, encode
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import available, origin
+from lookalike.tasks.encoders.stored import stored_encoder
 from tests.support.pictures import write_catalogue
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "colours"

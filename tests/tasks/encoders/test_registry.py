@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import EncoderError
-from tasks.encoders import registry
-from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.registry import GROUP, Origin, available, models, origin, source
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import registry
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.registry import GROUP, Origin, available, models, origin, source
 
 
 def test_available() -> None:
@@ -24,13 +24,13 @@ def test_models() -> None:
 
 
 def test_origins_are_told_without_running_anything() -> None:
-    assert origin("efficientnet-lite0").value == "tasks.encoders.efficientnet_lite:EfficientNetLite0"
+    assert origin("efficientnet-lite0").value == "lookalike.tasks.encoders.efficientnet_lite:EfficientNetLite0"
     assert (origin("efficientnet-lite0").package or "").startswith("lookalike ")
-    assert origin("timm:resnet50").value == "tasks.encoders.timm_models:TimmEncoder"
+    assert origin("timm:resnet50").value == "lookalike.tasks.encoders.timm_models:TimmEncoder"
     assert origin("no.such:Thing") == Origin("no.such:Thing")
 
 
-@pytest.mark.parametrize("other", ["tasks.encoders.fake:FakeEncoder", "mine:Mine"])
+@pytest.mark.parametrize("other", ["lookalike.tasks.encoders.fake:FakeEncoder", "mine:Mine"])
 def test_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
     points = [EntryPoint("mine", value, GROUP) for value in ("mine:Mine", other)]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
@@ -44,13 +44,13 @@ def test_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch, other: str)
 
 def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    monkeypatch.delitem(sys.modules, "tasks.encoders.timm_models", raising=False)
+    monkeypatch.delitem(sys.modules, "lookalike.tasks.encoders.timm_models", raising=False)
 
     with pytest.raises(EncoderError, match="models of timm need the `timm` extra"):
         source("timm:resnet50")
 
 
-@pytest.mark.parametrize("name", ["fake", "tasks.encoders.fake:FakeEncoder"])
+@pytest.mark.parametrize("name", ["fake", "lookalike.tasks.encoders.fake:FakeEncoder"])
 def test_the_fake(name: str, tmp_path: Path) -> None:
     found = source(name)
 
@@ -63,7 +63,7 @@ def test_the_fake(name: str, tmp_path: Path) -> None:
         ("efficientnet-lite9", "there are efficientnet-lite0"),
         ("", "there are"),
         ("no.such.module:Class", "cannot be loaded"),
-        ("tasks.encoders.fake:NoClass", "cannot be loaded"),
+        ("lookalike.tasks.encoders.fake:NoClass", "cannot be loaded"),
         ("pathlib:Path", "not an EncoderSource"),
         ("torchvision:resnet9999", "resnet50"),
     ],

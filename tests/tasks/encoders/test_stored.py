@@ -7,12 +7,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from data.errors import EncoderError
-from data.stores.memory import MemoryStore
-from tasks.encoders import stored
-from tasks.encoders.base import MODEL_FILE, EncoderSpec
-from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.stored import find_spec, stored_encoder, stored_source
+from lookalike.data.errors import EncoderError
+from lookalike.data.stores.memory import MemoryStore
+from lookalike.tasks.encoders import stored
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.stored import find_spec, stored_encoder, stored_source
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import safetensors.torch
 import timm
 import torch
 
-from data.errors import EncoderError
-from tasks.encoders import parity
-from tasks.encoders.base import MODEL_FILE, encode
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.registry import models, source
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import parity
+from lookalike.tasks.encoders.base import MODEL_FILE, encode
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import models, source
 
 MODEL = "test_resnet.r160_in1k"
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from data.errors import EncoderError
-from tasks.encoders import export, parity
-from tasks.encoders.base import MODEL_FILE, EncoderSpec
-from tasks.encoders.fake import FakeEncoder
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.preprocessing import Preprocessing
-from tasks.encoders.torch_encoder import TorchEncoder, network_of, on_gpu, same_vectors
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import export, parity
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.torch_encoder import TorchEncoder, network_of, on_gpu, same_vectors
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 FIT = Preprocessing(size=32)
 

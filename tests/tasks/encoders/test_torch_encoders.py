@@ -14,16 +14,17 @@ import torchvision
 from PIL import Image
 from torch import Tensor, nn
 
-from data.errors import EncoderError
-from tasks.encoders import efficientnet_lite, efficientnet_lite_network, export, parity, preprocessing
-from tasks.encoders.base import MODEL_FILE, EncoderSpec, encode, unit_length
-from tasks.encoders.onnx import OnnxEncoder
-from tasks.encoders.preprocessing import Preprocessing
-from tasks.encoders.registry import models, source
-from tasks.encoders.torch_encoder import TorchEncoder, network_of
-from tasks.encoders.torchvision_models import TorchvisionEncoder, _cut_head, _network
-from tasks.encoders.weights import State, renamed
-from tasks.images import decode
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders import efficientnet_lite, efficientnet_lite_network, export, parity
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode, unit_length
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.registry import models, source
+from lookalike.tasks.encoders.torch_encoder import TorchEncoder, network_of
+from lookalike.tasks.encoders.torchvision_models import TorchvisionEncoder, _cut_head, _network
+from lookalike.tasks.encoders.weights import State, renamed
+from lookalike.tasks.images import preprocessing
+from lookalike.tasks.images.decode import decode
+from lookalike.tasks.images.preprocessing import Preprocessing
 
 
 def picture(seed: int, format_: str = "JPEG") -> bytes:

@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from data.errors import EncoderError
-from tasks.encoders.weights import WeightsFile, digest_of, fill
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.weights import WeightsFile, digest_of, fill
 
 STATE = {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.ones(2)}
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import ImageRejectedError
-from tasks.images import FORMATS, REASONS, ImageLimits, decode
+from lookalike.data.errors import ImageRejectedError
+from lookalike.tasks.images.decode import FORMATS, REASONS, ImageLimits, decode
 from tests.support import bombs
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

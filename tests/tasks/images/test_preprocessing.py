@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from tasks.encoders.preprocessing import Preprocessing, apply, prepare
-from tasks.images import decode
+from lookalike.tasks.images.decode import decode
+from lookalike.tasks.images.preprocessing import Preprocessing, apply, prepare
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 

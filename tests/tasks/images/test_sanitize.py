@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from data.errors import ImageRejectedError
-from tasks.containers import MAX_CHUNKS, MAX_SCANS, MAX_SEGMENTS, lean
-from tasks.images import decode
+from lookalike.data.errors import ImageRejectedError
+from lookalike.tasks.images.decode import decode
+from lookalike.tasks.images.sanitize import MAX_CHUNKS, MAX_SCANS, MAX_SEGMENTS, lean
 from tests.support import bombs
 
 TURNED = 6

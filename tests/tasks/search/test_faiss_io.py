@@ -9,9 +9,9 @@ import faiss
 import numpy as np
 import pytest
 
-from tasks.indexing.building import add
-from tasks.indexing.reading import read_bytes, read_mapped
-from tasks.indexing.training import train_index
+from lookalike.tasks.build.shard import add
+from lookalike.tasks.build.train import train_index
+from lookalike.tasks.search.faiss_io import read_bytes, read_mapped
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from data.errors import FilterError
-from data.products import Products
-from tasks.indexing.filters import Condition, matching, parse
+from lookalike.data.errors import FilterError
+from lookalike.data.snapshots.products import Products
+from lookalike.tasks.search.filters import Condition, matching, parse
 
 ROWS: list[dict[str, object]] = [
     {"category": "shoes", "price": 49.9, "stock": 3, "new": True, "tags": ["a", "b"], "since": dt.date(2026, 1, 1)},

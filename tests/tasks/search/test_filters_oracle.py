@@ -14,8 +14,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.products import Products
-from tasks.indexing.filters import Condition, matching, parse
+from lookalike.data.snapshots.products import Products
+from lookalike.tasks.search.filters import Condition, matching, parse
 
 DAYS = [dt.date(2026, 1, 30), dt.date(2026, 1, 31), dt.date(2026, 2, 1)]
 TIMES = [dt.time.min, dt.time(12, 30), dt.time.max]

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data.errors import CorruptError
-from tasks.indexing import inverted
-from tasks.indexing.building import build_index
-from tasks.indexing.candidates import bytes_beside
-from tasks.indexing.evaluating import Examination, recall
-from tasks.indexing.inverted import InvertedGroup
-from tasks.indexing.neighbours import Neighbours
-from tasks.indexing.parameters import SearchParameters
-from tasks.indexing.planning import Plan
-from tasks.indexing.projection import normalise
-from tasks.indexing.searching import ShardedIndex
-from tasks.indexing.training import train
+from lookalike.data.errors import CorruptError
+from lookalike.tasks.build.evaluate import Examination, recall
+from lookalike.tasks.build.index_kinds import bytes_beside
+from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.shard import build_index
+from lookalike.tasks.build.train import train
+from lookalike.tasks.search import inverted
+from lookalike.tasks.search.group import SearchParameters
+from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.inverted import InvertedGroup
+from lookalike.tasks.search.neighbours import Neighbours
+from lookalike.tasks.search.projection import normalise
 
 DIMENSION = 32
 LISTS = ["IVF16,SQ8", "IVF16,PQ8x4fs,Refine(SQ8)", "IVF16,RaBitQfs,Refine(SQ8)", "IVF16_HNSW8,RaBitQfs,Refine(SQ8)"]

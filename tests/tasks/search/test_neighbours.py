@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.indexing.neighbours import Neighbours, merge, select
+from lookalike.tasks.search.neighbours import Neighbours, merge, select
 
 
 def neighbours(scores: list[list[float]], rows: list[list[int]]) -> Neighbours:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.errors import CorruptError
-from tasks.indexing.projection import Projection, learn, normalise, projected_dimension
+from lookalike.data.errors import CorruptError
+from lookalike.tasks.search.projection import Projection, learn, normalise, projected_dimension
 
 
 def sample(count: int = 2000, dimension: int = 48) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -9,8 +9,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from tasks.encoders.base import EncoderSpec
-from tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.base import EncoderSpec
+from lookalike.tasks.encoders.onnx import OnnxEncoder
 
 MODEL, SPEC, INDEX, PROJECTION, PRODUCTS = "model.onnx", "spec.json", "index.faiss", "projection.npy", "products.json"
 

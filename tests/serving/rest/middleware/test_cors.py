@@ -4,10 +4,10 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from serving.settings import Web
-from tests.serving.client import Client
+from lookalike.serving.settings import Web
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop
+from tests.support.client import Client
+from tests.support.shop import Shop
 
 SHOP = "https://shop.example"
 ASKED = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}

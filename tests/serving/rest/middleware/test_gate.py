@@ -12,18 +12,17 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from serving.access.audit import REFUSALS_AT_ONCE, REFUSALS_PER_MINUTE, Audit
-from serving.access.authenticator import Authenticator
-from serving.access.callers import AccessScope, Caller
-from serving.access.gate import Gate
-from serving.access.keys import create_key
-from serving.access.keys_file import add_key
-from serving.access.policy import Policy
-from serving.access.rates import RateLimits
-from serving.logs import AUDIT
-from serving.metrics import Metrics
-from serving.requests import context
-from serving.settings import Access, Rates
+from lookalike.serving.access.audit import REFUSALS_AT_ONCE, REFUSALS_PER_MINUTE, Audit
+from lookalike.serving.access.authenticator import Authenticator
+from lookalike.serving.access.keys import create_key
+from lookalike.serving.access.keys_file import add_key
+from lookalike.serving.access.policy import Policy
+from lookalike.serving.access.rates import RateLimits
+from lookalike.serving.context import AccessScope, Caller, context
+from lookalike.serving.rest.middleware.gate import Gate
+from lookalike.serving.settings import Access, Rates
+from lookalike.serving.telemetry.logs import AUDIT
+from lookalike.serving.telemetry.metrics import Metrics
 
 MAX_BYTES = 1000
 
@@ -306,7 +305,7 @@ class TestAudit:
 
 
 def test_metrics_only_know_reasons_of_the_list(shop: Shop) -> None:
-    from serving.access.refusals import REASONS
+    from lookalike.serving.access.refusals import REASONS
 
     for key in ("x", "a.b.c", shop.keys["search"]):
         shop.ask("/v1/admin/x", key=key)

@@ -11,11 +11,11 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.deadlines import Deadline
-from serving.limits import BodyLimit
-from serving.metrics import Metrics
-from serving.requests import context
-from serving.tracing import Tracing
+from lookalike.serving.context import context
+from lookalike.serving.rest.middleware.body_limit import BodyLimit
+from lookalike.serving.rest.middleware.deadline import Deadline
+from lookalike.serving.rest.middleware.tracing import Tracing
+from lookalike.serving.telemetry.metrics import Metrics
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +89,8 @@ def test_a_nonsense_length_does_not_help(declared: bytes) -> None:
     messages: list[Message] = [{"type": "http.request", "body": b"x" * 60, "more_body": True}] * 2
 
     async def catches(scope: Scope, receive: Receive, send: Send) -> None:
-        from serving.problems import ProblemError, respond
+        from lookalike.serving.errors import ProblemError
+        from lookalike.serving.rest.problems import respond
 
         try:
             await answer(scope, receive, send)

@@ -7,9 +7,9 @@ import re
 import httpx
 import pytest
 
-from tests.serving.client import Client
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop
+from tests.support.client import Client
+from tests.support.shop import Shop
 
 
 @pytest.mark.parametrize(

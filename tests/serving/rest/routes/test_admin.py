@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from serving.access.callers import AccessScope
-from serving.access.keys import KeysDocument, create_key
-from serving.logs import AUDIT
-from tests.serving.client import wait_for
+from lookalike.serving.access.keys import KeysDocument, create_key
+from lookalike.serving.context import AccessScope
+from lookalike.serving.telemetry.logs import AUDIT
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import Shop
+from tests.support.client import wait_for
+from tests.support.shop import Shop
 
 KEY, TEXT = create_key("operator", [AccessScope.ADMIN])
 KEYS = KeysDocument(keys=(KEY,)).model_dump_json()

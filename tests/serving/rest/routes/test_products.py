@@ -8,12 +8,10 @@ from urllib.parse import quote
 
 import pytest
 
-from serving.addresses import product_path
-from serving.pictures import content_type
-from serving.replies import plain
-from tests.serving.client import Client
+from lookalike.serving.rest.replies import content_type, plain, product_path
 from tests.serving.conftest import Serve
-from tests.serving.snapshots import ODD_ID, Shop, picture, product_ids
+from tests.support.client import Client
+from tests.support.shop import ODD_ID, Shop, picture, product_ids
 
 IDS = product_ids(24)
 

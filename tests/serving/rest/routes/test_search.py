@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving.client import Client
-from tests.serving.snapshots import ODD_ID, Shop, picture, product_ids
+from tests.support.client import Client
+from tests.support.shop import ODD_ID, Shop, picture, product_ids
 
 IDS = product_ids(24)
 

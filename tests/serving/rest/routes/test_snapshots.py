@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from tests.serving.client import Client
-from tests.serving.snapshots import Shop
+from tests.support.client import Client
+from tests.support.shop import Shop
 
 
 def test_current(served: tuple[Shop, Client]) -> None:

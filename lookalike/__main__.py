@@ -1,0 +1,7 @@
+"""`python -m lookalike` is the command line."""
+
+from __future__ import annotations
+
+from lookalike.cli import main
+
+main()

@@ -1,0 +1,68 @@
+"""What the verbs share: their options, how an error ends one, and how a value is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import click
+
+from lookalike.data.errors import InputError, LookalikeError
+
+if TYPE_CHECKING:
+    from lookalike.data.snapshots.channels import Channel
+
+P = ParamSpec("P")
+
+SNAPSHOT_STORE = "./.lookalike"
+
+store_option = click.option(
+    "--store",
+    envvar="LOOKALIKE_STORE",
+    default=SNAPSHOT_STORE,
+    show_default=True,
+    help="Where snapshots live: a folder, or s3://bucket/prefix.",
+)
+channel_option = click.option(
+    "--channel", envvar="LOOKALIKE_CHANNEL", default="current", show_default=True, help="Which channel."
+)
+attribution_option = click.option(
+    "--attribution", help="Whom the pictures are owed to, for the search page; default: as in the last snapshot."
+)
+output_option = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="For people or machines."
+)
+
+
+def reported(function: Callable[P, None]) -> Callable[P, None]:
+    """End with a sentence instead of a traceback where an error is one of ours."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except LookalikeError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2 if isinstance(error, InputError) else 1)
+
+    return run
+
+
+def open_channel(store: str, channel: str) -> Channel:
+    """Return a channel of a store."""
+    from lookalike.data.snapshots.channels import Channel
+    from lookalike.data.stores import open_store
+
+    return Channel(open_store(store), channel)
+
+
+def print_value(value: Any, output: str) -> None:
+    """Print a value as JSON, or a mapping as lines for people."""
+    if output == "json":
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+        return
+    for name, item in value.items():
+        click.echo(f"{name:<13} {item}")

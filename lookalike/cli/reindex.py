@@ -1,0 +1,108 @@
+"""`lookalike reindex` and `lookalike refresh`: a flow, run here and now."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lookalike.cli.output import attribution_option, channel_option, output_option, print_value, reported, store_option
+
+if TYPE_CHECKING:
+    from lookalike.data.reports import RunReport
+
+
+@click.command()
+@click.argument("catalogue")
+@store_option
+@channel_option
+@click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
+@click.option("--shards", type=click.IntRange(min=1), help="Parts of the index; default: by the catalogue's size.")
+@click.option(
+    "--index-bytes", type=click.IntRange(min=1), help="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES."
+)
+@click.option("--full", is_flag=True, help="Hash every picture and train the index anew.")
+@click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
+@attribution_option
+@output_option
+@reported
+def reindex(
+    *,
+    catalogue: str,
+    store: str,
+    channel: str,
+    encoder: str,
+    shards: int | None,
+    index_bytes: int | None,
+    full: bool,
+    no_publish: bool,
+    attribution: str | None,
+    output: str,
+) -> None:
+    """Bring a channel up to date with CATALOGUE: a folder of images, or a .csv, .jsonl or .parquet.
+
+    Embeds what is new, builds a snapshot and publishes it. Exits with 1 where a limit keeps it from being published.
+    """
+    report = _run(
+        "reindex",
+        catalogue,
+        store=store,
+        channel=channel,
+        encoder=encoder,
+        shards=shards,
+        index_bytes=index_bytes,
+        full=full,
+        publish=not no_publish,
+        attribution=attribution,
+    )
+    _end(report, output)
+
+
+@click.command()
+@click.argument("catalogue")
+@store_option
+@channel_option
+@click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
+@click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
+@attribution_option
+@output_option
+@reported
+def refresh(
+    *, catalogue: str, store: str, channel: str, encoder: str, no_publish: bool, attribution: str | None, output: str
+) -> None:
+    """Add to a channel what came, changed or went in CATALOGUE since the last reindex, in seconds.
+
+    Trains nothing and rebuilds nothing; where too much changed, it does what `reindex` does.
+    """
+    report = _run(
+        "refresh",
+        catalogue,
+        store=store,
+        channel=channel,
+        encoder=encoder,
+        publish=not no_publish,
+        attribution=attribution,
+    )
+    _end(report, output)
+
+
+def _run(flow: str, catalogue: str, *, store: str, **parameters: Any) -> RunReport:
+    """Run a flow here and now, its stages on the terminal."""
+    from lookalike.flows.runtime.terminal import quiet_prefect, show_stages
+
+    quiet_prefect()
+    from importlib import import_module
+
+    from lookalike.data.catalogue.reader import locate
+    from lookalike.flows.runtime.settings import absolute
+
+    run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
+    show_stages()
+    report: RunReport = run(catalogue=locate(catalogue), store=absolute(store), **parameters)
+    return report
+
+
+def _end(report: RunReport, output: str) -> None:
+    print_value(report.model_dump(mode="json"), output)
+    sys.exit(1 if report.refused else 0)

@@ -1,0 +1,238 @@
+"""`lookalike snapshots` and `lookalike doctor`: what a store holds, and whether it is well."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from lookalike.cli.output import channel_option, open_channel, output_option, print_value, reported, store_option
+from lookalike.data.errors import InputError
+
+if TYPE_CHECKING:
+    from lookalike.data.snapshots.channels import Channel
+    from lookalike.data.snapshots.listing import Summary
+
+
+@click.group()
+def snapshots() -> None:
+    """Look at what was published, and move a channel."""
+
+
+@snapshots.command("list")
+@store_option
+@channel_option
+@output_option
+@reported
+def list_snapshots(*, store: str, channel: str, output: str) -> None:
+    """List all snapshots, oldest first; a star marks the one that the channel points at."""
+    from lookalike.data.snapshots.listing import overview
+
+    rows = overview(open_channel(store, channel).store, channel)
+    if output == "json":
+        print_value([{**row.model_dump(mode="json"), **row.quality} for row in rows], output)
+        return
+    for row in rows:
+        click.echo(f"{'*' if row.current else ' '} {row.snapshot}  {_in_short(row)}")
+
+
+@snapshots.command()
+@click.argument("snapshot", required=False)
+@store_option
+@channel_option
+@reported
+def show(*, snapshot: str | None, store: str, channel: str) -> None:
+    """Print a snapshot's manifest; default: the one that the channel points at."""
+    from lookalike.data.snapshots.store import read_manifest
+
+    opened = open_channel(store, channel)
+    manifest = read_manifest(opened.store, snapshot or opened.current().snapshot)
+    print_value(manifest.model_dump(mode="json"), "json")
+
+
+@snapshots.command()
+@store_option
+@channel_option
+@output_option
+@reported
+def history(*, store: str, channel: str, output: str) -> None:
+    """Print every move of the channel, oldest first: which snapshot, when, who and why."""
+    entries = list(open_channel(store, channel).history())
+    if output == "json":
+        print_value([entry.model_dump(mode="json", exclude={"checksum", "format"}) for entry in entries], output)
+        return
+    for entry in entries:
+        back = f" (back to entry {entry.restores})" if entry.restores else ""
+        click.echo(
+            f"{entry.number:>5}  {entry.snapshot}  {entry.moved_at:%Y-%m-%d %H:%M:%SZ}  {entry.moved_by}  "
+            f"{entry.reason}{back}"
+        )
+
+
+@snapshots.command("diff")
+@click.argument("before", required=False)
+@click.argument("after", required=False)
+@store_option
+@channel_option
+@output_option
+@reported
+def diff_snapshots(*, before: str | None, after: str | None, store: str, channel: str, output: str) -> None:
+    """Say what is different in AFTER: products, files and figures.
+
+    Default: the snapshot that the channel points at, compared with the one before it.
+    """
+    from lookalike.data.snapshots.diff import diff
+    from lookalike.data.snapshots.store import read_manifest
+
+    opened = open_channel(store, channel)
+    old, new = (before, after) if before and after else _last_two(opened, before)
+    found = diff(opened.store, read_manifest(opened.store, old), read_manifest(opened.store, new))
+    print_value(found.model_dump(mode="json"), "json") if output == "json" else click.echo(found.to_text())
+
+
+@snapshots.command()
+@click.argument("snapshot", required=False)
+@store_option
+@channel_option
+@reported
+def verify(*, snapshot: str | None, store: str, channel: str) -> None:
+    """Read every byte of a snapshot and check it; default: the one that the channel points at."""
+    from lookalike.data.snapshots import store as stored
+
+    opened = open_channel(store, channel)
+    manifest = stored.read_manifest(opened.store, snapshot or opened.current().snapshot)
+    problems = stored.verify(opened.store, manifest)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(1)
+    click.echo(f"{manifest.id}: {len(set(manifest.blobs()))} files, every byte as promised")
+
+
+@snapshots.command()
+@click.argument("snapshot")
+@store_option
+@channel_option
+@click.option("--reason", default="promoted by hand", show_default=True, help="Kept in the channel's history.")
+@click.option("--pin", is_flag=True, help="Keep the snapshot until it is unpinned, too.")
+@click.option("--force", is_flag=True, help="Also one that did not reach its limits and was refused.")
+@reported
+def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool, force: bool) -> None:
+    """Point the channel at SNAPSHOT, an older one too; servers follow within seconds."""
+    from lookalike.data.snapshots import publishing
+
+    entry = publishing.promote(open_channel(store, channel), snapshot, reason=reason, pin=pin, force=force)
+    click.echo(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number})")
+
+
+@snapshots.command()
+@store_option
+@channel_option
+@click.option("--reason", default="rolled back by hand", show_default=True, help="Kept in the channel's history.")
+@reported
+def rollback(*, store: str, channel: str, reason: str) -> None:
+    """Point the channel at the snapshot before the current one; again, at the one before that."""
+    from lookalike.data.snapshots import publishing
+
+    entry = publishing.rollback(open_channel(store, channel), reason=reason)
+    click.echo(f"channel {channel!r} points at {entry.snapshot} again (entry {entry.number})")
+
+
+@snapshots.command("pin")
+@click.argument("snapshot")
+@store_option
+@click.option("--note", default="", help="Why; kept with who and when.")
+@reported
+def pin_snapshot(*, snapshot: str, store: str, note: str) -> None:
+    """Keep SNAPSHOT, whatever gc would do, until it is unpinned."""
+    from lookalike.data.snapshots import pins
+    from lookalike.data.stores import open_store
+
+    pin = pins.pin(open_store(store), snapshot, note)
+    click.echo(f"{pin.snapshot} is pinned by {pin.pinned_by} since {pin.pinned_at:%Y-%m-%d %H:%M:%SZ}  {pin.note}")
+
+
+@snapshots.command("unpin")
+@click.argument("snapshot")
+@store_option
+@reported
+def unpin_snapshot(*, snapshot: str, store: str) -> None:
+    """Let SNAPSHOT go when its time comes."""
+    from lookalike.data.snapshots import pins
+    from lookalike.data.stores import open_store
+
+    pins.unpin(open_store(store), snapshot)
+
+
+@snapshots.command()
+@store_option
+@click.option("--keep", default=10, show_default=True, type=click.IntRange(min=1), help="Last entries of each channel.")
+@click.option(
+    "--grace",
+    default="24h",
+    show_default=True,
+    help="Keep all that is younger: longer than a reindex and than a server's fetch take.",
+)
+@click.option("--time-limit", default="1h", show_default=True, help="Begin no removal after so long.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@output_option
+@reported
+def gc(*, store: str, keep: int, grace: str, time_limit: str, dry_run: bool, output: str) -> None:
+    """Remove snapshots and files that nothing needs any more, in all channels."""
+    from lookalike.data.durations import duration
+    from lookalike.data.snapshots.gc import Retention, collect
+    from lookalike.data.stores import open_store
+
+    retention = Retention(entries=keep, grace=duration(grace))
+    done = collect(open_store(store), retention, dry_run=dry_run, time_limit=duration(time_limit))
+    keys = [found.key for found in done.objects]
+    if output == "json":
+        found = {"snapshots": done.snapshots, "objects": keys, "freed_bytes": done.freed, "left": len(done.left)}
+        print_value({"dry_run": dry_run, **found}, output)
+        return
+    for key in keys:
+        click.echo(key)
+    freed = "would be freed" if dry_run else "freed"
+    click.echo(f"{len(done.snapshots)} snapshots, {len(keys)} objects, {done.freed:,} bytes {freed}", err=True)
+    if done.left:
+        click.echo(f"{len(done.left)} objects are left, for the time was up: run it again", err=True)
+
+
+@click.command()
+@store_option
+@output_option
+@reported
+def doctor(*, store: str, output: str) -> None:
+    """Prove that the store does what publishing needs; check its channels, clocks and versions."""
+    from lookalike.data.snapshots.doctor import examine
+    from lookalike.data.stores import open_store
+
+    findings = []
+    for finding in examine(open_store(store)):
+        findings.append(finding)
+        if output == "text":
+            click.echo(f"{'ok    ' if finding.ok else 'FAILED'}  {finding.check:<18} {finding.detail}")
+            if not finding.ok:
+                click.echo(f"{'':26} so {finding.breaks}")
+    if output == "json":
+        print_value([finding.model_dump() for finding in findings], output)
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _in_short(row: Summary) -> str:
+    if row.problem:
+        return row.problem
+    marks = [*row.channels, *(["pinned"] if row.pinned else [])]
+    recall = f"recall@10 {row.quality['recall_at_10']:.3f}" if "recall_at_10" in row.quality else ""
+    return f"{row.products or 0:>9,} products  {recall}  {', '.join(marks)}".rstrip()
+
+
+def _last_two(channel: Channel, before: str | None) -> tuple[str, str]:
+    newest = channel.current()
+    if before:
+        return before, newest.snapshot
+    earlier = channel.before(newest)
+    if earlier is None:
+        raise InputError(f"channel {channel.name!r} has had one snapshot only: name the two to compare")
+    return earlier.snapshot, newest.snapshot

@@ -1,0 +1,46 @@
+"""What an encoder of your own imports: these names stay where they are, whatever moves inside of Lookalike.
+
+`EncoderSource` says what such an encoder is. `FromPixels`, `Gem`, `WeightsFile`, `dimension` and `export` need torch,
+which is imported when one of them is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.base import EncoderSource, EncoderSpec
+from lookalike.tasks.encoders.fingerprints import fingerprint
+from lookalike.tasks.images.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from lookalike.tasks.encoders.export import FromPixels, Gem, dimension, export
+    from lookalike.tasks.encoders.weights import WeightsFile
+
+__all__ = [
+    "EncoderError",
+    "EncoderSource",
+    "EncoderSpec",
+    "FromPixels",
+    "Gem",
+    "Preprocessing",
+    "WeightsFile",
+    "dimension",
+    "export",
+    "fingerprint",
+]
+
+_WITH_TORCH = {
+    "FromPixels": "lookalike.tasks.encoders.export",
+    "Gem": "lookalike.tasks.encoders.export",
+    "WeightsFile": "lookalike.tasks.encoders.weights",
+    "dimension": "lookalike.tasks.encoders.export",
+    "export": "lookalike.tasks.encoders.export",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WITH_TORCH[name]), name)
