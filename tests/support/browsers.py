@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
+
+
+def require_browser(path: str | None = CHROMIUM) -> None:
+    """Skip the test if there is no browser. In continuous integration (`CI=true`) fail it: nobody reads skips there."""
+    if path is not None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail("there is no Chromium: install Debian's package `chromium`")
+    pytest.skip("there is no Chromium")
 
 
 @contextmanager

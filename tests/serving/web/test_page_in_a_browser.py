@@ -11,15 +11,11 @@ import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
 from lookalike.data.stores.local import LocalStore
-from tests.support.browsers import CHROMIUM, opened
+from tests.support.browsers import opened, require_browser
 from tests.support.processes import server
 from tests.support.shop import Shop, picture
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.services,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.services]
 
 COUNT = 40
 CATEGORIES = ["shoes", " hats", '"q"', ""]
@@ -35,6 +31,7 @@ def attributes(number: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    require_browser()
     folder: Path = tmp_path_factory.mktemp("shop")
     rows = []
     for number in range(COUNT):
