@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["tests.support.seaweedfs", "tests.support.servers"]
+pytest_plugins = ["tests.support.shared", "tests.support.seaweedfs", "tests.support.servers"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from lookalike.infra.demo.processes import Service, Services
+from tests.support.shared import shared_service
 
 HOST = "127.0.0.1"
 BUCKET = "lookalike-tests"
@@ -36,7 +38,6 @@ class SeaweedFS:
     """A running server. `environment` is what an S3 client needs to find it."""
 
     endpoint: str
-    process: subprocess.Popen[bytes]
     log: Path
 
     @property
@@ -49,33 +50,43 @@ class SeaweedFS:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
+    def is_up(self) -> bool:
+        """Tell whether it answers, be it with a refusal."""
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=2):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+
+    def log_end(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
 
 @contextmanager
 def running_seaweedfs() -> Iterator[SeaweedFS]:
     """Start a server with an empty bucket `BUCKET`; stop it at the end."""
-    with tempfile.TemporaryDirectory(prefix="seaweedfs-") as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="seaweedfs-") as folder, Services(Path(folder)) as services:
         ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
-        log = Path(folder) / "weed.log"
         data = Path(folder) / "data"
         data.mkdir()
         command = [_weed(), "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", f"-bucket={BUCKET}"]
         command += ["-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
         command += [f"-filer.localSocket={folder}/filer.sock"]
         command += [f"-{name}={port}" for name, port in ports.items()]
-        output = stack.enter_context(log.open("wb"))
-        server = SeaweedFS(
-            f"http://{HOST}:{ports['s3.port']}",
-            subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env={**os.environ, "AWS_ACCESS_KEY_ID": "lookalike", "AWS_SECRET_ACCESS_KEY": "lookalike-secret"},
-            ),
-            log,
+        server = SeaweedFS(f"http://{HOST}:{ports['s3.port']}", Path(folder) / "weed.log")
+        service = Service(
+            "SeaweedFS",
+            command,
+            {**os.environ, "AWS_ACCESS_KEY_ID": "lookalike", "AWS_SECRET_ACCESS_KEY": "lookalike-secret"},
+            server.log,
+            ready=server.is_up,
+            ready_s=START_SECONDS,
+            grace_s=STOP_SECONDS,
         )
-        stack.callback(_stop, server.process)
-        _wait_until_ready(server)
+        services.start(service)
+        services.wait_ready(service)
         yield server
 
 
@@ -94,16 +105,17 @@ def s3_environment(server: SeaweedFS) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def seaweedfs() -> Iterator[SeaweedFS]:
-    """Provide one S3 server for the whole session, with the AWS variables of this process pointing at it."""
-    with running_seaweedfs() as server, s3_environment(server):
+def seaweedfs(request: pytest.FixtureRequest) -> Iterator[SeaweedFS]:
+    """Provide one S3 server for all test processes, with the AWS variables of this process pointing at it."""
+    server: SeaweedFS = shared_service(request.config, running_seaweedfs)
+    with s3_environment(server):
         yield server
 
 
 @pytest.fixture
 def s3_uri(seaweedfs: SeaweedFS) -> str:
     """Return `s3://bucket/prefix` that no other test uses."""
-    assert seaweedfs.process.poll() is None, seaweedfs.log.read_text(errors="replace")[-2000:]
+    assert seaweedfs.is_up(), seaweedfs.log_end()
     return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
 
@@ -122,21 +134,6 @@ def _free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def _wait_until_ready(server: SeaweedFS) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(f"{server.endpoint}/healthz", timeout=2):
-                return
-        except urllib.error.HTTPError:
-            return  # it answers
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"SeaweedFS did not start:\n{server.log.read_text(errors='replace')[-4000:]}")
-
-
 def _make_bucket(server: SeaweedFS) -> None:
     from lookalike.data.stores.s3 import file_system
 
@@ -146,16 +143,7 @@ def _make_bucket(server: SeaweedFS) -> None:
             file_system().call_s3("put_object", Bucket=BUCKET, Key="ready", Body=b"ready")
         except (OSError, PermissionError):
             if time.monotonic() > deadline:
-                pytest.fail(f"SeaweedFS takes no object:\n{server.log.read_text(errors='replace')[-4000:]}")
+                pytest.fail(f"SeaweedFS takes no object:\n{server.log_end()}")
             time.sleep(0.2)
         else:
             return
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +14,15 @@ import pytest
 
 from lookalike.infra.demo.ports import HOST, free_port
 from lookalike.infra.demo.processes import Service, Services
+from tests.support.shared import shared_service
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+# they look for work of their own every few seconds, which no test gives them
+_IDLE_SERVICES = (
+    "CANCELLATION_CLEANUP", "EVENT_LOGGER", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS", "REPOSSESSOR", "SCHEDULER",
+    "TRIGGERS",
+)  # fmt: skip
 
 
 def answers(url: str) -> bool:
@@ -37,6 +44,7 @@ def prefect_server(folder: Path) -> Iterator[str]:
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_API_URL": api,  # else its UI looks for the usual port
+        **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _IDLE_SERVICES},
     }
     service = Service(
         "Prefect server",
@@ -44,7 +52,7 @@ def prefect_server(folder: Path) -> Iterator[str]:
         env,
         folder / "prefect.log",
         ready=lambda: answers(f"{api}/health"),
-        ready_s=120,
+        ready_s=240,  # on a busy machine
     )
     with Services(ROOT) as services:
         services.start(service)
@@ -100,11 +108,18 @@ def lookalike_server(folder: Path, store: str, env: Mapping[str, str] | None = N
         yield url
 
 
-@pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server for the whole session: starting one takes seconds."""
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as api:
+@contextmanager
+def running_prefect() -> Iterator[str]:
+    """Run a Prefect server in a folder of its own; yield its API's URL."""
+    with tempfile.TemporaryDirectory(prefix="prefect-") as folder, prefect_server(Path(folder)) as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def prefect_api(request: pytest.FixtureRequest) -> str:
+    """A Prefect server for all test processes: one costs ten seconds of a processor to start, and more to keep."""
+    api: str = shared_service(request.config, running_prefect)
+    return api
 
 
 def _text(path: Path) -> str:
