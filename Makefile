@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast lint style types lock bench bench-reindex bench-serving bench-attack bench-index clean
+.PHONY: help setup demo test test-all test-fast lint style types lock count docs bench bench-reindex bench-serving bench-attack bench-index clean
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -52,6 +52,12 @@ style: $(READY)
 
 types: $(READY)
 	@$(BIN)/mypy
+
+count: $(READY) ## Count modules, and those that a query, a row and a publication pass (a minute)
+	@$(BIN)/python -m tests.architecture.count
+
+docs: $(READY) ## Write the pages that the code says: docs/cli.md and docs/problems.md
+	@$(BIN)/python -m tests.docs.generate
 
 SAMPLES := .lookalike/samples
 

@@ -1,0 +1,75 @@
+"""Write the pages of docs/ that the code says: `make docs`. A test holds pages and code together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from lookalike.cli import cli
+from lookalike.serving.errors import KINDS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+CLI_HEAD = """\
+# The command line
+
+`lookalike VERB --help` prints these texts. Data goes to standard output, progress and errors go to standard error. The
+exit code is 0 when the work is done, 1 when it failed, and 2 when the request itself was wrong.
+
+This page is generated: change the code in `lookalike/cli/`, then run `make docs`.
+"""
+
+PROBLEMS_HEAD = """\
+# Problems
+
+Every error is `application/problem+json` (RFC 9457). A program looks at `code`, whose meaning never changes. A person
+reads `detail`, whose words may change. `type` is the address of the code's section in this list; a server also shows
+the list at `/problems`. Numbers are those of the default settings.
+
+```json
+{"type": "/problems#bad_k", "title": "`k` is out of range", "status": 422,
+ "detail": "`k` is 0: ask for 1 to 1,000 hits.", "code": "bad_k", "request_id": "5f0c6e0c5d8d4f0a9f0d6a2f1f3b7c11"}
+```
+
+This page is generated: change the code in `serving/errors.py`, then run `make docs`.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Return each generated page with its text."""
+    return {DOCS / "cli.md": cli_page(), DOCS / "problems.md": problems_page()}
+
+
+def cli_page() -> str:
+    """Return the help of every verb."""
+    sections = [f"## {name}\n\n```\n{text}\n```\n" for name, text in _helps(cli, "lookalike", None)]
+    return "\n".join([CLI_HEAD, *sections])
+
+
+def _helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+    own = command.context_settings
+    context = click.Context(command, parent=parent, info_name=name.rpartition(" ")[2], terminal_width=100, **own)
+    yield name, command.get_help(context)
+    if isinstance(command, click.Group):
+        for verb in command.list_commands(context):
+            found = command.get_command(context, verb)
+            assert found is not None, f"{name} lists {verb}, and does not have it"
+            yield from _helps(found, f"{name} {verb}", context)
+
+
+def problems_page() -> str:
+    """Return every problem code: its status, what it means, and what helps."""
+    sections = [f"## {code}\n\n{kind.status} · {kind.title}. {kind.help}\n" for code, kind in KINDS.items()]
+    return "\n".join([PROBLEMS_HEAD, *sections])
+
+
+def main() -> None:
+    """Write the pages."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

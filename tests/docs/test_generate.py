@@ -1,0 +1,40 @@
+"""The pages that the code says are what the code says today, and links in the docs lead to files that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.generate import DOCS, pages
+
+ROOT = DOCS.parent
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_generated_pages_are_up_to_date(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == pages()[page], f"{page.name} is old: run make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)\s]*)\)", page.read_text(encoding="utf-8")):
+        file, _, heading = target.partition("#")
+        found = (page.parent / file).resolve() if file else page
+        assert found.exists(), f"{target}: there is no such file"
+        if heading:
+            assert heading in _headings(found), f"{target}: there is no such heading"
+
+
+def _headings(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).strip().replace(" ", "-") for line in lines}
+
+
+def test_every_decision_is_in_the_index() -> None:
+    folder = DOCS / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in sorted(folder.glob("0*.md")) if f"({page.name})" not in index] == []
