@@ -189,8 +189,8 @@ def main() -> None:
         "catalogue row": walk_row,
     }
     for name, take in walks.items():
-        with tempfile.TemporaryDirectory() as folder:
-            modules = take(walk, Path(folder))
+        with tempfile.TemporaryDirectory() as scratch:
+            modules = take(walk, Path(scratch))
         show(f"modules of a walk: {name:<18} {len(modules)}")
         if options.names:
             show("\n".join(f"    {module}" for module in sorted(modules)))
