@@ -1,12 +1,15 @@
-"""Heads: how large a request's head may be, and what is answered where one is larger or cannot be read at all."""
+"""How large a request's head may be, and what is answered where one is larger or cannot be read at all."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import sys
+from http import HTTPStatus
+from typing import Any
 
+import h11
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lookalike.serving.context import request_id
 from lookalike.serving.errors import KINDS, ProblemError
@@ -14,79 +17,46 @@ from lookalike.serving.rest.middleware.security_headers import DEFAULTS
 from lookalike.serving.rest.problems import respond
 
 HEAD_BYTES = 64 * 2**10
-"""Of a request's address, header names and values, those after a chunked body included.
-
-uvicorn's parser keeps them without a limit: without this, one connection fills the memory before any key is looked at.
-"""
+"""Of a request's address, header names and values; as many for the fields after a chunked body."""
 HEAD_FIELDS = 100
 DRAINED_BYTES = 2**20
 """What a client may send on after a refusal: many read only when they have sent all."""
+TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 _log = logging.getLogger(__name__)
 
 
-class HeadLimit(HttpToolsProtocol):
+class HeadLimit(H11Protocol):
     """HTTP/1.1 for uvicorn. What it refuses itself it answers with a problem, as the application would."""
 
-    _size = 0
-    _fields = 0
-    _unparsed = 0  # bytes since the parser last told us of something: it holds a field back until all of it is there
-    _in_body = False
-    _problem: ProblemError | None = None
-    _refused = False
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _BoundedConnection(h11.SERVER, HEAD_BYTES)
+        self._is_refused = False
+        self._drained = 0
 
     def data_received(self, data: bytes) -> None:
         """Take what came; after a refusal, throw it away."""
-        self._unparsed += len(data)
-        if self._refused:
-            self._drain()
-            return
-        super().data_received(data)
-        if not self._refused and self._size + self._unparsed > HEAD_BYTES:
-            self.refuse(_too_large())
-
-    def on_message_begin(self) -> None:
-        """Begin to count."""
-        self._size = self._fields = self._unparsed = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Count an address, or a part of it."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a field, before the body or after it."""
-        self._fields += 1
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        """Go over to the body."""
-        self._unparsed = 0
-        super().on_headers_complete()
-        self._in_body = True
-
-    def on_body(self, body: bytes) -> None:
-        """Take a part of the body, which the application counts."""
-        self._unparsed = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Be ready for the next head."""
-        self._in_body = False
-        self._size = self._fields = self._unparsed = 0
-        super().on_message_complete()
+        if self._is_refused:
+            self._drained += len(data)
+            if self._drained > DRAINED_BYTES:
+                self.transport.close()
+        elif data := self._without_empty_lines(data):
+            super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser cannot read, or what was too large for us."""
-        self.refuse(self._problem or ProblemError("bad_request", "This is no HTTP/1.1 request that can be read."))
+        """Refuse what h11 cannot read, which uvicorn is handling when it calls this."""
+        if getattr(sys.exception(), "error_status_hint", None) == TOO_LARGE:
+            detail = f"A request's head may have {HEAD_BYTES:,} bytes and {HEAD_FIELDS} fields: this one has more."
+            self.refuse(ProblemError("head_too_large", detail))
+        else:
+            self.refuse(ProblemError("bad_request", "This is no HTTP/1.1 request that can be read."))
 
     def refuse(self, problem: ProblemError) -> None:
-        """Answer with a problem where it can be told whose answer that is; read nothing more."""
-        self._refused, self._unparsed = True, 0
-        if self._is_next():
-            self.transport.write(_written(problem, self.server_state.default_headers))
+        """Answer with a problem where the application has not begun to answer; read nothing more."""
+        self._is_refused = True
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._answer(problem)
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -95,34 +65,40 @@ class HeadLimit(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _drain(self) -> None:
-        if self._unparsed > DRAINED_BYTES:
-            self.transport.close()
+    def _without_empty_lines(self, data: bytes) -> bytes:
+        """Leave out what some clients send after a body, which h11 would refuse (RFC 9112, 2.2)."""
+        is_between_requests = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        return data.lstrip(b"\r\n") if is_between_requests else data
 
-    def _count(self, size: int) -> None:
-        self._unparsed = 0
-        self._size += size
-        if self._size > HEAD_BYTES or self._fields > HEAD_FIELDS:
-            self._problem = _too_large()
-            raise self._problem  # through the parser, which then reads no further
-
-    def _is_next(self) -> bool:
-        """Tell whether what is written now would be read as the answer to the request that is being read."""
-        if self._in_body:
-            return self.cycle is not None and not self.cycle.response_started and not self.pipeline
-        return self.cycle is None or self.cycle.response_complete
-
-
-def _too_large() -> ProblemError:
-    detail = f"A request's head may have {HEAD_BYTES:,} bytes and {HEAD_FIELDS} fields: this one has more."
-    return ProblemError("head_too_large", detail)
+    def _answer(self, problem: ProblemError) -> None:
+        scope: Scope = {}
+        response = respond(scope, problem)
+        _log.info("request %s was refused: %s", request_id(scope), problem)
+        own = {**DEFAULTS, "x-request-id": request_id(scope), "connection": "close"}
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        headers += [(name.encode(), value.encode()) for name, value in own.items()]
+        status = HTTPStatus(KINDS[problem.code].status)
+        start = h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())
+        for event in (start, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
 
 
-def _written(problem: ProblemError, defaults: Iterable[tuple[bytes, bytes]]) -> bytes:
-    scope: Scope = {}
-    response = respond(scope, problem)
-    _log.info("request %s was refused: %s", request_id(scope), problem)
-    own = {**DEFAULTS, "x-request-id": request_id(scope), "connection": "close"}
-    headers = [*defaults, *response.raw_headers, *((name.encode(), value.encode()) for name, value in own.items())]
-    lines = [b"%s: %s\r\n" % header for header in headers]
-    return b"".join([STATUS_LINE[KINDS[problem.code].status], *lines, b"\r\n", bytes(response.body)])
+class _BoundedConnection(h11.Connection):
+    """Bounds whole heads, too: h11 itself only bounds those that are not complete yet."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request | h11.EndOfMessage):
+            _check(event)
+        return event
+
+
+def _check(event: h11.Request | h11.EndOfMessage) -> None:
+    fields = list(event.headers)
+    size = sum(len(name) + len(value) for name, value in fields)
+    if isinstance(event, h11.Request):
+        size += len(event.target)
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in fields}:
+            raise h11.RemoteProtocolError("two lengths of one body: a proxy may have believed the other")
+    if size > HEAD_BYTES or len(fields) > HEAD_FIELDS:
+        raise h11.RemoteProtocolError("the head is too large", error_status_hint=TOO_LARGE)

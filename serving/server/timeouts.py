@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import h11
+
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.server.header_limit import HeadLimit
 
@@ -26,15 +28,20 @@ class PatientProtocol(HeadLimit):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; where nothing is being answered, it must become a request in time."""
-        if self.cycle is None or self.cycle.response_complete:
+        """Take what came; where nothing is being answered, it must become a request in time.
+
+        From there on the request has a deadline of its own.
+        """
+        if self._is_idle:
             self._wait()
         super().data_received(data)
+        if not self._is_idle:
+            self._stop_waiting()
 
-    def on_headers_complete(self) -> None:
-        """Begin to answer: from here on the request has a deadline of its own."""
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Leave the connection to another protocol."""
         self._stop_waiting()
-        super().on_headers_complete()
+        super().handle_websocket_upgrade(event)
 
     def refuse(self, problem: ProblemError) -> None:
         """Give a client that was refused as long to take its leave."""
@@ -45,6 +52,10 @@ class PatientProtocol(HeadLimit):
         """Let go of the timer too: it would keep the connection in memory."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _wait(self) -> None:
         if self._patience is None:

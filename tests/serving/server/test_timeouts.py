@@ -21,14 +21,25 @@ from lookalike.serving.server.timeouts import PatientProtocol
 from tests.support.client import wait_for
 
 PATIENCE = 0.4
+OFFER = (
+    b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+)
+"""As each stock Java client sends it."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer at once without reading, or after twice the patience."""
+    """Answer at once without reading, after twice the patience, or with the body that came."""
+    body = b"ok"
     if scope["path"] == "/slow":
         await asyncio.sleep(2 * PATIENCE)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    if scope["path"] == "/echo":
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @pytest.fixture
@@ -76,9 +87,13 @@ def seconds_until_hung_up(port: int, first: bytes, drip: bytes) -> float:
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n", b"a"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x"),
+        (OFFER % b"/" + b"Content-Length: 1000\r\n\r\n", b"x"),
     ],
-    ids=["nothing", "empty lines", "one letter", "a header", "after an answer", "the next request", "a refused body"],
-)
+    ids=[
+        "nothing", "empty lines", "one letter", "a header", "after an answer", "the next request", "a refused body",
+        "a refused body with an offer",
+    ],
+)  # fmt: skip
 def test_slow_clients_are_hung_up_on(port: int, first: bytes, drip: bytes) -> None:
     assert PATIENCE / 2 < seconds_until_hung_up(port, first, drip) < 5 * PATIENCE
 
@@ -118,7 +133,7 @@ TOO_LARGE = {
     "endless value": START + b"a: " + b"b" * 8 * HEAD_BYTES,
     "large fields": START + b"".join(b"a%d: %s\r\n" % (n, b"b" * (HEAD_BYTES // 64)) for n in range(64)) + b"\r\n",
     "many fields": START + b"a: b\r\n" * HEAD_FIELDS + b"\r\n",
-    "many trailers": CHUNKED + b"a: b\r\n" * HEAD_FIELDS,
+    "many trailers": CHUNKED + b"a: b\r\n" * (HEAD_FIELDS + 1) + b"\r\n",
     "an endless trailer": CHUNKED + b"a: " + b"b" * 8 * HEAD_BYTES,
 }
 
@@ -160,7 +175,56 @@ def test_what_cannot_be_read_is_a_problem_with_the_headers_of_all_answers(port: 
     assert DEFAULTS.items() <= dict(answer.headers).items()
 
 
-def test_nobody_gets_an_answer_that_is_meant_for_another_request(port: int) -> None:
-    """The second of two requests at once cannot be read while the first is being answered."""
-    assert refusal(port, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n") is None
-    assert httpx.get(f"http://127.0.0.1:{port}").text == "ok"
+@pytest.mark.parametrize(
+    "body",
+    [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"],
+    ids=["of known length", "in chunks"],
+)
+def test_an_offer_to_upgrade_is_ignored_and_the_body_read(port: int, body: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        for _ in range(2):  # the connection is kept
+            connection.sendall(OFFER % b"/echo" + body)
+            answer = b""
+            while not answer.endswith(b"\r\n\r\nhello"):
+                received = connection.recv(4096)
+                assert received, answer
+                answer += received
+            assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_of_two_lengths_is_refused(port: int) -> None:
+    """A proxy may believe the other one, and take the rest for a request of its own."""
+    both = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    answer = refusal(port, both)
+    assert answer is not None
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
+def test_empty_lines_after_a_body_are_ignored(port: int) -> None:
+    one = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        for _ in range(2):
+            connection.sendall(one)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(b"\r\n\r\n")
+
+
+def test_requests_are_not_read_while_one_is_being_answered(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.settimeout(5 * PATIENCE)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 64 * 2**20:
+                sent += connection.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+    assert sent < 16 * 2**20  # what the system's buffers hold
+
+
+def test_each_of_two_requests_at_once_gets_its_own_answer(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
+        answers = b""
+        while received := connection.recv(4096):
+            answers += received
+    first, _, second = answers.partition(b"ok")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 400 ")
