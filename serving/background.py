@@ -12,10 +12,12 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import count
 from typing import TypeVar
 
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 10.0
+from lookalike.data.stores.retry import Backoff
+
+BACKOFF = Backoff(0.1, longest=10.0)
 
 _log = logging.getLogger(__name__)
 
@@ -26,8 +28,8 @@ NICE = 10  # of nineteen: about a tenth of a core where all are busy, so that wh
 
 async def supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
     """Run `run` for ever; after an error, again, with growing pauses."""
-    wait = FIRST_WAIT_SECONDS
-    while True:
+    for failures in count(1):
+        wait = BACKOFF.seconds(failures)
         try:
             await run()
         except Exception:  # noqa: BLE001 - that is the point
@@ -35,7 +37,6 @@ async def supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
         else:
             _log.error("%s ended; starting it again in %.1f s", name, wait)
         await asyncio.sleep(wait)
-        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
 
 async def in_thread(function: Callable[[], T], *, name: str, yielding: bool = False) -> T:

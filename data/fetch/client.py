@@ -6,7 +6,6 @@ must be public, the connection is made to the very address that was checked, and
 
 from __future__ import annotations
 
-import random
 import re
 import socket
 import ssl
@@ -23,10 +22,11 @@ from lookalike.data.errors import FetchError
 from lookalike.data.fetch.addresses import Target, lookup, redirected, refused_address, shown, target_of
 from lookalike.data.fetch.connections import deadline, pool_to, seconds_left
 from lookalike.data.fetch.policy import HOSTS_SETTING, NETWORKS_SETTING, PORTS_SETTING, FetchPolicy
+from lookalike.data.stores.retry import Backoff
 
 __all__ = ["FetchPolicy", "fetch", "remote_version"]
 
-FIRST_WAIT_SECONDS = 0.2
+BACKOFF = Backoff(0.2)
 MAX_RETRY_AFTER_SECONDS = 10  # a server that wants a longer rest is left alone
 CHUNK = 2**16
 DRAINED = 2**14  # bytes of an error page that are read to keep its connection
@@ -100,7 +100,7 @@ def _tried(request: _Request, url: str) -> _Reply:
         try:
             return _followed(request, url, attempt)
         except _TransientError as error:
-            wait = max(error.wait, FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            wait = max(error.wait, BACKOFF.seconds(attempt + 1))
             if attempt == request.policy.retries or error.wait > MAX_RETRY_AFTER_SECONDS or not _slept(wait):
                 tries = f"try {attempt + 1} of {request.policy.retries + 1}"
                 raise FetchError("unreachable", f"{shown(url)} cannot be fetched ({tries}): {error}") from error

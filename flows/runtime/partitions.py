@@ -13,6 +13,7 @@ import pyarrow as pa
 from distributed import Future, KilledWorker, wait
 
 from lookalike.data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
+from lookalike.data.stores.retry import Backoff
 from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.logs import run_log
 from lookalike.tasks.scan import slices
@@ -20,7 +21,8 @@ from lookalike.tasks.scan import slices
 IN_FLIGHT_PER_WORKER = 3  # one computes, one waits, one is on its way
 RETRIES = 2
 SPLIT_INTO = 8
-STORE_WAIT_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)  # a store that is away for a minute stops nobody
+STORE_TRIES = 6
+STORE_BACKOFF = Backoff(2.0, longest=60.0)  # two minutes in all, or one at least: a store may be away so long
 LOOK_SECONDS = 2.0
 FETCH_SECONDS = 15.0
 KILLED = "the worker died on this picture, again and again; look at the picture and at the worker's memory limit"
@@ -133,10 +135,10 @@ def _outcome(
         else:
             yield partition, on_poison(partition.rows)
     except StoreUnavailableError as error:
-        if partition.tries == len(STORE_WAIT_SECONDS):
+        if partition.tries == STORE_TRIES:
             raise
-        seconds = STORE_WAIT_SECONDS[partition.tries]
-        run_log(__name__).warning("partition %s waits %s s for the store: %s", partition.name, seconds, error)
+        seconds = STORE_BACKOFF.seconds(partition.tries + 1)
+        run_log(__name__).warning("partition %s waits %.1f s for the store: %s", partition.name, seconds, error)
         work.submit_later(Partition(partition.name, partition.rows, partition.tries + 1), seconds)
 
 

@@ -14,9 +14,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from lookalike.data.errors import StoreUnavailableError
+from lookalike.data.stores.retry import Backoff
 from lookalike.flows.runtime.run import Run
 
-RETRY_SECONDS = [2, 10, 30, 60]
+RETRIES = 5
+BACKOFF = Backoff(4.0, longest=60.0, jitter=0.0)  # two minutes in all
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,8 +30,8 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         name=name,
         cache_policy=NO_CACHE,
         persist_result=False,
-        retries=len(RETRY_SECONDS),
-        retry_delay_seconds=[float(seconds) for seconds in RETRY_SECONDS],
+        retries=RETRIES,
+        retry_delay_seconds=[BACKOFF.seconds(failures) for failures in range(1, RETRIES + 1)],
         retry_condition_fn=_worth_another_try,
     )
 

@@ -17,6 +17,7 @@ from lookalike.data.snapshots.cache import BlobCache
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import ObjectStore
+from lookalike.data.stores.retry import Backoff
 from lookalike.serving.background import in_thread
 from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError
@@ -78,7 +79,7 @@ class Follower:
         self._cache = BlobCache(folder / "blobs")
         self._last_good = LastGood(folder / "last-good.json")
         self._threads = threads
-        self._poll_seconds = poll_seconds
+        self._backoff = Backoff(poll_seconds, longest=max(poll_seconds, LONGEST_PAUSE_SECONDS), jitter=0.0)
         self._hold_seconds = hold_seconds
         self._metrics = metrics
         self._newest: Entry | None = None
@@ -125,7 +126,7 @@ class Follower:
         if self.current is None:
             await self._start()
         while True:
-            await self._rest(_pause(self._poll_seconds, self.state.failures))
+            await self._rest(self._backoff.seconds(self.state.failures + 1))
             await self.poll()
 
     def wake(self) -> None:
@@ -268,7 +269,7 @@ class Follower:
     def _refuse(self, entry: Entry, error: Exception) -> None:
         again = self.refusal is not None and self.refusal.entry == entry
         attempts = self.refusal.attempts + 1 if again and self.refusal else 1
-        pause = _pause(self._poll_seconds, attempts)
+        pause = self._backoff.seconds(attempts + 1)
         self.refusal = Refusal(entry, str(error), attempts, time.monotonic() + pause)
         self._metrics.swap_failures.inc()
         kept = f"snapshot {self.current.entry.snapshot} goes on serving" if self.current else "nothing is served yet"
@@ -311,8 +312,3 @@ class Follower:
                 "run `lookalike reindex CATALOGUE`; this server picks the snapshot up by itself."
             )
         return "The first snapshot is being opened: try again in a few seconds."
-
-
-def _pause(seconds: float, failures: int) -> float:
-    """Return how long to wait after so many failures in a row."""
-    return max(seconds, min(seconds * 2.0 ** min(failures, 16), LONGEST_PAUSE_SECONDS))

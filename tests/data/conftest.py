@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from lookalike.data.fetch import client
+from lookalike.data.stores.retry import Backoff
 from tests.support.fetches import HOST, forget
 from tests.support.sites import LOCAL, Names
 
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(client, "BACKOFF", Backoff(0.01))
     forget()
     yield
     forget()

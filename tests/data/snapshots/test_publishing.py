@@ -30,6 +30,7 @@ from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.local import LocalStore
 from lookalike.data.stores.memory import MemoryStore
+from lookalike.data.stores.retry import Backoff
 from tests.support.faults import Crash, CrashingStore, FailingStore, LostResponseStore, RecordingStore, SlowStore
 from tests.support.snapshots import draft
 
@@ -38,7 +39,7 @@ EVERYTHING_IS_OLD = Retention(grace=timedelta(seconds=-5))
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lookalike.data.stores.retry.FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("lookalike.data.stores.retry.BACKOFF", Backoff(0.0))
 
 
 def release(store: ObjectStore, *seeds: object, run: str = "run-1") -> Entry:

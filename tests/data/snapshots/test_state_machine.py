@@ -28,6 +28,7 @@ from lookalike.data.snapshots.publishing import promote, publish, rollback, stor
 from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.memory import MemoryStore
+from lookalike.data.stores.retry import Backoff
 from tests.support.faults import Crash, CrashingStore, FailingStore, LostResponseStore
 from tests.support.snapshots import draft
 
@@ -259,7 +260,7 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 def test_the_store_agrees_with_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lookalike.data.stores.retry.FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("lookalike.data.stores.retry.BACKOFF", Backoff(0.0))
     monkeypatch.setattr("lookalike.data.snapshots.leases.LEASE_SECONDS", 0.01)
     monkeypatch.setattr("lookalike.data.snapshots.leases.POLL_SECONDS", 0.001)
     monkeypatch.setattr(Machine, "taken", 0)

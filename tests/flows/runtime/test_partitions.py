@@ -13,6 +13,7 @@ import pytest
 from distributed import LocalCluster
 
 from lookalike.data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
+from lookalike.data.stores.retry import Backoff
 from lookalike.flows.runtime import partitions
 from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.partitions import Partition, gather, map_partitions
@@ -119,7 +120,8 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
 ) -> None:
     from functools import partial
 
-    monkeypatch.setattr(partitions, "STORE_WAIT_SECONDS", (0.3, 0.6, 1.2))
+    monkeypatch.setattr(partitions, "STORE_TRIES", 3)
+    monkeypatch.setattr(partitions, "STORE_BACKOFF", Backoff(0.4))
     until = tmp_path / "until"
     until.write_text(str(time.time() + 1))
     work = partial(without_store, away_until=str(until))
