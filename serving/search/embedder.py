@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from lookalike.serving.errors import ProblemError, expired, overloaded
 from lookalike.serving.search.batcher import Batcher
 from lookalike.serving.search.crops import Crop, prepare
-from lookalike.serving.search.lru import LruCache
 from lookalike.serving.search.query import Picture
 from lookalike.serving.search.single_flight import Flights
 from lookalike.serving.settings import ServingSettings
@@ -54,7 +54,7 @@ class Embedder:
         )
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._flights: Flights[_Key, Vectors] = Flights()
-        self._cache: LruCache[_Key, Vectors] = LruCache(batching.cached_vectors)
+        self._cache: LRUCache[_Key, Vectors] = LRUCache(batching.cached_vectors)
         self._pending = 0
         self.encoded_at = float("-inf")
         """When a picture last went through decoder and model, on the monotonic clock."""
@@ -123,5 +123,6 @@ class Embedder:
         vector = await self.embed_anew(encoder, picture, deadline=deadline)
         vector = vector.copy()  # a row of a batch would keep the whole batch in memory
         vector.setflags(write=False)
-        self._cache.put(key, vector)
+        if self._cache.maxsize >= 1:  # else nothing is kept
+            self._cache[key] = vector
         return vector

@@ -8,11 +8,11 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from cachetools import LRUCache
 from PIL import Image
 
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.errors import overloaded
-from lookalike.serving.search.lru import LruCache
 from lookalike.serving.search.product_images import WAITING
 from lookalike.serving.search.service import SearchService
 from lookalike.serving.search.single_flight import Flights
@@ -40,7 +40,7 @@ class Thumbnails:
     def __init__(self, service: SearchService, metrics: Metrics, *, max_bytes: int) -> None:
         self._service = service
         self._metrics = metrics
-        self._cache: LruCache[tuple[str, int], Thumbnail] = LruCache(max_bytes)
+        self._cache: LRUCache[tuple[str, int], Thumbnail] = LRUCache(max_bytes, lambda made: len(made.data))
         self._flights: Flights[tuple[str, int], Thumbnail] = Flights()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="thumbnail")
         self._in_hand = asyncio.Semaphore(IN_HAND)
@@ -69,8 +69,9 @@ class Thumbnails:
             data = await self._service.picture(product)
             made = await asyncio.get_running_loop().run_in_executor(self._threads, self._reduced, data, size)
         self._metrics.thumbnails.labels("made").inc()
-        if hashlib.sha256(data).hexdigest() == product.image_hash:  # else it changed since it was indexed
-            self._cache.put((product.image_hash, size), made, len(made.data))
+        is_as_indexed = hashlib.sha256(data).hexdigest() == product.image_hash
+        if is_as_indexed and len(made.data) <= self._cache.maxsize:
+            self._cache[product.image_hash, size] = made
         return made
 
     def _reduced(self, data: bytes, size: int) -> Thumbnail:

@@ -19,7 +19,6 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.search import batcher
 from lookalike.serving.search.crops import Crop
 from lookalike.serving.search.embedder import Embedder
-from lookalike.serving.search.lru import LruCache
 from lookalike.serving.search.query import Picture
 from lookalike.serving.search.single_flight import Flights
 from lookalike.serving.telemetry.metrics import Metrics
@@ -239,22 +238,6 @@ def test_a_proof_is_never_remembered(shop: Shop, serve: Serve, monkeypatch: pyte
     monkeypatch.setattr(client.app.state.service.follower.current.searcher.encoder, "infer", fail)
     assert client.post("/v1/search", files={"image": ("x.png", BLANK)}).status_code == 200
     client.wait(lambda state: not state["ready"])
-
-
-def test_the_cache_forgets_what_was_used_least_lately() -> None:
-    cache: LruCache[str, int] = LruCache(10)
-    for name, weight in (("a", 4), ("b", 4)):
-        cache.put(name, weight, weight)
-    assert cache.get("a") == 4
-    cache.put("c", 3, 3)
-    assert (cache.get("a"), cache.get("b"), cache.get("c"), cache.weight) == (4, None, 3, 7)
-    cache.put("a", 5, 5)
-    assert (cache.get("a"), cache.weight, len(cache)) == (5, 8, 2)
-    cache.put("c", 11, 11)
-    assert (cache.get("c"), cache.weight) == (None, 5)
-    nothing: LruCache[str, int] = LruCache(0)
-    nothing.put("a", 1)
-    assert nothing.get("a") is None
 
 
 def test_a_flight_that_failed_is_not_joined_again() -> None:

@@ -102,7 +102,7 @@ def test_what_is_kept_is_bounded(photos: Shop, serve: Serve) -> None:
     for product in IDS * 2:
         assert client.get(product_path(product, "image"), params={"size": 256}).status_code == 200
     cache = client.app.state.thumbnails._cache
-    assert 0 < cache.weight <= 20_000
+    assert 0 < cache.currsize <= 20_000
 
 
 def test_a_picture_that_changed_is_not_kept_as_the_one_before(photos: Shop, serve: Serve) -> None:
