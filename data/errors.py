@@ -15,7 +15,8 @@ LookalikeError
 │   ├── StoreRefusedError     the store says no (permissions, no such bucket): trying again will not help
 │   └── StoreUnavailableError the store did not answer, or not whole; for a write the outcome is unknown
 ├── CorruptError              stored bytes are not what the manifest promises
-├── UnsupportedFormatError    written by a newer release
+├── UnsupportedFormatError    written in a format that this release does not read: a newer release does
+│   └── OutdatedFormatError   written before the first release: `lookalike reindex` replaces it
 ├── SnapshotNotFoundError     no such snapshot, or the channel is still empty
 ├── IncompleteSnapshotError   refused: a snapshot whose files are not all there is not published; nothing was changed
 ├── CollectionRefusedError    refused: what is needed cannot be told for sure, so nothing is deleted
@@ -102,6 +103,10 @@ class CorruptError(LookalikeError):
 
 class UnsupportedFormatError(LookalikeError):
     """Written by a newer release of Lookalike."""
+
+
+class OutdatedFormatError(UnsupportedFormatError):
+    """Stored in a format from before the first release, which a reindex replaces."""
 
 
 class SnapshotNotFoundError(LookalikeError):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 BUCKETS = 64
 
 
-class Spill:
+class PartitionedTable:
     """Tables of one schema in BUCKETS files below a folder. Written first, then read; not by several threads."""
 
     def __init__(self, folder: Path) -> None:

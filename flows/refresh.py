@@ -83,7 +83,8 @@ def run_stages(run: Run) -> RunReport:
         return _full(run, built)
     shards, measured = built
     source = delta.catalogue_section(run, parent, shards)
-    manifest = publishing.draft(run, source, encoder, parent.index, shards, measured)
+    space = parent.image.model_copy(update={"encoder": encoder})
+    manifest = publishing.draft(run, source, space, shards, measured)
     refused = publishing.gate(run, manifest, recorded.changes)
     snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
     return report.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded))

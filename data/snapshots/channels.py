@@ -20,7 +20,7 @@ from lookalike.data.errors import (
     SnapshotNotFoundError,
     StoreUnavailableError,
 )
-from lookalike.data.snapshots.documents import Sealed, this_actor
+from lookalike.data.snapshots.documents import ChecksummedDocument, this_actor
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.retry import attempts
 
@@ -32,7 +32,7 @@ _ENTRY = re.compile(r"[0-9]{10}\.json")
 _log = logging.getLogger(__name__)
 
 
-class Entry(Sealed):
+class Entry(ChecksummedDocument):
     """Entry `number` of a channel: from `moved_at` on it points at `snapshot`.
 
     Attributes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
 
+from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.manifest import Manifest, ShardSection
 from lookalike.data.snapshots.products import read_shard_products
 from lookalike.data.stores import ObjectStore
@@ -54,7 +56,8 @@ class Diff(BaseModel):
 def diff(store: ObjectStore, before: Manifest, after: Manifest) -> Diff:
     """Compare two snapshots; only products in files that they do not share are read. Raises `CorruptError`."""
     old_parts, new_parts = (_parts(manifest) for manifest in (before, after))
-    old, new = _rows(store, old_parts - new_parts), _rows(store, new_parts - old_parts)
+    old = _rows(store, [old_parts[part] for part in old_parts.keys() - new_parts.keys()])
+    new = _rows(store, [new_parts[part] for part in new_parts.keys() - old_parts.keys()])
     both = [product for product in new if product in old]
     changed = [Change(id=product, fields=fields) for product in both if (fields := _fields(old[product], new[product]))]
     old_blobs, new_blobs = set(before.blobs()), set(after.blobs())
@@ -75,12 +78,12 @@ def diff(store: ObjectStore, before: Manifest, after: Manifest) -> Diff:
     )
 
 
-def _parts(manifest: Manifest) -> set[ShardSection]:
-    """Return what decides the products of a snapshot: two with equal parts have those in common."""
-    return {shard.model_copy(update={"index": shard.products, "delta": False}) for shard in manifest.shards}
+def _parts(manifest: Manifest) -> dict[tuple[Blob, Blob | None], ShardSection]:
+    """Return the shards by what decides their products: two snapshots have the products of equal keys in common."""
+    return {(shard.products, shard.tombstones): shard for shard in manifest.shards}
 
 
-def _rows(store: ObjectStore, parts: set[ShardSection]) -> dict[str, dict[str, Any]]:
+def _rows(store: ObjectStore, parts: Iterable[ShardSection]) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for part in sorted(parts, key=lambda part: part.products.sha256):
         for table, _ in read_shard_products(store, part):

@@ -1,4 +1,4 @@
-"""Sealed documents: small JSON files that carry the sha256 of everything else in them."""
+"""Checksummed documents: small JSON files that carry the sha256 of everything else in them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
 from lookalike.data.errors import CorruptError, UnsupportedFormatError
 
-FORMAT_VERSION = 3  # the newest that this release reads
-WRITTEN_FORMAT = 1  # of all that readers of 1 understand
+FORMAT_VERSION = 1  # of docs/format.md
 
 
-class Sealed(BaseModel):
-    """A document that shows it when a single bit of it flips. `format` is the version that it is written in."""
+class ChecksummedDocument(BaseModel):
+    """A document whose checksum shows when a single bit of it flips. `format` is the version that it is written in."""
 
     model_config = ConfigDict(frozen=True)
 
-    format: int = WRITTEN_FORMAT
+    format: int = FORMAT_VERSION
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -37,7 +36,7 @@ class Sealed(BaseModel):
     def from_json(cls, data: bytes, name: str) -> Self:
         """Return the document in `data`. Raises `UnsupportedFormatError`, `CorruptError` naming `name`."""
         try:
-            return cls.model_validate(unsealed(data, name))
+            return cls.model_validate(read_document(data, name))
         except ValidationError as error:
             raise CorruptError(f"{name} is damaged: {error}") from error
 
@@ -49,21 +48,40 @@ def checksum(document: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def unsealed(data: bytes, name: str) -> dict[str, Any]:
-    """Return a document whose seal holds and whose format we read. Raises as `Sealed.from_json` does."""
-    try:
-        document = json.loads(data)
-        promised, version = document["checksum"], document["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CorruptError(f"{name} is damaged: it is no sealed document: {error!r}") from error
-    if isinstance(version, int) and version > FORMAT_VERSION:  # first: a newer release may seal in another way
+def read_document(data: bytes, name: str) -> dict[str, Any]:
+    """Return the document in `data` without its checksum, if this release reads its format.
+
+    Raises `UnsupportedFormatError`, and `CorruptError` if the checksum does not match. Both name `name`.
+    """
+    document, version = _parse(data, name)
+    if isinstance(version, int) and version > FORMAT_VERSION:  # first: a newer format may have another checksum
         raise UnsupportedFormatError(
             f"{name} has format version {version}, this release reads {FORMAT_VERSION}: upgrade Lookalike"
         )
-    if checksum(document) != promised:
+    return _checked(document, name)
+
+
+def read_any_format(data: bytes, name: str) -> dict[str, Any]:
+    """Return the document in `data` without its checksum, of any format that has one like ours.
+
+    Raises `CorruptError` naming `name`.
+    """
+    return _checked(_parse(data, name)[0], name)
+
+
+def _parse(data: bytes, name: str) -> tuple[dict[str, Any], Any]:
+    try:
+        document = json.loads(data)
+        version, _ = document["format"], document["checksum"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptError(f"{name} is damaged: it is no checksummed document: {error!r}") from error
+    return document, version
+
+
+def _checked(document: dict[str, Any], name: str) -> dict[str, Any]:
+    if checksum(document) != document.pop("checksum"):
         raise CorruptError(f"{name} is damaged: its checksum does not match what it says")
-    found: dict[str, Any] = document
-    return found
+    return document
 
 
 def this_actor() -> str:

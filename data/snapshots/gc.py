@@ -37,11 +37,11 @@ from lookalike.data.errors import (
 from lookalike.data.snapshots import channels, doctor, leases, pins
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.documents import this_actor
-from lookalike.data.snapshots.leases import LEASE_SECONDS, Condemned, Marker
-from lookalike.data.snapshots.manifest import EncoderSection
+from lookalike.data.snapshots.leases import LEASE_SECONDS, Condemned, WriteLease
+from lookalike.data.snapshots.manifest import EncoderSection, find_needs
 from lookalike.data.snapshots.marker import check_is_store
 from lookalike.data.snapshots.store import FOLDER as SNAPSHOTS
-from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.snapshots.store import read_manifest_document
 from lookalike.data.stores import ObjectInfo, ObjectStore
 
 _HEX_32 = "[0-9a-f]{32}"
@@ -55,7 +55,7 @@ _COLLECTED = {
     reports.CONTACT_SHEETS: f"{_RUN}[.]png",
     reports.FOLDER: f"[^/]+/{_RUN}[.]json",
     leases.FOLDER: f"{_HEX_32}[.]json",
-    leases.COLLECTIONS: f"{_HEX_32}[.]json",
+    leases.ANNOUNCEMENTS: f"{_HEX_32}[.]json",
     doctor.FOLDER: f"{_HEX_32}/[a-z0-9-]+",
 }
 COLLECTED = {folder: re.compile(f"{folder}{name}") for folder, name in _COLLECTED.items()}
@@ -181,7 +181,7 @@ class _Collector:
     ) -> dict[str, _Fate]:
         """Announce what is condemned, look again at what is needed, and delete the rest while the lease lasts."""
         deadline = min(time.monotonic() + LEASE_SECONDS, until)
-        key = f"{leases.COLLECTIONS}{uuid.uuid4().hex}.json"
+        key = f"{leases.ANNOUNCEMENTS}{uuid.uuid4().hex}.json"
         fates = {found.key: _Fate.KEPT for found in condemned}
         self._store.create(key, Condemned(keys=tuple(fates), since=datetime.now(UTC), by=this_actor()).to_json())
         try:
@@ -240,7 +240,7 @@ class _Collector:
 
     def _needed(self) -> tuple[set[str], set[str]]:
         try:
-            # markers before channels: a writer withdraws its marker only when its entry is there to be read
+            # leases before channels: a writer withdraws its lease only when its entry is there to be read
             needs = [*self._announced(), *self._encoders(), *reports.kept_reports(self._store)]
             for snapshot in self._kept_snapshots():
                 needs.extend(self._needs_of(snapshot))
@@ -279,11 +279,11 @@ class _Collector:
 
     def _announced(self) -> list[str]:
         found = [found.key for found in self._store.list(leases.FOLDER) if not self._is_old(found)]
-        return [need for key in found for need in self._marker_needs(key)]
+        return [need for key in found for need in self._lease_needs(key)]
 
-    def _marker_needs(self, key: str) -> tuple[str, ...]:
+    def _lease_needs(self, key: str) -> tuple[str, ...]:
         try:
-            return Marker.from_json(self._store.read(key), key).needs
+            return WriteLease.from_json(self._store.read(key), key).needs
         except NotFoundError:  # withdrawn while we looked
             return ()
 
@@ -296,9 +296,9 @@ class _Collector:
     def _needs_of(self, snapshot: str) -> tuple[str, ...]:
         if snapshot not in self._needs:
             try:
-                manifest = read_manifest(self._store, snapshot)
+                document = read_manifest_document(self._store, snapshot)
             except SnapshotNotFoundError:  # an entry of the kept history may point at what is gone long since
                 return ()
-            of_run = (f"rejects/{manifest.run}.parquet", reports.contact_sheet_key(manifest.run))
-            self._needs[snapshot] = (*manifest.needs(), *of_run)
+            run = str(document["run"])
+            self._needs[snapshot] = (*find_needs(document), f"rejects/{run}.parquet", reports.contact_sheet_key(run))
         return self._needs[snapshot]

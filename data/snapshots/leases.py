@@ -1,19 +1,19 @@
-"""Snapshots in the making: what a writer is about to depend on, told to collectors before it depends on it.
+"""Leases: what a writer is about to depend on, announced to collectors before the writer depends on it.
 
 A writer that reuses stored blobs races with a collector that deletes them. Both announce before they look:
 
     writer                                   collector (`lookalike.data.snapshots.gc`)
-    1. create making/<id>.json               1. create collections/<id>.json: the condemned
-    2. wait while a collection condemns      2. read making/, channels and pins again,
+    1. create leases/<id>.json               1. create gc/<id>.json: the condemned objects
+    2. wait while a collector condemns       2. read leases/, channels and pins again,
        what it needs, then look whether         spare what they need
        everything is there                   3. delete the rest, for no longer than LEASE_SECONDS
-    3. write the manifest, the entry, …      4. delete collections/<id>.json
-    4. delete making/<id>.json
+    3. write the manifest, the entry, …      4. delete gc/<id>.json
+    4. delete leases/<id>.json
 
-A collector takes these steps anew for each chunk of what it condemns.
+A collector repeats these steps for each chunk of what it condemns.
 
-Whichever came second sees the other's announcement, so either the collector spares the blob, or the writer sees
-that it is gone before anything points at it. No clocks are compared.
+The side that comes second sees the announcement of the first. So either the collector spares the blob, or the writer
+sees that the blob is gone before anything points at it. No clocks are compared.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from lookalike.data.errors import (
     UnsupportedFormatError,
 )
 from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.documents import Sealed, this_actor
+from lookalike.data.snapshots.documents import ChecksummedDocument, this_actor
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.retry import retried
 
-FOLDER = "making/"
-COLLECTIONS = "collections/"
-LEASE_SECONDS = 60.0  # no collection deletes for longer than this after it announced itself
+FOLDER = "leases/"
+ANNOUNCEMENTS = "gc/"
+LEASE_SECONDS = 60.0  # no collector deletes for longer than this after it announced itself
 POLL_SECONDS = 0.05
 STAT_THREADS = 16  # a look at an object is mostly waiting
 
@@ -69,7 +69,7 @@ def ignore(_step: Step) -> None:
     """Do nothing about a step."""
 
 
-class Marker(Sealed):
+class WriteLease(ChecksummedDocument):
     """What one writer needs: object keys, and folders where they end in `/`."""
 
     snapshot: str
@@ -78,8 +78,8 @@ class Marker(Sealed):
     by: str
 
 
-class Condemned(Sealed):
-    """What one collection is about to delete."""
+class Condemned(ChecksummedDocument):
+    """What one collector is about to delete."""
 
     keys: tuple[str, ...]
     since: AwareDatetime
@@ -87,20 +87,20 @@ class Condemned(Sealed):
 
 
 @contextmanager
-def protected(store: ObjectStore, manifest: Manifest, on_step: OnStep = ignore) -> Iterator[None]:
-    """Keep collectors off what a snapshot needs, and see that all of it is there, before something points at it.
+def hold_blobs(store: ObjectStore, manifest: Manifest, on_step: OnStep = ignore) -> Iterator[None]:
+    """Keep collectors away from what a snapshot needs, and check that all is there, before something points at it.
 
-    The announcement is withdrawn when the work is done or surely did not land; where that is unknown it stays,
-    and the collector removes it when it is old.
+    The lease is withdrawn when the work is done, or when it surely did not land. If that is unknown, the lease stays,
+    and a collector removes it when it is old.
 
     Raises `IncompleteSnapshotError`.
     """
     key = f"{FOLDER}{uuid.uuid4().hex}.json"
-    marker = Marker(snapshot=manifest.id, needs=manifest.needs(), since=datetime.now(UTC), by=this_actor())
-    retried(lambda: _announce(store, key, marker))
+    lease = WriteLease(snapshot=manifest.id, needs=manifest.needs(), since=datetime.now(UTC), by=this_actor())
+    retried(lambda: _announce(store, key, lease))
     on_step(Step.ANNOUNCED)
     try:
-        retried(lambda: _wait_for_collections(store, frozenset(marker.needs)))
+        retried(lambda: _wait_for_collectors(store, frozenset(lease.needs)))
         retried(lambda: check_complete(store, manifest))
         on_step(Step.CHECKED)
         yield
@@ -133,10 +133,10 @@ def _problem(store: ObjectStore, blob: Blob) -> str | None:
     return None if size == blob.size else f"{blob.key} has {size} bytes instead of {blob.size}"
 
 
-def _wait_for_collections(store: ObjectStore, needs: frozenset[str]) -> None:
-    """Wait until no collection that condemns what we need can still be deleting."""
+def _wait_for_collectors(store: ObjectStore, needs: frozenset[str]) -> None:
+    """Wait until no collector that condemns what we need can still be deleting."""
     deadline = time.monotonic() + LEASE_SECONDS
-    for found in list(store.list(COLLECTIONS)):
+    for found in list(store.list(ANNOUNCEMENTS)):
         while _condemns(store, found.key, needs) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
@@ -147,15 +147,15 @@ def _condemns(store: ObjectStore, key: str, needs: frozenset[str]) -> bool:
     except NotFoundError:
         return False
     except (CorruptError, UnsupportedFormatError):
-        return True  # whatever it condemns: it cannot be for longer than the lease
+        return True  # it may condemn anything, but for no longer than the lease lasts
     return any(key in needs or f"{key.rpartition('/')[0]}/" in needs for key in condemned.keys)
 
 
-def _announce(store: ObjectStore, key: str, marker: Marker) -> None:
+def _announce(store: ObjectStore, key: str, lease: WriteLease) -> None:
     with suppress(AlreadyExistsError):  # nobody else has this name: it was written by an attempt whose answer was lost
-        store.create(key, marker.to_json())
+        store.create(key, lease.to_json())
 
 
 def _withdraw(store: ObjectStore, key: str) -> None:
-    with suppress(StoreUnavailableError):  # the work is done, and a marker that is left is collected when it is old
+    with suppress(StoreUnavailableError):  # the work is done, and a lease that is left is collected when it is old
         store.delete(key)

@@ -25,7 +25,7 @@ class Summary(BaseModel):
     problem: str | None = None
 
 
-def overview(store: ObjectStore, channel: str) -> list[Summary]:
+def list_summaries(store: ObjectStore, channel: str) -> list[Summary]:
     """Return all snapshots, oldest first."""
     points_at: dict[str, list[str]] = {}
     for name in list_channels(store):

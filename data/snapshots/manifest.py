@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from lookalike.data.errors import CorruptError
+from lookalike.data.errors import CorruptError, OutdatedFormatError, UnsupportedFormatError
 from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.documents import Sealed
+from lookalike.data.snapshots.documents import ChecksummedDocument, read_any_format, read_document
+
+IMAGE = "image"
+"""The vector space that every snapshot has: that of the products' pictures."""
+
+FEATURES: frozenset[str] = frozenset()
+"""What a manifest may require of its readers beyond the fields of this module, by name. This release knows none."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # what a later release adds is kept: it counts in the content hash, and its blobs must not be collected
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class CatalogueSection(_Section):
@@ -43,25 +59,22 @@ class EncoderSection(_Section):
 
 
 class IndexSection(_Section):
-    """How vectors become hits.
+    """How the vectors of a space become hits.
 
     Attributes:
         key: FAISS factory string of every shard.
         dimension: of the indexed vectors, after the projection.
-        projection: a `.npy` float32 matrix (dimension, encoder dimension + 1), the last column the offset;
-            without one, the encoder's vectors are indexed as they are.
-        trained: the empty trained index that every shard began as, where the index type needs training.
+        trained: the empty trained index that every shard began as, if the index type needs training.
         trained_on: how many products there were when projection and index were trained.
-        nprobe: inverted lists to visit, where the index has such.
-        ef_search: candidates to keep on a walk through the graph, where the index is one.
-        k_factor: candidates to rank again for each result, where the index holds short codes beside finer ones.
+        nprobe: inverted lists to visit, if the index has such lists.
+        ef_search: candidates to keep on a walk through the graph, if the index is a graph.
+        k_factor: candidates to rank again for each result, if the index holds short codes beside finer ones.
         reason: why the planner chose this.
     """
 
     key: str
     dimension: int = Field(ge=1)
     metric: Literal["inner_product"] = "inner_product"
-    projection: Blob | None = None
     trained: Blob | None = None
     trained_on: int = Field(ge=1)
     nprobe: int | None = Field(default=None, ge=1)
@@ -69,29 +82,68 @@ class IndexSection(_Section):
     k_factor: int | None = Field(default=None, ge=1)
     reason: str
 
-    def served(self) -> dict[str, Any]:
-        """Return what answers depend on; what format 2 did not know only where it is set, as hashes must not change."""
-        later = {name for name in ("ef_search", "k_factor") if getattr(self, name) is None}
-        return self.model_dump(mode="json", exclude={"reason", *later})
+
+class ProjectionSection(_Section):
+    """How the encoder's vectors become those of the index.
+
+    Attributes:
+        kind: how the projection was learnt; a kind of a later release must stand in `requires`.
+        matrix: a `.npy` float32 matrix (dimension, encoder dimension + 1), whose last column is the offset.
+    """
+
+    kind: Literal["whitening"] = "whitening"
+    matrix: Blob
+
+
+class SpaceSection(_Section):
+    """A vector space: the encoder that made its vectors, and the index that finds them.
+
+    Without a projection the encoder's vectors are indexed as they are.
+    """
+
+    encoder: EncoderSection
+    projection: ProjectionSection | None = None
+    index: IndexSection
+
+    @classmethod
+    def of(cls, encoder: EncoderSection, matrix: Blob | None, index: IndexSection) -> SpaceSection:
+        """Return the space of a projection that was learnt by whitening; without a matrix there is none."""
+        return cls(encoder=encoder, projection=ProjectionSection(matrix=matrix) if matrix else None, index=index)
+
+
+class ShardSpaceSection(_Section):
+    """The part of a vector space in one shard: a FAISS index, whose row i belongs to row i of the products."""
+
+    index: Blob
 
 
 class ShardSection(_Section):
-    """One shard: a FAISS index, and the Parquet rows of the same products in the same order.
+    """One shard: the Parquet rows of some products, and for each vector space a FAISS index of them in the same order.
 
     Attributes:
         count: rows, those that are dead included.
-        tombstones: the rows that a refresh took out, as a `.npy` (`lookalike.data.snapshots.tombstones`); none where
-            all are alive.
-        dead: how many those are.
+        tombstones: the rows that a refresh took out, as a `.npy` (`lookalike.data.snapshots.tombstones`); null if all
+            are alive.
+        dead: how many rows that are.
         delta: whether a refresh made this shard, on top of those of the last full build.
     """
 
-    index: Blob
     products: Blob
     count: int = Field(ge=1)
+    spaces: dict[str, ShardSpaceSection]
     tombstones: Blob | None = None
     dead: int = Field(default=0, ge=0)
     delta: bool = False
+
+    @classmethod
+    def of(cls, index: Blob, products: Blob, count: int, *, delta: bool = False) -> ShardSection:
+        """Return a shard of the space `image` alone, in which every row is alive."""
+        return cls(products=products, count=count, spaces={IMAGE: ShardSpaceSection(index=index)}, delta=delta)
+
+    @property
+    def index(self) -> Blob:
+        """The index of the space `image`."""
+        return self.spaces[IMAGE].index
 
     @property
     def alive(self) -> int:
@@ -103,7 +155,7 @@ class DuplicatesSection(_Section):
     """Groups of near-duplicates among the pictures of the last full build.
 
     Attributes:
-        groups: which picture is in which group (`lookalike.data.snapshots.duplicates`).
+        groups: which image is in which group (`lookalike.data.snapshots.duplicates`).
         threshold: the cosine similarity, in the index's space, from which two pictures were put together.
         count: how many groups there are, `largest` how many pictures the largest has.
         pictures, products: how many are in groups.
@@ -117,36 +169,45 @@ class DuplicatesSection(_Section):
     products: int = Field(ge=2)
 
 
-class Manifest(Sealed):
-    """What a snapshot is made of.
+class Manifest(ChecksummedDocument):
+    """What a snapshot is made of. A reader follows every blob in it, also where it does not know the field.
 
     Attributes:
+        requires: names of what a reader must know to answer right; a reader that lacks one refuses the snapshot.
         content: the sha256 of everything that answers depend on.
-        refused: the limits that it did not reach, for which it was not published.
-        duplicates: near-duplicates; none where there are none, or nobody looked. No part of `content`: whoever does
-            not ask for it gets the same answers, and readers that do not know it pass over it.
+        spaces: the vector spaces by name; `image` is always there.
+        refused: the limits that the snapshot did not reach, for which it was not published.
+        duplicates: near-duplicates; null if there are none, or nobody looked. No part of `content`: a query that does
+            not ask for them gets the same answers.
     """
 
+    model_config = ConfigDict(frozen=True, extra="allow")
+
     id: str = Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+    requires: tuple[str, ...] = ()
     content: str = Field(pattern=r"^[0-9a-f]{64}$")
     created_at: AwareDatetime
     code_version: str
     run: str
     parent: str | None
     catalogue: CatalogueSection
-    encoder: EncoderSection
-    index: IndexSection
+    spaces: dict[str, SpaceSection]
     shards: tuple[ShardSection, ...] = Field(min_length=1)
     quality: dict[str, FiniteFloat]
     refused: tuple[str, ...] = ()
     duplicates: DuplicatesSection | None = None
 
+    @model_validator(mode="after")
+    def _has_images(self) -> Manifest:
+        if IMAGE not in self.spaces or any(IMAGE not in shard.spaces for shard in self.shards):
+            raise ValueError(f"the space {IMAGE!r} is missing")
+        return self
+
     @classmethod
     def of(
         cls,
         catalogue: CatalogueSection,
-        encoder: EncoderSection,
-        index: IndexSection,
+        space: SpaceSection,
         shards: Sequence[ShardSection],
         *,
         created_at: datetime,
@@ -156,23 +217,43 @@ class Manifest(Sealed):
         quality: Mapping[str, float] | None = None,
         duplicates: DuplicatesSection | None = None,
     ) -> Manifest:
-        """Return the manifest of these parts, with the id, the content hash and the format that follow from them."""
-        content = content_hash(catalogue, encoder, index, tuple(shards))
+        """Return the manifest of these parts, with the id and the content hash that follow from them.
+
+        `space` is that of the images.
+        """
+        parts = {"catalogue": catalogue, "spaces": {IMAGE: space}, "shards": tuple(shards)}
+        content = content_hash(TypeAdapter(dict[str, Any]).dump_python(parts, mode="json"))
         return cls(
-            format=format_of(index, tuple(shards)),
             id=snapshot_id(created_at, content),
             content=content,
             created_at=created_at,
             code_version=code_version,
             run=run,
             parent=parent,
-            catalogue=catalogue,
-            encoder=encoder,
-            index=index,
-            shards=tuple(shards),
             quality=dict(quality or {}),
             duplicates=duplicates,
+            **parts,
         )
+
+    @property
+    def image(self) -> SpaceSection:
+        """The vector space of the products' images."""
+        return self.spaces[IMAGE]
+
+    @property
+    def encoder(self) -> EncoderSection:
+        """The encoder of the images."""
+        return self.image.encoder
+
+    @property
+    def index(self) -> IndexSection:
+        """The index of the images."""
+        return self.image.index
+
+    @property
+    def projection(self) -> Blob | None:
+        """The matrix that the images' vectors are projected by."""
+        return self.image.projection.matrix if self.image.projection else None
 
     @property
     def products(self) -> int:
@@ -180,44 +261,32 @@ class Manifest(Sealed):
         return sum(shard.alive for shard in self.shards)
 
     def blobs(self) -> tuple[Blob, ...]:
-        """Return every blob that a reader of this snapshot needs."""
+        """Return every blob of this snapshot."""
         return tuple(self.named_blobs().values())
 
     def named_blobs(self) -> dict[str, Blob]:
-        """Return the same under names for people."""
-        own = {"the encoder's spec": self.encoder.spec, "the encoder's model": self.encoder.model}
-        shared = {"the projection": self.index.projection, "the trained index": self.index.trained}
-        own |= {name: blob for name, blob in shared.items() if blob}
-        if self.duplicates:
-            own["the groups of near-duplicates"] = self.duplicates.groups
-        for number, shard in enumerate(self.shards):
-            own[f"the index of shard {number}"] = shard.index
-            own[f"the products of shard {number}"] = shard.products
-            if shard.tombstones:
-                own[f"the tombstones of shard {number}"] = shard.tombstones
-        return own
+        """Return every blob of this snapshot, under names for people."""
+        return {_name_for_people(place): blob for place, blob in _find_blobs(self.model_dump(mode="json"))}
 
     def needs(self) -> tuple[str, ...]:
         """Return the keys and folders (ending in `/`) in the store that this snapshot is complete with."""
-        blobs = dict.fromkeys(blob.key for blob in self.blobs())
-        return (*blobs, f"catalogues/{self.catalogue.id}/", f"snapshots/{self.id}/")
+        return find_needs(self.model_dump(mode="json"))
 
 
-def content_hash(
-    catalogue: CatalogueSection,
-    encoder: EncoderSection,
-    index: IndexSection,
-    shards: tuple[ShardSection, ...],
-) -> str:
-    """Return the sha256 of what answers depend on: equal for two builds that answer alike."""
-    served = {
-        "attribution": catalogue.attribution,
-        "encoder": encoder.model_dump(mode="json"),
-        "index": index.served(),
-        # what a shard has not is not counted: a snapshot without tombstones hashes as it did before there were any
-        "shards": [shard.model_dump(mode="json", exclude_defaults=True) for shard in shards],
+def content_hash(document: Mapping[str, Any]) -> str:
+    """Return the sha256 of what answers depend on: equal for two manifests, as JSON, that answer alike.
+
+    What is null, 0, false or empty does not count, so that a field that a later release adds changes no hash.
+    """
+    spaces = {
+        name: {**space, "index": {**space["index"], "reason": None}} for name, space in document["spaces"].items()
     }
-    return hashlib.sha256(json.dumps(served, sort_keys=True).encode()).hexdigest()
+    served = {
+        "attribution": document["catalogue"].get("attribution"),
+        "spaces": spaces,
+        "shards": document["shards"],
+    }
+    return hashlib.sha256(json.dumps(_without_empty(served), sort_keys=True).encode()).hexdigest()
 
 
 def snapshot_id(created_at: datetime, content: str) -> str:
@@ -225,20 +294,79 @@ def snapshot_id(created_at: datetime, content: str) -> str:
     return f"{created_at:%Y%m%dT%H%M%SZ}-{content[:8]}"
 
 
-def format_of(index: IndexSection, shards: tuple[ShardSection, ...]) -> int:
-    """Return the format version that a manifest of these is written in.
-
-    Readers of 1 ignore tombstones, those of 2 cannot search graphs, nor rank candidates again.
-    """
-    if index.ef_search or index.k_factor:
-        return 3
-    return 2 if any(shard.tombstones for shard in shards) else 1
-
-
 def parse_manifest(data: bytes, name: str) -> Manifest:
-    """Return the manifest in `data`. Raises `UnsupportedFormatError`, `CorruptError` naming `name`."""
-    manifest = Manifest.from_json(data, name)
-    expected = content_hash(manifest.catalogue, manifest.encoder, manifest.index, manifest.shards)
+    """Return the manifest in `data`.
+
+    Raises `OutdatedFormatError`, `UnsupportedFormatError` and `CorruptError`, each naming `name`.
+    """
+    _check_is_current(data, name)
+    document = read_document(data, name)
+    unknown = [str(feature) for feature in document.get("requires", ()) if feature not in FEATURES]
+    if unknown:
+        raise UnsupportedFormatError(
+            f"{name} requires {', '.join(map(repr, unknown))}, which this release does not know: upgrade Lookalike"
+        )
+    try:
+        manifest = Manifest.model_validate(document)
+        expected = content_hash(document)
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptError(f"{name} is damaged: {error}") from error
     if manifest.content != expected:
         raise CorruptError(f"{name} is damaged: its content hash does not match what it lists")
     return manifest
+
+
+def find_needs(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys and folders that a snapshot is complete with; `document` is its manifest, of any format."""
+    keys = dict.fromkeys(blob.key for _, blob in _find_blobs(document))
+    return (*keys, f"catalogues/{document['catalogue']['id']}/", f"snapshots/{document['id']}/")
+
+
+def _check_is_current(data: bytes, name: str) -> None:
+    """Raise `OutdatedFormatError` for a manifest from before the first release, which had its encoder at the top."""
+    try:
+        document = read_any_format(data, name)
+    except CorruptError:
+        return  # which the reader of this format says better
+    if "encoder" in document and "spaces" not in document:
+        raise OutdatedFormatError(
+            f"{name} was written before the first release, and cannot be read any more: run `lookalike reindex`. "
+            "Pictures that were embedded are not embedded again"
+        )
+
+
+def _find_blobs(document: Any, place: str = "") -> Iterator[tuple[str, Blob]]:
+    """Yield each blob below a value as JSON, with its place: a blob is any object of `sha256` and `size`."""
+    if isinstance(document, Mapping):
+        if document.keys() == {"sha256", "size"}:
+            yield place, Blob.model_validate(document)
+            return
+        for name, value in document.items():
+            yield from _find_blobs(value, f"{place}.{name}" if place else name)
+    elif isinstance(document, list):
+        for number, value in enumerate(document):
+            yield from _find_blobs(value, f"{place}.{number}")
+
+
+_NAMES = {
+    f"spaces.{IMAGE}.encoder.spec": "the encoder's spec",
+    f"spaces.{IMAGE}.encoder.model": "the encoder's model",
+    f"spaces.{IMAGE}.projection.matrix": "the projection",
+    f"spaces.{IMAGE}.index.trained": "the trained index",
+    "duplicates.groups": "the groups of near-duplicates",
+}
+_SHARD_NAMES = {"products": "the products", f"spaces.{IMAGE}.index": "the index", "tombstones": "the tombstones"}
+
+
+def _name_for_people(place: str) -> str:
+    if not place.startswith("shards."):
+        return _NAMES.get(place, place)
+    _, number, rest = place.split(".", maxsplit=2)
+    return f"{_SHARD_NAMES.get(rest, rest)} of shard {number}"
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        parts = {name: _without_empty(part) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part not in (None, "", 0, (), [], {})}
+    return [_without_empty(part) for part in value] if isinstance(value, list) else value

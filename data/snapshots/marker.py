@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime
 
 from lookalike.data.errors import AlreadyExistsError, NotAStoreError, NotFoundError
-from lookalike.data.snapshots.documents import Sealed, this_actor
+from lookalike.data.snapshots.documents import ChecksummedDocument, this_actor
 from lookalike.data.stores import ObjectStore
 
 MARKER = "lookalike-store.json"
 
 
-class StoreMarker(Sealed):
+class StoreMarker(ChecksummedDocument):
     """Since when a place is a store, and who made it one."""
 
     created_at: AwareDatetime

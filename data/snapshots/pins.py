@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime
 
 from lookalike.data.errors import AlreadyExistsError, NotFoundError, SnapshotNotFoundError
-from lookalike.data.snapshots.documents import Sealed, this_actor
-from lookalike.data.snapshots.leases import protected
+from lookalike.data.snapshots.documents import ChecksummedDocument, this_actor
+from lookalike.data.snapshots.leases import hold_blobs
 from lookalike.data.snapshots.store import check_snapshot_id, read_manifest
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.retry import retried
@@ -16,7 +16,7 @@ from lookalike.data.stores.retry import retried
 FOLDER = "pins/"
 
 
-class Pin(Sealed):
+class Pin(ChecksummedDocument):
     """A pinned snapshot. `note` says why."""
 
     snapshot: str
@@ -31,7 +31,7 @@ def pin(store: ObjectStore, snapshot: str, note: str = "") -> Pin:
     Raises `SnapshotNotFoundError`, `IncompleteSnapshotError`.
     """
     wanted = Pin(snapshot=snapshot, note=note, pinned_at=datetime.now(UTC), pinned_by=this_actor())
-    with protected(store, read_manifest(store, snapshot)):
+    with hold_blobs(store, read_manifest(store, snapshot)):
         retried(lambda: read_manifest(store, snapshot))  # what was there before we announced may be collected
         try:
             store.create(_key(snapshot), wanted.to_json())

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from lookalike.data.errors import SnapshotNotFoundError, SnapshotRefusedError
 from lookalike.data.snapshots.channels import Channel, Entry
-from lookalike.data.snapshots.leases import OnStep, Step, ignore, protected
+from lookalike.data.snapshots.leases import OnStep, Step, hold_blobs, ignore
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.marker import mark_store
 from lookalike.data.snapshots.pins import pin as pin_snapshot
@@ -28,7 +28,7 @@ __all__ = ["Step", "promote", "publish", "rollback", "store_snapshot"]
 def store_snapshot(store: ObjectStore, manifest: Manifest, *, on_step: OnStep = ignore) -> Manifest:
     """Make a snapshot exist, unpublished. Return what the store then holds. Raises `IncompleteSnapshotError`."""
     retried(lambda: mark_store(store))
-    with protected(store, manifest, on_step):
+    with hold_blobs(store, manifest, on_step):
         written = retried(lambda: write_manifest(store, manifest))
         on_step(Step.DESCRIBED)
     return written
@@ -47,7 +47,7 @@ def publish(
         ChannelUnknownError: the channel may or may not have moved.
     """
     retried(lambda: mark_store(channel.store))
-    with protected(channel.store, manifest, on_step):
+    with hold_blobs(channel.store, manifest, on_step):
         written = retried(lambda: write_manifest(channel.store, manifest))
         on_step(Step.DESCRIBED)
         entry = channel.move(written.id, after=after, reason=reason, commit=f"{manifest.run}:{manifest.content[:16]}")
@@ -98,7 +98,7 @@ def _point(
     manifest = read_manifest(channel.store, snapshot)
     if pin:
         pin_snapshot(channel.store, snapshot, reason)
-    with protected(channel.store, manifest, on_step):
+    with hold_blobs(channel.store, manifest, on_step):
         retried(lambda: read_manifest(channel.store, snapshot))  # what was there before we announced may be collected
         entry = channel.move(snapshot, after=after, reason=reason, restores=restores)
         on_step(Step.MOVED)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from lookalike.data.errors import AlreadyExistsError, CorruptError, NotFoundError, SnapshotNotFoundError
 from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.documents import read_any_format
 from lookalike.data.snapshots.manifest import Manifest, parse_manifest
 from lookalike.data.stores import ObjectStore
 
@@ -45,6 +47,21 @@ def read_manifest(store: ObjectStore, snapshot: str) -> Manifest:
     if manifest.id != snapshot:
         raise CorruptError(f"{key} describes another snapshot, {manifest.id}")
     return manifest
+
+
+def read_manifest_document(store: ObjectStore, snapshot: str) -> dict[str, Any]:
+    """Return a snapshot's manifest as JSON, of any format: who only keeps it need not understand it.
+
+    Raises `SnapshotNotFoundError`, `CorruptError`.
+    """
+    key = manifest_key(snapshot)
+    try:
+        document = read_any_format(store.read(key), key)
+    except NotFoundError as error:
+        raise SnapshotNotFoundError(f"the store has no snapshot {snapshot}") from error
+    if document.get("id") != snapshot:
+        raise CorruptError(f"{key} describes another snapshot, {document.get('id')}")
+    return document
 
 
 def list_snapshots(store: ObjectStore) -> Iterator[str]:

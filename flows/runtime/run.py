@@ -15,9 +15,9 @@ import prefect.runtime
 from pydantic import BaseModel, Field
 
 from lookalike.data.catalogue.rejects import RejectLog
-from lookalike.data.errors import CorruptError, SnapshotNotFoundError
+from lookalike.data.errors import CorruptError, OutdatedFormatError, SnapshotNotFoundError
 from lookalike.data.fetch.client import FetchPolicy
-from lookalike.data.partitioned import Spill
+from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.reports import Kind, State
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.manifest import Manifest
@@ -115,7 +115,7 @@ class Run:
             return None
         try:
             return read_manifest(self.store, self.entry.snapshot)
-        except (CorruptError, SnapshotNotFoundError) as error:
+        except (CorruptError, OutdatedFormatError, SnapshotNotFoundError) as error:
             run_log(__name__).warning("the published snapshot cannot be built upon: %s", error)
             return None
 
@@ -159,9 +159,9 @@ class Run:
         self.rejects[stage] = RejectLog(self.scratch_file(f"rejects-{stage}.parquet"))
         return self.rejects[stage]
 
-    def new_spill(self, name: str) -> Spill:
+    def new_spill(self, name: str) -> PartitionedTable:
         """Return an empty spill: a stage that is tried again begins anew."""
-        return Spill(self.scratch_file(name))
+        return PartitionedTable(self.scratch_file(name))
 
     def scratch_file(self, name: str) -> Path:
         """Return the path of a new file or folder on this machine."""

@@ -69,7 +69,8 @@ def build(
     dead = _by_shard(recorded.dead)
     base = [_buried(run, shard, dead.get(number, ())) for number, shard in enumerate(parent.shards) if not shard.delta]
     products = _delta_products(run, parent, recorded, dead)
-    delta = [building.build_delta(run.request.store, encoder, parent.index, products)] if products.num_rows else []
+    space = parent.image.model_copy(update={"encoder": encoder})
+    delta = [building.build_delta(run.request.store, space, products)] if products.num_rows else []
     shards = [*base, *delta]
     measured = building.measure_refresh(run.request.store, shards, parent.index) if delta else _as_before(parent)
     run_log(__name__).info(

@@ -72,6 +72,6 @@ def _inherited(run: Run, manifest: Manifest, threshold: float) -> Inherited | No
 def _not_looked(manifest: Manifest, threshold: float) -> str | None:
     if not threshold:
         return "LOOKALIKE_NEAR_DUPLICATES is 0"
-    if manifest.index.projection is None:  # scores mean something else there
+    if manifest.projection is None:  # scores mean something else there
         return f"{manifest.products} products are too few to learn what tells them apart"
     return None

@@ -11,7 +11,7 @@ from prefect.runtime import task_run
 
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.data.embeddings import HASH, positions
-from lookalike.data.partitioned import Spill
+from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.flows.runtime.logs import run_log
 from lookalike.flows.runtime.partitions import KILLED, Partition, map_partitions
@@ -35,7 +35,7 @@ _REJECTED = pa.schema([("image_hash", HASH), *((name, pa.string()) for name in (
 class Embeds:
     """What embedding came to: how many vectors were made, and the pictures without one, by range of hashes."""
 
-    def __init__(self, rejected: Spill) -> None:
+    def __init__(self, rejected: PartitionedTable) -> None:
         self.rejected = rejected
         self.vectors = 0
 
@@ -112,7 +112,7 @@ def _killed_worker(pictures: pa.Table) -> Embedded:
     return Embedded(0, (pipeline.Reject(image_hash.hex(), reference, "encode", "killed_worker", KILLED),))
 
 
-def _take_rejects(rejected: Spill, partition: Partition, rejects: Sequence[pipeline.Reject]) -> None:
+def _take_rejects(rejected: PartitionedTable, partition: Partition, rejects: Sequence[pipeline.Reject]) -> None:
     if not rejects:
         return
     run_log(__name__).info(

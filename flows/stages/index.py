@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from lookalike.data.errors import CorruptError, NotFoundError
 from lookalike.data.reports import recent_reports
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest
+from lookalike.data.snapshots.manifest import (
+    CatalogueSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    SpaceSection,
+)
 from lookalike.flows.runtime.logs import run_log
 from lookalike.flows.runtime.partitions import gather
 from lookalike.flows.runtime.progress import stage_progress
@@ -44,7 +50,7 @@ def _trained_before(run: Run) -> Manifest | None:
     if run.request.full or run.parent is None:
         return None
     try:
-        for blob in (run.parent.index.projection, run.parent.index.trained):
+        for blob in (run.parent.projection, run.parent.index.trained):
             if blob:
                 blobs.check(run.store, blob)
     except (CorruptError, NotFoundError) as error:
@@ -93,7 +99,7 @@ def _operating_points(
 def train(run: Run, source: Source) -> Trained:
     """Learn what all shards share, once, on one worker; or take it from the last snapshot."""
     if source.plan.keep_trained and run.parent:
-        return Trained(run.parent.index.projection, run.parent.index.trained)
+        return Trained(run.parent.projection, run.parent.index.trained)
     future = run.cluster.client.submit(building.train_index, source, threads=run.cluster.threads_of(1), pure=False)
     trained: Trained = gather(run.cluster, [future], run.deadline)[0]
     run_log(__name__).info("train: done on %s pictures", f"{min(source.plan.pictures, sample_size(source.plan)):,}")
@@ -140,13 +146,14 @@ def evaluate(run: Run, chosen: Plan, queries: SampleQueries, shards: Sequence[Sh
     return measured
 
 
-def index_section(run: Run, chosen: Plan, trained: Trained, measured: Measured) -> IndexSection:
-    """Return the manifest's description of the index."""
+def space_section(
+    run: Run, encoder: EncoderSection, chosen: Plan, trained: Trained, measured: Measured
+) -> SpaceSection:
+    """Return the manifest's description of the images' vector space."""
     kept = run.parent.index.trained_on if chosen.keep_trained and run.parent else chosen.products
-    return IndexSection(
+    index = IndexSection(
         key=chosen.key,
         dimension=chosen.dimension,
-        projection=trained.projection,
         trained=trained.index,
         trained_on=kept,
         nprobe=measured.parameters.nprobe,
@@ -154,3 +161,4 @@ def index_section(run: Run, chosen: Plan, trained: Trained, measured: Measured) 
         k_factor=measured.parameters.k_factor,
         reason=chosen.reason,
     )
+    return SpaceSection.of(encoder, trained.projection, index)

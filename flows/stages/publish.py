@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lookalike.data.snapshots import publishing
-from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.snapshots.manifest import CatalogueSection, IndexSection, Manifest, ShardSection, SpaceSection
 from lookalike.flows.runtime.logs import run_log
 from lookalike.flows.runtime.partitions import gather
 from lookalike.flows.runtime.run import Run
@@ -19,16 +19,14 @@ from lookalike.tasks.build.jobs import Measured
 def draft(
     run: Run,
     catalogue: CatalogueSection,
-    encoder: EncoderSection,
-    index: IndexSection,
+    space: SpaceSection,
     shards: Sequence[ShardSection],
     measured: Measured,
 ) -> Manifest:
     """Return the manifest of what was built, which does not exist yet as a snapshot."""
     return Manifest.of(
         catalogue,
-        encoder,
-        index,
+        space,
         shards,
         created_at=run.started,
         code_version=run.code_version,
@@ -37,7 +35,7 @@ def draft(
         quality={
             "recall_at_10": measured.recall,
             "query_ms": 1000 * measured.seconds,
-            **_balance(run, measured, index),
+            **_balance(run, measured, space.index),
         },
         # pictures of a delta are looked at by the next full build
         duplicates=run.parent.duplicates if run.parent and run.request.kind == "refresh" else None,

@@ -16,7 +16,7 @@ from lookalike.data.catalogue.reader import Batch, read_catalogue
 from lookalike.data.catalogue.rejects import Reject, RejectLog, read_reject_table
 from lookalike.data.embeddings import HASH, Embeddings, hash_array, positions
 from lookalike.data.errors import CorruptError, ImageRejectedError, NotFoundError
-from lookalike.data.partitioned import BUCKETS, Spill
+from lookalike.data.partitioned import BUCKETS, PartitionedTable
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.snapshots.products import read_shard_products
 from lookalike.flows.runtime.logs import run_log
@@ -63,7 +63,7 @@ class Found:
 class Missing:
     """Pictures without a vector under the run's encoder: `image_hash`, `image` and `image_version`, by range."""
 
-    def __init__(self, pictures: Spill) -> None:
+    def __init__(self, pictures: PartitionedTable) -> None:
         self.pictures = pictures
 
     @property
@@ -134,7 +134,7 @@ def still_missing(run: Run, missing: Missing, encoder: EncoderSection) -> Missin
     return Missing(left)
 
 
-def _with_vectors(run: Run, encoder: EncoderSection) -> Spill:
+def _with_vectors(run: Run, encoder: EncoderSection) -> PartitionedTable:
     """Return the hashes of all pictures that have a vector, by range."""
     known = run.new_spill("known")
     for hashes in Embeddings(run.store, encoder.fingerprint).hash_columns():
@@ -203,7 +203,7 @@ class _Joining:
         if before is not None:
             self._found.gone.append(before.select(["id", "place"]))
 
-    def _listed(self) -> Spill:
+    def _listed(self) -> PartitionedTable:
         spill = self._run.new_spill("listed")
         for batch in read_catalogue(self._run.request.catalogue, self._run.request.policy):
             seen: Batch = scanning.with_versions(batch, self._run.request.policy)
@@ -211,14 +211,14 @@ class _Joining:
             spill.add(seen.products, id_buckets(seen.products["id"].to_pylist()))
         return spill
 
-    def _previous(self) -> Spill:
+    def _previous(self) -> PartitionedTable:
         try:
             return self._published()
         except (CorruptError, NotFoundError) as error:
             self._run.forget_parent(error)
             return self._run.new_spill("previous")
 
-    def _published(self) -> Spill:
+    def _published(self) -> PartitionedTable:
         spill = self._run.new_spill("previous")
         for number, shard in enumerate(self._run.parent.shards if self._run.parent else ()):
             for table, rows in read_shard_products(self._run.store, shard):
@@ -226,7 +226,7 @@ class _Joining:
                 spill.add(table.append_column("place", places), id_buckets(table["id"].to_pylist()))
         return spill
 
-    def _known(self) -> Spill:
+    def _known(self) -> PartitionedTable:
         spill = self._run.new_spill("hashes")
         for number, key in enumerate(self._found.known):
             table = read_hashes(self._run.store, key)
@@ -234,7 +234,7 @@ class _Joining:
             spill.add(table.append_column("file", files), id_buckets(table["id"].to_pylist()))
         return spill
 
-    def _rejected(self) -> Spill:
+    def _rejected(self) -> PartitionedTable:
         """What the run that made the published snapshot could not use: it need not be tried while it stays as it is."""
         spill = self._run.new_spill("rejected")
         if self._run.parent and self._run.parent.encoder.name == self._run.request.encoder:

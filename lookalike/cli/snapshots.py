@@ -27,9 +27,9 @@ def snapshots() -> None:
 @reported
 def list_snapshots(*, store: str, channel: str, output: str) -> None:
     """List all snapshots, oldest first; a star marks the one that the channel points at."""
-    from lookalike.data.snapshots.listing import overview
+    from lookalike.data.snapshots.listing import list_summaries
 
-    rows = overview(open_channel(store, channel).store, channel)
+    rows = list_summaries(open_channel(store, channel).store, channel)
     if output == "json":
         print_value([{**row.model_dump(mode="json"), **row.quality} for row in rows], output)
         return

@@ -92,7 +92,7 @@ def still_hold(parent: Manifest | None, manifest: Manifest, threshold: float) ->
     if parent is None or parent.duplicates is None or parent.duplicates.threshold != threshold:
         return False
     same_encoder = parent.encoder.fingerprint == manifest.encoder.fingerprint
-    return same_encoder and parent.index.projection == manifest.index.projection
+    return same_encoder and parent.projection == manifest.projection
 
 
 def inherit(store: str, manifest: Manifest, parent: Manifest) -> Inherited:
@@ -229,12 +229,13 @@ def _directions(
 ) -> Iterator[tuple[Rows, Vectors]]:
     """Yield some rows at a time with their (n, dimension) vectors in the index's space, as exact as they are stored."""
     embeddings = Embeddings(store, manifest.encoder.fingerprint)
-    section = manifest.index
     place = (
         Projection.from_bytes(
-            blobs.read(store, section.projection), inputs=manifest.encoder.dimension, outputs=section.dimension
+            blobs.read(store, manifest.projection),
+            inputs=manifest.encoder.dimension,
+            outputs=manifest.index.dimension,
         )
-        if section.projection
+        if manifest.projection
         else normalise
     )
     if not len(rows):

@@ -23,7 +23,7 @@ from lookalike.data.errors import AlreadyExistsError, NotFoundError
 from lookalike.data.snapshots import blobs, tombstones
 from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.cache import BlobCache
-from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, ShardSection
+from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, ShardSection, SpaceSection
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import measure
 from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, recall_by_score, seconds_per_query
@@ -238,13 +238,14 @@ def _shown_pictures(shards: Sequence[Shard]) -> NDArray[np.int32]:
     return np.cumsum(np.concatenate(differs), dtype=np.int32)
 
 
-def build_delta(store: str, encoder: EncoderSection, index: IndexSection, products: pa.Table) -> ShardSection:
+def build_delta(store: str, space: SpaceSection, products: pa.Table) -> ShardSection:
     """Build and store a shard of some products, to be searched beside those of a full build: exact, as it is small."""
     opened = open_store(store)
     ordered = products.sort_by([("image_hash", "ascending"), ("id", "ascending")]).combine_chunks()
-    vectors = Embeddings(opened, encoder.fingerprint).lookup(hash_array(ordered["image_hash"]))
-    flat = faiss.IndexFlatIP(index.dimension)
-    flat.add(_projected(opened, index.projection, vectors.astype(np.float32), index.dimension))
+    vectors = Embeddings(opened, space.encoder.fingerprint).lookup(hash_array(ordered["image_hash"]))
+    flat = faiss.IndexFlatIP(space.index.dimension)
+    matrix = space.projection.matrix if space.projection else None
+    flat.add(_projected(opened, matrix, vectors.astype(np.float32), space.index.dimension))
     return _store_shard(opened, flat, ordered).model_copy(update={"delta": True})
 
 
@@ -339,7 +340,7 @@ class _Pictures:
 def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table) -> ShardSection:
     with tempfile.TemporaryDirectory(prefix="lookalike-shard-") as folder:
         index_file, products_file = write_shard(index, products, Path(folder))
-        return ShardSection(
+        return ShardSection.of(
             index=blobs.put_file(store, index_file),
             products=blobs.put_file(store, products_file),
             count=products.num_rows,

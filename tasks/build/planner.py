@@ -95,7 +95,7 @@ def plan(
             pictures,
             parent.index.key,
             parent.index.dimension,
-            parent.index.projection is not None,
+            parent.projection is not None,
             wanted,
             keep_trained=True,
             reason=f"as in snapshot {parent.id}, trained on {parent.index.trained_on:,} products",

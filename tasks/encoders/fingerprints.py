@@ -22,7 +22,7 @@ def fingerprint(*, weights: str, preprocessing: Preprocessing, pooling: str, ver
     """
     parts = {
         "weights": weights,
-        "preprocessing": preprocessing.model_dump(mode="json"),
+        "preprocessing": preprocessing.identity(),
         "pooling": pooling,
         "version": version,
         **more,

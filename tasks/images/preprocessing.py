@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits, decode
 
@@ -20,7 +20,7 @@ _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 # Large pictures are first averaged down to at least this many times the wanted size, in a fraction of the time.
-_REDUCING_GAP = {1: 3.0, 2: 2.0, 3: 2.0}  # by version
+_REDUCING_GAP = 2.0
 
 
 class Preprocessing(BaseModel):
@@ -28,12 +28,8 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1, 2, 3] = 2
-    """Of `prepare`: a change there that changes pixels is a new version, so that old vectors are not mixed with new.
-
-    3 differs from 2 in that a crop has the pixels of a whole picture. Who names none gets it for crops, and 2 for what
-    is the same in both.
-    """
+    version: Literal[1] = 1
+    """Of `prepare`: a change there that changes pixels is a new version, so that old vectors are not mixed with new."""
     size: Annotated[int, Field(ge=8, le=2048)] = 224
     """Side of the square in pixels."""
     fit: Literal["pad", "stretch", "crop"] = "pad"
@@ -44,16 +40,24 @@ class Preprocessing(BaseModel):
     background: tuple[Channel, Channel, Channel] = (255, 255, 255)
     """For `pad`: the colour around the picture."""
 
-    @model_validator(mode="before")
+    @field_validator("version", mode="before")
     @classmethod
-    def _choose_version(cls, given: Any) -> Any:
-        crops = isinstance(given, dict) and given.get("fit") == "crop" and given.get("crop_share", 1.0) != 1.0
-        return {"version": 3, **given} if crops else given
+    def _fold_version(cls, given: Any) -> Any:
+        """Before the first release, 2 and 3 were other names of what is 1 now; encoders in stores still say so."""
+        return 1 if given in (2, 3) else given
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a fingerprint is made of.
+
+        It says 2, or 3 for a crop, as it did before the first release: so the embeddings of that time are kept.
+        """
+        crops = self.fit == "crop" and self.crop_share != 1.0
+        return {**self.model_dump(mode="json"), "version": 3 if crops else 2}
 
 
 def needed(spec: Preprocessing) -> int:
     """How many pixels the sides of a picture must have, so that what is kept of it fills the square."""
-    share = spec.crop_share if spec.fit == "crop" and spec.version >= 3 else 1.0
+    share = spec.crop_share if spec.fit == "crop" else 1.0
     return math.ceil(spec.size / share)
 
 
@@ -95,7 +99,7 @@ def _resize(
     size: tuple[int, int],
     box: tuple[float, float, float, float] | None = None,
 ) -> Image.Image:
-    return image.resize(size, _RESAMPLING[spec.interpolation], box=box, reducing_gap=_REDUCING_GAP[spec.version])
+    return image.resize(size, _RESAMPLING[spec.interpolation], box=box, reducing_gap=_REDUCING_GAP)
 
 
 _FITS = {"pad": _pad, "stretch": _stretch, "crop": _crop}

@@ -104,9 +104,9 @@ class Searcher:
         if products.rows != index.size:
             raise CorruptError(f"{products.rows} products for {index.size} vectors in snapshot {manifest.id}")
         projection = None
-        if section.projection:
+        if manifest.projection:
             projection = Projection.from_bytes(
-                files[section.projection].read_bytes(),
+                files[manifest.projection].read_bytes(),
                 inputs=manifest.encoder.dimension,
                 outputs=section.dimension,
             )

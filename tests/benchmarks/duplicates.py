@@ -34,7 +34,14 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from lookalike.data.embeddings import HASH, Embeddings
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.snapshots.manifest import (
+    CatalogueSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+    SpaceSection,
+)
 from lookalike.data.stores import open_store
 from lookalike.tasks.build.duplicates import grouped, near_pairs
 from lookalike.tasks.build.shard import write_shard
@@ -179,15 +186,15 @@ def _random_snapshot(uri: str, products: int, folder: Path) -> Manifest:
     section = IndexSection(
         key=f"IVF{lists},SQ8",
         dimension=DIMENSION,
-        projection=blobs.put_bytes(store, identity.to_bytes()),
         trained_on=products,
         nprobe=NPROBE,
         reason="a benchmark",
     )
-    shards = (ShardSection(index=files[0], products=files[1], count=products),)
+    shards = (ShardSection.of(index=files[0], products=files[1], count=products),)
     catalogue = CatalogueSection(id="random", uri="random", products=products)
     now = datetime.now(UTC)
-    return Manifest.of(catalogue, encoder, section, shards, created_at=now, code_version="0", run="benchmark")
+    space = SpaceSection.of(encoder, blobs.put_bytes(store, identity.to_bytes()), section)
+    return Manifest.of(catalogue, space, shards, created_at=now, code_version="0", run="benchmark")
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:

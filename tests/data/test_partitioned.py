@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lookalike.data.partitioned import BUCKETS, Spill
+from lookalike.data.partitioned import BUCKETS, PartitionedTable
 
 
 def test_rows_come_back_in_their_buckets(tmp_path: Path) -> None:
-    spill = Spill(tmp_path / "spill")
+    spill = PartitionedTable(tmp_path / "spill")
     random = np.random.default_rng(0)
     expected: dict[int, list[str]] = {}
     for batch in range(5):
@@ -31,6 +31,6 @@ def test_rows_come_back_in_their_buckets(tmp_path: Path) -> None:
 
 
 def test_an_empty_spill(tmp_path: Path) -> None:
-    spill = Spill(tmp_path / "spill")
+    spill = PartitionedTable(tmp_path / "spill")
     spill.add(pa.table({"name": pa.array([], pa.string())}), np.empty(0, np.int64))
     assert list(spill.tables()) == []

@@ -117,7 +117,7 @@ def test_a_manifest_that_is_gone_is_damage(store: ObjectStore) -> None:
 
 
 def test_where_it_cannot_be_told_what_is_needed_nothing_is_removed(store: ObjectStore) -> None:
-    store.create("making/damaged.json", b"{}")
+    store.create("leases/damaged.json", b"{}")
     before = sorted(found.key for found in store.list(""))
     with pytest.raises(CollectionRefusedError):
         maintain(keep=1, grace="1h", verify=False)

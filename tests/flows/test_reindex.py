@@ -20,7 +20,7 @@ from lookalike.data.catalogue.reader import Batch, read_catalogue
 from lookalike.data.catalogue.rejects import read_rejects
 from lookalike.data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
 from lookalike.data.fetch.client import FetchPolicy
-from lookalike.data.partitioned import Spill
+from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.reports import RunReport, recent_reports, write_report
 from lookalike.data.snapshots.cache import BlobCache
 from lookalike.data.snapshots.channels import Channel
@@ -426,14 +426,14 @@ def test_the_memory_of_the_flow_is_for_a_bucket_and_not_for_the_catalogue(
 ) -> None:
     write_catalogue(tmp_path / "pictures", 200)
     largest = 0
-    read = Spill.read
+    read = PartitionedTable.read
 
-    def counted(self: Spill, bucket: int) -> pa.Table | None:
+    def counted(self: PartitionedTable, bucket: int) -> pa.Table | None:
         nonlocal largest
         table = read(self, bucket)
         largest = max(largest, 0 if table is None else table.num_rows)
         return table
 
-    monkeypatch.setattr(Spill, "read", counted)
+    monkeypatch.setattr(PartitionedTable, "read", counted)
     assert run().products == 200
     assert 0 < largest < 25

@@ -26,6 +26,7 @@ from lookalike.data.snapshots.manifest import (
     IndexSection,
     Manifest,
     ShardSection,
+    SpaceSection,
 )
 from lookalike.data.snapshots.store import write_manifest
 from lookalike.data.stores import ObjectStore
@@ -160,11 +161,10 @@ class Shop:
             stored = vectors_of(mine, embeddings, start, stop)
             index = build_index([stored], len(stored), chosen, projection, trained, threads=1)
             files = write_shard(index, mine, scratch)
-            sections.append(ShardSection(index=self._put(files[0]), products=self._put(files[1]), count=len(mine)))
+            sections.append(ShardSection.of(index=self._put(files[0]), products=self._put(files[1]), count=len(mine)))
         index_section = IndexSection(
             key=chosen.key,
             dimension=chosen.dimension,
-            projection=blobs.put_bytes(self.store, projection.to_bytes()) if projection else None,
             trained_on=len(rows),
             reason=chosen.reason,
         )
@@ -175,7 +175,9 @@ class Shop:
             spec=blobs.put_bytes(self.store, spec.model_dump_json().encode()),
             model=self._put(scratch / MODEL_FILE),
         )
-        return self._write(len(rows), encoder_section, index_section, tuple(sections), duplicates)
+        matrix = blobs.put_bytes(self.store, projection.to_bytes()) if projection else None
+        space = SpaceSection.of(encoder_section, matrix, index_section)
+        return self._write(len(rows), space, tuple(sections), duplicates)
 
     def _embed(self, rows: list[dict[str, Any]], model: Path, spec: EncoderSpec) -> tuple[pa.Table, Embeddings]:
         contents = [Path(row["image"]).read_bytes() for row in rows]
@@ -192,8 +194,7 @@ class Shop:
     def _write(
         self,
         count: int,
-        encoder: EncoderSection,
-        index: IndexSection,
+        space: SpaceSection,
         shards: tuple[ShardSection, ...],
         duplicates: DuplicatesSection | None,
     ) -> Manifest:
@@ -201,7 +202,7 @@ class Shop:
             id="c1", uri="file:///shop", products=count, attribution="Pictures by <i>Pillow</i>"
         )
         manifest = Manifest.of(
-            *(catalogue, encoder, index, shards),
+            *(catalogue, space, shards),
             created_at=_FIRST + timedelta(seconds=self._built),
             code_version="0",
             run="tests",

@@ -9,7 +9,14 @@ from typing import Any
 
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.snapshots.manifest import (
+    CatalogueSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+    SpaceSection,
+)
 from lookalike.data.stores import ObjectStore
 
 
@@ -33,7 +40,7 @@ def draft(
 
     created_at = created_at or datetime.now(UTC)
     shards = tuple(
-        ShardSection(index=put(f"index {seed}"), products=put(f"products {seed}"), count=1) for seed in seeds
+        ShardSection.of(index=put(f"index {seed}"), products=put(f"products {seed}"), count=1) for seed in seeds
     )
     encoder = EncoderSection(name="e", fingerprint="f1", dimension=4, spec=put("spec"), model=put("model"))
     index = IndexSection(key="Flat", dimension=4, trained_on=1, reason="a test")
@@ -41,7 +48,7 @@ def draft(
         id=hashlib.sha256(repr(seeds).encode()).hexdigest()[:16], uri="file:///shop", products=len(shards)
     )
     return Manifest.of(
-        *(catalogue, encoder, index, shards),
+        *(catalogue, SpaceSection.of(encoder, None, index), shards),
         created_at=created_at,
         code_version="0",
         run=run,

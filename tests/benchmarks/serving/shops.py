@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.channels import Channel
-from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.snapshots.manifest import (
+    CatalogueSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+    SpaceSection,
+)
 from lookalike.data.snapshots.store import read_manifest, write_manifest
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build.shard import write_shard
@@ -67,16 +74,17 @@ class Shop:
         index = IndexSection(
             key=self.size.key,
             dimension=DIMENSION,
-            projection=blobs.put_bytes(self.store, self._projection.to_bytes()),
             trained=blobs.put_bytes(self.store, faiss.serialize_index(self._trained).tobytes()),
             trained_on=TRAINED_ON,
             nprobe=NPROBE,
             reason="made for a benchmark",
         )
+        matrix = blobs.put_bytes(self.store, self._projection.to_bytes())
+        space = SpaceSection.of(self._encoder, matrix, index)
         products = self.size.products * self.size.shards
         catalogue = CatalogueSection(id=f"g{generation}", uri="made", products=products)
         manifest = Manifest.of(
-            *(catalogue, self._encoder, index, shards),
+            *(catalogue, space, shards),
             created_at=datetime.now(UTC),
             code_version="0",
             run="benchmark",
@@ -99,7 +107,7 @@ class Shop:
             engine.MODEL: manifest.encoder.model,
             engine.SPEC: manifest.encoder.spec,
             engine.INDEX: shard.index,
-            engine.PROJECTION: manifest.index.projection,
+            engine.PROJECTION: manifest.projection,
         }
         folder.mkdir()
         for name, blob in files.items():
@@ -133,7 +141,7 @@ class Shop:
         index.add_with_ids(_vectors(seed=1 + generation * self.size.shards + shard, count=count), np.arange(count))
         with tempfile.TemporaryDirectory() as scratch:
             files = write_shard(index, _products(generation, shard, count), Path(scratch))
-            return ShardSection(index=self._put(files[0]), products=self._put(files[1]), count=count)
+            return ShardSection.of(index=self._put(files[0]), products=self._put(files[1]), count=count)
 
     def _put(self, file: Path) -> Blob:
         return blobs.put_file(self.store, file)

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from lookalike.data.errors import (
     CorruptError,
     LookalikeError,
+    OutdatedFormatError,
     SnapshotNotFoundError,
     StoreError,
     UnsupportedFormatError,
@@ -22,7 +24,11 @@ from lookalike.data.errors import (
 from lookalike.data.snapshots.cache import BlobCache
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.documents import FORMAT_VERSION, checksum
-from lookalike.data.snapshots.manifest import Manifest, parse_manifest
+from lookalike.data.snapshots.gc import Retention, collect
+from lookalike.data.snapshots.listing import list_summaries
+from lookalike.data.snapshots.manifest import Manifest, content_hash, find_needs, parse_manifest
+from lookalike.data.snapshots.marker import MARKER
+from lookalike.data.snapshots.publishing import publish
 from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores.local import LocalStore
 from lookalike.data.stores.memory import MemoryStore
@@ -31,10 +37,13 @@ from tests.support.snapshots import draft
 
 FORMATS = Path(__file__).parents[1] / "formats"
 NEWEST = FORMATS / str(FORMAT_VERSION)
+BEFORE = FORMATS / "before-1" / "store"
 
 
 def files(folder: Path = NEWEST / "store") -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Return the names of all that a reader of the snapshot needs: all but the store's marker."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return [name for name in names if name != MARKER]
 
 
 def open_current(folder: Path, cache: Path) -> Searcher:
@@ -44,7 +53,7 @@ def open_current(folder: Path, cache: Path) -> Searcher:
     return Searcher.open(store, manifest, BlobCache(cache), threads=1)
 
 
-@pytest.mark.parametrize("version", sorted(path.name for path in FORMATS.iterdir()))
+@pytest.mark.parametrize("version", sorted(path.name for path in FORMATS.glob("[0-9]*")))
 def test_a_released_format_opens_and_answers(version: str, tmp_path: Path) -> None:
     expected = json.loads((FORMATS / version / "expected.json").read_text())
     store = LocalStore(FORMATS / version / "store")
@@ -60,6 +69,28 @@ def test_a_released_format_opens_and_answers(version: str, tmp_path: Path) -> No
 
 def test_the_newest_format_is_among_them() -> None:
     assert NEWEST.is_dir()
+
+
+class TestBeforeTheFirstRelease:
+    """A store from before the format was folded into one: refused with what to do, kept by gc, built upon again."""
+
+    def test_it_is_refused_with_what_to_do(self, tmp_path: Path) -> None:
+        with pytest.raises(OutdatedFormatError, match=r"before the first release.*run `lookalike reindex`"):
+            open_current(BEFORE, tmp_path)
+        (row,) = list_summaries(LocalStore(BEFORE), "current")
+        assert "run `lookalike reindex`" in (row.problem or "")
+
+    def test_the_channel_goes_on_and_gc_keeps_what_it_may_go_back_to(self, tmp_path: Path) -> None:
+        shutil.copytree(BEFORE, tmp_path / "store")
+        store = LocalStore(tmp_path / "store")
+        before = {found.key for found in store.list("")}
+        channel = Channel(store)
+        entry = publish(channel, draft(store, [1]), after=channel.latest(), reason="reindexed")
+        assert entry.number == 2
+        assert collect(store, Retention(entries=2, grace=timedelta(seconds=-5))).objects == []
+        collect(store, Retention(entries=1, grace=timedelta(seconds=-5)))
+        left = {found.key for found in store.list("")}
+        assert before & left == {key for key in before if key.startswith("channels/")}
 
 
 def flipped(data: bytes, seed: str) -> bytes:
@@ -123,8 +154,8 @@ def sealed(**fields: object) -> bytes:
 
 class TestManifests:
     def test_a_newer_format_is_told_with_the_version_that_it_needs(self) -> None:
-        with pytest.raises(UnsupportedFormatError, match="format version 4, this release reads 3: upgrade"):
-            parse_manifest(sealed(format=4), "m")
+        with pytest.raises(UnsupportedFormatError, match="format version 2, this release reads 1: upgrade"):
+            parse_manifest(sealed(format=2), "m")
 
     @pytest.mark.parametrize(
         "fields",
@@ -133,8 +164,11 @@ class TestManifests:
             {"shards": []},
             {"content": "0" * 64},
             {"catalogue": {"id": "../x", "uri": "u", "products": 1}},
-            {"encoder": {"name": "e", "fingerprint": "f", "dimension": 4, "spec": {"sha256": "../x", "size": 1}}},
-            {"index": {"key": "Flat", "dimension": -1, "trained_on": 1, "reason": ""}},
+            {"spaces": {}},
+            {"spaces": {"image": {"encoder": {}, "index": {}}}},
+            {"spaces": {"image": {"encoder": {"spec": {"sha256": "../x", "size": 1}}, "index": {}}}},
+            {"spaces": {"text": {}}},
+            {"spaces": []},
             {"quality": {"recall_at_10": "high"}},
             {"created_at": "yesterday"},
         ],
@@ -150,6 +184,25 @@ class TestManifests:
 
     def test_fields_of_a_later_release_of_the_same_format_are_passed_over(self) -> None:
         assert parse_manifest(sealed(later="something"), "m").format == FORMAT_VERSION
+
+    @pytest.mark.parametrize("feature", ["views", "text", "projection:distortions"])
+    def test_what_it_requires_and_nobody_here_knows_is_named(self, feature: str) -> None:
+        with pytest.raises(UnsupportedFormatError, match=f"^m requires '{feature}', which this release does not know"):
+            parse_manifest(sealed(requires=[feature]), "m")
+
+    def test_files_of_fields_that_nobody_here_knows_are_kept(self) -> None:
+        """A later release may add what old readers need not understand, such as a table of calibration."""
+        document = json.loads(sealed())
+        table, text = ({"sha256": digit * 64, "size": 1} for digit in "ab")
+        document["spaces"]["image"]["calibration"] = table
+        document["spaces"]["text"] = {**document["spaces"]["image"], "calibration": text}
+        document["content"] = content_hash(document)
+        document["id"] = f"20261122T120002Z-{document['content'][:8]}"
+        manifest = parse_manifest(json.dumps({**document, "checksum": checksum(document)}).encode(), "m")
+        assert {blob.sha256 for blob in manifest.blobs()} > {"a" * 64, "b" * 64}
+        assert manifest.named_blobs()["spaces.image.calibration"].sha256 == "a" * 64
+        assert Manifest.from_json(manifest.to_json(), "m") == manifest
+        assert manifest.needs() == find_needs(document)
 
     def test_the_order_of_fields_and_white_space_do_not_matter(self) -> None:
         manifest = draft(MemoryStore(), ["ü"])

@@ -23,7 +23,7 @@ from lookalike.data.errors import (
 from lookalike.data.snapshots import blobs, pins
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.gc import Collection, Retention, collect
-from lookalike.data.snapshots.leases import COLLECTIONS, Condemned
+from lookalike.data.snapshots.leases import ANNOUNCEMENTS, Condemned
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest
 from lookalike.data.snapshots.marker import MARKER
 from lookalike.data.snapshots.publishing import promote, publish, rollback, store_snapshot
@@ -128,10 +128,10 @@ def test_what_a_dead_collector_left_is_cleared() -> None:
 
     with pytest.raises(Crash):
         collect(store, LAST, on_step=die)
-    store.create(f"{COLLECTIONS}{'0' * 32}.json", b"whatever")
+    store.create(f"{ANNOUNCEMENTS}{'0' * 32}.json", b"whatever")
     collect(store, LAST)
     assert complete(store) == names[1:]
-    assert list(store.list(COLLECTIONS)) == []
+    assert list(store.list(ANNOUNCEMENTS)) == []
 
 
 @pytest.mark.parametrize("landed", [False, True])
@@ -174,7 +174,7 @@ def test_all_goes_however_short_a_lease_is(monkeypatch: pytest.MonkeyPatch) -> N
         blobs.put_bytes(store, some_bytes(number))
     done = collect(DistantStore(store), LAST)
     assert (len(done.objects), done.left, list(store.list(""))) == (150, [], before)
-    assert sum(key.startswith(COLLECTIONS) for key in store.calls["create"]) > 1
+    assert sum(key.startswith(ANNOUNCEMENTS) for key in store.calls["create"]) > 1
 
 
 def test_what_there_is_no_time_for_is_told_and_goes_the_next_time() -> None:
@@ -199,7 +199,7 @@ def test_each_announcement_names_a_chunk_and_each_key_once(monkeypatch: pytest.M
 
     def note(step: str) -> None:
         if step == "condemned":
-            (key,) = [found.key for found in store.list(COLLECTIONS)]
+            (key,) = [found.key for found in store.list(ANNOUNCEMENTS)]
             announced.append(Condemned.from_json(store.read(key), key).keys)
 
     done = collect(store, LAST, on_step=note)
@@ -249,7 +249,7 @@ def test_an_announcement_is_withdrawn_when_the_last_deletion_has_ended() -> None
     store = DeletingStore(inner, slow="objects/", failing=min(keys))
     with pytest.raises(StoreUnavailableError):
         collect(store, LAST)
-    assert store.begun[-1].startswith(COLLECTIONS)
+    assert store.begun[-1].startswith(ANNOUNCEMENTS)
     assert store.still_going[-1] == set()
     assert 1 < len(store.begun) < len(keys)
 
@@ -286,27 +286,27 @@ def test_who_points_at_a_snapshot_sees_that_it_went_meanwhile(point: Callable[[O
 
         def call(self, method: str, key: str, run: Callable[[], Result]) -> Result:
             result = run()
-            if (method, key.partition("/")[0]) == ("create", "making"):
+            if (method, key.partition("/")[0]) == ("create", "leases"):
                 self.inner.delete(f"snapshots/{name}/manifest.json")
             return result
 
     with pytest.raises(SnapshotNotFoundError, match="the store has no snapshot"):
         point(Collected(store), name)
-    assert [*store.list("pins/"), *store.list("making/"), *store.list("channels/canary/")] == []
+    assert [*store.list("pins/"), *store.list("leases/"), *store.list("channels/canary/")] == []
 
 
-@pytest.mark.parametrize("folder", ["channels/current/0000000002.json", "snapshots/", "making/"])
+@pytest.mark.parametrize("folder", ["channels/current/0000000002.json", "snapshots/", "leases/"])
 def test_where_something_is_damaged_nothing_is_deleted(folder: str) -> None:
     store = MemoryStore()
     releases(store, 1, 2, 3)
-    store.create(f"making/{'0' * 32}.json", b"{}")
+    store.create(f"leases/{'0' * 32}.json", b"{}")
     for found in [found for found in store.list("") if found.key.startswith(folder)]:
         data = store.read(found.key)
         store.delete(found.key)
         store.create(found.key, data[:-5])
     before = [found.key for found in store.list("")]
     with pytest.raises(CollectionRefusedError, match="damaged"):
-        collect(store, Retention(entries=3, grace=timedelta(seconds=60) if folder == "making/" else OLD))
+        collect(store, Retention(entries=3, grace=timedelta(seconds=60) if folder == "leases/" else OLD))
     assert [found.key for found in store.list("")] == before
 
 
@@ -373,7 +373,7 @@ class TestRaces:
         store = MemoryStore()
         manifest = self.reusing(store)
         record = Condemned(keys=manifest.needs(), since=manifest.created_at, by="dead")
-        store.create(f"{COLLECTIONS}dead.json", record.to_json()[: -1 if damaged else None])
+        store.create(f"{ANNOUNCEMENTS}dead.json", record.to_json()[: -1 if damaged else None])
         assert store_snapshot(store, manifest).id in complete(store)
 
 
@@ -444,14 +444,14 @@ def test_without_a_channel_nothing_is_deleted() -> None:
         "catalogues/0123456789abcdef/products-2025.parquet",
         "contact-sheets/team.png",
         "hashes/passwords.parquet",
-        "making/of.json",
+        "leases/of.json",
         "objects/sha256/ab/readme.txt",
         f"objects/sha256/ab/{'c' * 64}",
         "rejects/2024.parquet",
         "reports/2024/annual.json",
         "snapshots/holiday/manifest.json",
         "snapshots/20260101T000000Z-00000000/beach.jpg",
-        "collections/stamps.json",
+        "gc/stamps.json",
         "doctor/bill.pdf",
     ],
 )

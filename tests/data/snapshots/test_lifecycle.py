@@ -35,11 +35,11 @@ def with_products(store: ObjectStore, *shards: list[dict[str, Any]], second: int
     """Return a draft whose product files can be read."""
     empty = draft(store, list(range(len(shards))), run=f"run-{second}")
     sections = tuple(
-        ShardSection(index=section.index, products=blobs.put_bytes(store, parquet(rows)), count=len(rows))
+        ShardSection.of(index=section.index, products=blobs.put_bytes(store, parquet(rows)), count=len(rows))
         for section, rows in zip(empty.shards, shards, strict=True)
     )
     created = datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
-    parts = (empty.catalogue, empty.encoder, empty.index, sections)
+    parts = (empty.catalogue, empty.image, sections)
     return Manifest.of(*parts, created_at=created, code_version="0", run=empty.run, quality=empty.quality)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.gc import Retention, collect
-from lookalike.data.snapshots.leases import COLLECTIONS
+from lookalike.data.snapshots.leases import ANNOUNCEMENTS
 from lookalike.data.snapshots.leases import FOLDER as MAKING
 from lookalike.data.snapshots.publishing import Step
 from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
@@ -61,7 +61,7 @@ def test_kill_9_after_each_step_leaves_the_old_or_the_new(uri: str) -> None:
     assert (code, current(store)) == (0, new)
     collect(store, EVERYTHING_IS_OLD)
     assert set(list_snapshots(store)) == {old, new}
-    assert [*store.list(MAKING), *store.list(COLLECTIONS)] == []
+    assert [*store.list(MAKING), *store.list(ANNOUNCEMENTS)] == []
     needed = {blob.key for name in (old, new) for blob in read_manifest(store, name).blobs()}
     assert {found.key for found in store.list("objects/")} == needed
 

@@ -93,7 +93,7 @@ class TestSteps:
         else:
             pytest.fail("it never came through")
 
-    @pytest.mark.parametrize("folder", ["making/", "snapshots/", "channels/", ""])
+    @pytest.mark.parametrize("folder", ["leases/", "snapshots/", "channels/", ""])
     @pytest.mark.parametrize("method", ["create", "stat", "read", "list", "delete"])
     @pytest.mark.parametrize("store_of", [FailingStore, LostResponseStore])
     def test_a_store_that_stumbles_is_asked_again(
@@ -192,7 +192,7 @@ class TestWhatIsSent:
             [manifest.shards[15].index.key, manifest.shards[15].products.key]
         )
         written = {key.split("/")[0] for key in recording.calls["create"]}
-        assert written == {"making", "snapshots", "channels"}
+        assert written == {"leases", "snapshots", "channels"}
         assert "download" not in recording.calls
 
     def test_a_reader_fetches_no_more_than_that(self, tmp_path: Path) -> None:

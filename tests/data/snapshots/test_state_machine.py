@@ -106,7 +106,7 @@ class Machine(RuleBasedStateMachine):
         self.prepare("dead", content)
         self.attempt(CrashingStore(self.store, at, landed=landed), self.drafts.pop("dead"), Crash)
 
-    @rule(content=contents, lost=st.booleans(), folder=st.sampled_from(["making/", "snapshots/", "channels/"]))
+    @rule(content=contents, lost=st.booleans(), folder=st.sampled_from(["leases/", "snapshots/", "channels/"]))
     def stumble(self, content: list[int], lost: bool, folder: str) -> None:
         """Publish while the store does not answer, or answers and is not heard, for longer than we try."""
         self.prepare("unlucky", content)
@@ -207,7 +207,7 @@ class Machine(RuleBasedStateMachine):
         kept = self.kept()
         needed = {blob.key for name in kept for blob in self.made[name].blobs()}
         assert {found.key for found in self.store.list("objects/")} == needed
-        assert [*self.store.list("making/"), *self.store.list("collections/")] == []
+        assert [*self.store.list("leases/"), *self.store.list("gc/")] == []
         assert set(list_snapshots(self.store)) == kept
 
     def collecting_is_refused(self) -> None:
@@ -237,7 +237,7 @@ class Machine(RuleBasedStateMachine):
 
     def attempt(self, store: ObjectStore, manifest: Manifest, *errors: type[BaseException]) -> None:
         """Publish with trouble; where it did not come through, the store says which of the two it is: old or new."""
-        markers = {found.key for found in self.store.list("making/")}
+        markers = {found.key for found in self.store.list("leases/")}
         after = Channel(self.store).latest()
         with contextlib.suppress(*errors):
             publish(Channel(store), manifest, after=after, reason="with trouble")
@@ -248,7 +248,7 @@ class Machine(RuleBasedStateMachine):
             assert newest is not None
             assert newest.snapshot == manifest.id
             self.point_at(manifest.id)
-        if {found.key for found in self.store.list("making/")} > markers:
+        if {found.key for found in self.store.list("leases/")} > markers:
             self.announced.append(manifest.needs())
 
     def is_whole(self, manifest: Manifest) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from lookalike.data.errors import CorruptError, UnknownProductError
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.manifest import IndexSection, ShardSection, format_of
+from lookalike.data.snapshots.manifest import ShardSection
 from lookalike.data.snapshots.products import Products, read_shard_products
 from lookalike.data.snapshots.tombstones import alive_rows, to_bytes
 from lookalike.data.stores.memory import MemoryStore
@@ -18,7 +18,8 @@ from tests.data.snapshots.test_columns import products
 
 def shard(count: int, dead: int) -> ShardSection:
     some = blobs.Blob(sha256="0" * 64, size=1)
-    return ShardSection(index=some, products=some, count=count, tombstones=some if dead else None, dead=dead)
+    whole = ShardSection.of(some, some, count)
+    return whole.model_copy(update={"tombstones": some if dead else None, "dead": dead})
 
 
 def test_dead_rows_come_back() -> None:
@@ -34,17 +35,6 @@ def test_tombstones_that_are_not_what_the_manifest_says_are_damage(rows: list[in
         alive_rows(shard(5, 2), to_bytes(np.array(rows)))
     with pytest.raises(CorruptError, match="cannot be read"):
         alive_rows(shard(5, 2), b"something")
-
-
-def test_a_manifest_with_tombstones_is_not_for_readers_that_ignore_them() -> None:
-    index = IndexSection(key="Flat", dimension=4, trained_on=5, reason="a test")
-    assert [format_of(index, (shard(5, dead),)) for dead in (0, 1)] == [1, 2]
-
-
-@pytest.mark.parametrize("parameters", [{"ef_search": 16}, {"nprobe": 4, "k_factor": 10}])
-def test_a_manifest_of_a_newer_index_is_not_for_readers_that_cannot_search_it(parameters: dict[str, int]) -> None:
-    index = IndexSection(key="some", dimension=4, trained_on=5, reason="a test", **parameters)
-    assert format_of(index, (shard(5, 0),)) == 3
 
 
 def test_a_dead_product_is_not_found_and_its_namesake_is() -> None:
@@ -66,13 +56,9 @@ def test_only_living_products_are_read_with_their_rows(tmp_path: Path, monkeypat
     monkeypatch.setattr("lookalike.data.snapshots.products.READ_ROWS", 3)
     store = MemoryStore()
     pq.write_table(products(10), tmp_path / "products")
-    section = ShardSection(
-        index=blobs.put_bytes(store, b"index"),
-        products=blobs.put_file(store, tmp_path / "products"),
-        count=10,
-        tombstones=blobs.put_bytes(store, to_bytes(np.array([0, 4, 5, 9]))),
-        dead=4,
-    )
+    whole = ShardSection.of(blobs.put_bytes(store, b"index"), blobs.put_file(store, tmp_path / "products"), 10)
+    tombstones = blobs.put_bytes(store, to_bytes(np.array([0, 4, 5, 9])))
+    section = whole.model_copy(update={"tombstones": tombstones, "dead": 4})
     found = [(row, name) for table, rows in read_shard_products(store, section)
              for row, name in zip(rows.tolist(), table["id"].to_pylist(), strict=True)]  # fmt: skip
     assert found == [(row, f"hats/ü-{row:03}") for row in (1, 2, 3, 6, 7, 8)]

@@ -16,7 +16,14 @@ from lookalike.data.embeddings import HASH, Embeddings, position
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.cache import BlobCache
 from lookalike.data.snapshots.duplicates import read_groups
-from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.snapshots.manifest import (
+    CatalogueSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+    SpaceSection,
+)
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import duplicates
 from lookalike.tasks.build.duplicates import (
@@ -57,19 +64,19 @@ def build(store: ObjectStore, vectors: NDArray[np.float32], shows: list[int], fo
             {"id": [product for _, product, _ in mine], "image_hash": pa.array([one for one, _, _ in mine], HASH)}
         )
         files = [blobs.put_file(store, file) for file in write_shard(index, table, folder)]
-        sections.append(ShardSection(index=files[0], products=files[1], count=len(mine)))
+        sections.append(ShardSection.of(index=files[0], products=files[1], count=len(mine)))
     projection = Projection(np.eye(DIMENSION, DIMENSION + 1, dtype=np.float32))
     kept = draft(store, [1])
     encoder = EncoderSection(**{**kept.encoder.model_dump(), "dimension": DIMENSION})
     index_section = IndexSection(
         key="Flat",
         dimension=DIMENSION,
-        projection=blobs.put_bytes(store, projection.to_bytes()),
         trained_on=len(shows),
         reason="a test",
     )
     catalogue = CatalogueSection(id="c1", uri="file:///shop", products=len(shows))
-    parts = (catalogue, encoder, index_section, sections)
+    matrix = blobs.put_bytes(store, projection.to_bytes())
+    parts = (catalogue, SpaceSection.of(encoder, matrix, index_section), sections)
     return Manifest.of(*parts, created_at=kept.created_at, code_version="0", run=kept.run)
 
 

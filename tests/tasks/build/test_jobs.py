@@ -17,7 +17,7 @@ from lookalike.data.errors import CorruptError
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.cache import BlobCache
-from lookalike.data.snapshots.manifest import EncoderSection, IndexSection
+from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, SpaceSection
 from lookalike.data.stores import open_store
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import measure as measuring
@@ -215,7 +215,6 @@ def refreshed(source: Source, added: Sequence[bytes], nprobe: int | None = None)
     index = IndexSection(
         key=source.plan.key,
         dimension=DIMENSION,
-        projection=None,
         trained=trained.index,
         trained_on=source.plan.products,
         nprobe=nprobe or parameters.nprobe,
@@ -225,7 +224,7 @@ def refreshed(source: Source, added: Sequence[bytes], nprobe: int | None = None)
     ids = [f"new {number}" for number in range(len(added))]
     columns = dict.fromkeys(("id", "title", "image", "image_version"), ids)
     products = pa.table({**columns, "image_hash": pa.array(added, HASH)})
-    delta = building.build_delta(source.store, ENCODER, index, products)
+    delta = building.build_delta(source.store, SpaceSection.of(ENCODER, None, index), products)
     return building.measure_refresh(source.store, [*(shard.section for shard in shards), delta], index)
 
 

@@ -9,7 +9,14 @@ import pytest
 
 from lookalike.data.errors import InputError
 from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, IndexSection, Manifest, ShardSection
+from lookalike.data.snapshots.manifest import (
+    CatalogueSection,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+    SpaceSection,
+)
 from lookalike.tasks.build.index_kinds import Kind
 from lookalike.tasks.build.operating_points import OperatingPoint
 from lookalike.tasks.build.planner import Plan, Wish, plan
@@ -26,9 +33,14 @@ def parent(trained_on: int, fingerprint: str = "f", quality: dict[str, float] | 
         run="r",
         parent=None,
         catalogue=CatalogueSection(id="c", uri="u", products=trained_on),
-        encoder=EncoderSection(name="e", fingerprint=fingerprint, dimension=1280, spec=BLOB, model=BLOB),
-        index=IndexSection(key="Flat", dimension=128, projection=BLOB, trained_on=trained_on, reason=""),
-        shards=(ShardSection(index=BLOB, products=BLOB, count=trained_on),),
+        spaces={
+            "image": SpaceSection.of(
+                EncoderSection(name="e", fingerprint=fingerprint, dimension=1280, spec=BLOB, model=BLOB),
+                BLOB,
+                IndexSection(key="Flat", dimension=128, trained_on=trained_on, reason=""),
+            )
+        },
+        shards=(ShardSection.of(index=BLOB, products=BLOB, count=trained_on),),
         quality=quality or {},
     )
 
