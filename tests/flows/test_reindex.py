@@ -83,8 +83,8 @@ def test_what_was_trained_is_kept_and_full_trains_anew(run: Reindex, tmp_path: P
     drawing(999).save(folder / "one more.png")
     run()
     second = current(tmp_path)
-    assert first.index.projection is not None
-    assert second.index.projection == first.index.projection
+    assert first.projection is not None
+    assert second.projection == first.index.projection
     assert second.index.trained_on == 200
     run(full=True)
     assert current(tmp_path).index.trained_on == 201
@@ -96,8 +96,8 @@ def test_a_run_makes_lost_files_of_the_published_snapshot_again(full: bool, run:
     run()
     before = current(tmp_path)
     drawing(999).save(folder / "one more.png")
-    assert before.index.projection is not None
-    for lost in (before.shards[0].products, before.shards[0].index, before.index.projection):
+    assert before.projection is not None
+    for lost in (before.shards[0].products, before.shards[0].index, before.projection):
         (tmp_path / "store" / lost.key).write_bytes(b"damaged")
     report = run(full=full)
     assert (report.state, report.products, report.embedded) == ("published", 201, 1)
