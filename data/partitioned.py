@@ -6,7 +6,8 @@ join: rows that have to meet are scattered by the same hash, and each bucket the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,47 @@ class PartitionedTable:
 
     def _path(self, bucket: int) -> Path:
         return self._folder / f"{bucket:03}.arrow"
+
+
+def id_buckets(ids: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the bucket of each product, by its id."""
+    return np.fromiter((zlib.crc32(product.encode()) % BUCKETS for product in ids), np.uint8, len(ids))
+
+
+def hash_buckets(positions: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return the bucket of each picture, by the position of its hash: bucket i holds the i-th range of hashes."""
+    return (positions >> (32 - (BUCKETS - 1).bit_length())).astype(np.uint8)
+
+
+def slices(table: pa.Table, size: int) -> Iterator[pa.Table]:
+    """Cut a table into slices of at most `size` rows."""
+    for start in range(0, table.num_rows, size):
+        yield table.slice(start, size)
+
+
+def regroup(
+    tables: Iterable[pa.Table],
+    most: int,
+    *,
+    weigh: Callable[[pa.Table], Sequence[int]] | None = None,
+    most_weight: int = 0,
+) -> Iterator[pa.Table]:
+    """Cut and join tables so that each has `most` rows, or fewer where those weigh more than `most_weight`.
+
+    Args:
+        weigh: returns the weight of each row of a table; default: rows weigh nothing.
+    """
+    waiting: list[pa.Table] = []
+    rows = weight = 0
+    for table in tables:
+        weights = weigh(table) if weigh else [0] * table.num_rows
+        start = 0
+        for row, one in enumerate(weights):
+            if rows and (rows == most or weight + one > most_weight):
+                yield pa.concat_tables([*waiting, table.slice(start, row - start)])
+                waiting, start, rows, weight = [], row, 0, 0
+            rows += 1
+            weight += one
+        waiting.append(table.slice(start))
+    if rows:
+        yield pa.concat_tables(waiting)

@@ -1,4 +1,5 @@
-"""The refresh flow: scan -> diff -> embed -> delta -> gate -> publish -> report, in seconds and without training.
+"""The refresh flow, in seconds and without training: begin -> scan -> diff -> embed -> resolve -> delta -> gate
+-> publish -> report.
 
 What came or changed goes into one small shard beside those of the last full build, and what it replaces gets a
 tombstone there. When that is too much, or answers suffer, the run becomes a reindex, which folds all of it in.
@@ -10,101 +11,87 @@ from prefect import flow
 
 from lookalike.data.errors import ChannelBusyError, CorruptError, NotFoundError
 from lookalike.data.reports import RunReport
-from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest, ShardSection
 from lookalike.flows import reindex
-from lookalike.flows.reindex import Attribution, Catalogue, ChannelName, Encoder, LimitsOf, Minutes, Publish, Store
+from lookalike.flows.reporting.reports import Outcome, compose_skipped_report
 from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.parameters import described
+from lookalike.flows.runtime.parameters import takes
+from lookalike.flows.runtime.request import RefreshParameters, Request
 from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.session import DEFAULT_ENCODER, conducted, make_request
-from lookalike.flows.stages import delta, embed, report, resolve, scan
-from lookalike.flows.stages import publish as publishing
-from lookalike.flows.stages.report import Outcome
-from lookalike.flows.stages.resolve import Recorded
+from lookalike.flows.runtime.session import run_session
+from lookalike.flows.stages import delta, embed, publish, report, resolve, scan
 from lookalike.tasks.build.jobs import Measured
+from lookalike.tasks.delta import find_reason_against_delta, find_reason_to_rebuild
+from lookalike.tasks.draft import describe_refreshed_catalogue, draft_snapshot
+from lookalike.tasks.published import Published
+from lookalike.tasks.resolve import ResolvedDelta
 
 BUSY_SECONDS = 5.0  # a run that has the channel will see what changed, or the refresh after this one will
 
 
 @flow(name="refresh", persist_result=False, validate_parameters=True, flow_run_name="refresh-{channel}")
-@described
-def refresh(
-    catalogue: Catalogue,
-    store: Store = None,
-    channel: ChannelName = DEFAULT_CHANNEL,
-    encoder: Encoder = DEFAULT_ENCODER,
-    publish: Publish = True,
-    attribution: Attribution = None,
-    limits: LimitsOf = None,
-    timeout_minutes: Minutes = 60,
-) -> RunReport:
+@takes(RefreshParameters)
+def refresh(parameters: RefreshParameters) -> RunReport:
     """Bring a channel up to date with what came, changed or went since the last full build, in seconds."""
-    request = make_request(
-        "refresh",
-        catalogue,
-        store=store,
-        channel=channel,
-        encoder=encoder,
-        publish=publish,
-        attribution=attribution,
-        limits=limits,
-        timeout_minutes=timeout_minutes,
-    )
+    request = Request.of(parameters)
     try:
-        with conducted(request, wait_seconds=BUSY_SECONDS, on_failure=report.report_failure) as run:
-            return run_stages(run)
+        with run_session("refresh", request, wait_seconds=BUSY_SECONDS, on_failure=report.report_failure) as run:
+            return run_stages(run, publish.begin(run))
     except ChannelBusyError as error:
         run_log(__name__).warning("skipped: %s", error)
-        return report.skipped(request, str(error))
+        return compose_skipped_report("refresh", request, str(error))
 
 
-def run_stages(run: Run) -> RunReport:
-    """Run the stages, one after the other."""
-    encoder = embed.prepare_encoder(run)
-    if reason := delta.needs_full_build(run, encoder):
-        return _full(run, reason)
-    run.cluster.start_soon()
-    found = scan.scan(run)
-    if run.parent is None:
-        return _full(run, "the products of the published snapshot cannot be read")
-    missing = scan.diff(run, found, encoder)
-    embeds = embed.embed(run, missing, encoder)
-    recorded = resolve.record(run, found, embeds)
-    parent = run.published()
+def run_stages(run: Run, published: Published) -> RunReport:
+    """Run the stages, one after the other; those of a reindex where a delta will not do."""
+    encoder, attribution = embed.prepare_encoder(run), run.attribution(published)
+    reason = find_reason_to_rebuild(published, encoder, channel=run.request.channel, attribution=attribution)
+    if reason:
+        return _run_full_build(run, published, reason)
+    run.workspace.cluster.start_soon()
+    scanned = scan.scan(run, published, only_changes=True)
+    parent = scanned.published.manifest
+    if parent is None:
+        reason = "the products of the published snapshot cannot be read"
+        return _run_full_build(run, scanned.published, reason)
+    to_embed = scan.diff(run, scanned, encoder)
+    embedded = embed.embed(run, to_embed, encoder)
+    resolved = resolve.resolve_delta(run, scanned, embedded)
 
-    if not recorded.changes.total:
-        return report.report(run, Outcome(parent, "unchanged", found, recorded))
-    if reason := delta.too_much(run, parent, recorded):
-        return _full(run, reason)
+    if not resolved.changes.total:
+        return report.report(run, Outcome(parent, scanned, resolved, is_new=False))
+    if reason := find_reason_against_delta(run.workspace.store, parent, resolved):
+        return _run_full_build(run, published, reason)
 
-    built = _built(run, parent, encoder, recorded)
+    built = _build(run, parent, encoder, resolved)
     if isinstance(built, str):
-        return _full(run, built)
+        return _run_full_build(run, published, built)
     shards, measured = built
-    source = delta.catalogue_section(run, parent, shards)
+    catalogue = describe_refreshed_catalogue(shards, uri=run.request.catalogue, attribution=attribution)
+    origin = run.journal.origin(parent)
+    # pictures of a delta are looked at for duplicates by the next full build
     space = parent.image.model_copy(update={"encoder": encoder})
-    manifest = publishing.draft(run, source, space, shards, measured)
-    refused = publishing.gate(run, manifest, recorded.changes)
-    snapshot = publishing.publish(run, manifest.model_copy(update={"refused": tuple(refused)}))
-    return report.report(run, Outcome(snapshot, run.state_of(snapshot), found, recorded))
+    manifest = draft_snapshot(origin, catalogue, space, shards, measured, duplicates=parent.duplicates)
+    manifest = publish.gate(run, parent, manifest, resolved)
+    snapshot = publish.publish(run, published, manifest)
+    return report.report(run, Outcome(snapshot, scanned, resolved))
 
 
-def _built(
-    run: Run, parent: Manifest, encoder: EncoderSection, recorded: Recorded
+def _build(
+    run: Run, parent: Manifest, encoder: EncoderSection, resolved: ResolvedDelta
 ) -> tuple[list[ShardSection], Measured] | str:
     """Return what was built, or why it is not good enough."""
     try:
-        shards, measured = delta.build(run, parent, encoder, recorded)
+        shards, measured = delta.build(run, parent, encoder, resolved)
     except (CorruptError, NotFoundError) as error:
-        run_log(__name__).warning("the published snapshot is not whole, all its files are made anew: %s", error)
+        run_log(__name__).warning("the published snapshot is not whole, all its files are rebuilt: %s", error)
         return "a file of the published snapshot is lost or damaged"
     if measured.recall < run.request.limits.min_recall:
         return f"recall@10 fell to {measured.recall:.3f}"
     return shards, measured
 
 
-def _full(run: Run, reason: str) -> RunReport:
+def _run_full_build(run: Run, published: Published, reason: str) -> RunReport:
     run_log(__name__).info("a full build instead: %s", reason)
-    run.become_reindex()
-    return reindex.run_stages(run)
+    run.journal.become_reindex()
+    return reindex.run_stages(run, published)

@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 
 from lookalike.data.errors import InputError
 from lookalike.data.snapshots import publishing
-from lookalike.data.snapshots.channels import DEFAULT_CHANNEL, Channel, Entry
+from lookalike.data.snapshots.channels import DEFAULT_CHANNEL, Channel
 from lookalike.data.stores import open_store
-from lookalike.flows.runtime.parameters import described
+from lookalike.flows.runtime.parameters import describe_parameters
 from lookalike.flows.runtime.settings import BatchSettings
 
 
@@ -27,7 +27,7 @@ class Moved(BaseModel):
 
 
 @flow(name="rollback", persist_result=False, validate_parameters=True, flow_run_name="rollback-{channel}")
-@described
+@describe_parameters
 def rollback(
     reason: Annotated[
         str,
@@ -51,28 +51,17 @@ def rollback(
     """
     if force and not to:
         raise InputError("`force` is for a snapshot that you name: set `to`, or leave `force` off")
-    return move(store or BatchSettings().absolute_store(), channel, to, reason, force=force)
-
-
-def move(store: str, name: str, to: str | None, reason: str, *, force: bool) -> Moved:
-    """Move a channel to snapshot `to`, by default to the one before.
-
-    Raises as `lookalike.data.snapshots.publishing` does.
-    """
-    channel = Channel(open_store(store), name)
-    before = channel.latest()
-    entry = _moved(channel, to, reason, force=force)
-    get_run_logger().warning("channel %r points at %s: %s", name, entry.snapshot, reason)
+    to_move = Channel(open_store(store or BatchSettings().absolute_store()), channel)
+    before = to_move.latest()
+    if to:
+        entry = publishing.promote(to_move, to, reason=reason, force=force)
+    else:  # a form may send an empty text
+        entry = publishing.rollback(to_move, reason=reason)
+    get_run_logger().warning("channel %r points at %s: %s", channel, entry.snapshot, reason)
     return Moved(
-        channel=name,
+        channel=channel,
         before=before.snapshot if before else None,
         snapshot=entry.snapshot,
         entry=entry.number,
         reason=reason,
     )
-
-
-def _moved(channel: Channel, to: str | None, reason: str, *, force: bool) -> Entry:
-    if not to:  # a form may send an empty text
-        return publishing.rollback(channel, reason=reason)
-    return publishing.promote(channel, to, reason=reason, force=force)

@@ -1,4 +1,4 @@
-"""Turns: one run at a time for a channel, whichever deployment or person started it."""
+"""The lock of a channel: one run at a time, whichever deployment or person started it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from prefect.concurrency.sync import concurrency
 
 from lookalike.data.errors import ChannelBusyError
 
-LEASE_SECONDS = 60.0  # a run that was killed holds its turn no longer than this; Prefect allows no less
+LEASE_SECONDS = 60.0  # a run that was killed holds the lock no longer than this; Prefect allows no less
 
 
 @contextmanager
-def turn(store: str, channel: str, *, wait_seconds: float) -> Iterator[None]:
-    """Hold a channel's turn, on the Prefect server that records this run.
+def channel_lock(store: str, channel: str, *, wait_seconds: float) -> Iterator[None]:
+    """Hold the lock of a channel, on the Prefect server that records this run.
 
     It spares work, and is not what keeps a channel right: publishing itself lets only one of two runs win.
 
     Raises `ChannelBusyError` where another run has it for longer than `wait_seconds`.
     """
-    name = turn_name(store, channel)
+    name = lock_name(store, channel)
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(name, limit=1)
     held = concurrency(
@@ -38,6 +38,6 @@ def turn(store: str, channel: str, *, wait_seconds: float) -> Iterator[None]:
         held.__exit__(None, None, None)
 
 
-def turn_name(store: str, channel: str) -> str:
+def lock_name(store: str, channel: str) -> str:
     """Return the name of the Prefect concurrency limit of a channel in a store."""
     return f"lookalike-{channel}-{hashlib.sha256(store.encode()).hexdigest()[:8]}"

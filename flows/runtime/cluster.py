@@ -102,7 +102,7 @@ class Cluster:
             _ = client.submit(int, pure=False)  # a cluster that scales to nothing starts a worker only when it has work
             self._wait_for_worker(client, address)
         else:
-            client.register_plugin(FailuresToldOnce())
+            client.register_plugin(ReportFailuresOnce())
         return client
 
     def _wait_for_worker(self, client: Client, address: str) -> None:
@@ -126,7 +126,7 @@ class Cluster:
         return cluster
 
 
-class FailuresToldOnce(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
+class ReportFailuresOnce(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     """On workers that share the run's terminal: what a task fails with is for the run to say, with its traceback."""
 
     def setup(self, worker: Worker) -> None:

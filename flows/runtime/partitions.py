@@ -6,26 +6,24 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 from distributed import Future, KilledWorker, wait
 
-from lookalike.data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
+from lookalike.data.errors import StoreUnavailableError
+from lookalike.data.partitioned import slices
 from lookalike.data.stores.retry import Backoff
+from lookalike.flows.runtime import watch
 from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.logs import run_log
-from lookalike.tasks.scan import slices
+from lookalike.flows.runtime.watch import Watch
 
 IN_FLIGHT_PER_WORKER = 3  # one computes, one waits, one is on its way
 RETRIES = 2
 SPLIT_INTO = 8
 STORE_TRIES = 6
 STORE_BACKOFF = Backoff(2.0, longest=60.0)  # two minutes in all, or one at least: a store may be away so long
-LOOK_SECONDS = 2.0
-FETCH_SECONDS = 15.0
-KILLED = "the worker died on this picture, again and again; look at the picture and at the worker's memory limit"
 
 Result = TypeVar("Result")
 
@@ -75,7 +73,7 @@ def map_partitions(
     if first is None:
         return
     work = _Work(cluster, function, list(columns), resources or {})
-    watch = _Watch(cluster, deadline)
+    watch = Watch(cluster, deadline)
     try:
         work.submit(first)
         while True:
@@ -90,38 +88,11 @@ def map_partitions(
         work.cancel()  # the caller gave up: so does the cluster
 
 
-def gather(
-    cluster: Cluster,
-    futures: Sequence[Future],
-    deadline: float | None = None,
-    advance: Callable[[int], None] = lambda _: None,
-) -> list[Any]:
-    """Return the results of some futures, watching the cluster and the time as `map_partitions` does.
-
-    Args:
-        advance: is told now and then how many more are done.
-    """
-    watch, told = _Watch(cluster, deadline), 0
-    try:
-        while True:
-            watch.look()
-            with suppress(TimeoutError):
-                wait(list(futures), timeout=LOOK_SECONDS)
-                results = [future.result(timeout=FETCH_SECONDS) for future in futures]
-                advance(len(futures) - told)
-                return results
-            if (done := sum(future.done() for future in futures)) > told:
-                advance(done - told)
-                told = done
-    finally:
-        cluster.client.cancel([future for future in futures if not future.done()])
-
-
 def _outcome(
     work: _Work[Result], partition: Partition, future: Future, on_poison: Callable[[pa.Table], Result]
 ) -> Iterator[tuple[Partition, Result]]:
     try:
-        yield partition, future.result(timeout=FETCH_SECONDS)
+        yield partition, future.result(timeout=watch.FETCH_SECONDS)
     except TimeoutError:  # it was done, and its worker died before the result was fetched: it is computed again
         work.go_on(partition, future)
     except KilledWorker:
@@ -195,10 +166,10 @@ class _Work(Generic[Result]):
         while self._later and self._later[0][0] <= time.monotonic():
             self.submit(heapq.heappop(self._later)[2])
         if not self._under_way:
-            time.sleep(min(LOOK_SECONDS, max(0.0, self._later[0][0] - time.monotonic())))
+            time.sleep(min(watch.LOOK_SECONDS, max(0.0, self._later[0][0] - time.monotonic())))
             return []
         try:
-            done = wait(list(self._under_way), timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
+            done = wait(list(self._under_way), timeout=watch.LOOK_SECONDS, return_when="FIRST_COMPLETED").done
         except TimeoutError:
             return []
         return [(self._under_way.pop(future), future) for future in done]
@@ -206,31 +177,3 @@ class _Work(Generic[Result]):
     def cancel(self) -> None:
         if self._under_way:
             self._client.cancel(list(self._under_way))
-
-
-class _Watch:
-    """Looks now and then whether it is worth going on."""
-
-    def __init__(self, cluster: Cluster, deadline: float | None) -> None:
-        self._cluster = cluster
-        self._deadline = deadline
-        self._looked = self._seen = time.monotonic()
-        self.workers = cluster.worker_count()
-
-    def look(self) -> None:
-        now = time.monotonic()
-        if self._deadline is not None and now > self._deadline:
-            raise RunTimeoutError(
-                "the run took longer than it may: give it more time, more workers or a smaller change"
-            )
-        if now - self._looked < LOOK_SECONDS:
-            return
-        self._looked = now
-        self.workers = self._cluster.worker_count()
-        if self.workers:
-            self._seen = now
-        elif now - self._seen > self._cluster.patience_seconds:
-            raise ClusterLostError(
-                f"the Dask cluster has had no worker for {now - self._seen:.0f} s: start workers, then run again; "
-                "what was embedded is kept"
-            )

@@ -1,175 +1,127 @@
-"""A run: what all stages of one reindex or refresh need to know."""
+"""A run in three: the request (frozen), the workspace (where it works), the journal (what it has done so far).
+
+What stages find out for other stages they return: none changes what another one sees.
+None of these is a dataclass or a model: Prefect looks into those for futures, one field and row at a time.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeVar
 
 import prefect.runtime
-from pydantic import BaseModel, Field
 
 from lookalike.data.catalogue.rejects import RejectLog
-from lookalike.data.errors import CorruptError, OutdatedFormatError, SnapshotNotFoundError
-from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.embeddings import Embeddings
 from lookalike.data.partitioned import PartitionedTable
-from lookalike.data.reports import Kind, State
-from lookalike.data.snapshots.channels import Channel, Entry
-from lookalike.data.snapshots.manifest import Manifest
-from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.reports import Kind
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.manifest import EncoderSection, Manifest
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.flows.runtime.cluster import Cluster
-from lookalike.flows.runtime.logs import run_log
-from lookalike.tasks.embed.partition import Device
+from lookalike.flows.runtime.request import Request
+from lookalike.flows.runtime.watch import gather
+from lookalike.tasks.draft import Origin
+from lookalike.tasks.published import Published
+
+Result = TypeVar("Result")
 
 
-class Limits(BaseModel):
-    """What a new snapshot must reach to be published; one that does not is kept, unpublished, with the reasons."""
-
-    min_recall: float = Field(0.95, ge=0, le=1, description="Recall@10 against exact search that the index must reach")
-    max_rejected: float = Field(0.2, ge=0, le=1, description="Share of the catalogue that may be unusable")
-    max_vanished: float = Field(0.5, ge=0, le=1, description="Share of the last snapshot's products that may be gone")
-    min_overlap: float = Field(
-        0.5, ge=0, le=1, description="Share of the first ten hits that must be those of the last snapshot's"
-    )
-    max_growth: float = Field(10.0, gt=1, description="How many times the last snapshot's products there may be")
-    max_bytes: int | None = Field(None, ge=1, description="Largest snapshot, in bytes; default: any")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for: the flow's parameters, completed from the settings."""
-
-    kind: Kind
-    catalogue: str
-    store: str
-    channel: str
-    encoder: str
-    shards: int | None
-    full: bool
-    index_bytes: int | None
-    publish: bool
-    attribution: str | None
-    limits: Limits
-    partition: int
-    partition_bytes: int
-    policy: FetchPolicy
-    embed_device: Device
-    embed_resources: dict[str, float]
-    near_duplicates: float | None
-    timeout_seconds: float
-
-
-class Run:
-    """One run: what was asked, the store and cluster it works on, and the snapshot it starts from.
-
-    Not a dataclass: Prefect looks into those for futures, one field and row at a time.
+class Workspace:
+    """Where a run works: the store and its channel, the cluster, scratch space, and until when.
 
     Attributes:
         scratch: a folder on this machine that goes when the run ends.
-        rejects: what could not be used, by stage.
-        stage_seconds: how long each stage took.
-        embedded: how many vectors were made, also before a refresh became a reindex.
-        moved_to: the snapshot that this run pointed the channel at, once it has.
+        deadline: on the monotonic clock.
     """
 
     def __init__(self, request: Request, cluster: Cluster, scratch: Path) -> None:
-        self.request = request
+        """Begin to count the time that the request gives."""
         self.cluster = cluster
         self.scratch = scratch
-        self.started = datetime.now(UTC)
         self.deadline = time.monotonic() + request.timeout_seconds
-        flow_run = prefect.runtime.flow_run.id or "local"
-        self.id = f"{self.started:%Y%m%dT%H%M%SZ}-{flow_run[:8]}"
-        self.code_version = version("lookalike")
-        self.rejects: dict[str, RejectLog] = {}
-        self.stage_seconds: dict[str, float] = {}
-        self.embedded = 0
-        self.moved_to: str | None = None
+        self._uri = request.store
+        self._channel = request.channel
         self._files = 0
 
     @cached_property
     def store(self) -> ObjectStore:
         """The store, opened."""
-        return open_store(self.request.store)
+        return open_store(self._uri)
 
     @cached_property
     def channel(self) -> Channel:
         """The channel to publish to."""
-        return Channel(self.store, self.request.channel)
+        return Channel(self.store, self._channel)
 
-    @cached_property
-    def entry(self) -> Entry | None:
-        """The channel's newest entry when the run began; publishing moves on from it, or loses the race."""
-        return self.channel.latest()
+    def embeddings(self, encoder: EncoderSection) -> Embeddings:
+        """Return the vectors that the store has of an encoder."""
+        return Embeddings(self.store, encoder.fingerprint)
 
-    @cached_property
-    def parent(self) -> Manifest | None:
-        """The snapshot that the channel pointed at when the run began; none where it is lost: then all is made anew."""
-        if self.entry is None:
-            return None
-        try:
-            return read_manifest(self.store, self.entry.snapshot)
-        except (CorruptError, OutdatedFormatError, SnapshotNotFoundError) as error:
-            run_log(__name__).warning("the published snapshot cannot be built upon: %s", error)
-            return None
+    def new_table(self, name: str) -> PartitionedTable:
+        """Return an empty partitioned table on this machine: a stage that is tried again begins with another one."""
+        return PartitionedTable(self.new_path(name))
 
-    def published(self) -> Manifest:
-        """Return the snapshot that the run starts from. Raises `SnapshotNotFoundError`."""
-        if self.parent is None:
-            raise SnapshotNotFoundError(f"channel {self.channel.name!r} has no snapshot to build upon")
-        return self.parent
+    def new_path(self, name: str) -> Path:
+        """Return the path of a new file or folder on this machine; `name` is for people."""
+        self._files += 1
+        return self.scratch / f"{self._files:03}-{name}"
 
-    def forget_parent(self, error: Exception) -> None:
-        """Go on as if nothing was published, but for whom the pictures are owed to: its products cannot be read."""
-        run_log(__name__).warning("the published snapshot cannot be built upon, all is made anew: %s", error)
-        self.request = replace(self.request, attribution=self.attribution)
-        self.parent = None
+    def on_worker(self, function: Callable[..., Result], *args: Any, **more: Any) -> Result:
+        """Run a function on a worker; return its result. Raises as `gather` does, and as the function."""
+        future = self.cluster.client.submit(function, *args, **more, pure=False)
+        result: Result = gather(self.cluster, [future], self.deadline)[0]
+        return result
 
-    def state_of(self, snapshot: Manifest) -> State:
-        """Return what became of a snapshot that the run made."""
-        if snapshot.refused:
-            return "refused"
-        return "published" if self.request.publish else "unpublished"
 
-    @property
-    def attribution(self) -> str:
-        """Whom the pictures are owed to: as was asked, else as in the published snapshot."""
-        if self.request.attribution is not None:
-            return self.request.attribution
-        return self.parent.catalogue.attribution if self.parent else ""
+class Journal:
+    """What a run has done so far, for its report. Stages write it; only the report reads it.
 
-    def become_reindex(self) -> None:
-        """Go on as a full build: scanned anew, as a refresh looks at what changed only."""
-        self.request = replace(self.request, kind="reindex")
-        self.rejects.clear()
+    Attributes:
+        kind: what the run is now: a refresh may become a reindex.
+        run: the id of the run, which begins with the time in UTC, so that ids sort by it.
+        rejects: what could not be used, by stage.
+        stage_seconds: how long each stage took.
+        embedded: how many vectors were made, also before a refresh became a reindex.
+        published: the snapshot that this run pointed the channel at, once it has.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        """Begin now."""
+        self.kind: Kind = kind
+        self.started = datetime.now(UTC)
+        self.run = f"{self.started:%Y%m%dT%H%M%SZ}-{(prefect.runtime.flow_run.id or 'local')[:8]}"
+        self.rejects: dict[str, RejectLog] = {}
+        self.stage_seconds: dict[str, float] = {}
+        self.embedded = 0
+        self.published: str | None = None
 
     @property
     def rejected(self) -> int:
         """How many products could not be used, so far."""
         return sum(log.total for log in self.rejects.values())
 
-    def new_rejects(self, stage: str) -> RejectLog:
-        """Return an empty log for a stage, in place of what an earlier try of it wrote."""
-        self.rejects[stage] = RejectLog(self.scratch_file(f"rejects-{stage}.parquet"))
-        return self.rejects[stage]
+    def seconds(self) -> float:
+        """Return how long the run has been going."""
+        return (datetime.now(UTC) - self.started).total_seconds()
 
-    def new_spill(self, name: str) -> PartitionedTable:
-        """Return an empty spill: a stage that is tried again begins anew."""
-        return PartitionedTable(self.scratch_file(name))
+    def origin(self, parent: Manifest | None) -> Origin:
+        """Return what a snapshot says of the run that makes it; `parent` is the one that the run starts from."""
+        return Origin(self.run, self.started, version("lookalike"), parent)
 
-    def scratch_file(self, name: str) -> Path:
-        """Return the path of a new file or folder on this machine."""
-        self._files += 1
-        return self.scratch / f"{self._files:03}-{name}"
+    def become_reindex(self) -> None:
+        """Note that a refresh goes on as a full build, which scans everything again."""
+        self.kind = "reindex"
+        self.rejects.clear()
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def time_stage(self, stage: str) -> Iterator[None]:
         """Count the time as that of a stage."""
         started = time.monotonic()
         try:
@@ -177,6 +129,21 @@ class Run:
         finally:
             self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + time.monotonic() - started
 
-    def seconds(self) -> float:
-        """Return how long the run has been going."""
-        return (datetime.now(UTC) - self.started).total_seconds()
+
+class Run:
+    """One run of a reindex or a refresh."""
+
+    def __init__(self, request: Request, workspace: Workspace, journal: Journal) -> None:
+        """Put together what each stage is given."""
+        self.request = request
+        self.workspace = workspace
+        self.journal = journal
+
+    def attribution(self, published: Published) -> str:
+        """Return to whom the pictures are owed: as was asked, else as in the last snapshot."""
+        return published.attribution if self.request.attribution is None else self.request.attribution
+
+    def new_rejects(self, stage: str) -> RejectLog:
+        """Return an empty log for a stage, in place of what an earlier try of it wrote."""
+        log = self.journal.rejects[stage] = RejectLog(self.workspace.new_path(f"rejects-{stage}.parquet"))
+        return log

@@ -15,7 +15,12 @@ class BatchSettings(BaseSettings):
     """What a reindex takes from its environment; the flow's parameters say the rest."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LOOKALIKE_", env_nested_delimiter="__", env_file=".env", env_ignore_empty=True, extra="ignore"
+        env_prefix="LOOKALIKE_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     store: str = Field("./.lookalike", description="Where snapshots live: a folder, or s3://bucket/prefix")
@@ -69,12 +74,12 @@ class BatchSettings(BaseSettings):
     @field_validator("dask_embed_resources")
     @classmethod
     def _resources(cls, value: str) -> str:
-        _parsed_resources(value)
+        _parse_resources(value)
         return value
 
     def embed_resources(self) -> dict[str, float]:
         """Return what embedding takes of a worker's resources, as Dask wants it; nothing where any worker will do."""
-        return _parsed_resources(self.dask_embed_resources)
+        return _parse_resources(self.dask_embed_resources)
 
     def notify_blocks(self) -> list[str]:
         """Return the names of the blocks to notify."""
@@ -85,7 +90,7 @@ class BatchSettings(BaseSettings):
         return absolute(self.store)
 
 
-def _parsed_resources(text: str) -> dict[str, float]:
+def _parse_resources(text: str) -> dict[str, float]:
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     try:
         return {name.strip(): float(amount) for name, _, amount in pairs}

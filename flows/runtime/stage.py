@@ -46,7 +46,7 @@ def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Co
     def decorate(function: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R]:
         @wraps(function)
         def timed(run: Run, *args: P.args, **kwargs: P.kwargs) -> R:
-            with run.timed(name):
+            with run.journal.time_stage(name):
                 return function(run, *args, **kwargs)
 
         return cast("Callable[Concatenate[Run, P], R]", step(name)(timed))

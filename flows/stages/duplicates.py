@@ -1,4 +1,4 @@
-"""Duplicates: which products show the same, told to people and kept for queries."""
+"""Duplicates: which products show the same, reported to people and kept for queries."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.flows.reporting import artifacts
 from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.partitions import gather
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.stage import stage
+from lookalike.flows.runtime.watch import gather
 from lookalike.tasks.build import duplicates
-from lookalike.tasks.build.duplicates import Found, Inherited
+from lookalike.tasks.build.duplicates import Inherited
 
 
 @stage("duplicates")
-def find(run: Run, manifest: Manifest) -> Manifest:
+def find(run: Run, parent: Manifest | None, manifest: Manifest) -> Manifest:
     """Look for near-duplicates in what was built, each worker those of its shards; return the manifest with them."""
-    asked = run.request.near_duplicates
+    asked = run.request.settings.near_duplicates
     threshold = duplicates.default_threshold(manifest.index.dimension) if asked is None else asked
     if reason := _not_looked(manifest, threshold):
         run_log(__name__).info("duplicates: not looked for: %s", reason)
         return manifest
-    pairs = _pairs(run, manifest, threshold)
-    grouped = run.cluster.client.submit(duplicates.grouped, run.request.store, manifest, pairs, threshold, pure=False)
-    found: Found = gather(run.cluster, [grouped], run.deadline)[0]
+    pairs = _find_pairs(run, parent, manifest, threshold)
+    found = run.workspace.on_worker(duplicates.group_duplicates, run.request.store, manifest, pairs, threshold)
     run_log(__name__).info(
         "duplicates: %s products share a picture, %s groups of near-duplicates",
         f"{found.exact:,}",
@@ -34,18 +33,18 @@ def find(run: Run, manifest: Manifest) -> Manifest:
     return manifest.model_copy(update={"duplicates": found.section, "quality": {**manifest.quality, **found.figures()}})
 
 
-def _pairs(run: Run, manifest: Manifest, threshold: float) -> list[Blob]:
+def _find_pairs(run: Run, parent: Manifest | None, manifest: Manifest, threshold: float) -> list[Blob]:
     """Return the stored pairs of near-duplicates: those that are known to hold still, and those of what is new."""
-    client, store, known = run.cluster.client, run.request.store, []
+    cluster, store, known = run.workspace.cluster, run.request.store, []
     asked = None
-    if inherited := _inherited(run, manifest, threshold):
+    if inherited := _inherit(run, parent, manifest, threshold):
         if inherited.asked is None:
             return [inherited.pairs]
         known, asked = [inherited.pairs], inherited.asked
-    shares = min(len(manifest.shards), max(1, run.cluster.worker_count()))
-    threads = run.cluster.threads_of(shares)
+    shares = min(len(manifest.shards), max(1, cluster.worker_count()))
+    threads = cluster.threads_of(shares)
     futures = [
-        client.submit(
+        cluster.client.submit(
             duplicates.near_pairs,
             *(store, manifest, range(share, len(manifest.shards), shares), threshold),
             threads=threads,
@@ -54,19 +53,17 @@ def _pairs(run: Run, manifest: Manifest, threshold: float) -> list[Blob]:
         )
         for share in range(shares)
     ]
-    return known + gather(run.cluster, futures, run.deadline)
+    return known + gather(cluster, futures, run.workspace.deadline)
 
 
-def _inherited(run: Run, manifest: Manifest, threshold: float) -> Inherited | None:
-    if run.parent is None or run.request.full or not duplicates.still_hold(run.parent, manifest, threshold):
+def _inherit(run: Run, parent: Manifest | None, manifest: Manifest, threshold: float) -> Inherited | None:
+    if parent is None or run.request.full or not duplicates.still_hold(parent, manifest, threshold):
         return None
-    future = run.cluster.client.submit(duplicates.inherit, run.request.store, manifest, run.parent, pure=False)
     try:
-        found: Inherited = gather(run.cluster, [future], run.deadline)[0]
+        return run.workspace.on_worker(duplicates.inherit, run.request.store, manifest, parent)
     except (CorruptError, NotFoundError) as error:
-        run_log(__name__).warning("duplicates: looked for anew, those of the published snapshot are lost: %s", error)
+        run_log(__name__).warning("duplicates: looked for again, those of the published snapshot are lost: %s", error)
         return None
-    return found
 
 
 def _not_looked(manifest: Manifest, threshold: float) -> str | None:

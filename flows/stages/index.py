@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from lookalike.data.errors import CorruptError, NotFoundError
 from lookalike.data.reports import recent_reports
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.manifest import (
-    CatalogueSection,
-    EncoderSection,
-    IndexSection,
-    Manifest,
-    SpaceSection,
-)
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, Manifest
 from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.partitions import gather
 from lookalike.flows.runtime.progress import stage_progress
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.stage import stage
+from lookalike.flows.runtime.watch import gather
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import planner
 from lookalike.tasks.build.jobs import Measured, SampleQueries, Shard, Source, Trained
@@ -28,48 +22,52 @@ from lookalike.tasks.build.train import sample_size
 
 
 @stage("plan")
-def plan(run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderSection) -> Plan:
+def plan(
+    run: Run, parent: Manifest | None, catalogue: CatalogueSection, pictures: int, encoder: EncoderSection
+) -> Plan:
     """Choose the index; for a large catalogue from what each kind reaches on a sample. Raises `InputError`."""
     chosen = planner.plan(
         catalogue.products,
         encoder.dimension,
         encoder.fingerprint,
         shards=run.request.shards,
-        parent=_trained_before(run),
+        parent=_trained_before(run, parent),
         pictures=pictures,
         refused_recall=_refused_recall(run),
         wish=Wish(run.request.limits.min_recall, run.request.index_bytes),
-        measure=lambda outputs: _operating_points(run, catalogue, pictures, encoder, outputs),
+        measure=lambda outputs: _measure_operating_points(run, catalogue, pictures, encoder, outputs),
     )
     run_log(__name__).info("plan: %s in %s shard(s): %s", chosen.key, chosen.shards, chosen.reason)
     return chosen
 
 
-def _trained_before(run: Run) -> Manifest | None:
+def _trained_before(run: Run, parent: Manifest | None) -> Manifest | None:
     """Return the snapshot whose training may be used again."""
-    if run.request.full or run.parent is None:
+    if run.request.full or parent is None:
         return None
     try:
-        for blob in (run.parent.projection, run.parent.index.trained):
+        for blob in (parent.projection, parent.index.trained):
             if blob:
-                blobs.check(run.store, blob)
+                blobs.check(run.workspace.store, blob)
     except (CorruptError, NotFoundError) as error:
-        run_log(__name__).warning("plan: what the published snapshot learnt is not whole, it is learnt anew: %s", error)
+        run_log(__name__).warning(
+            "plan: what the published snapshot learnt is not whole, it is learnt again: %s", error
+        )
         return None
-    return run.parent
+    return parent
 
 
 def _refused_recall(run: Run) -> float | None:
     """Return the recall@10 of the channel's last run that measured it, where its snapshot was refused."""
-    reports = recent_reports(run.store, run.channel.name, 5)
+    reports = recent_reports(run.workspace.store, run.request.channel, 5)
     newest = next((report for report in reports if report.recall_at_10 is not None), None)
     return newest.recall_at_10 if newest and newest.state == "refused" else None
 
 
-def _operating_points(
+def _measure_operating_points(
     run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderSection, outputs: int | None
 ) -> Sequence[OperatingPoint]:
-    future = run.cluster.client.submit(
+    points: Sequence[OperatingPoint] = run.workspace.on_worker(
         building.operating_points,
         run.request.store,
         catalogue.id,
@@ -78,10 +76,8 @@ def _operating_points(
         encoder,
         outputs,
         run.request.limits.min_recall,
-        threads=run.cluster.threads_of(1),
-        pure=False,
+        threads=run.workspace.cluster.threads_of(1),
     )
-    points: Sequence[OperatingPoint] = gather(run.cluster, [future], run.deadline)[0]
     for point in points:
         run_log(__name__).info(
             "plan: %s on %s vectors: recall@10 %.3f, %.2f ms, %.0f bytes a vector (%s)",
@@ -96,12 +92,11 @@ def _operating_points(
 
 
 @stage("train")
-def train(run: Run, source: Source) -> Trained:
+def train(run: Run, parent: Manifest | None, source: Source) -> Trained:
     """Learn what all shards share, once, on one worker; or take it from the last snapshot."""
-    if source.plan.keep_trained and run.parent:
-        return Trained(run.parent.projection, run.parent.index.trained)
-    future = run.cluster.client.submit(building.train_index, source, threads=run.cluster.threads_of(1), pure=False)
-    trained: Trained = gather(run.cluster, [future], run.deadline)[0]
+    if source.plan.keep_trained and parent:
+        return Trained(parent.projection, parent.index.trained)
+    trained = run.workspace.on_worker(building.train_index, source, threads=run.workspace.cluster.threads_of(1))
     run_log(__name__).info("train: done on %s pictures", f"{min(source.plan.pictures, sample_size(source.plan)):,}")
     return trained
 
@@ -109,7 +104,8 @@ def train(run: Run, source: Source) -> Trained:
 @stage("build")
 def build(run: Run, source: Source, trained: Trained) -> tuple[SampleQueries, list[Shard]]:
     """Build each shard on its own worker, with exact answers to sample queries; return queries and shards."""
-    client, threads = run.cluster.client, run.cluster.threads_of(source.plan.shards)
+    cluster = run.workspace.cluster
+    client, threads = cluster.client, cluster.threads_of(source.plan.shards)
     queries = client.submit(building.sample_queries, source, trained, pure=False)
     futures = [
         client.submit(building.build_shard, source, shard, queries, trained, threads=threads, pure=False)
@@ -117,7 +113,7 @@ def build(run: Run, source: Source, trained: Trained) -> tuple[SampleQueries, li
     ]
     with stage_progress("build", "shards") as progress:
         progress.expect(len(futures))
-        built = gather(run.cluster, futures, run.deadline, progress.advance)
+        built = gather(cluster, futures, run.workspace.deadline, progress.advance)
     shards: list[Shard] = [shard for shard in built if shard is not None]
     run_log(__name__).info("build: %s shard(s), %s vectors", len(shards), f"{sum(s.section.count for s in shards):,}")
     return queries.result(), shards
@@ -126,17 +122,15 @@ def build(run: Run, source: Source, trained: Trained) -> tuple[SampleQueries, li
 @stage("evaluate")
 def evaluate(run: Run, chosen: Plan, queries: SampleQueries, shards: Sequence[Shard]) -> Measured:
     """Measure recall@10 with the search code that serves, against the exact answers of all shards."""
-    future = run.cluster.client.submit(
+    measured = run.workspace.on_worker(
         building.evaluate_index,
         run.request.store,
         shards,
         chosen.dimension,
         queries,
         run.request.limits.min_recall,
-        threads=run.cluster.threads_of(1),
-        pure=False,
+        threads=run.workspace.cluster.threads_of(1),
     )
-    measured: Measured = gather(run.cluster, [future], run.deadline)[0]
     run_log(__name__).info(
         "evaluate: recall@10 %.3f, %.2f ms a query (%s)",
         measured.recall,
@@ -144,21 +138,3 @@ def evaluate(run: Run, chosen: Plan, queries: SampleQueries, shards: Sequence[Sh
         measured.parameters,
     )
     return measured
-
-
-def space_section(
-    run: Run, encoder: EncoderSection, chosen: Plan, trained: Trained, measured: Measured
-) -> SpaceSection:
-    """Return the manifest's description of the images' vector space."""
-    kept = run.parent.index.trained_on if chosen.keep_trained and run.parent else chosen.products
-    index = IndexSection(
-        key=chosen.key,
-        dimension=chosen.dimension,
-        trained=trained.index,
-        trained_on=kept,
-        nprobe=measured.parameters.nprobe,
-        ef_search=measured.parameters.ef_search,
-        k_factor=measured.parameters.k_factor,
-        reason=chosen.reason,
-    )
-    return SpaceSection.of(encoder, trained.projection, index)

@@ -46,7 +46,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DuplicateGroups:
     """What was found.
 
     Attributes:
@@ -153,7 +153,7 @@ def near_pairs(
         return blobs.put_bytes(opened, _to_npy(np.concatenate(found).astype(np.uint32)))
 
 
-def grouped(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: float) -> Found:
+def group_duplicates(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: float) -> DuplicateGroups:
     """Put pairs together into groups, and store these."""
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
@@ -164,7 +164,7 @@ def grouped(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: fl
         exact = int(shows[shows > 1].sum())
         joined = np.concatenate([_from_npy(opened, one) for one in pairs])
         if not len(joined):
-            return Found(None, exact, [])
+            return DuplicateGroups(None, exact, [])
         rows, groups = _by_size(*components(joined.astype(np.int64)))
         sizes = np.bincount(groups)
         section = DuplicatesSection(
@@ -177,7 +177,7 @@ def grouped(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: fl
         )
         shown = [rows[groups == group][:SHOWN_PRODUCTS] for group in range(min(SHOWN_GROUPS, len(sizes)))]
         ids = pa.concat_arrays([_column(opened, cache, shard, "id") for shard in manifest.shards])
-        return Found(section, exact, [ids.take(pa.array(one)).to_pylist() for one in shown])
+        return DuplicateGroups(section, exact, [ids.take(pa.array(one)).to_pylist() for one in shown])
 
 
 def components(pairs: Rows) -> tuple[Rows, Rows]:

@@ -30,6 +30,7 @@ Device = Literal["cpu", "cuda"]
 READ_THREADS = 4  # for files: more of them wait for one another
 FETCH_THREADS = 16  # for what lies in S3 or on a web server: most of it is waiting
 READ_CHUNK = 16
+KILLED = "the worker died on this picture, again and again; look at the picture and at the worker's memory limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,17 @@ def embed_pictures(
         )
     )
     return _write(Embeddings(open_store(store), encoder.fingerprint), batches)
+
+
+def reject_unhashed(products: pa.Table) -> list[bytes | ImageRejectedError]:
+    """Return what `hash_pictures` would, of products whose pictures kill any worker that reads them."""
+    return [ImageRejectedError("killed_worker", KILLED)] * products.num_rows
+
+
+def reject_unembedded(pictures: pa.Table) -> Embedded:
+    """Return what `embed_pictures` would, of the one picture that kills any worker that embeds it."""
+    image_hash, reference = pictures["image_hash"][0].as_py(), pictures["image"][0].as_py()
+    return Embedded(0, (Reject(image_hash.hex(), reference, "encode", "killed_worker", KILLED),))
 
 
 @lru_cache(maxsize=2)

@@ -43,7 +43,7 @@ from lookalike.data.snapshots.manifest import (
     SpaceSection,
 )
 from lookalike.data.stores import open_store
-from lookalike.tasks.build.duplicates import grouped, near_pairs
+from lookalike.tasks.build.duplicates import group_duplicates, near_pairs
 from lookalike.tasks.build.shard import write_shard
 from lookalike.tasks.encoders.base import unit_length
 from lookalike.tasks.encoders.registry import source
@@ -144,7 +144,7 @@ def rate(arguments: argparse.Namespace) -> None:
         start = time.perf_counter()
         pairs = [near_pairs(uri, manifest, range(len(manifest.shards)), PLANTED_SCORE, threads=arguments.threads)]
         searched = time.perf_counter()
-        found = grouped(uri, manifest, pairs, PLANTED_SCORE)
+        found = group_duplicates(uri, manifest, pairs, PLANTED_SCORE)
         done = time.perf_counter()
     assert found.section is not None
     sys.stdout.write(

@@ -25,7 +25,8 @@ from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.publishing import publish, store_snapshot
 from lookalike.data.snapshots.store import list_snapshots, read_manifest
 from lookalike.data.stores import ObjectStore, open_store
-from lookalike.flows.maintain import Maintenance, maintain
+from lookalike.flows.maintain import maintain
+from lookalike.flows.reporting.maintenance import Maintenance
 from lookalike.flows.rollback import rollback
 from tests.support.receiver import receiver
 from tests.support.snapshots import draft

@@ -19,10 +19,10 @@ from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store
-from lookalike.flows.runtime.channel_lock import turn
-from lookalike.flows.runtime.run import Limits
-from lookalike.flows.stages import delta
+from lookalike.flows.runtime.channel_lock import channel_lock
+from lookalike.tasks import delta
 from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.gate import Limits
 from lookalike.tasks.search.searcher import Hit, Searcher
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
@@ -67,7 +67,7 @@ def test_what_came_changed_and_went_is_seen_and_the_build_stays(
     assert [shard.products for shard in base] == [shard.products for shard in before.shards]
     assert sum(shard.dead for shard in base) == 2
     assert [shard.count for shard in after.shards if shard.delta] == [2]
-    assert (after.format, before.format) == (2, 1)
+    assert after.format == before.format == 1
     assert verify(open_store(str(tmp_path / "store")), after) == []
     searcher = opened(tmp_path)
     assert first(searcher, pictures / "hats" / "new.png") == "hats/new.png"
@@ -319,7 +319,7 @@ def test_a_refresh_beside_another_run_is_skipped(refresh: Reindex, pictures: Pat
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with turn(str(tmp_path / "store"), "current", wait_seconds=5):
+        with channel_lock(str(tmp_path / "store"), "current", wait_seconds=5):
             held.set()
             done.wait(60)
 

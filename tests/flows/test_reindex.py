@@ -29,9 +29,9 @@ from lookalike.data.snapshots.publishing import promote, rollback
 from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
 from lookalike.data.stores import open_store
 from lookalike.flows.runtime.partitions import Partition, map_partitions
-from lookalike.flows.runtime.run import Limits, Run
-from lookalike.flows.stages.scan import _take_hashes
 from lookalike.tasks.embed.partition import Embedded
+from lookalike.tasks.gate import Limits
+from lookalike.tasks.published import Published, read_published
 from lookalike.tasks.search.index import ShardedIndex
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue
@@ -54,6 +54,19 @@ def write_table(folder: Path, titles: dict[str, str]) -> Path:
     table = folder / "products.csv"
     table.write_text("\n".join(["id,image,title", *rows]))
     return table
+
+
+def count_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets, for each partition of a scan, how many pictures were read."""
+    read: list[int] = []
+
+    def counted(*args: Any, **more: Any) -> Iterator[tuple[Partition, list[bytes]]]:
+        for partition, hashes in map_partitions(*args, **more):
+            read.append(partition.rows.num_rows)
+            yield partition, hashes
+
+    monkeypatch.setattr("lookalike.flows.stages.scan.map_partitions", counted)
+    return read
 
 
 def test_a_changed_title_embeds_nothing_and_moves_one_shard(run: Reindex, tmp_path: Path) -> None:
@@ -84,7 +97,7 @@ def test_what_was_trained_is_kept_and_full_trains_anew(run: Reindex, tmp_path: P
     run()
     second = current(tmp_path)
     assert first.projection is not None
-    assert second.projection == first.index.projection
+    assert second.projection == first.projection
     assert second.index.trained_on == 200
     run(full=True)
     assert current(tmp_path).index.trained_on == 201
@@ -211,14 +224,13 @@ def test_a_run_that_loses_the_race_says_so_and_keeps_its_snapshot(
 ) -> None:
     folder = write_catalogue(tmp_path / "pictures", 3)
     winner = run()
-    began = Run.entry.func  # type: ignore[attr-defined]
 
-    def overtaken(self: Run) -> object:
-        entry = began(self)
-        self.channel.move(str(winner.snapshot), after=entry, reason="somebody else, meanwhile")
-        return entry
+    def overtaken(channel: Channel) -> Published:
+        published = read_published(channel)
+        channel.move(str(winner.snapshot), after=published.entry, reason="somebody else, meanwhile")
+        return published
 
-    monkeypatch.setattr(Run.entry, "func", overtaken)
+    monkeypatch.setattr("lookalike.flows.stages.publish.read_published", overtaken)
     drawing(1234).save(folder / "new.png")
     with pytest.raises(ChannelConflictError, match="was moved to"):
         run()
@@ -237,14 +249,16 @@ def test_a_rollback_while_the_catalogue_is_listed_stands(
         rollback(Channel(open_store(str(tmp_path / "store"))), reason="the catalogue is wrong")
         yield from read_catalogue(uri, policy)
 
-    monkeypatch.setattr("lookalike.flows.stages.scan.read_catalogue", rolled_back)
+    monkeypatch.setattr("lookalike.tasks.scan.scan.read_catalogue", rolled_back)
     drawing(1235).save(folder / "newer.png")
     with pytest.raises(ChannelConflictError, match="was moved to"):
         run()
     assert current(tmp_path).id == good.snapshot
 
 
-@pytest.mark.parametrize("fails", ["get_client", "store_rejects", "_show"])
+@pytest.mark.parametrize(
+    "fails", ["reporting.reports.get_client", "stages.report.store_rejects", "stages.report.show_run"]
+)
 def test_what_fails_after_publishing_does_not_say_that_nothing_was_published(
     fails: str, run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +268,7 @@ def test_what_fails_after_publishing_does_not_say_that_nothing_was_published(
     def fail(*_: object, **__: object) -> None:
         raise httpx.ConnectError("the server restarts")
 
-    monkeypatch.setattr(f"lookalike.flows.stages.report.{fails}", fail)
+    monkeypatch.setattr(f"lookalike.flows.{fails}", fail)
     monkeypatch.setattr("lookalike.flows.stages.report.notify", lambda report, *_: told.append(report))
     report = run()
     assert (report.state, report.snapshot, report.products) == ("published", current(tmp_path).id, 3)
@@ -287,8 +301,7 @@ def test_a_run_that_died_leaves_its_hashes_to_the_next(
             run()
     assert len(list_hashes(store)) == 1
     assert [(one.state, one.message) for one in recent_reports(store, "current", 5)] == [("failed", "it died here")]
-    seen: list[int] = []
-    monkeypatch.setattr("lookalike.flows.stages.scan._take_hashes", lambda *args: seen.append(args[2].num_rows))
+    seen = count_read(monkeypatch)
     report = run()
     assert (report.state, report.products, seen) == ("published", 12, [])
     assert list_hashes(store) == []
@@ -298,13 +311,7 @@ def test_hashes_are_kept_until_a_published_snapshot_holds_them(
     run: Reindex, refresh: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_catalogue(tmp_path / "pictures", 30)
-    read: list[int] = []
-
-    def counted(*args: Any) -> None:
-        read.append(args[2].num_rows)
-        _take_hashes(*args)
-
-    monkeypatch.setattr("lookalike.flows.stages.scan._take_hashes", counted)
+    read = count_read(monkeypatch)
     assert [run(publish=False).state for _ in range(3)] == ["unpublished"] * 3
     assert read == [30]
     run()
@@ -334,8 +341,7 @@ def test_hashes_of_a_run_that_died_are_kept_for_its_channel(
         with pytest.raises(ValueError, match="it died here"):
             run(channel="canary")
     run(write_catalogue(tmp_path / "others", 9, first=500))
-    seen: list[int] = []
-    monkeypatch.setattr("lookalike.flows.stages.scan._take_hashes", lambda *args: seen.append(args[2].num_rows))
+    seen = count_read(monkeypatch)
     assert (run(channel="canary").products, seen) == (12, [])
 
 

@@ -17,7 +17,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.flows.reporting import artifacts
-from lookalike.flows.reporting.artifacts import SHOWN_PICTURE_BYTES, artifact_key, duration, plain, size
+from lookalike.flows.reporting.artifacts import SHOWN_PICTURE_BYTES
+from lookalike.flows.reporting.figures import figures_table
+from lookalike.flows.reporting.show import artifact_key, duration, plain, size
 from tests.support.reports import run_report
 
 Show = Callable[[Callable[[], None]], dict[str, dict[str, Any]]]
@@ -48,7 +50,7 @@ def noise(side: int) -> bytes:
 def test_figures_stand_beside_those_of_the_last_five_runs(show: Show) -> None:
     earlier = [run_report(number, figures={"recall_at_10": 0.9 + number / 100}) for number in range(8, 0, -1)]
     report = run_report(9, message="published it", worker_peak_bytes=812_000_000, seconds=4000)
-    found = show(lambda: artifacts.figures_table(report, earlier))["figures-current"]
+    found = show(lambda: figures_table(report, earlier))["figures-current"]
     rows = {row["figure"]: row for row in json.loads(found["data"])}
     assert list(rows["state"]) == ["figure", "this run", *(f"{day} Nov 03:00" for day in (30, 29, 28, 27, 26))]
     assert rows["recall_at_10"]["this run"] == "0.997"
@@ -64,7 +66,7 @@ def test_figures_stand_beside_those_of_the_last_five_runs(show: Show) -> None:
 def test_runs_of_one_minute_do_not_hide_each_other(show: Show) -> None:
     first = run_report(1)
     second = run_report(1, started_at=first.started_at + timedelta(seconds=20))
-    data = show(lambda: artifacts.figures_table(run_report(2), [second, first]))["figures-current"]["data"]
+    data = show(lambda: figures_table(run_report(2), [second, first]))["figures-current"]["data"]
     assert '"23 Nov 03:00:20"' in data
     assert '"23 Nov 03:00:00"' in data
 

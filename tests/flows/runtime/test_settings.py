@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lookalike.flows.runtime.session import make_request
+from lookalike.flows.runtime.request import RefreshParameters, Request
 from lookalike.flows.runtime.settings import BatchSettings
 
 
@@ -30,18 +30,7 @@ def test_a_store_has_one_name_however_it_is_written(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("LOOKALIKE_STORE", "./e")
 
     def named(store: str | None) -> str:
-        request = make_request(
-            "refresh",
-            "pictures",
-            store=store,
-            channel="current",
-            encoder="fake",
-            publish=True,
-            attribution=None,
-            limits=None,
-            timeout_minutes=1,
-        )
-        return request.store
+        return Request.of(RefreshParameters(catalogue="pictures", store=store)).store
 
     written = [None, "e", "./e", f"{tmp_path}/e/", f"file://{tmp_path}/e"]
     assert {named(store) for store in written} == {str(tmp_path / "e")}

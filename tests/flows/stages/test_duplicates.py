@@ -96,7 +96,7 @@ def test_near_duplicates_are_grouped_told_and_kept_by_a_refresh(
     folded = opened(tmp_path)
     assert near(folded, "one.jpg") == found - {"two.jpg"}
     assert near(folded, "new.png") == {"new.png", "new too.jpg"}
-    assert current(tmp_path).projection == manifest.index.projection
+    assert current(tmp_path).projection == manifest.projection
 
     monkeypatch.setenv("LOOKALIKE_NEAR_DUPLICATES", "0")
     last = run(full=True)

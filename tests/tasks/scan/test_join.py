@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from lookalike.data.catalogue.rejects import SCHEMA
 from lookalike.data.embeddings import HASH
-from lookalike.data.fetch.client import FetchPolicy
-from lookalike.data.partitioned import BUCKETS
-from lookalike.tasks.scan import (
-    ADDED,
-    NOWHERE,
-    PICTURE,
-    SAME,
-    TEXT,
-    Joined,
-    changes,
-    hash_buckets,
-    id_buckets,
-    join,
-    regrouped,
-    with_hashes,
-    with_versions,
-)
-from tests.support.catalogues import read_all
-from tests.support.pictures import write_catalogue
+from lookalike.tasks.scan.join import ADDED, NOWHERE, PICTURE, SAME, TEXT, Joined, changes, join, with_hashes
 
 
 def row(
@@ -186,46 +166,8 @@ def test_what_could_not_be_used_is_not_tried_again_until_it_changes() -> None:
     assert changed.rejects == []
 
 
-def test_buckets_of_ids_and_hashes() -> None:
-    ids = [f"ü{number}" for number in range(5000)]
-    buckets = id_buckets(ids)
-    assert set(buckets.tolist()) == set(range(BUCKETS))
-    assert (id_buckets(ids) == buckets).all()
-    edges = hash_buckets(np.array([0, 2**26 - 1, 2**26, 2**32 - 1], np.uint32))
-    assert edges.tolist() == [0, 0, 1, BUCKETS - 1]
-
-
-def test_a_picture_that_is_away_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> None:
-    write_catalogue(tmp_path / "pictures", 2)
-    rows = ["id,image", "1,pictures/shoes/0000.png", "2,pictures/none.png", "3,ftp://host/a.png", "4,https://h/a.png"]
-    (tmp_path / "products.csv").write_text("\n".join(rows))
-    found = with_versions(read_all(str(tmp_path / "products.csv")), FetchPolicy())
-    assert found.products["id"].to_pylist() == ["1"]
-    assert [(reject.id, reject.reason) for reject in found.rejects] == [
-        ("2", "missing"),
-        ("3", "unsupported_reference"),
-        ("4", "host_not_allowed"),
-    ]
-
-
 @pytest.mark.parametrize("previous", [None, published()])
 def test_a_first_run(previous: pa.Table | None) -> None:
     joined = join(catalogue(row("a"), row("b")), previous)
     assert changes(read(joined).products).tolist() == [ADDED, ADDED]
     assert joined.gone.num_rows == 0
-
-
-def test_tables_are_cut_and_joined_by_rows_and_by_weight() -> None:
-    tables = [
-        pa.table({"n": pa.array(range(start, stop), pa.int64())}) for start, stop in ((0, 3), (3, 3), (3, 4), (4, 14))
-    ]
-    assert [part["n"].to_pylist() for part in regrouped(tables, 4)] == [
-        [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13],
-    ]  # fmt: skip
-
-    def heavy(table: pa.Table) -> list[int]:
-        return [50 if number == 5 else 1 for number in table["n"].to_pylist()]
-
-    parts = [part["n"].to_pylist() for part in regrouped(tables, 10, weigh=heavy, most_weight=8)]
-    assert parts == [[0, 1, 2, 3, 4], [5], [6, 7, 8, 9, 10, 11, 12, 13]]
-    assert list(regrouped([], 4)) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lookalike.flows.stages.delta import _fitted
+from lookalike.tasks.delta import fit_products
 
 
 def table(**attributes: pa.Array) -> pa.Table:
@@ -19,7 +19,7 @@ def table(**attributes: pa.Array) -> pa.Table:
 
 
 def fitted(changed: pa.Table, base: pa.Table) -> list[Any] | None:
-    found = _fitted(changed, base.schema)
+    found = fit_products(changed, base.schema)
     return None if found is None else found["attributes"].to_pylist()
 
 

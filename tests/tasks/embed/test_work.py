@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lookalike.flows.stages.embed import ASSUMED_BYTES, _bytes, partition_size
+from lookalike.tasks.embed.work import ASSUMED_BYTES, partition_size, size_of_version
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ def test_a_setting_bounds_it() -> None:
     [("1234-1795376125996662900", 1234), ("77-abcdef", 77), (None, ASSUMED_BYTES), ('"etag-1"', ASSUMED_BYTES)],
 )
 def test_a_version_says_the_size_of_files_and_objects(version: str | None, size: int) -> None:
-    assert _bytes(version) == size
+    assert size_of_version(version) == size

@@ -1,30 +1,22 @@
-"""Scanning: which products came, went or changed since the last snapshot, and which pictures must be read to tell."""
+"""Join a catalogue with the published snapshot: what came, went or changed, and which pictures must be read to tell."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lookalike.data.catalogue.reader import VERSION, Batch
+from lookalike.data.catalogue.reader import VERSION
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.data.embeddings import HASH
-from lookalike.data.errors import ImageRejectedError
-from lookalike.data.fetch.client import FetchPolicy
-from lookalike.data.fetch.images import image_version
-from lookalike.data.partitioned import BUCKETS
 
-STAT_THREADS = 32  # a look at an object in S3 is one round trip, and most of it is waiting
-STAT_CHUNK = 64
 NOWHERE = -1
-PASSING = frozenset({"unreachable", "unreadable"})  # why a picture cannot be looked at now, and may be in a minute
+ROWS_IN_A_SHARD = 2**40  # a place is a shard's number times this, plus the row in it
 
 SAME, ADDED, PICTURE, TEXT = range(4)
 
@@ -49,45 +41,6 @@ class Joined:
     products: pa.Table
     rejects: list[Reject]
     gone: pa.Table
-
-
-def id_buckets(ids: Sequence[str]) -> NDArray[np.uint8]:
-    """Return the bucket of each product, by its id."""
-    return np.fromiter((zlib.crc32(product.encode()) % BUCKETS for product in ids), np.uint8, len(ids))
-
-
-def hash_buckets(positions: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Return the bucket of each picture, by the position of its hash: bucket i holds the i-th range of hashes."""
-    return (positions >> (32 - (BUCKETS - 1).bit_length())).astype(np.uint8)
-
-
-def with_versions(batch: Batch, policy: FetchPolicy) -> Batch:
-    """Return a batch with each picture's version, without reading pictures; those that are away are rejects.
-
-    Those that cannot be looked at for a passing reason have no version: whoever reads them may have more luck.
-    """
-    if not batch.products[VERSION].null_count:
-        return batch
-    references = batch.products["image"].to_pylist()
-    chunks = [references[start : start + STAT_CHUNK] for start in range(0, len(references), STAT_CHUNK)]
-    with ThreadPoolExecutor(STAT_THREADS) as pool:
-        found = [one for chunk in pool.map(lambda part: _versions(part, policy), chunks) for one in chunk]
-    rejects = [
-        Reject(product, reference, "scan", problem.reason, str(problem))
-        for product, reference, problem in zip(batch.products["id"].to_pylist(), references, found, strict=True)
-        if _is_away(problem)
-    ]
-    versions = [None if isinstance(version, ImageRejectedError) else version for version in found]
-    place = batch.products.schema.get_field_index(VERSION)
-    products = batch.products.set_column(place, VERSION, pa.array(versions, pa.string()))
-    if rejects:
-        present = [not _is_away(problem) for problem in found]
-        products = products.filter(pa.array(present, pa.bool_()))
-    return Batch(products, [*batch.rejects, *rejects])
-
-
-def _is_away(found: str | ImageRejectedError | None) -> TypeGuard[ImageRejectedError]:
-    return isinstance(found, ImageRejectedError) and found.reason not in PASSING
 
 
 def join(
@@ -246,39 +199,14 @@ def version_rows(products: pa.Table) -> Iterator[Version]:
     return zip(*(products[name].to_pylist() for name in ("id", "image", VERSION)), strict=True)
 
 
+def published_places(products: pa.Table) -> pa.Table:
+    """Return `id` and `place` of the products that the published snapshot has."""
+    return products.filter(pc.not_equal(products["place"], NOWHERE)).select(["id", "place"])
+
+
 def without_findings(products: pa.Table) -> pa.Table:
     """Return the products as a normalised catalogue holds them."""
     return products.drop_columns(["place", "old_hash", "old_version", "text_moved"])
-
-
-def slices(table: pa.Table, size: int) -> Iterator[pa.Table]:
-    """Cut a table into slices of at most `size` rows."""
-    for start in range(0, table.num_rows, size):
-        yield table.slice(start, size)
-
-
-def regrouped(
-    tables: Iterable[pa.Table],
-    most: int,
-    *,
-    weigh: Callable[[pa.Table], Sequence[int]] | None = None,
-    most_weight: int = 0,
-) -> Iterator[pa.Table]:
-    """Cut and join tables so that each has `most` rows, or fewer where those weigh more than `most_weight`."""
-    waiting: list[pa.Table] = []
-    rows = weight = 0
-    for table in tables:
-        weights = weigh(table) if weigh else [0] * table.num_rows
-        start = 0
-        for row, one in enumerate(weights):
-            if rows and (rows == most or weight + one > most_weight):
-                yield pa.concat_tables([*waiting, table.slice(start, row - start)])
-                waiting, start, rows, weight = [], row, 0, 0
-            rows += 1
-            weight += one
-        waiting.append(table.slice(start))
-    if rows:
-        yield pa.concat_tables(waiting)
 
 
 class _Before:
@@ -359,14 +287,3 @@ def _gone(previous: pa.Table | None, products: pa.Table) -> pa.Table:
 
 def _is_in(values: pa.ChunkedArray, among: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.is_in(values, value_set=among.combine_chunks())
-
-
-def _versions(references: Sequence[str], policy: FetchPolicy) -> list[str | ImageRejectedError | None]:
-    return [_version(reference, policy) for reference in references]
-
-
-def _version(reference: str, policy: FetchPolicy) -> str | ImageRejectedError | None:
-    try:
-        return image_version(reference, policy=policy)
-    except ImageRejectedError as error:
-        return error

@@ -1,0 +1,44 @@
+"""What a run starts from: where its channel points, and what can be built upon there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lookalike.data.errors import CorruptError, OutdatedFormatError, SnapshotNotFoundError
+from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.store import read_manifest
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a channel points at when a run begins.
+
+    Attributes:
+        entry: the channel's newest entry, None while it is empty: publishing moves on from it, or loses the race.
+        manifest: the snapshot there; None where there is none, or where it cannot be built upon: then the run builds
+            everything again.
+        attribution: to whom the pictures of the last snapshot are owed. It outlives a snapshot that is damaged.
+        problem: why the snapshot cannot be built upon; empty where it can.
+    """
+
+    entry: Entry | None = None
+    manifest: Manifest | None = None
+    attribution: str = ""
+    problem: str = ""
+
+    def without_manifest(self, problem: str) -> Published:
+        """Return the same for a run that found out that the snapshot cannot be built upon."""
+        return replace(self, manifest=None, problem=problem)
+
+
+def read_published(channel: Channel) -> Published:
+    """Return what a channel points at now. A lost, damaged or outdated one is a `problem`, and no error."""
+    entry = channel.latest()
+    if entry is None:
+        return Published()
+    try:
+        manifest = read_manifest(channel.store, entry.snapshot)
+    except (CorruptError, OutdatedFormatError, SnapshotNotFoundError) as error:
+        return Published(entry, problem=str(error))
+    return Published(entry, manifest, manifest.catalogue.attribution)
