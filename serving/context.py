@@ -1,23 +1,15 @@
-"""What a request carries through every layer: its id, who asks, when it came, and until when an answer is wanted.
-
-Callers: who asks, and what they may do.
-"""
+"""What a request carries through every layer: its id, who asks, when it came, and until when an answer is wanted."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
-
-Scope = MutableMapping[str, Any]
-"""What an ASGI server says of a connection."""
-
-_KEY = "lookalike"
+from typing import Literal
 
 
 class AccessScope(StrEnum):
@@ -44,32 +36,24 @@ def anonymous(*scopes: AccessScope) -> Caller:
 
 @dataclass(slots=True)
 class RequestContext:
-    """`deadline` and `started` are on the monotonic clock; `snapshot` is the one that was answered from."""
+    """One request, whatever gateway it came to.
+
+    Attributes:
+        started, deadline: on the monotonic clock.
+        caller, address: who asks, and from which network address; admission sets them, with the deadline.
+        snapshot: the one that was answered from.
+    """
 
     # not uuid4: it asks the system, which lets other threads run first, and an id is no secret
     id: str = field(default_factory=lambda: f"{random.getrandbits(128):032x}")
     started: float = field(default_factory=time.monotonic)
     deadline: float = float("inf")
     caller: Caller = field(default_factory=anonymous)
+    address: str = "unknown"
     snapshot: str | None = None
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
-
-
-def context(scope: Scope) -> RequestContext:
-    """Return the context of a request, made where there is none yet."""
-    state = scope.setdefault("state", {})
-    found = state.get(_KEY)
-    if found is None:
-        found = state[_KEY] = RequestContext()
-    assert isinstance(found, RequestContext)  # noqa: S101 - nobody else uses this key
-    return found
-
-
-def request_id(scope: Scope) -> str:
-    """Return the request's id."""
-    return context(scope).id
 
 
 def current() -> RequestContext | None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from starlette.types import Scope
-
-from lookalike.serving.access.policy import route_path
 from lookalike.serving.access.rates import Bucket
 from lookalike.serving.access.refusals import RefusedError
-from lookalike.serving.context import Caller, context
-from lookalike.serving.telemetry.logs import AUDIT
+from lookalike.serving.context import RequestContext
+from lookalike.serving.telemetry import AUDIT
 from lookalike.serving.telemetry.metrics import Metrics
 
 REFUSALS_PER_MINUTE = 600
 REFUSALS_AT_ONCE = 100
+LONGEST_METHOD = 16
 LONGEST_PATH = 200
 
 _log = logging.getLogger(AUDIT)
@@ -28,11 +26,12 @@ class Audit:
         self._bucket = Bucket(REFUSALS_PER_MINUTE, REFUSALS_AT_ONCE)
         self._suppressed = 0
 
-    def act(self, scope: Scope, caller: Caller, action: str, result: str) -> None:
-        """Note an admin act."""
-        self._write(scope, action, result, who=caller.id, kind=caller.kind, name=caller.name)
+    def act(self, request: RequestContext, action: str, result: str) -> None:
+        """Note an admin act of the request's caller."""
+        caller = request.caller
+        self._write(request, action, result, who=caller.id, kind=caller.kind, name=caller.name)
 
-    def refused(self, scope: Scope, refusal: RefusedError) -> None:
+    def refuse(self, request: RequestContext, refusal: RefusedError, *, method: str, path: str) -> None:
         """Note a refusal, unless too many were noted lately; the next line says how many were not."""
         if self._bucket.take("refusals"):
             self._suppressed += 1
@@ -40,15 +39,9 @@ class Audit:
             return
         more = {"suppressed_before": self._suppressed} if self._suppressed else {}
         self._suppressed = 0
-        asked = {"method": scope.get("method", scope["type"])[:16], "path": route_path(scope)[:LONGEST_PATH]}
-        self._write(scope, "authenticate", "refused", who=refusal.claimed, reason=refusal.reason, **asked, **more)
+        asked = {"method": method[:LONGEST_METHOD], "path": path[:LONGEST_PATH]}
+        self._write(request, "authenticate", "refused", who=refusal.claimed, reason=refusal.reason, **asked, **more)
 
-    def _write(self, scope: Scope, action: str, result: str, **more: str | int) -> None:
-        fields = {"action": action, "result": result, "from": client_address(scope), **more}
-        _log.info("audit", extra={"fields": {**fields, "request_id": context(scope).id}})
-
-
-def client_address(scope: Scope) -> str:
-    """Return the address that a request came from: what uvicorn saw, or what a trusted proxy told it."""
-    client = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    def _write(self, request: RequestContext, action: str, result: str, **more: str | int) -> None:
+        fields = {"action": action, "result": result, "from": request.address, **more, "request_id": request.id}
+        _log.info("audit", extra={"fields": fields})

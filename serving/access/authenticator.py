@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-
-from starlette.datastructures import Headers
 
 from lookalike.serving.access.key_source import KeySource
 from lookalike.serving.access.keys import PREFIX, KeyFault, claimed_id
@@ -14,8 +12,6 @@ from lookalike.serving.context import Caller
 from lookalike.serving.settings import Access
 from lookalike.serving.telemetry.metrics import Metrics
 
-API_KEY = "x-api-key"
-_BEARER = "bearer "
 _HOW = "Send an API key as `Authorization: Bearer lk_…` or as `X-API-Key`; whoever runs the server makes you one."
 
 
@@ -39,9 +35,8 @@ class Authenticator:
         tasks: dict[str, Callable[[], Awaitable[None]]] = {"keys": self._keys.run}
         return {**tasks, "issuer": self._issuer.run} if self._tokens else tasks
 
-    async def identify(self, headers: Headers) -> Caller:
-        """Return who sent a request. Raises `RefusedError`."""
-        sent = _credentials(headers)
+    async def identify(self, sent: Sequence[str]) -> Caller:
+        """Return who sent these keys and tokens, of which there must be one. Raises `RefusedError`."""
         if not sent:
             raise unauthorized("no_credentials", _HOW)
         if len(sent) > 1:
@@ -57,10 +52,3 @@ class Authenticator:
         if isinstance(found, KeyFault):
             raise unauthorized(found, f"This API key is not valid. {_HOW}", claimed=claimed_id(text))
         return Caller("key", found.id, found.name, frozenset(found.scopes))
-
-
-def _credentials(headers: Headers) -> list[str]:
-    """Other schemes than Bearer are for whoever stands in front of this server."""
-    given = [value.strip() for value in headers.getlist("authorization")]
-    bearer = [value[len(_BEARER) :].strip() for value in given if value.lower().startswith(_BEARER)]
-    return [*bearer, *(value.strip() for value in headers.getlist(API_KEY))]

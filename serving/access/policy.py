@@ -1,24 +1,30 @@
-"""The policy: which address takes which scope. What is not named here takes `search`, so nothing new is open."""
+"""The policy: which operation takes which scope. What is not named here takes `search`, so nothing new is open."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from starlette._utils import get_route_path  # the very rule by which the router matches
-from starlette.types import Scope
+from enum import StrEnum
 
 from lookalike.serving.context import AccessScope
 
-PROBES = frozenset({"/livez", "/readyz"})
-OPEN = frozenset({"/", "/docs", "/problems", "/openapi.json", "/favicon.ico", *PROBES})
-OPEN_FOLDER = "/static/"
-ADMIN = "/v1/admin"
-METRICS = "/metrics"
+
+class Operation(StrEnum):
+    """What a caller may ask of a server. A gateway calls everything `SEARCH` that it has no other name for."""
+
+    PROBE = "probe"
+    """Is the server alive, is it ready? Answered to everybody, and never counted."""
+    PAGE = "page"
+    """Pages and documentation: the same for everybody."""
+    METRICS = "metrics"
+    ADMIN = "admin"
+    SEARCH = "search"
+
+
+_OPEN = frozenset({Operation.PROBE, Operation.PAGE})
+_OPERATORS = frozenset({Operation.METRICS, Operation.ADMIN})
 
 
 class Policy:
-    """Decides by `scope["path"]` as the router does, never by a URL that a header can change."""
+    """Which operation takes which scope, and which port answers it."""
 
     def __init__(self, *, required: bool, admin_port: int | None = None, open_metrics: bool = False) -> None:
         """`required` says whether callers must prove who they are at all."""
@@ -26,38 +32,21 @@ class Policy:
         self._admin_port = admin_port
         self._open_metrics = open_metrics or not required or admin_port is not None
 
-    def is_here(self, scope: Scope) -> bool:
-        """Tell whether the port that the request came to has this address; without an admin port, every one has."""
-        if self._admin_port is None:
-            return True
-        path = route_path(scope)
-        if self._came_to_admin_port(scope):
-            return path in PROBES or _below(path, ADMIN) or _below(path, METRICS)
-        return not _below(path, ADMIN) and not _below(path, METRICS)
-
-    def tells_all(self, scope: Scope) -> bool:
-        """Tell whether a probe may say what only operators should know, such as where the store is."""
-        return not self._required or self._came_to_admin_port(scope)
-
-    def needed(self, path: str) -> AccessScope | None:
-        """Return the scope that an address takes; None where it is open to all."""
-        if path in OPEN or path.startswith(OPEN_FOLDER):
+    def needed_scope(self, operation: Operation) -> AccessScope | None:
+        """Return the scope that an operation takes; None where it is open to all."""
+        if operation in _OPEN or (operation is Operation.METRICS and self._open_metrics):
             return None
-        if _below(path, METRICS):
-            return None if self._open_metrics else AccessScope.ADMIN
-        return AccessScope.ADMIN if _below(path, ADMIN) else AccessScope.SEARCH
+        return AccessScope.ADMIN if operation in _OPERATORS else AccessScope.SEARCH
 
-    def _came_to_admin_port(self, scope: Scope) -> bool:
-        server = scope.get("server")
-        return self._admin_port is not None and server is not None and server[1] == self._admin_port
+    def is_answered_at(self, port: int | None, operation: Operation) -> bool:
+        """Tell whether a port answers an operation; without a port for administration, every one answers all."""
+        if self._admin_port is None or operation is Operation.PROBE:
+            return True
+        return (operation in _OPERATORS) == self._is_admin_port(port)
 
+    def tells_all(self, port: int | None) -> bool:
+        """Tell whether a probe may say what only operators should know, such as where the store is."""
+        return not self._required or self._is_admin_port(port)
 
-def route_path(scope: Scope) -> str:
-    """Return the path that the router will match: decoded once, without the mount point of the application."""
-    find: Callable[[Any], str] = get_route_path
-    return find(scope)
-
-
-def _below(path: str, folder: str) -> bool:
-    # `/v1/administer` falls under it too: better an address too many behind the admin scope than one too few.
-    return path.startswith(folder)
+    def _is_admin_port(self, port: int | None) -> bool:
+        return self._admin_port is not None and port == self._admin_port

@@ -51,9 +51,8 @@ class RateLimits:
         if wait:
             seconds = math.ceil(wait)
             detail = f"You ask more often than you may: try again in {seconds} seconds."
-            headers = {"retry-after": str(seconds)}
             claimed = caller.id if caller else "-"
-            raise RefusedError("rate_limited", detail, reason=reason, claimed=claimed, headers=headers)
+            raise RefusedError("rate_limited", detail, reason=reason, claimed=claimed, retry_after=seconds)
 
 
 def network(address: str) -> str:

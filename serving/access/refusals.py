@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from lookalike.serving.access.keys import KeyFault
+from lookalike.serving.context import AccessScope
 from lookalike.serving.errors import ProblemError
 
 REASONS = frozenset(
@@ -18,26 +17,36 @@ REASONS = frozenset(
 
 
 class RefusedError(ProblemError):
-    """Access is refused. `reason` is one of `REASONS`; `claimed` says who the caller said to be, never a secret."""
+    """Access is refused.
+
+    Attributes:
+        reason: one of `REASONS`.
+        claimed: who the caller said to be, never a secret.
+        scope: the scope that was missing, where that is the reason.
+    """
 
     def __init__(
-        self, code: str, detail: str, *, reason: str, claimed: str = "-", headers: Mapping[str, str] | None = None
+        self,
+        code: str,
+        detail: str,
+        *,
+        reason: str,
+        claimed: str = "-",
+        scope: AccessScope | None = None,
+        retry_after: float | None = None,
     ) -> None:
-        super().__init__(code, detail, headers=headers)
+        super().__init__(code, detail, retry_after=retry_after)
         self.reason = reason
         self.claimed = claimed
+        self.scope = scope
 
 
 def unauthorized(reason: str, detail: str, *, claimed: str = "-") -> RefusedError:
     """Return the refusal of somebody who did not prove who they are."""
-    error = "" if reason == "no_credentials" else ', error="invalid_token"'
-    headers = {"www-authenticate": f'Bearer realm="lookalike"{error}'}
-    return RefusedError("unauthorized", detail, reason=reason, claimed=claimed, headers=headers)
+    return RefusedError("unauthorized", detail, reason=reason, claimed=claimed)
 
 
-def missing_scope(needed: str, claimed: str) -> RefusedError:
+def missing_scope(needed: AccessScope, claimed: str) -> RefusedError:
     """Return the refusal of somebody who is known, but may not do this."""
     detail = f"This takes the scope `{needed}`, which your key or token does not have."
-    challenge = f'Bearer realm="lookalike", error="insufficient_scope", scope="{needed}"'
-    headers = {"www-authenticate": challenge}
-    return RefusedError("forbidden", detail, reason="missing_scope", claimed=claimed, headers=headers)
+    return RefusedError("forbidden", detail, reason="missing_scope", claimed=claimed, scope=needed)

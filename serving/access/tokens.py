@@ -54,8 +54,7 @@ class Tokens:
             key = await self._issuer.key(header.get("kid"))
         except LookalikeError as error:
             detail = "Tokens cannot be verified right now: their issuer does not answer. Try again later."
-            headers = {"retry-after": "10"}
-            raise RefusedError("access_unavailable", detail, reason="issuer_unavailable", headers=headers) from error
+            raise RefusedError("access_unavailable", detail, reason="issuer_unavailable", retry_after=10) from error
         if key is None or key.algorithm not in {None, algorithm}:
             raise _bad("the issuer has no such key")
         return key

@@ -110,7 +110,7 @@ class Follower:
 
     def _held(self, snapshot: str | None) -> Held:
         if self.current is None:
-            raise ProblemError("not_ready", self.why_not_ready(), headers={"retry-after": "5"})
+            raise ProblemError("not_ready", self.why_not_ready(), retry_after=5)
         if snapshot is None:
             return self.current
         found = next((held for held in self.held if held.manifest.id == snapshot), None)

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lookalike.data.errors import LookalikeError
-from lookalike.serving.context import request_id
-from lookalike.serving.errors import KINDS, ProblemError, as_problem, sentence
-from lookalike.serving.rest.problems import respond
+from lookalike.serving.errors import ERROR_CODES, ProblemError, as_problem, sentence
+from lookalike.serving.rest.problems import HttpProblemError, respond
+from lookalike.serving.rest.requests import request_context
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def install_handlers(app: FastAPI) -> None:
 async def _on_error(request: Request, error: Exception) -> Response:
     problem = as_problem(cast("LookalikeError", error))
     if problem.code == "internal":
-        _log.error("request %s failed: %s", request_id(request.scope), error, exc_info=error)
+        _log.error("request %s failed: %s", request_context(request.scope).id, error, exc_info=error)
     return respond(request.scope, problem)
 
 
@@ -45,9 +45,9 @@ def _from_http(request: Request, error: HTTPException) -> ProblemError:
     if error.status_code == 405:
         allowed = _with_head(dict(error.headers or {}).get("Allow", "GET"))
         detail = f"{request.method} is not possible here: use {allowed}."
-        return ProblemError("method_not_allowed", detail, headers={"Allow": allowed})
-    code = next((code for code, kind in KINDS.items() if kind.status == error.status_code), "bad_request")
-    return ProblemError(code, sentence(str(error.detail)), headers=error.headers)
+        return HttpProblemError("method_not_allowed", detail, allow=allowed)
+    code = next((code for code, known in ERROR_CODES.items() if known.status == error.status_code), "bad_request")
+    return ProblemError(code, sentence(str(error.detail)))
 
 
 def _with_head(allowed: str) -> str:
@@ -58,5 +58,5 @@ def _with_head(allowed: str) -> str:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     first = cast("RequestValidationError", error).errors()[0]
     name = str(first["loc"][-1])
-    code = f"bad_{name}" if f"bad_{name}" in KINDS else "bad_field"
+    code = f"bad_{name}" if f"bad_{name}" in ERROR_CODES else "bad_field"
     return respond(request.scope, ProblemError(code, f"`{name}`: {sentence(first['msg'])}"))

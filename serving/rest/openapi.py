@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from lookalike.serving.access.policy import Policy
+from lookalike.serving.rest.requests import operation_of
 from lookalike.serving.rest.schema import BatchRequest, ProblemReply, SearchRequest
 
 DESCRIPTION = """Find products that look like a picture.
@@ -58,7 +59,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
     document["components"]["securitySchemes"] = SCHEMES
     policy = Policy(required=True)
     for path, operations in document["paths"].items():
-        needed = policy.needed(path)
+        needed = policy.needed_scope(operation_of(path))
         for operation in operations.values():
             _without_own_validation(operation)
             if needed is not None:  # `{}`: a server without keys asks for none

@@ -147,12 +147,12 @@ class SearchService:
             await self._in_searcher(lambda: held.searcher.search(vector, 1))
             self.proved_at = time.monotonic()
 
-    async def encode_for_ever(self) -> None:
+    async def run_batcher(self) -> None:
         """Run the batcher."""
         await self._embedder.run()
 
-    async def measure_for_ever(self) -> None:
-        """Tell how long the oldest picture waits, every second: also when nothing moves."""
+    async def sample_gauges(self) -> None:
+        """Measure every second how long the oldest picture waits, also when nothing moves."""
         while True:
             self.metrics.oldest.set(self._embedder.oldest_wait())
             await asyncio.sleep(MEASURE_SECONDS)
@@ -250,7 +250,7 @@ async def _named(work: Awaitable[Vectors | None], place: int) -> Vectors | None:
     except ImageRejectedError as error:
         raise ImageRejectedError(error.reason, f"example {place}: {error}") from error
     except ProblemError as problem:
-        raise ProblemError(problem.code, f"Example {place}: {problem}", headers=problem.headers) from problem
+        raise ProblemError(problem.code, f"Example {place}: {problem}", retry_after=problem.retry_after) from problem
 
 
 def _direction(

@@ -11,10 +11,10 @@ import h11
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from lookalike.serving.context import request_id
-from lookalike.serving.errors import KINDS, ProblemError
+from lookalike.serving.errors import ERROR_CODES, ProblemError
 from lookalike.serving.rest.middleware.security_headers import DEFAULTS
 from lookalike.serving.rest.problems import respond
+from lookalike.serving.rest.requests import request_context
 
 HEAD_BYTES = 64 * 2**10
 """Of a request's address, header names and values; as many for the fields after a chunked body."""
@@ -73,11 +73,11 @@ class HeadLimit(H11Protocol):
     def _answer(self, problem: ProblemError) -> None:
         scope: Scope = {}
         response = respond(scope, problem)
-        _log.info("request %s was refused: %s", request_id(scope), problem)
-        own = {**DEFAULTS, "x-request-id": request_id(scope), "connection": "close"}
+        _log.info("request %s was refused: %s", request_context(scope).id, problem)
+        own = {**DEFAULTS, "x-request-id": request_context(scope).id, "connection": "close"}
         headers = [*self.server_state.default_headers, *response.raw_headers]
         headers += [(name.encode(), value.encode()) for name, value in own.items()]
-        status = HTTPStatus(KINDS[problem.code].status)
+        status = HTTPStatus(ERROR_CODES[problem.code].status)
         start = h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())
         for event in (start, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")

@@ -38,9 +38,10 @@ def serve(settings: ServingSettings) -> None:
         _warn_of_open_doors(settings)
     if settings.workers == 1:
         from lookalike.serving.rest.app import create_app  # noqa: PLC0415 - the parent of workers needs none of it
+        from lookalike.serving.runtime import Runtime  # noqa: PLC0415
 
         give_back_memory()
-        app = create_app(settings)
+        app = create_app(Runtime(settings))
         with _ends_quietly():
             _listen(app, settings)
     else:
@@ -51,9 +52,10 @@ def serve(settings: ServingSettings) -> None:
 def worker() -> FastAPI:
     """Return the application of a worker process."""
     from lookalike.serving.rest.app import create_app  # noqa: PLC0415 - metrics choose their kind when they are imported
+    from lookalike.serving.runtime import Runtime  # noqa: PLC0415
 
     give_back_memory()
-    return create_app(ServingSettings.model_validate_json(os.environ[_HANDED_OVER]))
+    return create_app(Runtime(ServingSettings.model_validate_json(os.environ[_HANDED_OVER])))
 
 
 def _listen(app: FastAPI | str, settings: ServingSettings, **more: Any) -> None:

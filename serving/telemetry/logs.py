@@ -14,9 +14,8 @@ from uvicorn.logging import DefaultFormatter
 
 from lookalike.serving.context import current
 from lookalike.serving.settings import ServingSettings
+from lookalike.serving.telemetry import ACCESS, AUDIT
 
-ACCESS = "lookalike.access"
-AUDIT = "lookalike.audit"
 OURS = ("lookalike.serving", "lookalike.data", "lookalike.tasks")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

@@ -11,6 +11,7 @@ import pytest
 
 from lookalike.data.stores.local import LocalStore
 from lookalike.serving.rest.app import create_app
+from lookalike.serving.runtime import Runtime
 from lookalike.serving.settings import ServingSettings
 from tests.support.client import Client, running
 from tests.support.shop import Shop
@@ -50,7 +51,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(**changes: Any) -> Client:
-            return stack.enter_context(running(create_app(make_settings(tmp_path, **changes))))
+            return stack.enter_context(running(create_app(Runtime(make_settings(tmp_path, **changes)))))
 
         yield start
 
@@ -61,7 +62,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Cli
     folder = tmp_path_factory.mktemp("shop")
     shop = Shop(LocalStore(folder / "store"), folder)
     shop.publish(24)
-    with running(create_app(make_settings(folder))) as client:
+    with running(create_app(Runtime(make_settings(folder)))) as client:
         client.wait(lambda state: state["ready"])
         yield shop, client
 

@@ -13,13 +13,14 @@ FORBIDDEN = ("torch", "torchvision", "prefect", "dask", "distributed", "onnx", "
 SCRIPT = """
 import asyncio, sys, time
 from lookalike.serving.rest.app import create_app
+from lookalike.serving.runtime import Runtime
 from lookalike.serving.settings import ServingSettings
 
-app = create_app(ServingSettings(_env_file=None, store=sys.argv[1], cache=sys.argv[2]))
+app = create_app(Runtime(ServingSettings(_env_file=None, store=sys.argv[1], cache=sys.argv[2])))
 
 async def main():
     async with app.router.lifespan_context(app):
-        while not app.state.readiness.state()[0]:
+        while not app.state.runtime.readiness.state()[0]:
             await asyncio.sleep(0.02)
 
 asyncio.run(asyncio.wait_for(main(), 30))

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import httpx
 from fastapi import FastAPI
 
+from lookalike.serving.runtime import Runtime
+
 T = TypeVar("T")
 
 
@@ -23,6 +25,13 @@ class Client:
         self._loop = loop
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self._http = httpx.AsyncClient(transport=transport, base_url="http://shop")
+
+    @property
+    def runtime(self) -> Runtime:
+        """What the application runs."""
+        found = self.app.state.runtime
+        assert isinstance(found, Runtime)
+        return found
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the application's loop."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookalike.serving.errors import ProblemError
-from lookalike.serving.rest.problems import respond
+from lookalike.serving.rest.problems import HttpProblemError, respond
 
 DRAINED_BYTES = 64 * 2**20
 """A body declared up to this size may be sent to its end after the answer: many clients only read then.
@@ -46,6 +45,6 @@ class BodyLimit:
 
         return counted
 
-    def _problem(self, *, close: bool) -> ProblemError:
+    def _problem(self, *, close: bool) -> HttpProblemError:
         detail = f"The body has more than {self._max_bytes:,} bytes: send a smaller picture."
-        return ProblemError("body_too_large", detail, headers={"connection": "close"} if close else None)
+        return HttpProblemError("body_too_large", detail, close=close)

@@ -7,9 +7,9 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookalike.serving.context import context
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.rest.problems import respond
+from lookalike.serving.rest.problems import HttpProblemError, respond
+from lookalike.serving.rest.requests import request_context
 
 
 class Deadline:
@@ -24,10 +24,11 @@ class Deadline:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context(scope).deadline = time.monotonic() + self._seconds
+        request = request_context(scope)
+        request.deadline = min(request.deadline, time.monotonic() + self._seconds)
         exchange = _Exchange(receive, send)
         try:
-            async with asyncio.timeout(self._seconds) as exchange.timeout:
+            async with asyncio.timeout(request.deadline - time.monotonic()) as exchange.timeout:
                 await self._run(scope, exchange)
         except TimeoutError:
             if exchange.timeout is None or not exchange.timeout.expired():
@@ -47,9 +48,9 @@ class Deadline:
     def _problem(self, exchange: _Exchange) -> ProblemError:
         if exchange.body_complete or not exchange.body_wanted:
             detail = f"There was no answer within {self._seconds:g} seconds: try again later."
-            return ProblemError("deadline_exceeded", detail, headers={"retry-after": "1"})
+            return ProblemError("deadline_exceeded", detail, retry_after=1)
         detail = f"The body did not arrive within {self._seconds:g} seconds: send a smaller picture, or try again."
-        return ProblemError("request_timeout", detail, headers={"connection": "close"})
+        return HttpProblemError("request_timeout", detail, close=True)
 
 
 class _Exchange:

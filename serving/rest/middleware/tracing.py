@@ -10,10 +10,11 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookalike.serving.context import RequestContext, answering, context
+from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.problems import respond
-from lookalike.serving.telemetry.logs import ACCESS
+from lookalike.serving.rest.requests import request_context
+from lookalike.serving.telemetry import ACCESS
 from lookalike.serving.telemetry.metrics import Metrics
 
 HEADER = "x-request-id"
@@ -38,7 +39,7 @@ class Tracing:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = context(scope)
+        request = request_context(scope)
         request.id = _given_id(scope) or request.id
         with answering(request):
             await self._answer(scope, receive, _Exchange(request, send), request)

@@ -1,23 +1,29 @@
-"""What the routes share: the service, and how their problems are documented."""
+"""What the routes share: the runtime, and how their problems are documented."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import FastAPI, Query, Request
 
-from lookalike.serving.errors import KINDS
+from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.rest.parse import COLLAPSES
 from lookalike.serving.rest.problems import MEDIA_TYPE, type_of
 from lookalike.serving.rest.schema import DEFAULT_K, ProblemReply
-from lookalike.serving.search.service import SearchService
+from lookalike.serving.runtime import Runtime
 
 
-def service_of(request: Request) -> SearchService:
-    """Return the application's search service."""
-    service: SearchService = request.app.state.service
-    return service
+def give_runtime(app: FastAPI, runtime: Runtime) -> None:
+    """Let all routes of an application find its runtime."""
+    app.state.runtime = runtime
+
+
+def runtime_of(request: Request) -> Runtime:
+    """Return the runtime of the application that answers."""
+    runtime = request.app.state.runtime
+    assert isinstance(runtime, Runtime)  # noqa: S101 - `give_runtime` saw to it
+    return runtime
 
 
 _FILTER = "A condition such as `category=shoes`; may be repeated, all must hold."
@@ -65,9 +71,9 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI's description of the problems that a route may answer with, those of all routes among them."""
     documented: dict[int | str, dict[str, Any]] = {}
     for code in dict.fromkeys((*codes, *ACCESS, *ALWAYS)):
-        status = KINDS[code].status
+        status = ERROR_CODES[code].status
         entry = documented.setdefault(status, _empty())
-        names = [name for name in (entry["description"], f"`{code}`: {KINDS[code].title}") if name]
+        names = [name for name in (entry["description"], f"`{code}`: {ERROR_CODES[code].title}") if name]
         entry["description"] = "; ".join(names)
         entry["content"][MEDIA_TYPE]["examples"][code] = {"value": _example(code)}
     return documented
@@ -79,11 +85,11 @@ def _empty() -> dict[str, Any]:
 
 
 def _example(code: str) -> Mapping[str, Any]:
-    kind = KINDS[code]
+    known = ERROR_CODES[code]
     return {
         "type": type_of(code),
-        "title": kind.title,
-        "status": kind.status,
+        "title": known.title,
+        "status": known.status,
         "detail": "A sentence that says what to do.",
         "code": code,
         "request_id": "5f0c6e0c5d8d4f0a9f0d6a2f1f3b7c11",

@@ -7,13 +7,12 @@ import time
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from lookalike.serving.access.policy import Policy
-from lookalike.serving.live.readiness import Readiness
 from lookalike.serving.rest.pages import page
 from lookalike.serving.rest.replies import reply
-from lookalike.serving.rest.routes.common import problems, service_of
+from lookalike.serving.rest.requests import server_port
+from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.schema import LiveReply, ReadyReply, RefusedReply, StoreReply
-from lookalike.serving.telemetry.metrics import CONTENT_TYPE, Metrics
+from lookalike.serving.telemetry.metrics import CONTENT_TYPE
 from lookalike.serving.telemetry.summary import summary
 
 router = APIRouter(tags=["probes"])
@@ -34,21 +33,20 @@ async def live() -> Response:
 )
 async def ready(request: Request) -> Response:
     """Ready means that a picture went through encoder and index a moment ago, whatever the store does."""
-    readiness: Readiness = request.app.state.readiness
-    is_ready, detail = readiness.state()
-    follower = service_of(request).follower
+    runtime = runtime_of(request)
+    is_ready, detail = runtime.readiness.state()
+    follower = runtime.follower
     refusal = follower.refusal
     found = ReadyReply(
         ready=is_ready,
         detail=detail,
         snapshot=follower.current.manifest.id if follower.current else None,
-        proved_seconds_ago=readiness.age(),
+        proved_seconds_ago=runtime.readiness.age(),
         store=StoreReply(state=follower.state.state, detail=follower.state.detail),
         refused=refusal
         and RefusedReply(snapshot=refusal.entry.snapshot, reason=refusal.reason, attempts=refusal.attempts),
     )
-    policy: Policy = request.app.state.policy
-    shown = found if policy.tells_all(request.scope) else _in_short(found)
+    shown = found if runtime.policy.tells_all(server_port(request.scope)) else _in_short(found)
     return reply(shown, 200 if is_ready else 503)
 
 
@@ -61,8 +59,7 @@ async def ready(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """In the text format."""
-    found: Metrics = request.app.state.metrics
-    return Response(found.render(), headers={"content-type": CONTENT_TYPE})
+    return Response(runtime_of(request).metrics.render(), headers={"content-type": CONTENT_TYPE})
 
 
 @router.get(
@@ -74,8 +71,7 @@ async def metrics(request: Request) -> Response:
 )
 async def metrics_summary(request: Request) -> Response:
     """Each stage's share of the time, requests, queue, snapshot and what was refused."""
-    found: Metrics = request.app.state.metrics
-    return page("How it goes", summary(found.families(), time.time()))
+    return page("How it goes", summary(runtime_of(request).metrics.families(), time.time()))
 
 
 def _in_short(found: ReadyReply) -> ReadyReply:

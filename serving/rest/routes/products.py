@@ -12,23 +12,23 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from lookalike.data.errors import ImageRejectedError, UnknownProductError
-from lookalike.serving.context import context
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.parse import make_conditions, make_facets, make_query, split
 from lookalike.serving.rest.replies import PRODUCTS, PartRoute, content_type, reply, write_facets, write_product
+from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.routes.common import (
     QUERY_PARAMETERS,
     FacetsFromUrl,
     FilterFromUrl,
     SnapshotFromUrl,
     problems,
-    service_of,
+    runtime_of,
 )
 from lookalike.serving.rest.routes.search import search_reply
 from lookalike.serving.rest.schema import OneProductReply, ProductsReply, SearchReply
 from lookalike.serving.search.query import ProductId, Ranking
 from lookalike.serving.search.service import SearchService
-from lookalike.serving.search.thumbnails import SIZES, Thumbnails
+from lookalike.serving.search.thumbnails import SIZES
 
 MAX_LISTED = 100
 MAX_SKIPPED = 10**9
@@ -69,7 +69,7 @@ async def list_products(
         raise ProblemError("bad_limit", f"`limit` is {limit}: ask for 1 to {MAX_LISTED} products.")
     if not 0 <= offset <= MAX_SKIPPED:
         raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {MAX_SKIPPED:,} products.")
-    service = service_of(request)
+    service = runtime_of(request).service
     limits = service.settings.limits
     counted = make_facets(split(facets or []), limits)
     ranking = Ranking(limit, offset, make_conditions(filter or [], limits))
@@ -106,9 +106,9 @@ async def list_products(
 )
 async def similar_products(request: Request, product_id: str) -> Response:
     """The product itself is left out."""
-    service = service_of(request)
+    service = runtime_of(request).service
     query = make_query([ProductId(product_id)], request.query_params, service.settings.limits)
-    asked = context(request.scope)
+    asked = request_context(request.scope)
     try:
         answer = await service.search(query, deadline=asked.deadline)
     except UnknownProductError:
@@ -144,7 +144,7 @@ async def product_image(
     ] = None,
 ) -> Response:
     """With an ETag, so that an unchanged picture is sent once. A small copy is a JPEG, upright and on white."""
-    service = service_of(request)
+    service = runtime_of(request).service
     if _is_whole_id(service, product_id, "image"):
         return await get_product(request, f"{product_id}/image")
     if size is not None and size not in SIZES:
@@ -152,8 +152,7 @@ async def product_image(
     _, product = await service.product(product_id)
     with _told(product_id):
         if size is not None:
-            thumbnails: Thumbnails = request.app.state.thumbnails
-            made = await thumbnails.get(product, size)
+            made = await runtime_of(request).thumbnails.get(product, size)
             return _sent(request, made.data, "image/jpeg", made.etag)
         data = await service.picture(product)
     kind = content_type(data)
@@ -171,7 +170,7 @@ async def product_image(
 )
 async def get_product(request: Request, product_id: str) -> Response:
     """An id may hold `/`. One that ends in `/similar` or `/image` is written with `%2F` for that slash."""
-    snapshot, product = await service_of(request).product(product_id)
+    snapshot, product = await runtime_of(request).service.product(product_id)
     return reply({**write_product(product), "snapshot": snapshot})
 
 

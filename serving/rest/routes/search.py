@@ -8,20 +8,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from lookalike.serving.access.audit import client_address
-from lookalike.serving.access.rates import RateLimits
-from lookalike.serving.access.refusals import RefusedError
-from lookalike.serving.context import RequestContext, context
-from lookalike.serving.errors import KINDS, ProblemError
+from lookalike.serving.context import RequestContext
+from lookalike.serving.errors import ERROR_CODES, ProblemError
 from lookalike.serving.rest.body import read_batch, read_query
 from lookalike.serving.rest.parse import COLLAPSES, Batch
 from lookalike.serving.rest.problems import document
 from lookalike.serving.rest.replies import encoded, encoded_with, sent, write_facets, write_hits
-from lookalike.serving.rest.routes.common import problems, service_of
+from lookalike.serving.rest.requests import request_context
+from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.schema import BatchReply, BatchRequest, SearchReply, SearchRequest
 from lookalike.serving.search.query import Query
 from lookalike.serving.search.service import Answer, Answers, SearchService
-from lookalike.serving.telemetry.metrics import Metrics
 
 router = APIRouter(tags=["search"])
 
@@ -100,7 +97,7 @@ _ELSEWHERE = {
     *("not_found", "image_missing", "image_unreadable", "bad_limit", "bad_size", "cross_origin_refused"),
     *("too_many_queries", "too_many_pictures"),
 }
-_CODES = [code for code in KINDS if code not in _ELSEWHERE]
+_CODES = [code for code in ERROR_CODES if code not in _ELSEWHERE]
 _BATCH_CODES = (
     *("malformed_json", "request_timeout", "snapshot_not_held", "body_too_large", "unsupported_media_type"),
     *("no_query", "unknown_field", "bad_field", "too_many_queries", "too_many_pictures", "not_ready"),
@@ -123,7 +120,7 @@ async def search(request: Request) -> Response:
     Products that are searched for are left out of their own hits. All hits of a reply come from the one snapshot that
     it names.
     """
-    asked, service = context(request.scope), service_of(request)
+    asked, service = request_context(request.scope), runtime_of(request).service
     query = await read_query(request, service.settings.limits)
     return await search_reply(service, asked, query, await service.search(query, deadline=asked.deadline))
 
@@ -141,25 +138,14 @@ async def search_batch(request: Request) -> Response:
 
     All come from one snapshot. A batch counts by its queries where rates are limited.
     """
-    asked, service = context(request.scope), service_of(request)
+    asked, runtime = request_context(request.scope), runtime_of(request)
+    service = runtime.service
     batch = await read_batch(request, service.settings.limits)
-    _charge(request, len(batch.queries) - 1)
+    runtime.admission.charge(asked, len(batch.queries) - 1)
     deadline = asked.deadline - MARGIN * service.settings.limits.request_seconds
     found = await service.search_all(batch.queries, batch.snapshot, deadline=deadline)
     hits = sum(len(answer.hits) for answer in found.answers if isinstance(answer, Answer))
     return sent(await service.write(lambda: _batch(batch, found, asked), hits=hits))
-
-
-def _charge(request: Request, more: int) -> None:
-    """Count what a batch is beyond the one request that was counted at the gate. Raises `RefusedError`."""
-    if more:
-        rates: RateLimits = request.app.state.rates
-        try:
-            rates.check(context(request.scope).caller, client_address(request.scope), cost=more)
-        except RefusedError as refusal:
-            metrics: Metrics = request.app.state.metrics
-            metrics.refused.labels(refusal.reason).inc()
-            raise
 
 
 async def search_reply(service: SearchService, asked: RequestContext, query: Query, answer: Answer) -> Response:

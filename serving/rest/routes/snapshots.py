@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from lookalike.serving.live.loaded import Held
 from lookalike.serving.rest.replies import reply
-from lookalike.serving.rest.routes.common import problems, service_of
+from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.schema import (
     AttributeReply,
     ChannelReply,
@@ -31,7 +31,7 @@ router = APIRouter(tags=["snapshots"])
 )
 async def list_snapshots(request: Request) -> Response:
     """The one that is served first; others only while their last queries finish."""
-    follower = service_of(request).follower
+    follower = runtime_of(request).follower
     held = [_held(snapshot, serving=snapshot is follower.current) for snapshot in follower.held]
     return reply(SnapshotsReply(snapshots=held))
 
@@ -45,9 +45,9 @@ async def list_snapshots(request: Request) -> Response:
 )
 async def current_snapshot(request: Request) -> Response:
     """Encoder, index and why it was chosen, measured quality, attribution, and the attributes to filter by."""
-    service = service_of(request)
-    with service.follower.lease() as held:
-        return reply(_snapshot(held, service.settings.channel))
+    runtime = runtime_of(request)
+    with runtime.follower.lease() as held:
+        return reply(_snapshot(held, runtime.settings.channel))
 
 
 def _held(held: Held, *, serving: bool) -> HeldReply:

@@ -181,7 +181,7 @@ def test_the_store_goes_away_and_comes_back(shop: Shop, serve: Serve, monkeypatc
     first = shop.publish(8)
     client = serve()
     serving(client, first)
-    store = client.app.state.service.follower.store
+    store = client.runtime.service.follower.store
 
     def refuse(key: str) -> bytes:
         raise StoreUnavailableError("connection refused")
@@ -317,7 +317,7 @@ def test_queries_keep_the_snapshot_that_they_began_with(shop: Shop, serve: Serve
     first = shop.publish(8)
     client = serve()
     serving(client, first)
-    service = client.app.state.service
+    service = client.runtime.service
 
     async def across_a_swap() -> tuple[str, list[str]]:
         with service.follower.lease() as held:
@@ -337,7 +337,7 @@ def test_a_swap_to_another_encoder_under_queries(shop: Shop, serve: Serve, tmp_p
     first = shop.publish(8)
     client = serve()
     serving(client, first)
-    service = client.app.state.service
+    service = client.runtime.service
     second = shop.build(8, encoder=OTHER_ENCODER)
     assert second.encoder.fingerprint != first.encoder.fingerprint
 

@@ -17,7 +17,7 @@ def test_a_model_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch: 
     shop.publish(8)
     client = serve(probe_seconds=0.1)
     client.wait(lambda state: state["ready"])
-    encoder = client.app.state.service.follower.current.searcher.encoder
+    encoder = client.runtime.service.follower.current.searcher.encoder
 
     def fail(batch: Any) -> Any:
         raise RuntimeError("out of memory")
@@ -40,7 +40,7 @@ def test_an_index_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch:
     shop.publish(8)
     client = serve(probe_seconds=0.1)
     client.wait(lambda state: state["ready"])
-    searcher = client.app.state.service.follower.current.searcher
+    searcher = client.runtime.service.follower.current.searcher
 
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the index is broken")
@@ -57,7 +57,7 @@ def test_a_vector_that_is_known_is_no_proof(shop: Shop, serve: Serve) -> None:
     shop.publish(8)
     client = serve(probe_seconds=60.0)
     client.wait(lambda state: state["ready"])
-    service = client.app.state.service
+    service = client.runtime.service
     assert client.post("/v1/search", files={"image": ("x.png", picture(1))}).status_code == 200
     proved_at = service.proved_at
     for query in ({"files": {"image": ("x.png", picture(1))}}, {"json": {"product_id": "a"}}):
@@ -79,7 +79,7 @@ def test_overload_is_told_with_a_time_to_come_back(shop: Shop, serve: Serve, mon
     client = serve(batching={"queue_size": 1}, probe_seconds=60.0)
     client.wait(lambda state: state["ready"])
     client.wait_for_queries(0)  # ready is known before the probe that showed it has left
-    encoder = client.app.state.service.follower.current.searcher.encoder
+    encoder = client.runtime.service.follower.current.searcher.encoder
     infer, may_go = encoder.infer, threading.Event()
 
     def hold(batch: Any) -> Any:
@@ -105,7 +105,7 @@ def test_a_query_that_takes_too_long(shop: Shop, serve: Serve, monkeypatch: pyte
     shop.publish(8)
     client = serve(limits={"request_seconds": 0.3})
     client.wait(lambda state: state["ready"])
-    encoder = client.app.state.service.follower.current.searcher.encoder
+    encoder = client.runtime.service.follower.current.searcher.encoder
     infer = encoder.infer
 
     def dawdle(batch: Any) -> Any:

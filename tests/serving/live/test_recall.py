@@ -117,4 +117,4 @@ def test_it_goes_on_with_the_next_snapshot(shop: Shop, serve: Serve) -> None:
     before = gauge(client, "lookalike_recall_probes_total") or 0
     wait_for(lambda: gauge(client, "lookalike_recall_probes_total"), lambda count: (count or 0) > before + 1)
     time.sleep(0.05)
-    assert client.app.state.recall._snapshot == second.id
+    assert client.runtime.recall._snapshot == second.id

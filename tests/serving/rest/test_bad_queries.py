@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from lookalike.serving.errors import KINDS
+from lookalike.serving.errors import ERROR_CODES
 from tests.support.client import Client
 from tests.support.shop import picture
 
@@ -26,8 +26,8 @@ def check(response: httpx.Response, code: str) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json", response.text
     problem: dict[str, Any] = response.json()
     assert problem["code"] == code, problem
-    assert problem["status"] == response.status_code == KINDS[code].status
-    assert problem["title"] == KINDS[code].title
+    assert problem["status"] == response.status_code == ERROR_CODES[code].status
+    assert problem["title"] == ERROR_CODES[code].title
     assert problem["type"] == f"/problems#{code}"
     assert problem["detail"][-1] in ".!?"
     assert problem["request_id"] == response.headers["x-request-id"]

@@ -62,7 +62,7 @@ def test_a_batch_says_its_snapshot_and_its_request(served: tuple[Shop, Client]) 
 
 
 def test_its_pictures_share_batches_of_the_encoder(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = client.app.state.service.follower.current.searcher.encoder
+    encoder = client.runtime.service.follower.current.searcher.encoder
     infer, sizes = encoder.infer, []
 
     def count(batch: Any) -> Any:
@@ -85,7 +85,7 @@ def test_each_query_takes_its_place_in_the_queue(shop: Shop, serve: Serve) -> No
     client.wait_for_queries(0)
     results = ask(client, *({"product_id": "a"} for _ in range(5)))
     assert [result.get("problem", {}).get("code") for result in results] == [None, None, *["overloaded"] * 3]
-    assert client.app.state.service._in_progress == 0
+    assert client.runtime.service._in_progress == 0
 
 
 def test_what_is_not_done_in_time_is_told_and_the_rest_is_sent(
@@ -94,7 +94,7 @@ def test_what_is_not_done_in_time_is_told_and_the_rest_is_sent(
     shop.publish(8)
     client = serve(limits={"request_seconds": 0.6})
     client.wait(lambda state: state["ready"])
-    encoder = client.app.state.service.follower.current.searcher.encoder
+    encoder = client.runtime.service.follower.current.searcher.encoder
     infer = encoder.infer
 
     def dawdle(batch: Any) -> Any:
@@ -110,7 +110,7 @@ def test_what_is_not_done_in_time_is_told_and_the_rest_is_sent(
 def test_a_bug_in_one_costs_the_others_nothing(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    searcher = client.app.state.service.follower.current.searcher
+    searcher = client.runtime.service.follower.current.searcher
 
     def fail(row: int) -> Any:
         raise RuntimeError("a bug that names /etc/secret")

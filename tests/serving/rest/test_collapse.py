@@ -12,6 +12,7 @@ import pytest
 
 from lookalike.data.stores.local import LocalStore
 from lookalike.serving.rest.app import create_app
+from lookalike.serving.runtime import Runtime
 from tests.serving.conftest import Serve, make_settings
 from tests.support.client import Client, running
 from tests.support.shop import Shop, picture
@@ -45,7 +46,7 @@ def published(folder: Path, *, near: bool) -> Shop:
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, bool]]:
     folder = tmp_path_factory.mktemp("shop")
     published(folder, near=request.param)
-    with running(create_app(make_settings(folder))) as client:
+    with running(create_app(Runtime(make_settings(folder)))) as client:
         client.wait(lambda state: state["ready"])
         yield client, request.param
 

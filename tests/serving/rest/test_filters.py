@@ -11,6 +11,7 @@ import pytest
 
 from lookalike.data.stores.local import LocalStore
 from lookalike.serving.rest.app import create_app
+from lookalike.serving.runtime import Runtime
 from tests.serving.conftest import make_settings
 from tests.support.client import Client, running
 from tests.support.shop import Shop, picture
@@ -38,7 +39,7 @@ def publish(folder: Path, attributes: list[dict[str, Any]]) -> None:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder: Path = tmp_path_factory.mktemp("shop")
     publish(folder, ATTRIBUTES)
-    with running(create_app(make_settings(folder))) as running_client:
+    with running(create_app(Runtime(make_settings(folder)))) as running_client:
         running_client.wait(lambda state: state["ready"])
         yield running_client
 
@@ -133,7 +134,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A shop of attributes and values that only quotes tell from the rest of a filter."""
     folder: Path = tmp_path_factory.mktemp("odd")
     publish(folder, ODD)
-    with running(create_app(make_settings(folder))) as running_client:
+    with running(create_app(Runtime(make_settings(folder)))) as running_client:
         running_client.wait(lambda state: state["ready"])
         yield running_client
 

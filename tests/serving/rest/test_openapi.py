@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from lookalike.serving.errors import KINDS
+from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.rest.body import FIELDS
 from lookalike.serving.rest.schema import (
     BatchReply,
@@ -90,7 +90,7 @@ def test_problems_are_documented_with_examples(document: dict[str, Any]) -> None
     search = operations(document)["POST /v1/search"]
     for status in ("400", "404", "413", "415", "422", "429", "500", "503", "504"):
         examples = search["responses"][status]["content"]["application/problem+json"]["examples"]
-        assert all(KINDS[code].status == int(status) for code in examples)
+        assert all(ERROR_CODES[code].status == int(status) for code in examples)
 
 
 def test_what_takes_a_key_is_said_with_its_refusals(document: dict[str, Any]) -> None:
@@ -134,7 +134,9 @@ def test_every_field_of_a_query_has_its_place_in_the_docs() -> None:
 
 def test_every_code_has_its_section_in_the_docs() -> None:
     sections = re.findall(r"^## (\w+)\n\n(\d{3}) · (.*)$", PROBLEMS_PAGE.read_text(), re.MULTILINE)
-    assert sections == [(code, str(kind.status), f"{kind.title}. {kind.help}") for code, kind in KINDS.items()]
+    assert sections == [
+        (code, str(known.status), f"{known.title}. {known.help}") for code, known in ERROR_CODES.items()
+    ]
 
 
 def test_a_problem_leads_to_its_section(client: Client) -> None:
@@ -143,5 +145,5 @@ def test_a_problem_leads_to_its_section(client: Client) -> None:
     shown = client.get(page)
     assert shown.headers["content-type"] == "text/html; charset=utf-8"
     assert f'<section id="{anchor}">' in shown.text
-    assert re.findall(r'<section id="(\w+)">', shown.text) == list(KINDS)
+    assert re.findall(r'<section id="(\w+)">', shown.text) == list(ERROR_CODES)
     assert "script-src" not in shown.headers["content-security-policy"]

@@ -129,7 +129,7 @@ def test_what_could_not_be_done_in_time_is_refused_at_once(
 
     refused = run(work, tmp_path, metrics)
     assert [problem.code for problem in refused] == ["overloaded"] * 4
-    assert all(int(problem.headers["retry-after"]) >= 1 for problem in refused)
+    assert all(problem.retry_after >= 1 for problem in refused)
     assert b"lookalike_overloaded_total 4.0" in metrics.render()
 
 
@@ -235,7 +235,7 @@ def test_a_proof_is_never_remembered(shop: Shop, serve: Serve, monkeypatch: pyte
     def fail(batch: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(client.app.state.service.follower.current.searcher.encoder, "infer", fail)
+    monkeypatch.setattr(client.runtime.service.follower.current.searcher.encoder, "infer", fail)
     assert client.post("/v1/search", files={"image": ("x.png", BLANK)}).status_code == 200
     client.wait(lambda state: not state["ready"])
 

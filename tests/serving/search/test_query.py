@@ -30,7 +30,7 @@ def text(image: bytes) -> str:
 
 
 def searcher(client: Client) -> Searcher:
-    found: Searcher = client.app.state.service.follower.current.searcher
+    found: Searcher = client.runtime.service.follower.current.searcher
     return found
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from lookalike.data.errors import InputError
 from lookalike.data.fetch import addresses, connections
-from lookalike.serving.errors import KINDS
+from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.rest.app import create_app
+from lookalike.serving.runtime import Runtime
 from lookalike.serving.settings import read_settings
 from tests.serving.conftest import make_settings
 from tests.support.client import Client
@@ -64,7 +65,7 @@ def ask(shop: Shop, site: Site, tmp_path: Path) -> Iterator[Ask]:
             if local:
                 given["allowed_networks"] = "127.0.0.0/8"
             if str(given) not in clients:
-                app = create_app(make_settings(tmp_path, urls=given))
+                app = create_app(Runtime(make_settings(tmp_path, urls=given)))
                 clients[str(given)] = stack.enter_context(serving(app))
                 clients[str(given)].wait(lambda state: state["ready"])
             return clients[str(given)].search(url=url, **query)
@@ -75,7 +76,7 @@ def ask(shop: Shop, site: Site, tmp_path: Path) -> Iterator[Ask]:
 def check(reply: httpx.Response, code: str, *secrets: str) -> None:
     """It is this problem, and says nothing about addresses, settings or whatever else must not be told."""
     assert reply.headers["content-type"] == "application/problem+json", reply.text
-    assert (reply.json()["code"], reply.status_code) == (code, KINDS[code].status), reply.text
+    assert (reply.json()["code"], reply.status_code) == (code, ERROR_CODES[code].status), reply.text
     for secret in (LOCAL, "127.", "169.254", "10.0", "LOOKALIKE_", "public", "private", "address", *secrets):
         assert secret not in reply.text
 
@@ -91,7 +92,7 @@ def test_urls_among_examples_and_in_batches(site: Site, shop: Shop, tmp_path: Pa
     shop.publish(12)
     url = f"http://{HOST}:{site.port}/shoe.png"
     urls = {"allowed_hosts": HOST, "allowed_ports": str(site.port), "allowed_networks": "127.0.0.0/8"}
-    with serving(create_app(make_settings(tmp_path, urls=urls))) as client:
+    with serving(create_app(Runtime(make_settings(tmp_path, urls=urls)))) as client:
         client.wait(lambda state: state["ready"])
         found = client.search(positive=[{"url": url}, {"url": url}], k=1).json()["hits"]
         assert found[0]["id"] == product_ids(12)[3]
@@ -110,7 +111,7 @@ def test_over_tls(names: Names, shop: Shop, tmp_path: Path) -> None:
     with running(Site(context)) as site:
         site.pages["/shoe.png"] = [answer(picture(3))]
         urls = {"allowed_hosts": ALLOWED, "allowed_ports": str(site.port), "allowed_networks": "127.0.0.0/8"}
-        with serving(create_app(make_settings(tmp_path, urls={**urls, "ca_file": str(ca_file)}))) as client:
+        with serving(create_app(Runtime(make_settings(tmp_path, urls={**urls, "ca_file": str(ca_file)})))) as client:
             client.wait(lambda state: state["ready"])
             assert client.search(url=f"https://{HOST}:{site.port}/shoe.png", k=1).status_code == 200
             check(client.search(url=f"https://cdn.{HOST}:{site.port}/shoe.png"), "url_unreachable")  # not its name
@@ -126,7 +127,7 @@ def test_what_a_reindex_may_fetch_opens_nothing_for_queries(
     names: Names, site: Site, shop: Shop, tmp_path: Path
 ) -> None:
     shop.publish(8)
-    with serving(create_app(make_settings(tmp_path, fetch={"allowed_hosts": ALLOWED}))) as client:
+    with serving(create_app(Runtime(make_settings(tmp_path, fetch={"allowed_hosts": ALLOWED})))) as client:
         client.wait(lambda state: state["ready"])
         check(client.search(url=f"http://{HOST}:{site.port}/shoe.png"), "urls_off")
 

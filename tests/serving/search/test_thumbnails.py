@@ -101,7 +101,7 @@ def test_what_is_kept_is_bounded(photos: Shop, serve: Serve) -> None:
     client.wait(lambda state: state["ready"])
     for product in IDS * 2:
         assert client.get(product_path(product, "image"), params={"size": 256}).status_code == 200
-    cache = client.app.state.thumbnails._cache
+    cache = client.runtime.thumbnails._cache
     assert 0 < cache.currsize <= 20_000
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.settings import ServingSettings
-from lookalike.serving.telemetry.logs import ACCESS, AUDIT, JsonFormatter, TextFormatter, log_config
+from lookalike.serving.telemetry import ACCESS, AUDIT
+from lookalike.serving.telemetry.logs import JsonFormatter, TextFormatter, log_config
 from tests.serving.conftest import Serve
 from tests.support.shop import Shop, picture
 

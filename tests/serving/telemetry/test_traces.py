@@ -14,6 +14,7 @@ import pytest
 
 from lookalike.data.errors import InputError
 from lookalike.serving.rest.app import create_app
+from lookalike.serving.runtime import Runtime
 from tests.serving.conftest import make_settings
 from tests.support.client import running
 from tests.support.shop import Shop
@@ -78,7 +79,7 @@ def test_requests_become_spans(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> N
     with receiving() as receiver:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{receiver.server_address[1]}")
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=tests")
-        with running(create_app(make_settings(shop.folder, traces=True))) as client:
+        with running(create_app(Runtime(make_settings(shop.folder, traces=True)))) as client:
             client.wait(lambda state: state["ready"])
             headers = {"traceparent": PARENT}
             found = client.post("/v1/search", json={"product_id": "a"}, headers=headers)
@@ -95,12 +96,13 @@ def test_requests_become_spans(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> N
     assert not [span.name for _, span in spans if "metrics" in span.name or "readyz" in span.name]
 
 
-def test_without_the_setting_nothing_of_it_is_imported(shop: Shop) -> None:
-    app = create_app(make_settings(shop.folder))
-    assert app.state.end_traces is None
+def test_without_the_setting_nothing_of_it_is_imported(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.fastapi", None)  # importing it now fails
+    with running(create_app(Runtime(make_settings(shop.folder)))) as client:
+        assert client.get("/livez").status_code == 200
 
 
 def test_without_the_extra_it_says_what_to_install(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.fastapi", None)
     with pytest.raises(InputError, match=r"pip install 'lookalike\[otel\]'"):
-        create_app(make_settings(shop.folder, traces=True))
+        create_app(Runtime(make_settings(shop.folder, traces=True)))

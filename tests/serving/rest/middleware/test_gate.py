@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from lookalike.serving.access.admission import Admission
 from lookalike.serving.access.audit import REFUSALS_AT_ONCE, REFUSALS_PER_MINUTE, Audit
 from lookalike.serving.access.authenticator import Authenticator
 from lookalike.serving.access.keys import create_key
 from lookalike.serving.access.keys_file import add_key
 from lookalike.serving.access.policy import Policy
 from lookalike.serving.access.rates import RateLimits
-from lookalike.serving.context import AccessScope, Caller, context
+from lookalike.serving.context import AccessScope, Caller
 from lookalike.serving.rest.middleware.gate import Gate
+from lookalike.serving.rest.requests import request_context
 from lookalike.serving.settings import Access, Rates
-from lookalike.serving.telemetry.logs import AUDIT
+from lookalike.serving.telemetry import AUDIT
 from lookalike.serving.telemetry.metrics import Metrics
 
 MAX_BYTES = 1000
@@ -38,18 +40,18 @@ class Shop:
             add_key(file, key)
         access = Access(keys_file=file if required else None)
         self.reached: list[Caller] = []
-        self.gate = Gate(
-            self._behind,
-            policy=Policy(required=required),
-            authenticator=Authenticator(access, self.metrics),
-            rates=RateLimits(rates or Rates()),
-            audit=Audit(self.metrics),
-            metrics=self.metrics,
-            max_body_bytes=MAX_BYTES,
+        admission = Admission(
+            Policy(required=required),
+            Authenticator(access, self.metrics),
+            RateLimits(rates or Rates()),
+            Audit(self.metrics),
+            self.metrics,
+            seconds=10,
         )
+        self.gate = Gate(self._behind, admission=admission, max_body_bytes=MAX_BYTES)
 
     async def _behind(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.reached.append(context(scope).caller)
+        self.reached.append(request_context(scope).caller)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 

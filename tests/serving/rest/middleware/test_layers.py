@@ -11,10 +11,10 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookalike.serving.context import context
 from lookalike.serving.rest.middleware.body_limit import BodyLimit
 from lookalike.serving.rest.middleware.deadline import Deadline
 from lookalike.serving.rest.middleware.tracing import Tracing
+from lookalike.serving.rest.requests import request_context
 from lookalike.serving.telemetry.metrics import Metrics
 
 
@@ -22,7 +22,7 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": context(scope).id.encode()})
+    await send({"type": "http.response.body", "body": request_context(scope).id.encode()})
 
 
 async def break_down(scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,7 +19,7 @@ ADMIN = {"Authorization": f"Bearer {TEXT}"}
 
 
 def served(client: object) -> str:
-    held = client.app.state.service.follower.current  # type: ignore[attr-defined]
+    held = client.runtime.service.follower.current  # type: ignore[attr-defined]
     return str(held.manifest.id) if held else ""
 
 
@@ -68,9 +68,9 @@ def test_what_was_refused_is_tried_again_at_once(shop: Shop, serve: Serve, tmp_p
 
 
 def test_the_route_itself_asks_for_the_scope(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should the gate's policy ever be wrong, the route still holds."""
+    """Should the policy ever be wrong, the route still holds."""
     client = serve(access={"keys": KEYS})
-    monkeypatch.setattr(client.app.state.policy, "needed", lambda path: None)
+    monkeypatch.setattr(client.runtime.policy, "needed_scope", lambda operation: None)
     response = client.post("/v1/admin/reload")
     assert (response.status_code, response.json()["code"]) == (403, "forbidden")
 
