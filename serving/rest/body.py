@@ -1,7 +1,4 @@
-"""From a form to a query: pictures as files, and all else as text.
-
-Bodies: a request's body becomes a query or a batch, by its content type.
-"""
+"""Bodies: a request's body becomes a query or a batch, by its content type; in a form, pictures are files."""
 
 from __future__ import annotations
 
@@ -14,22 +11,16 @@ from starlette.requests import Request
 
 from lookalike.serving.background import in_thread
 from lookalike.serving.errors import ProblemError, sentence
-from lookalike.serving.rest.parse import (
-    MAX_FILTER_LENGTH,
-    ONE_OF,
-    Batch,
-    batch_from_body,
-    check_count,
-    from_body,
-    make_query,
-    texts_of,
-)
 from lookalike.serving.search.crops import Crop, parse_crop
+from lookalike.serving.search.options import MAX_FILTER_LENGTH, TEXT_FIELDS, check_options, only_texts, read_options
 from lookalike.serving.search.query import Picture, Query
+from lookalike.serving.search.request import ONE_OF, Batch, SearchRequest, check_count
+from lookalike.serving.search.request import read_batch as read_json_batch
+from lookalike.serving.search.request import read_query as read_json_query
 from lookalike.serving.settings import Limits
 
-FIELDS = ("image", "crop", "k", "offset", "filter", "min_score", "group_by", "collapse", "facets", "fields", "snapshot")
-_JSON_ONLY = {"url", "product_id", "vector", "positive", "negative", "negative_weight"}
+FIELDS = ("image", "crop", *TEXT_FIELDS)
+_JSON_ONLY = SearchRequest.model_fields.keys() - FIELDS
 
 LARGE_JSON = 64 * 1024  # from here on it is parsed in a thread, so that other queries do not wait
 
@@ -47,7 +38,8 @@ async def read_form(request: Request, limits: Limits) -> Query:
     form = await _parsed_form(request, limits)
     try:
         _check_fields(form)
-        return make_query(await _pictures(form, limits), form, limits)
+        pictures = await _pictures(form, limits)
+        return Query(pictures, check_options(read_options(form.getlist), limits))
     finally:
         await form.close()
 
@@ -95,7 +87,7 @@ async def _bytes(image: UploadFile | str) -> bytes:
 
 
 def _crops(form: FormData, pictures: int) -> list[Crop | None]:
-    texts = texts_of(form, "crop")
+    texts = only_texts("crop", form.getlist("crop"))
     if not texts:
         return [None] * pictures
     if len(texts) != pictures:
@@ -112,7 +104,7 @@ async def read_query(request: Request, limits: Limits) -> Query:
     if kind == "multipart/form-data":
         return await read_form(request, limits)
     if _is_json(kind):
-        return await _parsed(request, lambda body: from_body(body, limits))
+        return await _parsed(request, lambda body: read_json_query(body, limits))
     if not kind:
         raise ProblemError("no_query", f"The request has no body. {ONE_OF}")
     detail = f"The body is {kind!r}: send multipart/form-data with a field `image`, or application/json."
@@ -123,7 +115,7 @@ async def read_batch(request: Request, limits: Limits) -> Batch:
     """Return the queries in a request's body, which must be JSON. Raises `ProblemError`."""
     kind = _kind(request)
     if _is_json(kind):
-        return await _parsed(request, lambda body: batch_from_body(body, limits))
+        return await _parsed(request, lambda body: read_json_batch(body, limits))
     if not kind:
         raise ProblemError("no_query", "The request has no body: send `queries` as JSON.")
     raise ProblemError("unsupported_media_type", f"The body is {kind!r}: send application/json.")

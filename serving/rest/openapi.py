@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,7 +11,9 @@ from pydantic.json_schema import models_json_schema
 
 from lookalike.serving.access.policy import Policy
 from lookalike.serving.rest.requests import operation_of
-from lookalike.serving.rest.schema import BatchRequest, ProblemReply, SearchRequest
+from lookalike.serving.rest.schema import ProblemReply
+from lookalike.serving.search.options import TEXT_FIELDS, TextField
+from lookalike.serving.search.request import BatchRequest, SearchRequest
 
 DESCRIPTION = """Find products that look like a picture.
 
@@ -31,6 +34,70 @@ TAGS = [
     {"name": "admin", "description": "Takes the scope `admin`."},
     {"name": "probes", "description": "For those who run the server."},
 ]
+
+
+def describe_form() -> dict[str, Any]:
+    """Return the JSON schema of a search as a form: pictures as files, and every option as text."""
+    crop = SearchRequest.model_fields["crop"].description
+    return {
+        "type": "object",
+        "required": ["image"],
+        "additionalProperties": False,
+        "properties": {
+            "image": {
+                "type": "array",
+                "items": {"type": "string", "format": "binary"},
+                "minItems": 1,
+                "maxItems": 16,
+                "description": "The picture, as a file; repeat the field for several pictures of one thing.",
+            },
+            "crop": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": f"{crop} Written `left,top,right,bottom`; repeat the field, once for each picture.",
+            },
+            **{name: {**_schema(field), "description": field.description} for name, field in TEXT_FIELDS.items()},
+        },
+    }
+
+
+def describe_parameters() -> list[dict[str, Any]]:
+    """Return OpenAPI's description of every option as a parameter of an address.
+
+    FastAPI's own reading of so many takes longer than a search: routes read them with `read_options`.
+    """
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": field.description,
+            "schema": _schema(field),
+        }
+        for name, field in TEXT_FIELDS.items()
+    ]
+
+
+def describe_query() -> str:
+    """Return the table of all fields of a query, as Markdown, for `docs/api.md`."""
+    rows = ["| field | default | in | |", "|---|---|---|---|"]
+    for name, declared in SearchRequest.model_fields.items():
+        default = declared.get_default(call_default_factory=True)
+        shown = "none" if default is None or default == [] else f"`{json.dumps(default)}`"
+        places = ["JSON"]
+        places += ["form"] if name in {"image", "crop", *TEXT_FIELDS} else []
+        places += ["address"] if name in TEXT_FIELDS else []
+        rows.append(f"| `{name}` | {shown} | {', '.join(places)} | {declared.description} |")
+    return "\n".join(rows)
+
+
+def _schema(field: TextField) -> dict[str, Any]:
+    one: dict[str, Any] = {"type": field.type}
+    if field.choices:
+        one["enum"] = list(field.choices)
+    if field.is_list:
+        return {"type": "array", "items": one}
+    return one if field.default is None else {**one, "default": field.default}
 
 
 def install_openapi(app: FastAPI) -> None:

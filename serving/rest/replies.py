@@ -25,7 +25,8 @@ from starlette.types import Scope
 
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.search.facets import Facet
-from lookalike.serving.search.query import Fields, shown
+from lookalike.serving.search.options import HitFields
+from lookalike.serving.search.query import shown
 from lookalike.tasks.search.searcher import Hit
 
 PRODUCTS = "/v1/products"
@@ -99,11 +100,13 @@ def write_product(product: Product) -> dict[str, Any]:
     }
 
 
-def write_hits(hits: Sequence[Hit], hidden: Sequence[int] | None, fields: Fields | None = None) -> list[dict[str, Any]]:
+def write_hits(
+    hits: Sequence[Hit], hidden: Sequence[int] | None, fields: HitFields | None = None
+) -> list[dict[str, Any]]:
     """Return hits as `HitReply` describes them; `hidden` where duplicates are collapsed."""
     written = [{**write_product(hit.product), "score": shown(hit.score)} for hit in hits]
     if fields is not None:
-        written = [fields.of(whole) for whole in written]
+        written = [fields.select(whole) for whole in written]
     if hidden is not None:
         written = [{**hit, "hidden": count} for hit, count in zip(written, hidden, strict=True)]
     return written

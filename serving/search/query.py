@@ -1,34 +1,26 @@
-"""Examples: what a query is about. One is "what looks like this"; several are put together.
+"""A query: its examples, which say what it is about, and its options.
 
-They meet in the index's space, where all vectors have length 1: mean(positive) - weight * mean(negative). This is
-Rocchio's feedback (J. J. Rocchio, "Relevance feedback in information retrieval", in G. Salton, ed., The SMART Retrieval
-System, 1971). Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, 9.1.1, give 0.75 and 0.15 as
-reasonable weights; the default here keeps their ratio.
-
-Ranking: how hits are chosen, whatever is searched for.
-
-Fields: what of a hit is sent.
+One example is "what looks like this"; several are put together. They meet in the index's space, where all vectors have
+length 1: mean(positive) - weight * mean(negative). This is Rocchio's feedback (J. J. Rocchio, "Relevance feedback in
+information retrieval", in G. Salton, ed., The SMART Retrieval System, 1971). Manning, Raghavan and Schütze,
+Introduction to Information Retrieval, 2008, 9.1.1, give 0.75 and 0.15 as reasonable weights; the default here keeps
+their ratio.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.data.snapshots.duplicates import Kind
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.search.crops import Crop
-from lookalike.tasks.search.filters import Condition
+from lookalike.serving.search.options import QueryOptions
 
 SHOWN_DIGITS = 6
 """So many digits of a score after the point are sent."""
-
-NAMES = ("title", "attributes", "image_url", "score")
-_ATTRIBUTE = "attributes."
 
 NEGATIVE_WEIGHT = 0.2
 LEAST_LENGTH = 1e-4  # of what examples add up to: less is what rounding left of vectors that cancel each other out
@@ -39,54 +31,6 @@ Vectors = NDArray[np.float32]
 def shown(score: float) -> float:
     """Return a score as replies show it."""
     return round(float(score), SHOWN_DIGITS)
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """`k` hits after the first `offset`, among products that satisfy all `conditions`.
-
-    `min_score` leaves out hits whose score, as it is shown, is lower. `group_by` names an attribute: of the hits with
-    one value of it only the best counts; products without a value stand for themselves. `collapse` does the same with
-    products that show the same picture, or near-duplicates too.
-    """
-
-    k: int = 10
-    offset: int = 0
-    conditions: tuple[Condition, ...] = ()
-    min_score: float | None = None
-    group_by: str | None = None
-    collapse: Kind | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """Some of `NAMES`, and the attributes to send: None for all of them."""
-
-    names: frozenset[str]
-    attributes: frozenset[str] | None
-
-    def of(self, hit: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the part of a hit that was asked for; its id is always there."""
-        kept = {name: value for name, value in hit.items() if name == "id" or name in self.names}
-        if self.attributes is not None and "attributes" in kept:
-            kept["attributes"] = {name: one for name, one in kept["attributes"].items() if name in self.attributes}
-        return kept
-
-
-def parse_fields(texts: Sequence[str]) -> Fields | None:
-    """Return which fields are named, None where none is: then all are sent. Raises `ProblemError`."""
-    if not texts:
-        return None
-    attributes = frozenset(text.removeprefix(_ATTRIBUTE) for text in texts if text.startswith(_ATTRIBUTE))
-    names = {text for text in texts if not text.startswith(_ATTRIBUTE)}
-    unknown = sorted(names - {*NAMES, "id"})
-    if unknown:
-        known = ", ".join(NAMES)
-        detail = f"There is no field {unknown[0][:100]!r} of hits; there are: id, {known} and attributes.NAME."
-        raise ProblemError("bad_fields", detail)
-    if "attributes" in names or not attributes:
-        return Fields(frozenset(names), None)
-    return Fields(frozenset({*names, "attributes"}), attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +68,12 @@ Example = Picture | PictureUrl | ProductId | EncoderVector
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is searched for, how hits are chosen, and what is sent of them.
-
-    `snapshot` is the one to ask, None for the one that is served.
-    """
+    """What is searched for, how hits are chosen, and what is sent of them."""
 
     positive: tuple[Example, ...]
-    ranking: Ranking
+    options: QueryOptions = field(default_factory=QueryOptions)
     negative: tuple[Example, ...] = ()
     negative_weight: float = NEGATIVE_WEIGHT
-    facets: tuple[str, ...] = ()
-    fields: Fields | None = None
-    snapshot: str | None = None
 
     @property
     def examples(self) -> tuple[Example, ...]:

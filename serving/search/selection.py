@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.serving.search.query import Ranking, shown
+from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.search.query import shown
 from lookalike.tasks.search.searcher import Found, Searcher
 
 REACHES = (32, 128, 1024, 5_000, 20_000)
@@ -27,30 +28,30 @@ class Among:
     without: Collection[int] = ()
 
 
-def select(searcher: Searcher, direction: Vectors, ranking: Ranking, among: Among) -> Found:
+def select(searcher: Searcher, direction: Vectors, options: QueryOptions, among: Among) -> Found:
     """Return the rows to show, best first, for a (dimension,) direction in the index's space.
 
     Pages fit together: what a search that looks further finds comes after all that others found before it. Where groups
     hide some of that, more is looked for, until there are enough groups, or no more rows, or the last of `REACHES`.
     """
-    wanted, found = ranking.offset + ranking.k, NOTHING
+    wanted, found = options.offset + options.k, NOTHING
     for reach in _reaches(searcher, wanted + len(among.without)):
         further = searcher.nearest(direction, reach, among.allowed)
         found = _followed(found, further)
-        kept = np.fromiter(_kept(searcher, found, ranking, among.without), np.int64)
-        if len(kept) >= wanted or len(further) < reach or _is_far_enough(found, ranking):
+        kept = np.fromiter(_kept(searcher, found, options, among.without), np.int64)
+        if len(kept) >= wanted or len(further) < reach or _is_far_enough(found, options):
             break
-    return found.take(kept[ranking.offset : wanted])
+    return found.take(kept[options.offset : wanted])
 
 
-def count_hidden(searcher: Searcher, found: Found, ranking: Ranking, among: Among) -> list[int] | None:
+def count_hidden(searcher: Searcher, found: Found, options: QueryOptions, among: Among) -> list[int] | None:
     """Return for each row to show how many others of its group it stands for; None where nothing is collapsed.
 
     Those count that the query might have found: whatever their score, but not what the filters leave out.
     """
-    if ranking.collapse is None:
+    if options.duplicates is None:
         return None
-    groups = searcher.duplicates.of_kind(ranking.collapse)
+    groups = searcher.duplicates.of_kind(options.duplicates)
     allowed = searcher.products.alive if among.allowed is None else among.allowed
     return [groups.hidden(row, allowed, among.without) for row in found.rows.tolist()]
 
@@ -71,21 +72,21 @@ def _followed(found: Found, further: Found) -> Found:
     return Found(np.concatenate([found.scores, new.scores]), np.concatenate([found.rows, new.rows]))
 
 
-def _is_far_enough(found: Found, ranking: Ranking) -> bool:
+def _is_far_enough(found: Found, options: QueryOptions) -> bool:
     """Tell whether what follows is below the score that is asked for."""
-    return _is_below(found.scores[-1], ranking)
+    return _is_below(found.scores[-1], options)
 
 
-def _is_below(score: float, ranking: Ranking) -> bool:
+def _is_below(score: float, options: QueryOptions) -> bool:
     """Tell whether a score is lower than wanted, as it is shown: whoever sends a hit's own score gets that hit."""
-    return ranking.min_score is not None and shown(score) < ranking.min_score
+    return options.min_score is not None and shown(score) < options.min_score
 
 
-def _kept(searcher: Searcher, found: Found, ranking: Ranking, without: Collection[int]) -> Iterator[int]:
-    groups = _groups(searcher, found, ranking)
+def _kept(searcher: Searcher, found: Found, options: QueryOptions, without: Collection[int]) -> Iterator[int]:
+    groups = _groups(searcher, found, options)
     seen = [set[Any]() for _ in groups]
     for place, (score, row) in enumerate(zip(found.scores.tolist(), found.rows.tolist(), strict=True)):
-        if _is_below(score, ranking):
+        if _is_below(score, options):
             return
         if row in without:
             continue
@@ -98,11 +99,11 @@ def _kept(searcher: Searcher, found: Found, ranking: Ranking, without: Collectio
         yield place
 
 
-def _groups(searcher: Searcher, found: Found, ranking: Ranking) -> list[list[Any]]:
+def _groups(searcher: Searcher, found: Found, options: QueryOptions) -> list[list[Any]]:
     """Return for each way to group what was found the group of each row; None is no group."""
     groups = []
-    if ranking.group_by is not None:
-        groups.append(searcher.products.values(ranking.group_by, found.rows))
-    if ranking.collapse is not None:
-        groups.append(searcher.duplicates.of_kind(ranking.collapse).ids[found.rows].tolist())
+    if options.group_by is not None:
+        groups.append(searcher.products.values(options.group_by, found.rows))
+    if options.duplicates is not None:
+        groups.append(searcher.duplicates.of_kind(options.duplicates).ids[found.rows].tolist())
     return groups

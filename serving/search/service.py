@@ -22,6 +22,7 @@ from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, Held
 from lookalike.serving.search.embedder import Embedder
 from lookalike.serving.search.facets import Facet, count_values
+from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.product_images import PictureReads
 from lookalike.serving.search.query import (
     EncoderVector,
@@ -30,7 +31,6 @@ from lookalike.serving.search.query import (
     PictureUrl,
     ProductId,
     Query,
-    Ranking,
     Vectors,
     combine,
 )
@@ -101,7 +101,7 @@ class SearchService:
 
     async def search(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
-        with self._admitted(), self.follower.lease(query.snapshot) as held:
+        with self._admitted(), self.follower.lease(query.options.snapshot) as held:
             return await self._answer(held, query, deadline)
 
     async def search_all(
@@ -122,11 +122,11 @@ class SearchService:
         with self.follower.lease() as held:
             return held.searcher.products.has(product)
 
-    async def products(self, ranking: Ranking, facets: Sequence[str] = (), snapshot: str | None = None) -> Listing:
+    async def products(self, options: QueryOptions) -> Listing:
         """Return some products that satisfy the conditions, as mixed as they lie in the index."""
-        with self._admitted(), self.follower.lease(snapshot) as held:
-            check_attributes(held, ranking, facets)
-            return await self._in_searcher(partial(_list, held, ranking, facets))
+        with self._admitted(), self.follower.lease(options.snapshot) as held:
+            check_attributes(held, options)
+            return await self._in_searcher(partial(_list, held, options))
 
     async def picture(self, product: Product) -> bytes:
         """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
@@ -194,7 +194,7 @@ class SearchService:
             return ProblemError("internal", "The server failed to answer this one: try again, and tell its operator.")
 
     async def _answer(self, held: Held, query: Query, deadline: float) -> Answer:
-        check_attributes(held, query.ranking, query.facets, query.fields.attributes if query.fields else None)
+        check_attributes(held, query.options)
         began = time.monotonic()
         rows = [_row(held, example) for example in query.examples]
         vectors = await self._vectors(held, query.examples, deadline)
@@ -228,15 +228,16 @@ class SearchService:
         return await self._embedder.embed(held.searcher.encoder, example, deadline=deadline)
 
     def _find(self, held: Held, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]) -> Answer:
-        conditions = query.ranking.conditions
+        options = query.options
+        conditions = options.conditions
         with self.metrics.stage("search"), _comparable(conditions):
             allowed = matching(held.searcher.products, conditions) if conditions else None
             direction = _direction(held.searcher, query, rows, vectors)
             among = Among(allowed, {row for row in rows if row is not None})
-            found = NOTHING if direction is None else select(held.searcher, direction, query.ranking, among)
-            hits, hidden = held.searcher.hits(found), count_hidden(held.searcher, found, query.ranking, among)
-        with self.metrics.stage("facets") if query.facets else nullcontext():
-            facets = {name: count_values(held.searcher.products, name, allowed) for name in query.facets}
+            found = NOTHING if direction is None else select(held.searcher, direction, options, among)
+            hits, hidden = held.searcher.hits(found), count_hidden(held.searcher, found, options, among)
+        with self.metrics.stage("facets") if options.facets else nullcontext():
+            facets = {name: count_values(held.searcher.products, name, allowed) for name in options.facets}
         return Answer(held.manifest.id, hits, facets, hidden)
 
     async def _in_searcher(self, function: Callable[[], T]) -> T:
@@ -279,13 +280,14 @@ def _row(held: Held, example: Example) -> int | None:
     return held.searcher.products.row(example.product) if isinstance(example, ProductId) else None
 
 
-def _list(held: Held, ranking: Ranking, facets: Sequence[str]) -> Listing:
+def _list(held: Held, options: QueryOptions) -> Listing:
     products = held.searcher.products
-    with _comparable(ranking.conditions):
-        mask = matching(products, ranking.conditions)
+    with _comparable(options.conditions):
+        mask = matching(products, options.conditions)
     rows = np.flatnonzero(mask)
-    shown = products.take(rows[ranking.offset : ranking.offset + ranking.k])
-    return Listing(held.manifest.id, len(rows), shown, {name: count_values(products, name, mask) for name in facets})
+    shown = products.take(rows[options.offset : options.offset + options.k])
+    facets = {name: count_values(products, name, mask) for name in options.facets}
+    return Listing(held.manifest.id, len(rows), shown, facets)
 
 
 @contextmanager

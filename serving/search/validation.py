@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.live.loaded import Held
-from lookalike.serving.search.query import Ranking, Vectors
+from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.search.query import Vectors
 
 
 def check_vector(vector: Vectors, wanted: int) -> None:
@@ -23,13 +22,13 @@ def check_vector(vector: Vectors, wanted: int) -> None:
         raise ProblemError("vector_zero", "The vector is all zeros: nothing is near it; send one with a direction.")
 
 
-def check_attributes(
-    held: Held, ranking: Ranking, facets: Sequence[str] = (), fields: frozenset[str] | None = None
-) -> None:
+def check_attributes(held: Held, options: QueryOptions) -> None:
     """Raise `ProblemError` for an attribute that no product has, or that hits cannot be grouped by."""
     types = held.searcher.products.attributes
-    grouped = [] if ranking.group_by is None else [ranking.group_by]
-    for name in (*(condition.name for condition in ranking.conditions), *facets, *sorted(fields or ()), *grouped):
+    sent = options.hit_fields.attributes if options.hit_fields else None
+    grouped = [] if options.group_by is None else [options.group_by]
+    filtered = [condition.name for condition in options.conditions]
+    for name in (*filtered, *options.facets, *sorted(sent or ()), *grouped):
         if name not in types:
             known = ", ".join(sorted(types)) or "none"
             detail = f"There is no attribute {name[:100]!r}; the attributes are: {known}."

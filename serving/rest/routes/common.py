@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 
 from lookalike.serving.errors import ERROR_CODES
-from lookalike.serving.rest.parse import COLLAPSES
 from lookalike.serving.rest.problems import MEDIA_TYPE, type_of
-from lookalike.serving.rest.schema import DEFAULT_K, ProblemReply
+from lookalike.serving.rest.schema import ProblemReply
 from lookalike.serving.runtime import Runtime
+from lookalike.serving.search.options import TEXT_FIELDS
 
 
 def give_runtime(app: FastAPI, runtime: Runtime) -> None:
@@ -26,40 +26,13 @@ def runtime_of(request: Request) -> Runtime:
     return runtime
 
 
-_FILTER = "A condition such as `category=shoes`; may be repeated, all must hold."
-_FACETS = "An attribute whose values are counted among the products that fit; may be repeated."
-_SNAPSHOT = "Ask this snapshot, which an earlier reply named: so that pages fit together."
-
-FilterFromUrl = Annotated[list[str] | None, Query(description=_FILTER)]
-FacetsFromUrl = Annotated[list[str] | None, Query(description=_FACETS)]
-SnapshotFromUrl = Annotated[str | None, Query(description=_SNAPSHOT)]
+def _described(name: str) -> Any:
+    return Query(description=TEXT_FIELDS[name].description)
 
 
-def _parameter(name: str, description: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
-
-
-def _texts(name: str, description: str) -> dict[str, Any]:
-    return _parameter(name, description, type="array", items={"type": "string"})
-
-
-QUERY_PARAMETERS: list[dict[str, Any]] = [
-    _parameter("k", "How many hits.", type="integer", default=DEFAULT_K),
-    _parameter("offset", "How many hits to skip.", type="integer", default=0),
-    _texts("filter", _FILTER),
-    _parameter("min_score", "Leave out hits with a lower score, -1 to 1.", type="number"),
-    _parameter("group_by", "An attribute: of the hits with one value of it, only the best is a hit.", type="string"),
-    _parameter(
-        "collapse", "One hit for all that show the same picture.", type="string", enum=sorted(COLLAPSES, reverse=True)
-    ),
-    _texts("facets", _FACETS),
-    _texts("fields", "What to send of each hit beside its id; may be repeated; default: all."),
-    _parameter("snapshot", _SNAPSHOT, type="string"),
-]
-"""What `lookalike.serving.rest.parse.make_query` reads of an address, for OpenAPI.
-
-FastAPI takes longer over it than a search.
-"""
+FilterFromUrl = Annotated[list[str] | None, _described("filter")]
+FacetsFromUrl = Annotated[list[str] | None, _described("facets")]
+SnapshotFromUrl = Annotated[str | None, _described("snapshot")]
 
 ACCESS = ("unauthorized", "forbidden", "rate_limited", "access_unavailable")
 """Problems of every address that is not open to all."""

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
+from fastapi import Query as FromUrl
 from starlette.responses import Response
 
 from lookalike.data.errors import ImageRejectedError, UnknownProductError
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.rest.parse import make_conditions, make_facets, make_query, split
+from lookalike.serving.rest.openapi import describe_parameters
 from lookalike.serving.rest.replies import PRODUCTS, PartRoute, content_type, reply, write_facets, write_product
 from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.routes.common import (
-    QUERY_PARAMETERS,
     FacetsFromUrl,
     FilterFromUrl,
     SnapshotFromUrl,
@@ -26,7 +26,8 @@ from lookalike.serving.rest.routes.common import (
 )
 from lookalike.serving.rest.routes.search import search_reply
 from lookalike.serving.rest.schema import OneProductReply, ProductsReply, SearchReply
-from lookalike.serving.search.query import ProductId, Ranking
+from lookalike.serving.search.options import TEXT_FIELDS, QueryOptions, check_lists, check_options, read_options
+from lookalike.serving.search.query import ProductId, Query
 from lookalike.serving.search.service import SearchService
 from lookalike.serving.search.thumbnails import SIZES
 
@@ -58,8 +59,8 @@ _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
 )
 async def list_products(
     request: Request,
-    limit: Annotated[int, Query(description=f"How many, {MAX_LISTED} at most.")] = 24,
-    offset: Annotated[int, Query(description="How many to skip.")] = 0,
+    limit: Annotated[int, FromUrl(description=f"How many, {MAX_LISTED} at most.")] = 24,
+    offset: Annotated[int, FromUrl(description="How many to skip.")] = 0,
     filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
     facets: FacetsFromUrl = None,
     snapshot: SnapshotFromUrl = None,
@@ -70,16 +71,16 @@ async def list_products(
     if not 0 <= offset <= MAX_SKIPPED:
         raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {MAX_SKIPPED:,} products.")
     service = runtime_of(request).service
-    limits = service.settings.limits
-    counted = make_facets(split(facets or []), limits)
-    ranking = Ranking(limit, offset, make_conditions(filter or [], limits))
-    found = await service.products(ranking, counted, snapshot)
+    names = TEXT_FIELDS["facets"].read(facets or [])
+    options = QueryOptions(k=limit, offset=offset, filter=filter or [], facets=names, snapshot=snapshot)
+    check_lists(options, service.settings.limits)
+    found = await service.products(options)
     shown: dict[str, Any] = {
         "snapshot": found.snapshot,
         "total": found.total,
         "products": [write_product(product) for product in found.products],
     }
-    if counted:
+    if options.facets:
         shown["facets"] = write_facets(found.facets)
     return reply(shown)
 
@@ -102,12 +103,13 @@ async def list_products(
         ),
         *("unknown_product", "snapshot_not_held", "overloaded", "not_ready", "deadline_exceeded"),
     ),
-    openapi_extra={"parameters": QUERY_PARAMETERS},
+    openapi_extra={"parameters": describe_parameters()},
 )
 async def similar_products(request: Request, product_id: str) -> Response:
     """The product itself is left out."""
     service = runtime_of(request).service
-    query = make_query([ProductId(product_id)], request.query_params, service.settings.limits)
+    options = check_options(read_options(request.query_params.getlist), service.settings.limits)
+    query = Query((ProductId(product_id),), options)
     asked = request_context(request.scope)
     try:
         answer = await service.search(query, deadline=asked.deadline)
@@ -137,7 +139,7 @@ async def product_image(
     product_id: str,
     size: Annotated[
         int | None,
-        Query(
+        FromUrl(
             description="Longest side in pixels, of a small copy: 64, 128, 256, 512 or 1024.",
             json_schema_extra={"enum": [*SIZES, None]},
         ),

@@ -11,13 +11,14 @@ from starlette.responses import Response
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ERROR_CODES, ProblemError
 from lookalike.serving.rest.body import read_batch, read_query
-from lookalike.serving.rest.parse import COLLAPSES, Batch
+from lookalike.serving.rest.openapi import describe_form
 from lookalike.serving.rest.problems import document
 from lookalike.serving.rest.replies import encoded, encoded_with, sent, write_facets, write_hits
 from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.routes.common import problems, runtime_of
-from lookalike.serving.rest.schema import BatchReply, BatchRequest, SearchReply, SearchRequest
+from lookalike.serving.rest.schema import BatchReply, SearchReply
 from lookalike.serving.search.query import Query
+from lookalike.serving.search.request import Batch, BatchRequest, SearchRequest
 from lookalike.serving.search.service import Answer, Answers, SearchService
 
 router = APIRouter(tags=["search"])
@@ -26,38 +27,6 @@ MARGIN = 0.05
 """Share of a request's time that a batch keeps for its reply: queries that are not answered by then are told so."""
 
 
-def _many(text: str) -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string"}, "description": f"{text}; repeat the field."}
-
-
-_FORM: dict[str, Any] = {
-    "type": "object",
-    "required": ["image"],
-    "additionalProperties": False,
-    "properties": {
-        "image": {
-            "type": "array",
-            "items": {"type": "string", "format": "binary"},
-            "minItems": 1,
-            "maxItems": 16,
-            "description": "The picture, as a file; repeat the field for several pictures of one thing.",
-        },
-        "crop": _many("The part of each picture that counts, `left,top,right,bottom` as fractions, or nothing"),
-        "k": {"type": "integer", "default": 10, "description": "How many hits."},
-        "offset": {"type": "integer", "default": 0, "description": "How many hits to skip."},
-        "filter": _many("Conditions that all must hold, such as `category=shoes`"),
-        "min_score": {"type": "number", "description": "Leave out hits with a lower score, -1 to 1."},
-        "group_by": {"type": "string", "description": "An attribute: one hit for each of its values."},
-        "collapse": {
-            "type": "string",
-            "enum": list(COLLAPSES),
-            "description": "One hit for all that show the same picture: the same file, or near-duplicates too.",
-        },
-        "facets": _many("Attributes whose values are counted"),
-        "fields": _many("What to send of each hit beside its id; default: all"),
-        "snapshot": {"type": "string", "description": "The snapshot to ask; default: the one that is served."},
-    },
-}
 _TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="
 _QUERY_EXAMPLES: dict[str, Any] = {
     "product": {"value": {"product_id": "shoes/red sneaker.png", "k": 5, "filter": ["category=shoes"]}},
@@ -77,7 +46,7 @@ _QUERY_EXAMPLES: dict[str, Any] = {
 _BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        "multipart/form-data": {"schema": _FORM},
+        "multipart/form-data": {"schema": describe_form()},
         "application/json": {
             "schema": {"$ref": f"#/components/schemas/{SearchRequest.__name__}"},
             "examples": _QUERY_EXAMPLES,
@@ -171,8 +140,8 @@ def _result(query: Query | ProblemError, answer: Answer | ProblemError, asked: R
 
 
 def _written(query: Query, answer: Answer) -> dict[str, Any]:
-    written: dict[str, Any] = {"hits": write_hits(answer.hits, answer.hidden, query.fields)}
-    return {**written, "facets": write_facets(answer.facets)} if query.facets else written
+    written: dict[str, Any] = {"hits": write_hits(answer.hits, answer.hidden, query.options.hit_fields)}
+    return {**written, "facets": write_facets(answer.facets)} if query.options.facets else written
 
 
 def _took(asked: RequestContext) -> float:

@@ -19,7 +19,8 @@ from lookalike.data.stores import ObjectStore
 from lookalike.serving.live import follower
 from lookalike.serving.live.last_good import LastGood
 from lookalike.serving.rest.replies import product_path
-from lookalike.serving.search.query import Picture, Query, Ranking
+from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.search.query import Picture, Query
 from tests.serving.conftest import Serve, make_settings
 from tests.support.client import Client, wait_for
 from tests.support.shop import OTHER_ENCODER, Shop, picture, product_ids
@@ -345,7 +346,7 @@ def test_a_swap_to_another_encoder_under_queries(shop: Shop, serve: Serve, tmp_p
         async def one(number: int) -> tuple[str, str]:
             await asyncio.sleep(number * 0.005)
             seed = number % 8
-            answer = await service.search(Query((Picture(picture(seed)),), Ranking(k=1)), deadline=float("inf"))
+            answer = await service.search(Query((Picture(picture(seed)),), QueryOptions(k=1)), deadline=float("inf"))
             return answer.snapshot, answer.hits[0].product.id
 
         queries = asyncio.gather(*(one(number) for number in range(200)))

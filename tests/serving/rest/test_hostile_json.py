@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lookalike.serving.errors import MAX_DETAIL, ProblemError
-from lookalike.serving.rest.parse import batch_from_body, from_body
 from lookalike.serving.search.query import EncoderVector, Query
+from lookalike.serving.search.request import read_batch, read_query
 from lookalike.serving.settings import Limits
 
 SIZE = 9_900_000  # bytes: the limit on bodies is 10 MiB
@@ -21,7 +21,7 @@ SECONDS = 5.0  # they take 0.1
 # each body has a process of its own, forked from one that has imported everything and has no thread yet
 _MEASURE = """
 import json, os, resource, time
-from lookalike.serving.rest.problems import ProblemError
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.settings import Limits
 from tests.serving.rest.test_hostile_json import HOSTILE
 
@@ -54,19 +54,19 @@ def _names(count: int) -> bytes:
 
 # longer items stay below the limit on values, and reach the checks behind it
 HOSTILE: dict[str, Any] = {
-    "filters": lambda: (from_body, _filled('{"product_id":"a","filter":[', "0"), "body_too_large"),
-    "fewer filters": lambda: (from_body, _filled('{"product_id":"a","filter":[', "1000000"), "body_too_large"),
-    "filters, long": lambda: (from_body, _filled('{"product_id":"a","filter":[', "100000000000"), "bad_filter"),
-    "examples": lambda: (from_body, _filled('{"positive":[', "100000000000"), "bad_field"),
+    "filters": lambda: (read_query, _filled('{"product_id":"a","filter":[', "0"), "body_too_large"),
+    "fewer filters": lambda: (read_query, _filled('{"product_id":"a","filter":[', "1000000"), "body_too_large"),
+    "filters, long": lambda: (read_query, _filled('{"product_id":"a","filter":[', "100000000000"), "bad_filter"),
+    "examples": lambda: (read_query, _filled('{"positive":[', "100000000000"), "bad_field"),
     "negatives": lambda: (
-        from_body,
+        read_query,
         _filled('{"product_id":"a","negative":[', '{"k":"aaaaaaaaaaaaaaaaaa"}'),
         "unknown_field",
     ),
-    "facets": lambda: (from_body, _filled('{"product_id":"a","facets":[', "100000000000"), "bad_facets"),
-    "fields": lambda: (from_body, _filled('{"product_id":"a","fields":[', "100000000000"), "bad_fields"),
+    "facets": lambda: (read_query, _filled('{"product_id":"a","facets":[', "100000000000"), "bad_facets"),
+    "fields": lambda: (read_query, _filled('{"product_id":"a","fields":[', "100000000000"), "bad_fields"),
     "values": lambda: (
-        from_body,
+        read_query,
         _filled(
             '{"product_id":"a","filter":[{"attribute":"a","operator":"in","value":[',
             '{"aaaaaaaaaaaaaaaaaaaaaa":1}',
@@ -74,17 +74,17 @@ HOSTILE: dict[str, Any] = {
         ),
         "bad_filter",
     ),
-    "vector": lambda: (from_body, _filled('{"vector":[', '"aaaaaaaaa"'), "bad_field"),
-    "crop": lambda: (from_body, _filled('{"image":"","crop":[', '"aaaaaaaaa"'), "bad_crop"),
-    "names": lambda: (from_body, _names(700_000), "unknown_field"),
-    "names of a batch": lambda: (batch_from_body, _names(700_000), "unknown_field"),
-    "queries": lambda: (batch_from_body, _filled('{"queries":[', "100000000000"), "too_many_queries"),
-    "nested lists": lambda: (from_body, _filled('{"filter":[', "[[[]]]"), "body_too_large"),
-    "objects": lambda: (from_body, _filled('{"filter":[', "{}"), "body_too_large"),
-    "no object": lambda: (from_body, _filled("[", "100000000000", "]"), "bad_field"),
-    "a long number": lambda: (from_body, b'{"k":' + b"1" * SIZE + b"}", "malformed_json"),
-    "a long name": lambda: (from_body, b'{"' + b"a" * SIZE + b'":1}', "unknown_field"),
-    "deep": lambda: (from_body, b'{"a":' * 900_000, "malformed_json"),
+    "vector": lambda: (read_query, _filled('{"vector":[', '"aaaaaaaaa"'), "bad_field"),
+    "crop": lambda: (read_query, _filled('{"image":"","crop":[', '"aaaaaaaaa"'), "bad_crop"),
+    "names": lambda: (read_query, _names(700_000), "unknown_field"),
+    "names of a batch": lambda: (read_batch, _names(700_000), "unknown_field"),
+    "queries": lambda: (read_batch, _filled('{"queries":[', "100000000000"), "too_many_queries"),
+    "nested lists": lambda: (read_query, _filled('{"filter":[', "[[[]]]"), "body_too_large"),
+    "objects": lambda: (read_query, _filled('{"filter":[', "{}"), "body_too_large"),
+    "no object": lambda: (read_query, _filled("[", "100000000000", "]"), "bad_field"),
+    "a long number": lambda: (read_query, b'{"k":' + b"1" * SIZE + b"}", "malformed_json"),
+    "a long name": lambda: (read_query, b'{"' + b"a" * SIZE + b'":1}', "unknown_field"),
+    "deep": lambda: (read_query, b'{"a":' * 900_000, "malformed_json"),
 }
 
 
@@ -104,13 +104,13 @@ def test_a_refusal_costs_little_memory_and_time(refusals: dict[str, tuple[str, i
 
 def test_a_refusal_quotes_no_more_than_a_line() -> None:
     with pytest.raises(ProblemError) as caught:
-        from_body(json.dumps({"a" * 100_000: 1}).encode(), Limits())
+        read_query(json.dumps({"a" * 100_000: 1}).encode(), Limits())
     assert len(str(caught.value)) < 500
     assert len(str(ProblemError("bad_field", "a" * 1_000_000))) <= MAX_DETAIL + 2
 
 
 def test_what_is_large_and_right_is_read() -> None:
     vectors = {"queries": [{"vector": [0.123456789] * 2048} for _ in range(32)]}
-    batch = batch_from_body(json.dumps(vectors).encode(), Limits())
+    batch = read_batch(json.dumps(vectors).encode(), Limits())
     examples = [query.positive[0] for query in batch.queries if isinstance(query, Query)]
     assert [example.vector.size for example in examples if isinstance(example, EncoderVector)] == [2048] * 32

@@ -9,15 +9,10 @@ from pydantic import BaseModel
 
 from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.rest.body import FIELDS
-from lookalike.serving.rest.schema import (
-    BatchReply,
-    BatchRequest,
-    OneProductReply,
-    ProductsReply,
-    SearchReply,
-    SearchRequest,
-    SnapshotReply,
-)
+from lookalike.serving.rest.openapi import describe_query
+from lookalike.serving.rest.schema import BatchReply, OneProductReply, ProductsReply, SearchReply, SnapshotReply
+from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.search.request import BatchRequest, SearchRequest
 from tests.support.client import Client
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -113,6 +108,31 @@ def test_both_bodies_of_search_are_described(document: dict[str, Any]) -> None:
     assert {"SearchRequest", "ExampleRequest", "BatchRequest"} <= set(document["components"]["schemas"])
     for example in examples.values():
         SearchRequest.model_validate(example["value"])
+
+
+def test_each_option_is_a_field_of_the_form_and_a_parameter_of_an_address(document: dict[str, Any]) -> None:
+    found = operations(document)
+    form = found["POST /v1/search"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    parameters = found["GET /v1/products/{product_id}/similar"]["parameters"]
+    named = {one["name"]: one for one in parameters if one["in"] == "query"}
+    assert set(named) == set(QueryOptions.model_fields) == set(form) - {"image", "crop"}
+    for name, declared in QueryOptions.model_fields.items():
+        described = {**named[name]["schema"], "description": named[name]["description"]}
+        assert described == form[name]
+        assert described["description"] == declared.description
+    assert form["k"]["type"] == "integer"
+    assert form["k"]["default"] == 10
+    assert form["min_score"]["type"] == "number"
+    assert form["collapse"]["enum"] == ["duplicates", "exact"]
+    assert form["facets"]["items"] == {"type": "string"}
+
+
+def test_the_table_of_fields_in_the_docs_is_the_declaration() -> None:
+    begin, end = "<!-- the fields of a query: generated -->", "<!-- end -->"
+    _, _, rest = API_PAGE.read_text().partition(begin)
+    table, found, _ = rest.partition(end)
+    assert found
+    assert table.strip() == describe_query()
 
 
 def test_docs_are_served(client: Client) -> None:

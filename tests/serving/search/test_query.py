@@ -14,7 +14,8 @@ from PIL import Image
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.search.crops import Crop, prepare
-from lookalike.serving.search.query import Ranking, combine
+from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.search.query import combine
 from lookalike.serving.search.selection import Among, select
 from lookalike.tasks.images.decode import DEFAULT_LIMITS
 from lookalike.tasks.search.searcher import Found, Searcher
@@ -224,32 +225,32 @@ class Rows:
         return [None if row % 1000 == 999 else max(0, int(row) - 499) // 10 for row in rows]
 
 
-def chosen(rows: Any, ranking: Ranking, *without: int) -> list[int]:
-    found: list[int] = select(rows, np.zeros(2, np.float32), ranking, Among(None, set(without))).rows.tolist()
+def chosen(rows: Any, options: QueryOptions, *without: int) -> list[int]:
+    found: list[int] = select(rows, np.zeros(2, np.float32), options, Among(None, set(without))).rows.tolist()
     return found
 
 
 def test_more_is_looked_for_until_there_are_enough_groups() -> None:
     rows = Rows(100_000)
-    assert chosen(rows, Ranking(k=4, group_by="x")) == [0, 509, 519, 529]
+    assert chosen(rows, QueryOptions(k=4, group_by="x")) == [0, 509, 519, 529]
     assert rows.reached == [32, 128, 1024]
-    assert chosen(rows, Ranking(k=2, offset=2, group_by="x")) == [519, 529]
-    assert chosen(Rows(505), Ranking(k=4, group_by="x")) == [0]
+    assert chosen(rows, QueryOptions(k=2, offset=2, group_by="x")) == [519, 529]
+    assert chosen(Rows(505), QueryOptions(k=4, group_by="x")) == [0]
 
 
 def test_looking_has_an_end() -> None:
     rows = Rows(100_000)
     rows.values = lambda name, rows: ["all"] * len(rows)  # type: ignore[method-assign]
-    assert chosen(rows, Ranking(k=2, group_by="x")) == [0]
+    assert chosen(rows, QueryOptions(k=2, group_by="x")) == [0]
     assert rows.reached[-1] == 20_000
     rows.reached.clear()
-    assert chosen(rows, Ranking(k=2, group_by="x", min_score=0.9999)) == [0]
+    assert chosen(rows, QueryOptions(k=2, group_by="x", min_score=0.9999)) == [0]
     assert rows.reached[-1] < 100
 
 
 def test_what_is_left_out_costs_no_hits() -> None:
     rows = Rows(100)
-    assert chosen(rows, Ranking(k=3), 0, 1, 2, 90) == [3, 4, 5]
+    assert chosen(rows, QueryOptions(k=3), 0, 1, 2, 90) == [3, 4, 5]
     assert rows.reached == [32]
 
 

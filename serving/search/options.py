@@ -1,0 +1,356 @@
+"""A query's options: how hits are chosen, and what is sent of them. Each is declared once, as a field of a model.
+
+JSON, forms, addresses, both descriptions in OpenAPI and the table in `docs/api.md` follow from the declaration: its
+type, its default, its bounds and its description.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from lookalike.data.errors import FilterError
+from lookalike.data.snapshots.duplicates import Kind
+from lookalike.serving.errors import ERROR_CODES, ProblemError, sentence
+from lookalike.serving.settings import Limits
+from lookalike.tasks.search.filters import MEMBERSHIPS, PRESENCES, Condition, parse
+
+MAX_FILTER_LENGTH = 4096
+MAX_FILTER_VALUES = 1000
+UNKNOWN_FIELD = "unknown_field"  # pydantic's type of that error
+
+HIT_FIELDS = ("title", "attributes", "image_url", "score")
+_ATTRIBUTE = "attributes."
+_DUPLICATES: Mapping[str, Kind] = {"duplicates": "near", "exact": "exact"}
+
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Scalar = StrictBool | StrictInt | Number | str
+
+
+def _as_list(value: Any) -> Any:
+    """One is as good as a list of it, and null as none."""
+    return [value] if isinstance(value, str | dict) else [] if value is None else value
+
+
+def _each_once(texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+Texts = Annotated[list[str], Field(fail_fast=True), BeforeValidator(_as_list)]
+
+
+class RequestModel(BaseModel):
+    """An object of a request. Checking it stops at the first fault: a body may have a million of them.
+
+    For the same reason each list in a request fails fast.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: Any) -> Any:
+        unknown = (
+            next((name for name in given if name not in cls.model_fields), None) if isinstance(given, dict) else None
+        )
+        if unknown is not None:
+            raise PydanticCustomError(UNKNOWN_FIELD, "unknown field", {"name": unknown})
+        return given
+
+
+class ConditionRequest(RequestModel):
+    """A condition in parts, where names or values hold what a text would need quotes for."""
+
+    attribute: str
+    operator: Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in", "is null", "is not null"] = "="
+    value: Scalar | Annotated[list[Scalar], Field(fail_fast=True)] | None = Field(
+        None, description="A list for `in` and `not in`, none for `is null` and `is not null`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HitFields:
+    """Some of `HIT_FIELDS`, and the attributes to send: None for all of them."""
+
+    names: frozenset[str]
+    attributes: frozenset[str] | None
+
+    def select(self, hit: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of a hit that was asked for; its id is always there."""
+        kept = {name: value for name, value in hit.items() if name == "id" or name in self.names}
+        if self.attributes is not None and "attributes" in kept:
+            kept["attributes"] = {name: one for name, one in kept["attributes"].items() if name in self.attributes}
+        return kept
+
+
+class QueryOptions(RequestModel):
+    """How hits are chosen, whatever is searched for, and what is sent of them."""
+
+    k: StrictInt = Field(10, description="How many hits.")
+    offset: StrictInt = Field(0, description="How many hits to skip.")
+    filter: Annotated[list[str | ConditionRequest], Field(fail_fast=True), BeforeValidator(_as_list)] = Field(
+        default_factory=list,
+        description="Conditions that products must satisfy, all of them: `category=shoes`, `price<=50`, "
+        "`brand in acme,zeta`, `colour is null`; in JSON each may be an object.",
+    )
+    min_score: Number | None = Field(
+        None,
+        description="Leave out hits with a lower score, -1 to 1, as replies show it: a hit's own score leaves it in.",
+    )
+    group_by: str | None = Field(
+        None,
+        description="An attribute: of the hits with one value of it, only the best is a hit; products without a value "
+        "stand for themselves. `k` and `offset` count groups. The 20,000 nearest are looked at, no more.",
+    )
+    collapse: Literal["duplicates", "exact"] | None = Field(
+        None,
+        description="Of the hits that show the same picture only the best is a hit: `exact` for the same file, "
+        "`duplicates` for near-duplicates too. `k` and `offset` count what is left.",
+    )
+    facets: Annotated[Texts, AfterValidator(_each_once)] = Field(
+        default_factory=list,
+        description="Attributes whose values are counted among all products that satisfy the filters, hits or not.",
+    )
+    fields: Texts = Field(
+        default_factory=list,
+        description="What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, "
+        "`image_url`, `score`; all without this field.",
+    )
+    snapshot: str | None = Field(
+        None,
+        description="The snapshot to ask, which an earlier reply named, so that pages fit together; the one that is "
+        "served without this field.",
+    )
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The filters, read. Raises `ProblemError`."""
+        return tuple(_checked(_read_condition(given)) for given in self.filter)
+
+    @cached_property
+    def hit_fields(self) -> HitFields | None:
+        """Which fields of hits are named, None where none is: then all are sent. Raises `ProblemError`."""
+        return _read_hit_fields(self.fields)
+
+    @property
+    def duplicates(self) -> Kind | None:
+        """Which products are one hit together, None where each is its own."""
+        return None if self.collapse is None else _DUPLICATES[self.collapse]
+
+
+def check_options(options: QueryOptions, limits: Limits) -> QueryOptions:
+    """Return the options. Raises `ProblemError` for what is beyond a limit or not understood."""
+    if not 1 <= options.k <= limits.max_k:
+        raise ProblemError("bad_k", f"`k` is {options.k}: ask for 1 to {limits.max_k:,} hits.")
+    if not 0 <= options.offset <= limits.max_offset:
+        raise ProblemError("bad_offset", f"`offset` is {options.offset}: skip 0 to {limits.max_offset:,} hits.")
+    if options.min_score is not None and not -1 <= options.min_score <= 1:
+        raise ProblemError("bad_min_score", f"`min_score` is {options.min_score:g}: scores are from -1 to 1.")
+    check_lists(options, limits)
+    return options
+
+
+def check_lists(options: QueryOptions, limits: Limits) -> None:
+    """Raise `ProblemError` for too many filters or facets, and for filters or fields that are not understood."""
+    if len(options.filter) > limits.max_filters:
+        detail = f"There are {len(options.filter)} filters: send {limits.max_filters} at most."
+        raise ProblemError("too_many_filters", detail)
+    _ = options.conditions
+    if len(options.facets) > limits.max_facets:
+        detail = f"There are {len(options.facets)} facets: ask for {limits.max_facets} at most."
+        raise ProblemError("bad_facets", detail)
+    _ = options.hit_fields
+
+
+@dataclass(frozen=True, slots=True)
+class TextField:
+    """An option as forms and addresses have it: as text, by what its type in `QueryOptions` says.
+
+    Attributes:
+        type: of one value, as JSON Schema names it.
+        choices: the only values, where there are few.
+        is_list: whether it may be repeated.
+        has_commas: whether one text may hold several names, with commas between them.
+    """
+
+    name: str
+    type: str
+    description: str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    is_list: bool = False
+    has_commas: bool = False
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be, in words."""
+        if self.choices:
+            return " or ".join(f"`{choice}`" for choice in self.choices)
+        if self.has_commas:
+            return "a text or a list of texts"
+        return {"integer": "a whole number", "number": "a number"}.get(self.type, "a text")
+
+    def read(self, texts: Sequence[str]) -> Any:
+        """Return the value of a field that was sent so often. Raises `ProblemError`."""
+        if self.has_commas:
+            return [part.strip() for text in texts for part in text.split(",") if part.strip()]
+        return list(texts) if self.is_list else self._read_one(texts[-1])
+
+    def _read_one(self, text: str) -> int | float | str:
+        if self.type == "integer":
+            if not text.strip().removeprefix("-").isdecimal() or len(text) > 18:
+                raise ProblemError(code_of(self.name), f"`{self.name}` is {text[:40]!r}: send a whole number.")
+            return int(text)
+        if self.type == "number":
+            return self._read_number(text)
+        if self.choices and text not in self.choices:
+            detail = f"`{self.name}` is {text[:100]!r}: send {' or '.join(self.choices)}."
+            raise ProblemError(code_of(self.name), detail)
+        return text
+
+    def _read_number(self, text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ProblemError(code_of(self.name), f"`{self.name}` is {text[:40]!r}: send a number.")
+        return number
+
+
+def read_options(texts_of: Callable[[str], Sequence[object]]) -> QueryOptions:
+    """Return the options of a form or an address; `texts_of` gives all values of a field. Raises `ProblemError`."""
+    given = {}
+    for name, field in TEXT_FIELDS.items():
+        texts = only_texts(name, texts_of(name))
+        if texts:
+            given[name] = field.read(texts)
+    try:
+        return QueryOptions.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise field_problem(str(first["loc"][0]), sentence(first["msg"])) from None
+
+
+def only_texts(name: str, values: Iterable[object]) -> list[str]:
+    """Return all values of a field. Raises `ProblemError` for a file."""
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) != len(list(values)):
+        raise ProblemError("bad_field", f"`{name}` is a file: send it as text.")
+    return texts
+
+
+def code_of(name: str) -> str:
+    """Return the code of a problem with a field: its own where it has one."""
+    return f"bad_{name}" if f"bad_{name}" in ERROR_CODES else "bad_field"
+
+
+def field_problem(name: str, said: str, where: str | None = None) -> ProblemError:
+    """Return the problem of a field whose value is wrong; `where` names it in a larger object."""
+    code = code_of(name)
+    wanted = "four numbers" if name == "crop" else TEXT_FIELDS[name].wanted if name in TEXT_FIELDS else None
+    if code == "bad_field" or wanted is None:
+        return ProblemError("bad_field", f"`{where or name}`: {said}")
+    return ProblemError(code, f"`{name}` must be {wanted}: {said}")
+
+
+def _text_fields() -> dict[str, TextField]:
+    return {name: _text_field(name) for name in QueryOptions.model_fields}
+
+
+def _text_field(name: str) -> TextField:
+    declared = QueryOptions.model_fields[name]
+    kind, description = _bare(declared.annotation), declared.description or ""
+    if get_origin(kind) is list:
+        has_commas = get_args(kind) == (str,)
+        return TextField(name, "string", description, is_list=True, has_commas=has_commas)
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    kinds: Mapping[Any, str] = {int: "integer", float: "number"}
+    return TextField(name, kinds.get(kind, "string"), description, declared.default, choices)
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without what pydantic is told about it, and without None."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        others = [kind for kind in get_args(annotation) if kind is not NoneType]
+        return _bare(others[0]) if len(others) == 1 else annotation
+    return annotation
+
+
+TEXT_FIELDS: Mapping[str, TextField] = _text_fields()
+"""All options, in the order in which they are declared."""
+
+
+def _read_hit_fields(texts: Sequence[str]) -> HitFields | None:
+    if not texts:
+        return None
+    attributes = frozenset(text.removeprefix(_ATTRIBUTE) for text in texts if text.startswith(_ATTRIBUTE))
+    names = {text for text in texts if not text.startswith(_ATTRIBUTE)}
+    unknown = sorted(names - {*HIT_FIELDS, "id"})
+    if unknown:
+        known = ", ".join(HIT_FIELDS)
+        detail = f"There is no field {unknown[0][:100]!r} of hits; there are: id, {known} and attributes.NAME."
+        raise ProblemError("bad_fields", detail)
+    if "attributes" in names or not attributes:
+        return HitFields(frozenset(names), None)
+    return HitFields(frozenset({*names, "attributes"}), attributes)
+
+
+def _checked(condition: Condition) -> Condition:
+    if len(condition.values) > MAX_FILTER_VALUES:
+        detail = f"A filter has {len(condition.values)} values: send {MAX_FILTER_VALUES:,} at most."
+        raise ProblemError("bad_filter", detail)
+    return condition
+
+
+def _read_condition(given: str | ConditionRequest) -> Condition:
+    return _parse_condition(given) if isinstance(given, str) else _build_condition(given)
+
+
+def _build_condition(given: ConditionRequest) -> Condition:
+    value, what = given.value, f"The filter on {given.attribute[:100]!r}"
+    if given.operator in PRESENCES:
+        if value is not None:
+            raise ProblemError("bad_filter", f"{what} has a value, and `{given.operator}` takes none.")
+        return Condition(given.attribute, given.operator)
+    if given.operator in MEMBERSHIPS:
+        if not isinstance(value, list) or not value:
+            raise ProblemError("bad_filter", f"{what}: `{given.operator}` takes a list of values.")
+        return Condition(given.attribute, given.operator, tuple(_as_text(one) for one in value))
+    if value is None:
+        raise ProblemError("bad_filter", f"{what} has no value: `is null` asks for products without one.")
+    if isinstance(value, list):
+        raise ProblemError("bad_filter", f"{what} has a list of values: write `in`, or send one value.")
+    return Condition(given.attribute, given.operator, (_as_text(value),))
+
+
+def _as_text(value: bool | float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parse_condition(text: str) -> Condition:
+    if len(text) > MAX_FILTER_LENGTH:
+        raise ProblemError("bad_filter", f"A filter has more than {MAX_FILTER_LENGTH} letters: send a shorter one.")
+    try:
+        return parse(text)
+    except FilterError as error:
+        raise ProblemError("bad_filter", sentence(str(error))) from error

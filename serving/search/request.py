@@ -1,0 +1,244 @@
+"""Queries and batches of them as JSON: everything that can be wrong with one has its own answer."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, WithJsonSchema
+from pydantic_core import from_json
+
+from lookalike.serving.errors import ProblemError, sentence
+from lookalike.serving.search.crops import make_crop
+from lookalike.serving.search.options import (
+    UNKNOWN_FIELD,
+    Number,
+    QueryOptions,
+    RequestModel,
+    check_options,
+    field_problem,
+)
+from lookalike.serving.search.query import (
+    NEGATIVE_WEIGHT,
+    EncoderVector,
+    Example,
+    Picture,
+    PictureUrl,
+    ProductId,
+    Query,
+)
+from lookalike.serving.settings import Limits
+from lookalike.tasks.search.filters import OPERATORS
+
+MAX_JSON_VALUES = 1_000_000  # a value takes up to a hundred bytes; a batch of large vectors has some 100,000
+MAX_VECTOR = 65_536
+ONE_OF = "Send exactly one of `image`, `url`, `product_id`, `vector` and `positive`."
+
+_KINDS = ("image", "url", "product_id", "vector")
+
+CropBox = Annotated[
+    list[Number],
+    Field(fail_fast=True),
+]
+Vector = Annotated[list[Number], Field(fail_fast=True, max_length=MAX_VECTOR)]
+
+
+class ExampleRequest(RequestModel):
+    """An example: exactly one of `image`, `url`, `product_id` and `vector`."""
+
+    image: str | None = Field(
+        None,
+        description="A picture as base64; a `data:` URL is understood too. In a form it is a file.",
+        json_schema_extra={"format": "byte"},
+    )
+    url: str | None = Field(None, description="Where a picture is, for servers that fetch from that host.")
+    product_id: str | None = Field(None, description="A product of the catalogue; it is left out of the hits.")
+    vector: Vector | None = Field(None, description="A vector of the snapshot's encoder, of any length but zero.")
+    crop: CropBox | None = Field(
+        None,
+        description="The part of the picture that counts: left, top, right, bottom as fractions from 0 to 1 of the "
+        "picture as it stands upright; the whole picture without this field.",
+        examples=[[0.1, 0.0, 0.6, 0.9]],
+    )
+
+
+class ExamplesRequest(ExampleRequest):
+    """What is searched for: exactly one of `image`, `url`, `product_id`, `vector` and `positive`."""
+
+    positive: list[ExampleRequest] | None = Field(
+        None,
+        min_length=1,
+        fail_fast=True,
+        description="Several examples: pictures of one thing, or things that hits shall look like.",
+    )
+    negative: list[ExampleRequest] = Field(
+        default_factory=list, fail_fast=True, description="Examples of what hits shall look less like."
+    )
+    negative_weight: Annotated[Number, Field(ge=0, le=1)] = Field(
+        NEGATIVE_WEIGHT, description="How much those count, beside 1 for the others together."
+    )
+
+
+class SearchRequest(QueryOptions, ExamplesRequest):
+    """A query: exactly one of `image`, `url`, `product_id`, `vector` and `positive`."""
+
+
+_A_QUERY = {"$ref": f"#/components/schemas/{SearchRequest.__name__}"}
+
+
+class BatchRequest(RequestModel):
+    """Several queries; all are answered from one snapshot, and each for itself."""
+
+    queries: Annotated[list[Any], WithJsonSchema({"type": "array", "items": _A_QUERY, "minItems": 1})] = Field(
+        description="Queries as of `POST /v1/search`, without `snapshot`."
+    )
+    snapshot: str | None = Field(None, description="The snapshot to ask; the one that is served without this field.")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Queries as they were sent, understood or not, and the snapshot to ask, None for the one that is served."""
+
+    queries: tuple[Query | ProblemError, ...]
+    snapshot: str | None
+
+
+def read_query(body: bytes, limits: Limits) -> Query:
+    """Return the query in a JSON body. Raises `ProblemError`."""
+    return _read_search(_read_json(body), limits)
+
+
+def read_batch(body: bytes, limits: Limits) -> Batch:
+    """Return the queries in a JSON body; what is wrong with one is the answer to that one. Raises `ProblemError`."""
+    given = _read_json(body)
+    try:
+        found = BatchRequest.model_validate(given)
+    except ValidationError as error:
+        raise _explain(error, BatchRequest) from None  # the chain would hold the whole body in memory
+    if not found.queries:
+        raise ProblemError("no_query", "The batch has no queries: send at least one.")
+    if len(found.queries) > limits.max_queries:
+        detail = f"There are {len(found.queries)} queries: send {limits.max_queries} at most."
+        raise ProblemError("too_many_queries", detail)
+    queries = tuple(_read_one_of_batch(given, limits) for given in found.queries)
+    pictures = sum(query.pictures for query in queries if isinstance(query, Query))
+    if pictures > limits.max_pictures:
+        detail = f"The batch has {pictures} pictures: send {limits.max_pictures} at most."
+        raise ProblemError("too_many_pictures", detail)
+    return Batch(queries, found.snapshot)
+
+
+def check_count(examples: int, limits: Limits) -> None:
+    """Raise `ProblemError` for too many examples."""
+    if examples > limits.max_examples:
+        raise ProblemError("too_many_examples", f"There are {examples} examples: send {limits.max_examples} at most.")
+
+
+def _read_json(body: bytes) -> Any:
+    """Return what the body holds. Raises `ProblemError`, before anything is made of it where it holds too much."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:  # each value comes after one of these
+        detail = f"The body holds more than {MAX_JSON_VALUES:,} values: send shorter lists, or several requests."
+        raise ProblemError("body_too_large", detail)
+    try:
+        return from_json(body)
+    except ValueError as error:
+        raise ProblemError("malformed_json", f"The body is not JSON: {sentence(str(error))}") from None
+
+
+def _read_search(given: Any, limits: Limits) -> Query:
+    try:
+        found = SearchRequest.model_validate(given)
+    except ValidationError as error:
+        raise _explain(error, SearchRequest) from None
+    check_count(len(found.positive or [None]) + len(found.negative), limits)
+    return Query(
+        _read_positive(found),
+        # without the examples, which may be megabytes of base64
+        check_options(
+            QueryOptions.model_construct(**{name: getattr(found, name) for name in QueryOptions.model_fields}), limits
+        ),
+        tuple(_read_example(example, f"negative.{place}") for place, example in enumerate(found.negative)),
+        found.negative_weight,
+    )
+
+
+def _read_one_of_batch(given: Any, limits: Limits) -> Query | ProblemError:
+    if isinstance(given, dict) and given.get("snapshot") is not None:
+        return ProblemError("bad_field", "`snapshot` belongs to the whole batch: all is answered from one.")
+    try:
+        return _read_search(given, limits)
+    except ProblemError as problem:
+        return problem
+
+
+def _read_positive(found: SearchRequest) -> tuple[Example, ...]:
+    given = [name for name in (*_KINDS, "positive") if getattr(found, name) is not None]
+    if not given:
+        raise ProblemError("no_query", f"There is nothing to search for. {ONE_OF}")
+    if len(given) > 1:
+        raise ProblemError("several_queries", f"There are {' and '.join(f'`{name}`' for name in given)}. {ONE_OF}")
+    if found.positive is None:
+        return (_read_example(found, ""),)
+    if found.crop is not None:
+        raise ProblemError("bad_crop", "Each picture in `positive` has a `crop` of its own: move it there.")
+    return tuple(_read_example(example, f"positive.{place}") for place, example in enumerate(found.positive))
+
+
+def _read_example(found: ExampleRequest, where: str) -> Example:
+    given = [name for name in _KINDS if getattr(found, name) is not None]
+    if len(given) != 1:
+        code = "several_queries" if given else "no_query"
+        raise ProblemError(code, f"`{where}` must have exactly one of {', '.join(f'`{name}`' for name in _KINDS)}.")
+    crop = None if found.crop is None else make_crop(found.crop)
+    if found.image is not None:
+        return Picture(_decode(found.image), crop)
+    if found.url is not None:
+        return PictureUrl(found.url, crop)
+    if crop is not None:
+        raise ProblemError("bad_crop", f"A `{given[0]}` has nothing to crop: send a picture.")
+    if found.product_id is not None:
+        return ProductId(found.product_id)
+    return EncoderVector(_as_vector(found.vector or []))
+
+
+def _as_vector(numbers: Sequence[float]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what does not fit becomes Infinity, and is refused as that
+        return np.asarray(numbers, dtype=np.float32)
+
+
+def _decode(text: str) -> bytes:
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        detail = f"`image` is not base64 ({error}): encode the picture's bytes, or send it as a form."
+        raise ProblemError("malformed_base64", detail) from error
+
+
+def _explain(error: ValidationError, model: type[BatchRequest | SearchRequest]) -> ProblemError:
+    first = error.errors(include_url=False, include_input=False)[0]  # all lists and names fail fast: there are few
+    names = [part for part in first["loc"] if isinstance(part, str)]
+    where = ".".join(str(part) for part in first["loc"])
+    said = sentence(first["msg"])
+    if names and names[0] == "filter":  # what pydantic says of either form would hide the other
+        place = ".".join(where.split(".")[:2])
+        detail = (
+            f"`{place}` is no condition: send a text such as category=shoes, or an object with `attribute`, `operator` "
+            f"({', '.join(OPERATORS)}) and `value`."
+        )
+        return ProblemError("bad_filter", detail)
+    if first["type"] == UNKNOWN_FIELD:
+        known = ", ".join(ExampleRequest.model_fields if where else model.model_fields)
+        name = ".".join([*filter(None, [where]), first["ctx"]["name"][:100]])
+        return ProblemError("unknown_field", f"There is no field {name!r}; the fields are: {known}.")
+    if first["type"] == "finite_number" and "vector" in names:
+        return ProblemError("vector_not_finite", "The vector holds NaN or Infinity: send finite numbers only.")
+    if names:
+        return field_problem(names[-1], said, where)
+    return ProblemError("bad_field", f"`{where}`: {said}" if where else f"The body must be an object: {said}")
