@@ -397,18 +397,18 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def overloaded(seconds: float) -> ProblemError:
+def overload_problem(seconds: float) -> ProblemError:
     """Return the problem of a full queue that takes so long to empty."""
     wait = max(1, round(seconds))
     detail = f"Too many queries are waiting: try again in {wait} s."
     return ProblemError("overloaded", detail, retry_after=wait)
 
 
-def expired() -> ProblemError:
+def deadline_problem() -> ProblemError:
     """Return the problem of a query whose time ran out while it waited."""
     return ProblemError("deadline_exceeded", "The query's time ran out while it waited: try again later.")
 
 
-def failed() -> ProblemError:
+def encoder_problem() -> ProblemError:
     """Return the problem of a picture that the model could not encode."""
     return ProblemError("internal", "The encoder failed on this picture. Try again, and tell the server's operator.")

@@ -43,7 +43,7 @@ class Runtime:
             threads=settings.encoder_threads,
             poll_seconds=settings.poll_seconds,
             metrics=self.metrics,
-            hold_seconds=settings.hold_seconds,
+            retain_seconds=settings.retain_seconds,
         )
         self.service = SearchService(settings, self.follower, self.metrics)
         self.thumbnails = Thumbnails(self.service, self.metrics, max_bytes=settings.thumbnail_bytes)

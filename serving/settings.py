@@ -184,7 +184,7 @@ class ServingSettings(BaseSettings):
     poll_seconds: float = Field(2.0, gt=0, description="How often to look whether the channel moved.")
     probe_seconds: float = Field(10.0, gt=0, description="How often an idle server proves that it can still answer.")
     shutdown_seconds: int = Field(10, ge=1, description="How long requests may take to finish when the server stops.")
-    hold_seconds: float = Field(
+    retain_seconds: float = Field(
         60.0, ge=0, description="How long the snapshot before goes on answering those who ask for it by name."
     )
     thumbnail_bytes: int = Field(

@@ -22,7 +22,7 @@ from lookalike.serving.background import in_thread
 from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.live.last_good import LastGood, Published
-from lookalike.serving.live.loaded import Held, prove
+from lookalike.serving.live.loaded import LoadedSnapshot, prove
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.search.searcher import Searcher
 
@@ -68,52 +68,52 @@ class Follower:
         threads: int,
         poll_seconds: float,
         metrics: Metrics,
-        hold_seconds: float = 0.0,
+        retain_seconds: float = 0.0,
     ) -> None:
         self.store = store
         self.channel = Channel(store, channel)
-        self.current: Held | None = None
+        self.current: LoadedSnapshot | None = None
         self.state = StoreState()
         self.refusal: Refusal | None = None
-        self._retired: list[Held] = []
+        self._retired: list[LoadedSnapshot] = []
         self._cache = BlobCache(folder / "blobs")
         self._last_good = LastGood(folder / "last-good.json")
         self._threads = threads
         self._backoff = Backoff(poll_seconds, longest=max(poll_seconds, LONGEST_PAUSE_SECONDS), jitter=0.0)
-        self._hold_seconds = hold_seconds
+        self._retain_seconds = retain_seconds
         self._metrics = metrics
         self._newest: Entry | None = None
         self._polls = 0
         self._woken = asyncio.Event()
 
     @property
-    def held(self) -> list[Held]:
+    def loaded(self) -> list[LoadedSnapshot]:
         """All snapshots in memory, the one that is served first."""
         return [*([self.current] if self.current else []), *self._retired]
 
     @contextmanager
-    def lease(self, snapshot: str | None = None) -> Iterator[Held]:
+    def lease(self, snapshot: str | None = None) -> Iterator[LoadedSnapshot]:
         """Hold on to the current snapshot, or to the one named, for one query.
 
-        Raises `ProblemError` while there is none, or where the one named is not held.
+        Raises `ProblemError` while there is none, or where the one named is not loaded.
         """
-        held = self._held(snapshot)
+        loaded = self._find(snapshot)
         asked = current()
         if asked is not None:
-            asked.snapshot = held.manifest.id
-        held.queries += 1
+            asked.snapshot = loaded.manifest.id
+        loaded.queries += 1
         try:
-            yield held
+            yield loaded
         finally:
-            held.queries -= 1
+            loaded.queries -= 1
             self._let_go()
 
-    def _held(self, snapshot: str | None) -> Held:
+    def _find(self, snapshot: str | None) -> LoadedSnapshot:
         if self.current is None:
             raise ProblemError("not_ready", self.why_not_ready(), retry_after=5)
         if snapshot is None:
             return self.current
-        found = next((held for held in self.held if held.manifest.id == snapshot), None)
+        found = next((one for one in self.loaded if one.manifest.id == snapshot), None)
         if found is None:
             detail = (
                 f"This snapshot is not held: begin again without `snapshot`; {self.current.manifest.id} answers now."
@@ -172,7 +172,7 @@ class Follower:
             return
         why = self.state.detail if self.state.state != "ok" else "a newer one is not there yet, or cannot be served"
         _log.warning("serving snapshot %s from the local cache: %s", noted.manifest.id, why)
-        self._adopt(Held(searcher, noted.entry))
+        self._adopt(LoadedSnapshot(searcher, noted.entry))
         self._newest = None  # the store has confirmed nothing yet: list the channel until it does
 
     async def _look(self) -> Entry | None:
@@ -207,7 +207,7 @@ class Follower:
             self._refuse(entry, error)
             return
         seconds = time.monotonic() - started
-        self._adopt(Held(searcher, entry))
+        self._adopt(LoadedSnapshot(searcher, entry))
         self._metrics.swaps.inc()
         self._metrics.swap_seconds.observe(seconds)
         _log.info(
@@ -243,28 +243,28 @@ class Follower:
         prove(searcher)
         return searcher
 
-    def _adopt(self, held: Held) -> None:
+    def _adopt(self, loaded: LoadedSnapshot) -> None:
         """Swap: the one assignment that makes all later queries see the new snapshot."""
-        before, self.current = self.current, held
+        before, self.current = self.current, loaded
         self.refusal = None
         if before is not None:
-            before.held_until = time.monotonic() + self._hold_seconds
-            asyncio.get_running_loop().call_later(self._hold_seconds + 0.01, self._let_go)
+            before.retained_until = time.monotonic() + self._retain_seconds
+            asyncio.get_running_loop().call_later(self._retain_seconds + 0.01, self._let_go)
             self._retired.insert(0, before)
             self._metrics.retire(before.manifest.id, before.manifest.encoder.name)
-        self._metrics.serve(held.manifest.id, held.manifest.encoder.name)
-        self._metrics.snapshot_created.set(held.manifest.created_at.timestamp())
-        self._metrics.products.set(held.manifest.products)
+        self._metrics.serve(loaded.manifest.id, loaded.manifest.encoder.name)
+        self._metrics.snapshot_created.set(loaded.manifest.created_at.timestamp())
+        self._metrics.products.set(loaded.manifest.products)
         self._let_go()
 
-    def _confirm(self, current: Held, entry: Entry) -> None:
+    def _confirm(self, current: LoadedSnapshot, entry: Entry) -> None:
         current.entry = entry  # the channel moved, to the same snapshot
         self.refusal = None
 
     def _let_go(self, *, hold: bool = True) -> None:
         now = time.monotonic()
-        self._retired = [held for held in self._retired if held.queries or (hold and now < held.held_until)]
-        self._metrics.held.set(len(self.held))
+        self._retired = [loaded for loaded in self._retired if loaded.queries or (hold and now < loaded.retained_until)]
+        self._metrics.held.set(len(self.loaded))
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
         again = self.refusal is not None and self.refusal.entry == entry
@@ -287,7 +287,7 @@ class Follower:
 
     async def _tidy(self, published: Published) -> None:
         """Note what is good, and remove what no snapshot in memory needs. Serving does not depend on either."""
-        needed: set[Blob] = {blob for held in self.held for blob in held.manifest.blobs()}
+        needed: set[Blob] = {blob for loaded in self.loaded for blob in loaded.manifest.blobs()}
         try:
             await in_thread(lambda: self._last_good.save(published), name="note snapshot")
             await in_thread(lambda: self._cache.keep_only(needed), name="clean cache")
@@ -301,7 +301,7 @@ class Follower:
         return self.refusal is not None and self.refusal.entry == entry and time.monotonic() < self.refusal.retry_at
 
     def why_not_ready(self) -> str:
-        """Return a sentence for callers while no snapshot is held."""
+        """Return a sentence for callers while no snapshot is loaded."""
         if self.refusal is not None:
             return f"Snapshot {self.refusal.entry.snapshot} cannot be opened: {self.refusal.reason}."
         if self.state.state == "unreachable":

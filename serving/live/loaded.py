@@ -1,4 +1,4 @@
-"""A snapshot that is held in memory: opened, proven, and counted by the queries that use it."""
+"""A snapshot in memory: opened, proven, and counted by the queries that use it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ BLANK = blank_picture()
 
 
 @dataclass(eq=False)
-class Held:
+class LoadedSnapshot:
     """One snapshot in memory. `queries` are using it now.
 
-    When it is retired it is let go after `held_until`, on the monotonic clock, and when its queries have ended.
+    When it is retired it is let go after `retained_until`, on the monotonic clock, and when its queries have ended.
     """
 
     searcher: Searcher
     entry: Entry
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     queries: int = 0
-    held_until: float = 0.0
+    retained_until: float = 0.0
 
     @property
     def manifest(self) -> Manifest:

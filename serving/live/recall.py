@@ -39,7 +39,7 @@ class RecallProbe:
         self._random = np.random.default_rng()
         self._snapshot = ""
         self._last: deque[float] = deque(maxlen=WINDOW)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recall", initializer=_give_way)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recall", initializer=_lower_priority)
 
     async def run(self) -> None:
         """Probe for ever, as often as set."""
@@ -53,10 +53,12 @@ class RecallProbe:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _probe(self) -> None:
-        with self._follower.lease() as held:
-            reached = await asyncio.get_running_loop().run_in_executor(self._thread, probe, held.searcher, self._random)
-            if held.manifest.id != self._snapshot:
-                self._snapshot = held.manifest.id
+        with self._follower.lease() as loaded:
+            reached = await asyncio.get_running_loop().run_in_executor(
+                self._thread, probe, loaded.searcher, self._random
+            )
+            if loaded.manifest.id != self._snapshot:
+                self._snapshot = loaded.manifest.id
                 self._last.clear()
         self._last.append(reached)
         self._metrics.recall_probes.inc()
@@ -87,7 +89,7 @@ def _others(searcher: Searcher, row: int) -> NDArray[np.bool_]:
     return others
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Let this thread run only when no other wants to; Linux keeps a priority for each."""
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.serving.errors import ProblemError, expired, failed, overloaded
+from lookalike.serving.errors import ProblemError, deadline_problem, encoder_problem, overload_problem
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.base import Encoder
 
@@ -69,7 +69,7 @@ class Batcher:
         fails on this very picture.
         """
         if len(self._waiting) >= self._max_queue:
-            raise overloaded(self.seconds_for(len(self._waiting)))
+            raise overload_problem(self.seconds_for(len(self._waiting)))
         item = _Item(encoder, pixels, deadline, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
         self._metrics.queue.set(len(self._waiting))
@@ -141,7 +141,7 @@ class Batcher:
             return True
         if now >= item.deadline:
             self._metrics.dropped.labels("expired").inc()
-            item.vector.set_exception(expired())
+            item.vector.set_exception(deadline_problem())
             return True
         return False
 
@@ -154,7 +154,7 @@ class Batcher:
             )
         except BaseException:
             for item in batch:  # the server stops, or a bug: nobody may wait for ever
-                _finish(item, failed())
+                _finish(item, encoder_problem())
             raise
         for item, result in zip(batch, results, strict=True):
             _finish(item, result)
@@ -173,7 +173,7 @@ def _infer(encoder: Encoder, pixels: Sequence[Pixels]) -> list[Vectors | Problem
     except Exception as error:  # noqa: BLE001 - a model's errors share no base, and each item must get an answer
         if len(pixels) == 1:
             _log.exception("the encoder failed on a picture")
-            return [failed()]
+            return [encoder_problem()]
         _log.warning("a batch of %d failed, its pictures are tried one by one: %s", len(pixels), error)
         return [result for one in pixels for result in _infer(encoder, [one])]
     return list(vectors)

@@ -12,11 +12,11 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from lookalike.serving.errors import ProblemError, expired, overloaded
+from lookalike.serving.errors import ProblemError, deadline_problem, overload_problem
 from lookalike.serving.search.batcher import Batcher
 from lookalike.serving.search.crops import Crop, prepare
 from lookalike.serving.search.query import Picture
-from lookalike.serving.search.single_flight import Flights
+from lookalike.serving.search.single_flight import SingleFlight
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.base import Encoder
@@ -53,7 +53,7 @@ class Embedder:
             lanes=settings.lanes,
         )
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self._flights: Flights[_Key, Vectors] = Flights()
+        self._in_flight: SingleFlight[_Key, Vectors] = SingleFlight()
         self._cache: LRUCache[_Key, Vectors] = LRUCache(batching.cached_vectors)
         self._pending = 0
         self.encoded_at = float("-inf")
@@ -69,20 +69,20 @@ class Embedder:
         if known is not None:
             self._metrics.vectors.labels("cached").inc()
             return known
-        self._metrics.vectors.labels("shared" if key in self._flights else "encoded").inc()
+        self._metrics.vectors.labels("shared" if key in self._in_flight else "encoded").inc()
         while True:
             try:
-                return await self._flights.join(key, lambda: self._encode_and_keep(encoder, picture, key, deadline))
+                return await self._in_flight.join(key, lambda: self._encode_and_keep(encoder, picture, key, deadline))
             except ProblemError as problem:
                 if problem.code != "deadline_exceeded" or time.monotonic() >= deadline:
                     raise  # else it was the time of whoever asked first that ran out
 
-    async def embed_anew(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
+    async def embed_uncached(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
         """The same, all the way through decoder and model, whatever is known: as a proof that it works."""
         ahead = self._batcher.seconds_for(self._pending)
         if ahead > HOPE * (deadline - time.monotonic()):
             self._metrics.shed.inc()
-            raise overloaded(ahead)  # now, instead of a 504 when the time has run out
+            raise overload_problem(ahead)  # now, instead of a 504 when the time has run out
         self._pending += 1
         try:
             return await self._through(encoder, picture, deadline)
@@ -92,7 +92,7 @@ class Embedder:
     async def _through(self, encoder: Encoder, picture: Picture, deadline: float) -> Vectors:
         def prepared() -> NDArray[np.uint8]:
             if time.monotonic() >= deadline:
-                raise expired()
+                raise deadline_problem()
             with self._metrics.stage("decode"):
                 return prepare(encoder, picture.data, picture.crop, self._limits)
 
@@ -120,7 +120,7 @@ class Embedder:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, lambda: hashlib.sha256(data).digest())
 
     async def _encode_and_keep(self, encoder: Encoder, picture: Picture, key: _Key, deadline: float) -> Vectors:
-        vector = await self.embed_anew(encoder, picture, deadline=deadline)
+        vector = await self.embed_uncached(encoder, picture, deadline=deadline)
         vector = vector.copy()  # a row of a batch would keep the whole batch in memory
         vector.setflags(write=False)
         if self._cache.maxsize >= 1:  # else nothing is kept

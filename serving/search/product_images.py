@@ -8,7 +8,7 @@ from lookalike.data.fetch.images import read_image
 from lookalike.data.fetch.policy import FetchPolicy
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.background import in_thread
-from lookalike.serving.errors import overloaded
+from lookalike.serving.errors import overload_problem
 from lookalike.serving.telemetry.metrics import Metrics
 
 READS = 16  # at a time: a store may take long to answer, and each read holds a picture in memory
@@ -44,7 +44,7 @@ class PictureReads:
     async def _take_place(self) -> None:
         if self._waiting >= WAITING:
             self._metrics.shed.inc()
-            raise overloaded(1.0)
+            raise overload_problem(1.0)
         self._waiting += 1
         try:
             await self._free.acquire()

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from lookalike.data.errors import FetchError
 from lookalike.data.fetch.policy import FetchPolicy
-from lookalike.serving.errors import ProblemError, expired
+from lookalike.serving.errors import ProblemError, deadline_problem
 from lookalike.serving.telemetry.metrics import Metrics
 
 FETCHES = 16  # at a time
@@ -66,6 +66,6 @@ class UrlReader:
 
         left = deadline - time.monotonic()
         if left < LEAST_SECONDS:
-            raise expired()
+            raise deadline_problem()
         with self._metrics.stage("fetch"):
             return fetch(url, replace(self._policy, total_seconds=min(left, self._policy.total_seconds)))

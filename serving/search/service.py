@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from lookalike.data.errors import FilterError, ImageRejectedError, LookalikeError
 from lookalike.data.snapshots.products import Product
-from lookalike.serving.errors import ProblemError, as_problem, overloaded
+from lookalike.serving.errors import ProblemError, as_problem, overload_problem
 from lookalike.serving.live.follower import Follower
-from lookalike.serving.live.loaded import BLANK, Held
+from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
 from lookalike.serving.search.embedder import Embedder
 from lookalike.serving.search.facets import Facet, count_values
 from lookalike.serving.search.options import QueryOptions
@@ -84,7 +84,7 @@ class Listing:
 
 
 class SearchService:
-    """Answers from the follower's current snapshot, or one that is still held. Every stage is bounded and measured."""
+    """Answers from the current snapshot, or one that is still loaded. Every stage is bounded and measured."""
 
     def __init__(self, settings: ServingSettings, follower: Follower, metrics: Metrics) -> None:
         self.settings = settings
@@ -101,32 +101,32 @@ class SearchService:
 
     async def search(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
-        with self._admitted(), self.follower.lease(query.options.snapshot) as held:
-            return await self._answer(held, query, deadline)
+        with self._admitted(), self.follower.lease(query.options.snapshot) as loaded:
+            return await self._answer(loaded, query, deadline)
 
     async def search_all(
         self, queries: Sequence[Query | ProblemError], snapshot: str | None, *, deadline: float
     ) -> Answers:
         """Answer each query for itself, all from one snapshot. Raises `ProblemError` where there is no snapshot."""
-        with self.follower.lease(snapshot) as held:
-            answers = await asyncio.gather(*(self._one_of_batch(held, query, deadline) for query in queries))
-            return Answers(held.manifest.id, answers)
+        with self.follower.lease(snapshot) as loaded:
+            answers = await asyncio.gather(*(self._one_of_batch(loaded, query, deadline) for query in queries))
+            return Answers(loaded.manifest.id, answers)
 
     async def product(self, product: str) -> tuple[str, Product]:
         """Return the snapshot and a product of it. Raises `UnknownProductError`."""
-        with self.follower.lease() as held:
-            return held.manifest.id, held.searcher.product(product)
+        with self.follower.lease() as loaded:
+            return loaded.manifest.id, loaded.searcher.product(product)
 
     def has_product(self, product: str) -> bool:
         """Tell whether there is a product of this id."""
-        with self.follower.lease() as held:
-            return held.searcher.products.has(product)
+        with self.follower.lease() as loaded:
+            return loaded.searcher.products.has(product)
 
     async def products(self, options: QueryOptions) -> Listing:
         """Return some products that satisfy the conditions, as mixed as they lie in the index."""
-        with self._admitted(), self.follower.lease(options.snapshot) as held:
-            check_attributes(held, options)
-            return await self._in_searcher(partial(_list, held, options))
+        with self._admitted(), self.follower.lease(options.snapshot) as loaded:
+            check_attributes(loaded, options)
+            return await self._in_searcher(partial(_list, loaded, options))
 
     async def picture(self, product: Product) -> bytes:
         """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
@@ -142,9 +142,9 @@ class SearchService:
     async def prove(self) -> None:
         """Send a picture all the way through, past all that is remembered. Raises what goes wrong."""
         deadline = time.monotonic() + self.settings.probe_seconds
-        with self._admitted(), self.follower.lease() as held:
-            vector = await self._embedder.embed_anew(held.searcher.encoder, Picture(BLANK), deadline=deadline)
-            await self._in_searcher(lambda: held.searcher.search(vector, 1))
+        with self._admitted(), self.follower.lease() as loaded:
+            vector = await self._embedder.embed_uncached(loaded.searcher.encoder, Picture(BLANK), deadline=deadline)
+            await self._in_searcher(lambda: loaded.searcher.search(vector, 1))
             self.proved_at = time.monotonic()
 
     async def run_batcher(self) -> None:
@@ -169,7 +169,7 @@ class SearchService:
     def _admitted(self) -> Iterator[None]:
         if self._in_progress >= self.settings.batching.queue_size:
             self.metrics.shed.inc()
-            raise overloaded(1.0)
+            raise overload_problem(1.0)
         self._in_progress += 1
         self.metrics.in_progress.set(self._in_progress)
         try:
@@ -178,13 +178,15 @@ class SearchService:
             self._in_progress -= 1
             self.metrics.in_progress.set(self._in_progress)
 
-    async def _one_of_batch(self, held: Held, query: Query | ProblemError, deadline: float) -> Answer | ProblemError:
+    async def _one_of_batch(
+        self, loaded: LoadedSnapshot, query: Query | ProblemError, deadline: float
+    ) -> Answer | ProblemError:
         if isinstance(query, ProblemError):
             return query
         try:
             async with asyncio.timeout_at(deadline):
                 with self._admitted():
-                    return await self._answer(held, query, deadline)
+                    return await self._answer(loaded, query, deadline)
         except TimeoutError:
             return ProblemError("deadline_exceeded", "There was no time left for this query: send smaller batches.")
         except LookalikeError as error:
@@ -193,22 +195,24 @@ class SearchService:
             _log.exception("a query of a batch failed")
             return ProblemError("internal", "The server failed to answer this one: try again, and tell its operator.")
 
-    async def _answer(self, held: Held, query: Query, deadline: float) -> Answer:
-        check_attributes(held, query.options)
+    async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float) -> Answer:
+        check_attributes(loaded, query.options)
         began = time.monotonic()
-        rows = [_row(held, example) for example in query.examples]
-        vectors = await self._vectors(held, query.examples, deadline)
-        answer = await self._in_searcher(lambda: self._find(held, query, rows, vectors))
+        rows = [_row(loaded, example) for example in query.examples]
+        vectors = await self._vectors(loaded, query.examples, deadline)
+        answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors))
         if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
             self.proved_at = time.monotonic()
         return answer
 
-    async def _vectors(self, held: Held, examples: Sequence[Example], deadline: float) -> Sequence[Vectors | None]:
+    async def _vectors(
+        self, loaded: LoadedSnapshot, examples: Sequence[Example], deadline: float
+    ) -> Sequence[Vectors | None]:
         """Return the encoder's vector of each example; None for products, which the index knows."""
         if len(examples) == 1:
-            return [await self._vector(held, examples[0], deadline)]
+            return [await self._vector(loaded, examples[0], deadline)]
         tasks = [
-            asyncio.ensure_future(_named(self._vector(held, example, deadline), place))
+            asyncio.ensure_future(_named(self._vector(loaded, example, deadline), place))
             for place, example in enumerate(examples, 1)
         ]
         try:
@@ -217,28 +221,30 @@ class SearchService:
             for task in tasks:
                 task.cancel()
 
-    async def _vector(self, held: Held, example: Example, deadline: float) -> Vectors | None:
+    async def _vector(self, loaded: LoadedSnapshot, example: Example, deadline: float) -> Vectors | None:
         if isinstance(example, ProductId):
             return None
         if isinstance(example, EncoderVector):
-            check_vector(example.vector, held.manifest.encoder.dimension)
+            check_vector(example.vector, loaded.manifest.encoder.dimension)
             return example.vector
         if isinstance(example, PictureUrl):
             example = Picture(await self._urls.read(example.url, deadline=deadline), example.crop)
-        return await self._embedder.embed(held.searcher.encoder, example, deadline=deadline)
+        return await self._embedder.embed(loaded.searcher.encoder, example, deadline=deadline)
 
-    def _find(self, held: Held, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]) -> Answer:
+    def _find(
+        self, loaded: LoadedSnapshot, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]
+    ) -> Answer:
         options = query.options
         conditions = options.conditions
         with self.metrics.stage("search"), _comparable(conditions):
-            allowed = matching(held.searcher.products, conditions) if conditions else None
-            direction = _direction(held.searcher, query, rows, vectors)
+            allowed = matching(loaded.searcher.products, conditions) if conditions else None
+            direction = _direction(loaded.searcher, query, rows, vectors)
             among = Among(allowed, {row for row in rows if row is not None})
-            found = NOTHING if direction is None else select(held.searcher, direction, options, among)
-            hits, hidden = held.searcher.hits(found), count_hidden(held.searcher, found, options, among)
+            found = NOTHING if direction is None else select(loaded.searcher, direction, options, among)
+            hits, hidden = loaded.searcher.hits(found), count_hidden(loaded.searcher, found, options, among)
         with self.metrics.stage("facets") if options.facets else nullcontext():
-            facets = {name: count_values(held.searcher.products, name, allowed) for name in options.facets}
-        return Answer(held.manifest.id, hits, facets, hidden)
+            facets = {name: count_values(loaded.searcher.products, name, allowed) for name in options.facets}
+        return Answer(loaded.manifest.id, hits, facets, hidden)
 
     async def _in_searcher(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._searchers, function)
@@ -276,18 +282,18 @@ def _has_picture(query: Query) -> bool:
     return any(isinstance(example, Picture | PictureUrl) for example in query.examples)
 
 
-def _row(held: Held, example: Example) -> int | None:
-    return held.searcher.products.row(example.product) if isinstance(example, ProductId) else None
+def _row(loaded: LoadedSnapshot, example: Example) -> int | None:
+    return loaded.searcher.products.row(example.product) if isinstance(example, ProductId) else None
 
 
-def _list(held: Held, options: QueryOptions) -> Listing:
-    products = held.searcher.products
+def _list(loaded: LoadedSnapshot, options: QueryOptions) -> Listing:
+    products = loaded.searcher.products
     with _comparable(options.conditions):
         mask = matching(products, options.conditions)
     rows = np.flatnonzero(mask)
     shown = products.take(rows[options.offset : options.offset + options.k])
     facets = {name: count_values(products, name, mask) for name in options.facets}
-    return Listing(held.manifest.id, len(rows), shown, facets)
+    return Listing(loaded.manifest.id, len(rows), shown, facets)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Flights: what several ask for at the same time is done once, for as long as any of them still waits."""
+"""Single flight: what several ask for at the same time is done once, for as long as any of them still waits."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ V = TypeVar("V")
 
 
 @dataclass(eq=False, slots=True)
-class _Flight(Generic[V]):
+class _Call(Generic[V]):
     task: asyncio.Task[V]
-    passengers: int = 0
+    waiters: int = 0
 
 
-class Flights(Generic[K, V]):
-    """Work in progress by its key. A flight that fails, fails for all in it; one that all have left is cancelled."""
+class SingleFlight(Generic[K, V]):
+    """Work in progress by its key. What fails, fails for all who wait; what nobody waits for is cancelled."""
 
     def __init__(self) -> None:
-        self._flying: dict[K, _Flight[V]] = {}
+        self._calls: dict[K, _Call[V]] = {}
 
     def __len__(self) -> int:
-        return len(self._flying)
+        return len(self._calls)
 
     def __contains__(self, key: K) -> bool:
-        flight = self._flying.get(key)
-        return flight is not None and not flight.task.done()
+        call = self._calls.get(key)
+        return call is not None and not call.task.done()
 
     async def join(self, key: K, start: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """Return what the flight under `key` brings; where there is none, `start` one."""
+        """Return what the work under `key` brings; where there is none in progress, `start` it."""
         if key not in self:
-            self._flying[key] = _Flight(asyncio.create_task(start()))
-        flight = self._flying[key]
-        flight.passengers += 1
+            self._calls[key] = _Call(asyncio.create_task(start()))
+        call = self._calls[key]
+        call.waiters += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(call.task)
         finally:
-            flight.passengers -= 1
-            if not flight.passengers:
-                self._land(key, flight)
+            call.waiters -= 1
+            if not call.waiters:
+                self._end(key, call)
 
-    def _land(self, key: K, flight: _Flight[V]) -> None:
-        flight.task.cancel()
-        if self._flying.get(key) is flight:
-            del self._flying[key]
+    def _end(self, key: K, call: _Call[V]) -> None:
+        call.task.cancel()
+        if self._calls.get(key) is call:
+            del self._calls[key]

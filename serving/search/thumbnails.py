@@ -12,10 +12,10 @@ from cachetools import LRUCache
 from PIL import Image
 
 from lookalike.data.snapshots.products import Product
-from lookalike.serving.errors import overloaded
+from lookalike.serving.errors import overload_problem
 from lookalike.serving.search.product_images import WAITING
 from lookalike.serving.search.service import SearchService
-from lookalike.serving.search.single_flight import Flights
+from lookalike.serving.search.single_flight import SingleFlight
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.images.decode import decode
 
@@ -41,7 +41,7 @@ class Thumbnails:
         self._service = service
         self._metrics = metrics
         self._cache: LRUCache[tuple[str, int], Thumbnail] = LRUCache(max_bytes, lambda made: len(made.data))
-        self._flights: Flights[tuple[str, int], Thumbnail] = Flights()
+        self._in_flight: SingleFlight[tuple[str, int], Thumbnail] = SingleFlight()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="thumbnail")
         self._in_hand = asyncio.Semaphore(IN_HAND)
 
@@ -55,10 +55,10 @@ class Thumbnails:
         if known is not None:
             self._metrics.thumbnails.labels("cached").inc()
             return known
-        if key not in self._flights and len(self._flights) >= WAITING:
+        if key not in self._in_flight and len(self._in_flight) >= WAITING:
             self._metrics.shed.inc()
-            raise overloaded(1.0)
-        return await self._flights.join(key, lambda: self._make(product, size))
+            raise overload_problem(1.0)
+        return await self._in_flight.join(key, lambda: self._make(product, size))
 
     def close(self) -> None:
         """Let the threads go."""

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.live.loaded import Held
+from lookalike.serving.live.loaded import LoadedSnapshot
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.query import Vectors
 
@@ -22,9 +22,9 @@ def check_vector(vector: Vectors, wanted: int) -> None:
         raise ProblemError("vector_zero", "The vector is all zeros: nothing is near it; send one with a direction.")
 
 
-def check_attributes(held: Held, options: QueryOptions) -> None:
+def check_attributes(loaded: LoadedSnapshot, options: QueryOptions) -> None:
     """Raise `ProblemError` for an attribute that no product has, or that hits cannot be grouped by."""
-    types = held.searcher.products.attributes
+    types = loaded.searcher.products.attributes
     sent = options.hit_fields.attributes if options.hit_fields else None
     grouped = [] if options.group_by is None else [options.group_by]
     filtered = [condition.name for condition in options.conditions]

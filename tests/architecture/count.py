@@ -32,6 +32,7 @@ from lookalike.data.snapshots import publishing
 from lookalike.data.stores.local import LocalStore
 from lookalike.flows.reindex import reindex
 from lookalike.serving.rest.app import create_app
+from lookalike.serving.runtime import Runtime
 from tests.serving.conftest import make_settings
 from tests.support.client import Client, running
 from tests.support.servers import prefect_server
@@ -133,7 +134,7 @@ def serving(folder: Path, **settings: float) -> Iterator[tuple[Shop, Client]]:
     """Serve a shop of 24 products in this process."""
     shop = Shop(LocalStore(folder / "store"), folder)
     shop.publish()
-    with running(create_app(make_settings(folder, **settings))) as client:
+    with running(create_app(Runtime(make_settings(folder, **settings)))) as client:
         client.wait(lambda state: state["ready"])
         yield shop, client
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from lookalike.cli import cli
-from lookalike.serving.errors import KINDS
+from lookalike.serving.errors import ERROR_CODES
+from lookalike.serving.rest.openapi import describe_query
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -36,10 +37,12 @@ the list at `/problems`. Numbers are those of the default settings.
 This page is generated: change the code in `serving/errors.py`, then run `make docs`.
 """
 
+TABLE, END = "<!-- the fields of a query, by `make docs` -->", "<!-- end -->"
+
 
 def pages() -> dict[Path, str]:
     """Return each generated page with its text."""
-    return {DOCS / "cli.md": cli_page(), DOCS / "problems.md": problems_page()}
+    return {DOCS / "cli.md": cli_page(), DOCS / "problems.md": problems_page(), DOCS / "api.md": api_page()}
 
 
 def cli_page() -> str:
@@ -61,8 +64,17 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 
 def problems_page() -> str:
     """Return every problem code: its status, what it means, and what helps."""
-    sections = [f"## {code}\n\n{kind.status} · {kind.title}. {kind.help}\n" for code, kind in KINDS.items()]
+    sections = [f"## {code}\n\n{known.status} · {known.title}. {known.help}\n" for code, known in ERROR_CODES.items()]
     return "\n".join([PROBLEMS_HEAD, *sections])
+
+
+def api_page() -> str:
+    """Return the page of the REST interface, with the table of a query's fields as they are declared."""
+    before, begin, rest = (DOCS / "api.md").read_text(encoding="utf-8").partition(TABLE)
+    _, end, after = rest.partition(END)
+    assert begin, f"docs/api.md has no line {TABLE}"
+    assert end, f"docs/api.md has no line {END}"
+    return f"{before}{begin}\n{describe_query()}\n{end}{after}"
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def make_settings(folder: Path, **changes: Any) -> ServingSettings:
         "cache": folder / "cache",
         "poll_seconds": 0.05,
         "probe_seconds": 5.0,
-        "hold_seconds": 0.0,
+        "retain_seconds": 0.0,
         **changes,
     }
     return ServingSettings(_env_file=None, **given)

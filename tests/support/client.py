@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import httpx
 from fastapi import FastAPI
 
+from lookalike.serving.live.loaded import LoadedSnapshot
 from lookalike.serving.runtime import Runtime
 
 T = TypeVar("T")
@@ -31,6 +32,13 @@ class Client:
         """What the application runs."""
         found = self.app.state.runtime
         assert isinstance(found, Runtime)
+        return found
+
+    @property
+    def loaded(self) -> LoadedSnapshot:
+        """The snapshot that is served."""
+        found = self.runtime.follower.current
+        assert found is not None
         return found
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from lookalike.serving.live.loaded import Held
+from lookalike.serving.live.loaded import LoadedSnapshot
 from lookalike.serving.rest.replies import reply
 from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.schema import (
@@ -32,8 +32,8 @@ router = APIRouter(tags=["snapshots"])
 async def list_snapshots(request: Request) -> Response:
     """The one that is served first; others only while their last queries finish."""
     follower = runtime_of(request).follower
-    held = [_held(snapshot, serving=snapshot is follower.current) for snapshot in follower.held]
-    return reply(SnapshotsReply(snapshots=held))
+    shown = [_describe(snapshot, serving=snapshot is follower.current) for snapshot in follower.loaded]
+    return reply(SnapshotsReply(snapshots=shown))
 
 
 @router.get(
@@ -46,23 +46,23 @@ async def list_snapshots(request: Request) -> Response:
 async def current_snapshot(request: Request) -> Response:
     """Encoder, index and why it was chosen, measured quality, attribution, and the attributes to filter by."""
     runtime = runtime_of(request)
-    with runtime.follower.lease() as held:
-        return reply(_snapshot(held, runtime.settings.channel))
+    with runtime.follower.lease() as loaded:
+        return reply(_describe_whole(loaded, runtime.settings.channel))
 
 
-def _held(held: Held, *, serving: bool) -> HeldReply:
+def _describe(loaded: LoadedSnapshot, *, serving: bool) -> HeldReply:
     return HeldReply(
-        id=held.manifest.id,
+        id=loaded.manifest.id,
         state="serving" if serving else "retiring",
-        since=held.since,
-        queries=held.queries,
-        products=held.manifest.products,
+        since=loaded.since,
+        queries=loaded.queries,
+        products=loaded.manifest.products,
     )
 
 
-def _snapshot(held: Held, channel: str) -> SnapshotReply:
+def _describe_whole(loaded: LoadedSnapshot, channel: str) -> SnapshotReply:
     """Where the catalogue lies, and who published it, is the operator's business: `lookalike snapshots show`."""
-    manifest, entry = held.manifest, held.entry
+    manifest, entry = loaded.manifest, loaded.entry
     index = manifest.index.model_dump(include=set(IndexReply.model_fields))
     return SnapshotReply(
         id=manifest.id,
@@ -76,6 +76,6 @@ def _snapshot(held: Held, channel: str) -> SnapshotReply:
         channel=ChannelReply(name=channel, number=entry.number, moved_at=entry.moved_at, reason=entry.reason),
         attributes={
             name: AttributeReply(type=attribute.type, values=attribute.values)
-            for name, attribute in count_attributes(held.searcher.products).items()
+            for name, attribute in count_attributes(loaded.searcher.products).items()
         },
     )

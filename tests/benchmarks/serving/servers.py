@@ -17,7 +17,7 @@ from tests.support.servers import BIN, ROOT, answers
 PEERS = "tests.benchmarks.serving.peers"
 QUIET = {
     "LOOKALIKE_BATCHING__CACHED_VECTORS": "0",  # a benchmark repeats its pictures, customers do not
-    "LOOKALIKE_HOLD_SECONDS": "0",
+    "LOOKALIKE_RETAIN_SECONDS": "0",
     "LOOKALIKE_LOG_LEVEL": "warning",
 }
 

@@ -135,7 +135,7 @@ def test_a_damaged_snapshot_is_refused_and_the_old_one_goes_on(shop: Shop, serve
 def test_a_damaged_snapshot_ends_nobody_s_paging(shop: Shop, serve: Serve) -> None:
     """The one before goes on answering those who name it, and what both need stays in the cache."""
     first = shop.publish(8)
-    client = serve(hold_seconds=60.0)
+    client = serve(retain_seconds=60.0)
     serving(client, first)
     second = shop.publish(9, first_seed=100)
     serving(client, second)
@@ -324,7 +324,7 @@ def test_queries_keep_the_snapshot_that_they_began_with(shop: Shop, serve: Serve
         with service.follower.lease() as held:
             second = await asyncio.to_thread(shop.publish, 12, first_seed=700)
             await asyncio.to_thread(wait_for, lambda: service.follower.current, lambda current: current is not held)
-            states = [one.manifest.id for one in service.follower.held]
+            states = [one.manifest.id for one in service.follower.loaded]
             assert states == [second.id, first.id]
             listed = held.searcher.search(held.searcher.embed(picture(3)), 1)
             return held.manifest.id, [hit.product.id for hit in listed]

@@ -17,7 +17,7 @@ def test_a_model_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch: 
     shop.publish(8)
     client = serve(probe_seconds=0.1)
     client.wait(lambda state: state["ready"])
-    encoder = client.runtime.service.follower.current.searcher.encoder
+    encoder = client.loaded.searcher.encoder
 
     def fail(batch: Any) -> Any:
         raise RuntimeError("out of memory")
@@ -40,7 +40,7 @@ def test_an_index_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch:
     shop.publish(8)
     client = serve(probe_seconds=0.1)
     client.wait(lambda state: state["ready"])
-    searcher = client.runtime.service.follower.current.searcher
+    searcher = client.loaded.searcher
 
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the index is broken")
@@ -79,7 +79,7 @@ def test_overload_is_told_with_a_time_to_come_back(shop: Shop, serve: Serve, mon
     client = serve(batching={"queue_size": 1}, probe_seconds=60.0)
     client.wait(lambda state: state["ready"])
     client.wait_for_queries(0)  # ready is known before the probe that showed it has left
-    encoder = client.runtime.service.follower.current.searcher.encoder
+    encoder = client.loaded.searcher.encoder
     infer, may_go = encoder.infer, threading.Event()
 
     def hold(batch: Any) -> Any:
@@ -105,7 +105,7 @@ def test_a_query_that_takes_too_long(shop: Shop, serve: Serve, monkeypatch: pyte
     shop.publish(8)
     client = serve(limits={"request_seconds": 0.3})
     client.wait(lambda state: state["ready"])
-    encoder = client.runtime.service.follower.current.searcher.encoder
+    encoder = client.loaded.searcher.encoder
     infer = encoder.infer
 
     def dawdle(batch: Any) -> Any:

@@ -62,7 +62,7 @@ def test_a_batch_says_its_snapshot_and_its_request(served: tuple[Shop, Client]) 
 
 
 def test_its_pictures_share_batches_of_the_encoder(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = client.runtime.service.follower.current.searcher.encoder
+    encoder = client.loaded.searcher.encoder
     infer, sizes = encoder.infer, []
 
     def count(batch: Any) -> Any:
@@ -94,7 +94,7 @@ def test_what_is_not_done_in_time_is_told_and_the_rest_is_sent(
     shop.publish(8)
     client = serve(limits={"request_seconds": 0.6})
     client.wait(lambda state: state["ready"])
-    encoder = client.runtime.service.follower.current.searcher.encoder
+    encoder = client.loaded.searcher.encoder
     infer = encoder.infer
 
     def dawdle(batch: Any) -> Any:
@@ -110,7 +110,7 @@ def test_what_is_not_done_in_time_is_told_and_the_rest_is_sent(
 def test_a_bug_in_one_costs_the_others_nothing(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    searcher = client.runtime.service.follower.current.searcher
+    searcher = client.loaded.searcher
 
     def fail(row: int) -> Any:
         raise RuntimeError("a bug that names /etc/secret")

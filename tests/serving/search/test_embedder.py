@@ -20,7 +20,7 @@ from lookalike.serving.search import batcher
 from lookalike.serving.search.crops import Crop
 from lookalike.serving.search.embedder import Embedder
 from lookalike.serving.search.query import Picture
-from lookalike.serving.search.single_flight import Flights
+from lookalike.serving.search.single_flight import SingleFlight
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
@@ -235,7 +235,7 @@ def test_a_proof_is_never_remembered(shop: Shop, serve: Serve, monkeypatch: pyte
     def fail(batch: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(client.runtime.service.follower.current.searcher.encoder, "infer", fail)
+    monkeypatch.setattr(client.loaded.searcher.encoder, "infer", fail)
     assert client.post("/v1/search", files={"image": ("x.png", BLANK)}).status_code == 200
     client.wait(lambda state: not state["ready"])
 
@@ -251,7 +251,7 @@ def test_a_flight_that_failed_is_not_joined_again() -> None:
         return len(started)
 
     async def main() -> list[Any]:
-        flights: Flights[str, int] = Flights()
+        flights: SingleFlight[str, int] = SingleFlight()
         first = await gather(flights.join("a", fly), flights.join("a", fly))
         second = await gather(flights.join("a", fly), flights.join("a", fly), flights.join("b", fly))
         assert len(flights) == 0

@@ -58,7 +58,7 @@ def ask(client: Client, path: str) -> Future[Any]:
 def waiting(client: Client) -> int:
     """Return how many pictures wait for a place, to be sent whole or made smaller."""
     runtime = client.runtime
-    return int(runtime.service._pictures._waiting) or len(runtime.thumbnails._flights) - READS
+    return int(runtime.service._pictures._waiting) or len(runtime.thumbnails._in_flight) - READS
 
 
 def test_a_read_whose_caller_left_keeps_its_place_until_it_ends(client: Client, place: SlowPlace) -> None:

@@ -31,7 +31,7 @@ def text(image: bytes) -> str:
 
 
 def searcher(client: Client) -> Searcher:
-    found: Searcher = client.runtime.service.follower.current.searcher
+    found: Searcher = client.loaded.searcher
     return found
 
 
@@ -314,7 +314,7 @@ def test_fields_choose_what_is_sent(client: Client) -> None:
 
 def test_pages_of_a_snapshot_that_was_replaced(shop: Shop, serve: Any) -> None:
     first = shop.publish(12)
-    client: Client = serve(hold_seconds=2.0)
+    client: Client = serve(retain_seconds=2.0)
     client.wait(lambda state: state["ready"])
     whole = client.search(product_id="a", k=11).json()["hits"]
     second = shop.publish(20, first_seed=300)
@@ -336,7 +336,7 @@ def test_pages_of_a_snapshot_that_was_replaced(shop: Shop, serve: Any) -> None:
 
 
 def test_one_snapshot_is_held_for_those_who_page(shop: Shop, serve: Any) -> None:
-    client: Client = serve(hold_seconds=600.0)
+    client: Client = serve(retain_seconds=600.0)
     for number in range(3):
         last = shop.publish(8 + number)
         client.wait(lambda state: state["snapshot"] == last.id)  # noqa: B023 - it is called before the next turn

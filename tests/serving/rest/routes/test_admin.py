@@ -8,9 +8,9 @@ import pytest
 
 from lookalike.serving.access.keys import KeysDocument, create_key
 from lookalike.serving.context import AccessScope
-from lookalike.serving.telemetry.logs import AUDIT
+from lookalike.serving.telemetry import AUDIT
 from tests.serving.conftest import Serve
-from tests.support.client import wait_for
+from tests.support.client import Client, wait_for
 from tests.support.shop import Shop
 
 KEY, TEXT = create_key("operator", [AccessScope.ADMIN])
@@ -18,8 +18,8 @@ KEYS = KeysDocument(keys=(KEY,)).model_dump_json()
 ADMIN = {"Authorization": f"Bearer {TEXT}"}
 
 
-def served(client: object) -> str:
-    held = client.runtime.service.follower.current  # type: ignore[attr-defined]
+def served(client: Client) -> str:
+    held = client.runtime.follower.current
     return str(held.manifest.id) if held else ""
 
 
