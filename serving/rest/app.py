@@ -10,11 +10,10 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from lookalike.serving.background import in_thread
 from lookalike.serving.rest.handlers import install_handlers
-from lookalike.serving.rest.middleware.body_limit import BodyLimit
 from lookalike.serving.rest.middleware.cors import Cors
-from lookalike.serving.rest.middleware.deadline import Deadline
 from lookalike.serving.rest.middleware.gate import Gate
 from lookalike.serving.rest.middleware.head_method import HeadAsGet
+from lookalike.serving.rest.middleware.limits import BodyLimit, Deadline
 from lookalike.serving.rest.middleware.security_headers import SecurityHeaders
 from lookalike.serving.rest.middleware.tracing import Tracing
 from lookalike.serving.rest.openapi import DESCRIPTION, TAGS, install_openapi

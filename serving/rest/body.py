@@ -11,9 +11,8 @@ from starlette.requests import Request
 
 from lookalike.serving.background import in_thread
 from lookalike.serving.errors import ProblemError, sentence
-from lookalike.serving.search.crops import Crop, parse_crop
 from lookalike.serving.search.options import MAX_FILTER_LENGTH, TEXT_FIELDS, check_options, only_texts, read_options
-from lookalike.serving.search.query import Picture, Query
+from lookalike.serving.search.query import Crop, Picture, Query, parse_crop
 from lookalike.serving.search.request import ONE_OF, Batch, SearchRequest, check_count
 from lookalike.serving.search.request import read_batch as read_json_batch
 from lookalike.serving.search.request import read_query as read_json_query

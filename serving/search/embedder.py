@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ from numpy.typing import NDArray
 
 from lookalike.serving.errors import ProblemError, deadline_problem, overload_problem
 from lookalike.serving.search.batcher import Batcher
-from lookalike.serving.search.crops import Crop, prepare
-from lookalike.serving.search.query import Picture
+from lookalike.serving.search.query import Crop, Picture
 from lookalike.serving.search.single_flight import SingleFlight
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.base import Encoder
-from lookalike.tasks.images.decode import ImageLimits
+from lookalike.tasks.images import preprocessing
+from lookalike.tasks.images.decode import ImageLimits, decode
 
 PIXELS_PER_BYTE = 200  # that a byte may stand for: a blank JPEG has 64, a blank PNG, the very bomb, has 340
 HOPE = 0.5  # of the time left that those ahead may be expected to take: searching and replying take some, too
@@ -94,7 +95,7 @@ class Embedder:
             if time.monotonic() >= deadline:
                 raise deadline_problem()
             with self._metrics.stage("decode"):
-                return prepare(encoder, picture.data, picture.crop, self._limits)
+                return prepare_pixels(encoder, picture.data, picture.crop, self._limits)
 
         pixels = await asyncio.get_running_loop().run_in_executor(self._decoders, prepared)
         vector = await self._batcher.encode(encoder, pixels, deadline=deadline)
@@ -126,3 +127,17 @@ class Embedder:
         if self._cache.maxsize >= 1:  # else nothing is kept
             self._cache[key] = vector
         return vector
+
+
+def prepare_pixels(encoder: Encoder, image: bytes, crop: Crop | None, limits: ImageLimits) -> NDArray[np.uint8]:
+    """Decode one picture and fit what the crop leaves for an encoder: uint8 (size, size, 3).
+
+    Raises `ImageRejectedError`.
+    """
+    if crop is None:
+        return encoder.prepare(image, limits)
+    fit = encoder.spec.preprocessing
+    # The part must have the pixels that a whole picture would have: so much more of the whole is decoded.
+    enlarged = preprocessing.needed(fit) / min(crop.right - crop.left, crop.bottom - crop.top)
+    picture = decode(image, limits=limits, target=math.ceil(min(enlarged, limits.max_pixels)))
+    return preprocessing.apply(fit, crop.cut(picture))

@@ -9,15 +9,18 @@ their ratio.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from lookalike.data.errors import ImageRejectedError
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.crops import Crop
 from lookalike.serving.search.options import QueryOptions
+from lookalike.tasks.images.decode import DEFAULT_LIMITS
 
 SHOWN_DIGITS = 6
 """So many digits of a score after the point are sent."""
@@ -31,6 +34,26 @@ Vectors = NDArray[np.float32]
 def shown(score: float) -> float:
     """Return a score as replies show it."""
     return round(float(score), SHOWN_DIGITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A box in fractions of a picture that stands upright, from its left and its top."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def cut(self, picture: Image.Image) -> Image.Image:
+        """Return what is inside of the box, in whole pixels. Raises `ImageRejectedError` where that is too little."""
+        width, height = picture.size
+        left, top = math.floor(self.left * width), math.floor(self.top * height)
+        right, bottom = math.ceil(self.right * width), math.ceil(self.bottom * height)
+        if min(right - left, bottom - top) < DEFAULT_LIMITS.min_side:
+            message = f"the crop leaves {right - left}x{bottom - top} of {width}x{height} pixels"
+            raise ImageRejectedError("too_small", message)
+        return picture.crop((left, top, right, bottom))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +125,28 @@ def combine(positive: Sequence[Vectors], negative: Sequence[Vectors], weight: fl
     if length < LEAST_LENGTH:
         raise ProblemError("vector_zero", "The examples cancel each other out: nothing is near what is left of them.")
     return np.asarray(sum_ / length, np.float32)
+
+
+def make_crop(numbers: Sequence[float]) -> Crop:
+    """Return a crop box. Raises `ProblemError`."""
+    if len(numbers) != 4:
+        raise _bad_crop(f"`crop` has {len(numbers)} numbers: send left, top, right and bottom")
+    crop = Crop(*numbers)
+    if not (0 <= crop.left < crop.right <= 1 and 0 <= crop.top < crop.bottom <= 1):
+        raise _bad_crop("`crop` must be fractions from 0 to 1, with left < right and top < bottom")
+    return crop
+
+
+def parse_crop(text: str) -> Crop | None:
+    """Return the crop box in `left,top,right,bottom`, None where there is no text. Raises `ProblemError`."""
+    if not text.strip():
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise _bad_crop(f"`crop` is {text[:40]!r}: send four numbers with commas between them") from error
+    return make_crop(numbers)
+
+
+def _bad_crop(detail: str) -> ProblemError:
+    return ProblemError("bad_crop", f"{detail}.")

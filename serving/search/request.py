@@ -14,7 +14,6 @@ from pydantic import Field, ValidationError, WithJsonSchema
 from pydantic_core import from_json
 
 from lookalike.serving.errors import ProblemError, sentence
-from lookalike.serving.search.crops import make_crop
 from lookalike.serving.search.options import (
     UNKNOWN_FIELD,
     Number,
@@ -31,6 +30,7 @@ from lookalike.serving.search.query import (
     PictureUrl,
     ProductId,
     Query,
+    make_crop,
 )
 from lookalike.serving.settings import Limits
 from lookalike.tasks.search.filters import OPERATORS

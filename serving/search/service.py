@@ -36,7 +36,6 @@ from lookalike.serving.search.query import (
 )
 from lookalike.serving.search.query_urls import UrlReader
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, select
-from lookalike.serving.search.validation import check_attributes, check_vector
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.search.filters import Condition, matching
@@ -125,7 +124,7 @@ class SearchService:
     async def products(self, options: QueryOptions) -> Listing:
         """Return some products that satisfy the conditions, as mixed as they lie in the index."""
         with self._admitted(), self.follower.lease(options.snapshot) as loaded:
-            check_attributes(loaded, options)
+            _check_attributes(loaded, options)
             return await self._in_searcher(partial(_list, loaded, options))
 
     async def picture(self, product: Product) -> bytes:
@@ -196,7 +195,7 @@ class SearchService:
             return ProblemError("internal", "The server failed to answer this one: try again, and tell its operator.")
 
     async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float) -> Answer:
-        check_attributes(loaded, query.options)
+        _check_attributes(loaded, query.options)
         began = time.monotonic()
         rows = [_row(loaded, example) for example in query.examples]
         vectors = await self._vectors(loaded, query.examples, deadline)
@@ -225,7 +224,7 @@ class SearchService:
         if isinstance(example, ProductId):
             return None
         if isinstance(example, EncoderVector):
-            check_vector(example.vector, loaded.manifest.encoder.dimension)
+            _check_vector(example.vector, loaded.manifest.encoder.dimension)
             return example.vector
         if isinstance(example, PictureUrl):
             example = Picture(await self._urls.read(example.url, deadline=deadline), example.crop)
@@ -305,3 +304,30 @@ def _comparable(conditions: Sequence[Condition]) -> Iterator[None]:
         if not conditions:
             raise
         raise FilterError(f"a filter cannot be applied to its attribute: {error}") from error
+
+
+def _check_vector(vector: Vectors, wanted: int) -> None:
+    """Raise `ProblemError` for a vector that the encoder cannot have made."""
+    if len(vector) != wanted:
+        detail = f"The vector has {len(vector)} numbers; the encoder of this snapshot makes {wanted}."
+        raise ProblemError("vector_length", detail)
+    if not np.isfinite(vector).all():
+        raise ProblemError("vector_not_finite", "The vector holds NaN or Infinity: send finite numbers only.")
+    if not vector.any():
+        raise ProblemError("vector_zero", "The vector is all zeros: nothing is near it; send one with a direction.")
+
+
+def _check_attributes(loaded: LoadedSnapshot, options: QueryOptions) -> None:
+    """Raise `ProblemError` for an attribute that no product has, or that hits cannot be grouped by."""
+    types = loaded.searcher.products.attributes
+    sent = options.hit_fields.attributes if options.hit_fields else None
+    grouped = [] if options.group_by is None else [options.group_by]
+    filtered = [condition.name for condition in options.conditions]
+    for name in (*filtered, *options.facets, *sorted(sent or ()), *grouped):
+        if name not in types:
+            known = ", ".join(sorted(types)) or "none"
+            detail = f"There is no attribute {name[:100]!r}; the attributes are: {known}."
+            raise ProblemError("unknown_attribute", detail)
+    for name in grouped:
+        if pa.types.is_nested(types[name]):
+            raise ProblemError("bad_group_by", f"{name!r} is a list: group by an attribute that has one value.")

@@ -17,9 +17,8 @@ from lookalike.data.errors import ImageRejectedError
 from lookalike.serving.background import supervise
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.search import batcher
-from lookalike.serving.search.crops import Crop
 from lookalike.serving.search.embedder import Embedder
-from lookalike.serving.search.query import Picture
+from lookalike.serving.search.query import Crop, Picture
 from lookalike.serving.search.single_flight import SingleFlight
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.fake import FakeEncoder

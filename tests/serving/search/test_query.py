@@ -13,9 +13,9 @@ from PIL import Image
 
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.crops import Crop, prepare
+from lookalike.serving.search.embedder import prepare_pixels
 from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.query import combine
+from lookalike.serving.search.query import Crop, combine
 from lookalike.serving.search.selection import Among, select
 from lookalike.tasks.images.decode import DEFAULT_LIMITS
 from lookalike.tasks.search.searcher import Found, Searcher
@@ -147,7 +147,9 @@ def test_each_picture_of_a_form_has_its_crop(client: Client) -> None:
 
 def test_a_crop_of_everything_is_no_crop(client: Client) -> None:
     encoder = searcher(client).encoder
-    assert np.array_equal(prepare(encoder, picture(5), Crop(0, 0, 1, 1), DEFAULT_LIMITS), encoder.prepare(picture(5)))
+    assert np.array_equal(
+        prepare_pixels(encoder, picture(5), Crop(0, 0, 1, 1), DEFAULT_LIMITS), encoder.prepare(picture(5))
+    )
 
 
 def test_a_small_crop_of_a_large_photo_keeps_its_pixels(client: Client) -> None:
@@ -159,7 +161,7 @@ def test_a_small_crop_of_a_large_photo_keeps_its_pixels(client: Client) -> None:
     whole.save(buffer, "JPEG", quality=95)
     part.save(alone, "PNG")
     encoder = searcher(client).encoder
-    found = prepare(encoder, buffer.getvalue(), Crop(0.5, 0.5, 0.55, 0.55), DEFAULT_LIMITS).astype(int)
+    found = prepare_pixels(encoder, buffer.getvalue(), Crop(0.5, 0.5, 0.55, 0.55), DEFAULT_LIMITS).astype(int)
     assert np.abs(found - encoder.prepare(alone.getvalue())).mean() < 6
 
 

@@ -11,8 +11,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookalike.serving.rest.middleware.body_limit import BodyLimit
-from lookalike.serving.rest.middleware.deadline import Deadline
+from lookalike.serving.rest.middleware.limits import BodyLimit, Deadline
 from lookalike.serving.rest.middleware.tracing import Tracing
 from lookalike.serving.rest.requests import request_context
 from lookalike.serving.telemetry.metrics import Metrics
