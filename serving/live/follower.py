@@ -157,7 +157,7 @@ class Follower:
             async with asyncio.timeout(FIRST_LOOK_SECONDS if noted else None):
                 newest = await self._look()
         except TimeoutError:
-            self._unreachable("the store does not answer")
+            self._note_unreachable("the store does not answer")
             newest = None
         if newest is not None:
             await self._swap(newest, meanwhile=noted)
@@ -180,7 +180,7 @@ class Follower:
         try:
             newest = await in_thread(self._read_newest, name="poll channel")
         except Exception as error:  # noqa: BLE001 - following must outlive whatever a store's client raises
-            self._unreachable(str(error))
+            self._note_unreachable(str(error))
             return None
         self._newest = newest
         self._metrics.store_reachable.set(1)
@@ -200,7 +200,7 @@ class Follower:
     async def _swap(self, entry: Entry, meanwhile: Published | None = None) -> None:
         started = time.monotonic()
         try:
-            published = await self._fetched(entry, meanwhile)
+            published = await self._fetch_meanwhile(entry, meanwhile)
             self._let_go(hold=False)  # one for those who page, and one more while swapping, is memory enough
             searcher = await self._in_thread(lambda: self._open(published), name="open snapshot")
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, and none may stop what serves
@@ -218,7 +218,7 @@ class Follower:
     async def _in_thread(self, function: Callable[[], T], *, name: str) -> T:
         return await in_thread(function, name=name, yielding=self.current is not None)
 
-    async def _fetched(self, entry: Entry, meanwhile: Published | None) -> Published:
+    async def _fetch_meanwhile(self, entry: Entry, meanwhile: Published | None) -> Published:
         """Fetch a snapshot; where that takes long, serve the one from the cache meanwhile, though it was replaced."""
         fetching = asyncio.ensure_future(self._in_thread(lambda: self._fetch(entry), name="fetch snapshot"))
         try:
@@ -279,7 +279,7 @@ class Follower:
             exc_info=not isinstance(error, LookalikeError),
         )  # fmt: skip
 
-    def _unreachable(self, reason: str) -> None:
+    def _note_unreachable(self, reason: str) -> None:
         if self.state.state != "unreachable":
             _log.warning("store %s cannot be read: %s", self.store.uri, reason)
         self.state = StoreState("unreachable", reason, self.state.failures + 1)

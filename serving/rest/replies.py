@@ -26,7 +26,7 @@ from starlette.types import Scope
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.search.facets import Facet
 from lookalike.serving.search.options import HitFields
-from lookalike.serving.search.query import shown
+from lookalike.serving.search.query import round_score
 from lookalike.tasks.search.searcher import Hit
 
 PRODUCTS = "/v1/products"
@@ -72,20 +72,20 @@ def content_type(data: bytes) -> str | None:
 
 def reply(content: BaseModel | Mapping[str, Any], status: int = 200) -> Response:
     """Return a model, or what one describes, as a response: past FastAPI's second validation of it."""
-    return sent(encoded(content), status)
+    return respond_json(encode(content), status)
 
 
-def encoded(content: BaseModel | Mapping[str, Any]) -> bytes:
+def encode(content: BaseModel | Mapping[str, Any]) -> bytes:
     """Return a model, or what one describes, as JSON."""
     return to_json(content, inf_nan_mode="null")
 
 
-def encoded_with(content: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]) -> bytes:
+def encode_with(content: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]) -> bytes:
     """Return the same with a list under `name`, written item by item: while one is, no other thread has its turn."""
-    return encoded(content)[:-1] + b',"%s":[%s]}' % (name.encode(), b",".join(encoded(item) for item in items))
+    return encode(content)[:-1] + b',"%s":[%s]}' % (name.encode(), b",".join(encode(item) for item in items))
 
 
-def sent(body: bytes, status: int = 200) -> Response:
+def respond_json(body: bytes, status: int = 200) -> Response:
     """Return JSON as a response."""
     return Response(body, status_code=status, media_type="application/json")
 
@@ -95,7 +95,7 @@ def write_product(product: Product) -> dict[str, Any]:
     return {
         "id": product.id,
         "title": product.title,
-        "attributes": {name: plain(value) for name, value in product.attributes.items()},
+        "attributes": {name: to_json_value(value) for name, value in product.attributes.items()},
         "image_url": product_path(product.id, "image"),
     }
 
@@ -104,7 +104,7 @@ def write_hits(
     hits: Sequence[Hit], hidden: Sequence[int] | None, fields: HitFields | None = None
 ) -> list[dict[str, Any]]:
     """Return hits as `HitReply` describes them; `hidden` where duplicates are collapsed."""
-    written = [{**write_product(hit.product), "score": shown(hit.score)} for hit in hits]
+    written = [{**write_product(hit.product), "score": round_score(hit.score)} for hit in hits]
     if fields is not None:
         written = [fields.select(whole) for whole in written]
     if hidden is not None:
@@ -114,15 +114,15 @@ def write_hits(
 
 def write_facets(facets: Mapping[str, Facet]) -> dict[str, dict[str, Any]]:
     """Return facets as `FacetReply` describes them."""
-    return {name: _facet(facet) for name, facet in facets.items()}
+    return {name: _write_facet(facet) for name, facet in facets.items()}
 
 
-def _facet(facet: Facet) -> dict[str, Any]:
+def _write_facet(facet: Facet) -> dict[str, Any]:
     found = {"values": facet.values, "others": facet.others, "missing": facet.missing}
     return found if facet.low is None or facet.high is None else {**found, "min": facet.low, "max": facet.high}
 
 
-def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
+def to_json_value(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
     """Return an attribute's value as JSON has it: Parquet knows more types, and JSON no NaN."""
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -133,7 +133,7 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {str(name): plain(inner) for name, inner in value.items()}
+        return {str(name): to_json_value(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return [to_json_value(inner) for inner in value]
     return str(value)

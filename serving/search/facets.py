@@ -70,13 +70,13 @@ def count_values(products: Products, name: str, mask: NDArray[np.bool_] | None) 
     values = column.of_rows(chosen)
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
-    distinct, counts = _counted(column, values)
+    distinct, counts = _count(column, values)
     best = _most_frequent(column, distinct, counts)
-    low, high = _ends(column, values)
+    low, high = _find_ends(column, values)
     return Facet(
-        {_text(column, distinct[place]): int(counts[place]) for place in best},
+        {_as_text(column, distinct[place]): int(counts[place]) for place in best},
         len(distinct) - len(best),
-        _missing(column, chosen),
+        _count_missing(column, chosen),
         low,
         high,
     )
@@ -89,7 +89,7 @@ def _attribute(products: Products, name: str, kind: pa.DataType) -> Attribute:
     return Attribute(type_name(kind), None if facet.others else facet.values)
 
 
-def _counted(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _count(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the distinct values, in ascending order but for text, and how often each is there."""
     if column.words is not None:
         counts = np.bincount(values, minlength=len(column.words))
@@ -104,14 +104,14 @@ def _most_frequent(column: Column, distinct: NDArray[Any], counts: NDArray[np.in
     if len(counts) > MAX_VALUES:
         least = np.partition(counts, -MAX_VALUES)[-MAX_VALUES]
         above, equal = np.flatnonzero(counts > least), np.flatnonzero(counts == least)
-        places = np.concatenate([above, _first(column, distinct, equal, MAX_VALUES - len(above))])
+        places = np.concatenate([above, _find_least(column, distinct, equal, MAX_VALUES - len(above))])
     else:
         places = np.arange(len(counts))
-    ranked = _first(column, distinct, places, len(places))
+    ranked = _find_least(column, distinct, places, len(places))
     return ranked[np.argsort(-counts[ranked], kind="stable")]
 
 
-def _first(column: Column, distinct: NDArray[Any], places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+def _find_least(column: Column, distinct: NDArray[Any], places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """Return the places of the `most` least values among some."""
     if column.words is None:
         return places[:most]
@@ -121,26 +121,26 @@ def _first(column: Column, distinct: NDArray[Any], places: NDArray[np.int64], mo
     return least
 
 
-def _missing(column: Column, chosen: NDArray[np.bool_] | None) -> int:
+def _count_missing(column: Column, chosen: NDArray[np.bool_] | None) -> int:
     present = column.to_rows(np.ones(len(column.values), bool))
     return int((~present if chosen is None else chosen & ~present).sum())
 
 
-def _ends(column: Column, values: NDArray[Any]) -> tuple[Any, Any]:
+def _find_ends(column: Column, values: NDArray[Any]) -> tuple[Any, Any]:
     if column.words is not None or pa.types.is_boolean(column.kind) or not len(values):
         return None, None
-    return _plain(column, values.min()), _plain(column, values.max())
+    return _as_json(column, values.min()), _as_json(column, values.max())
 
 
-def _text(column: Column, value: Any) -> str:
+def _as_text(column: Column, value: Any) -> str:
     """As a filter would write it."""
     if column.words is not None:
         return str(column.words[int(value)].as_py())
-    plain = _plain(column, value)
+    plain = _as_json(column, value)
     return str(plain).lower() if isinstance(plain, bool) else str(plain)
 
 
-def _plain(column: Column, value: Any) -> bool | int | float | str:
+def _as_json(column: Column, value: Any) -> bool | int | float | str:
     """As JSON has it."""
     kind = column.kind
     if pa.types.is_date(kind):

@@ -31,7 +31,7 @@ LEAST_LENGTH = 1e-4  # of what examples add up to: less is what rounding left of
 Vectors = NDArray[np.float32]
 
 
-def shown(score: float) -> float:
+def round_score(score: float) -> float:
     """Return a score as replies show it."""
     return round(float(score), SHOWN_DIGITS)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.query import shown
+from lookalike.serving.search.query import round_score
 from lookalike.tasks.search.searcher import Found, Searcher
 
 REACHES = (32, 128, 1024, 5_000, 20_000)
@@ -35,10 +35,10 @@ def select(searcher: Searcher, direction: Vectors, options: QueryOptions, among:
     hide some of that, more is looked for, until there are enough groups, or no more rows, or the last of `REACHES`.
     """
     wanted, found = options.offset + options.k, NOTHING
-    for reach in _reaches(searcher, wanted + len(among.without)):
+    for reach in _list_reaches(searcher, wanted + len(among.without)):
         further = searcher.nearest(direction, reach, among.allowed)
-        found = _followed(found, further)
-        kept = np.fromiter(_kept(searcher, found, options, among.without), np.int64)
+        found = _append(found, further)
+        kept = np.fromiter(_choose(searcher, found, options, among.without), np.int64)
         if len(kept) >= wanted or len(further) < reach or _is_far_enough(found, options):
             break
     return found.take(kept[options.offset : wanted])
@@ -56,7 +56,7 @@ def count_hidden(searcher: Searcher, found: Found, options: QueryOptions, among:
     return [groups.hidden(row, allowed, among.without) for row in found.rows.tolist()]
 
 
-def _reaches(searcher: Searcher, wanted: int) -> Iterator[int]:
+def _list_reaches(searcher: Searcher, wanted: int) -> Iterator[int]:
     """Yield how far to look; what finds everything need not look as far again and again."""
     last = max(wanted, REACHES[-1])
     first = wanted if searcher.is_exact else 0
@@ -64,7 +64,7 @@ def _reaches(searcher: Searcher, wanted: int) -> Iterator[int]:
     yield last
 
 
-def _followed(found: Found, further: Found) -> Found:
+def _append(found: Found, further: Found) -> Found:
     """Return what was found, and behind it what else was found further on."""
     if not len(found):
         return further
@@ -79,11 +79,11 @@ def _is_far_enough(found: Found, options: QueryOptions) -> bool:
 
 def _is_below(score: float, options: QueryOptions) -> bool:
     """Tell whether a score is lower than wanted, as it is shown: whoever sends a hit's own score gets that hit."""
-    return options.min_score is not None and shown(score) < options.min_score
+    return options.min_score is not None and round_score(score) < options.min_score
 
 
-def _kept(searcher: Searcher, found: Found, options: QueryOptions, without: Collection[int]) -> Iterator[int]:
-    groups = _groups(searcher, found, options)
+def _choose(searcher: Searcher, found: Found, options: QueryOptions, without: Collection[int]) -> Iterator[int]:
+    groups = _find_groups(searcher, found, options)
     seen = [set[Any]() for _ in groups]
     for place, (score, row) in enumerate(zip(found.scores.tolist(), found.rows.tolist(), strict=True)):
         if _is_below(score, options):
@@ -99,7 +99,7 @@ def _kept(searcher: Searcher, found: Found, options: QueryOptions, without: Coll
         yield place
 
 
-def _groups(searcher: Searcher, found: Found, options: QueryOptions) -> list[list[Any]]:
+def _find_groups(searcher: Searcher, found: Found, options: QueryOptions) -> list[list[Any]]:
     """Return for each way to group what was found the group of each row; None is no group."""
     groups = []
     if options.group_by is not None:

@@ -100,7 +100,7 @@ class SearchService:
 
     async def search(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
-        with self._admitted(), self.follower.lease(query.options.snapshot) as loaded:
+        with self._take_place(), self.follower.lease(query.options.snapshot) as loaded:
             return await self._answer(loaded, query, deadline)
 
     async def search_all(
@@ -123,9 +123,9 @@ class SearchService:
 
     async def products(self, options: QueryOptions) -> Listing:
         """Return some products that satisfy the conditions, as mixed as they lie in the index."""
-        with self._admitted(), self.follower.lease(options.snapshot) as loaded:
+        with self._take_place(), self.follower.lease(options.snapshot) as loaded:
             _check_attributes(loaded, options)
-            return await self._in_searcher(partial(_list, loaded, options))
+            return await self._in_searcher(partial(_list_products, loaded, options))
 
     async def picture(self, product: Product) -> bytes:
         """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
@@ -141,7 +141,7 @@ class SearchService:
     async def prove(self) -> None:
         """Send a picture all the way through, past all that is remembered. Raises what goes wrong."""
         deadline = time.monotonic() + self.settings.probe_seconds
-        with self._admitted(), self.follower.lease() as loaded:
+        with self._take_place(), self.follower.lease() as loaded:
             vector = await self._embedder.embed_uncached(loaded.searcher.encoder, Picture(BLANK), deadline=deadline)
             await self._in_searcher(lambda: loaded.searcher.search(vector, 1))
             self.proved_at = time.monotonic()
@@ -165,7 +165,7 @@ class SearchService:
         self._writers.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
-    def _admitted(self) -> Iterator[None]:
+    def _take_place(self) -> Iterator[None]:
         if self._in_progress >= self.settings.batching.queue_size:
             self.metrics.shed.inc()
             raise overload_problem(1.0)
@@ -184,7 +184,7 @@ class SearchService:
             return query
         try:
             async with asyncio.timeout_at(deadline):
-                with self._admitted():
+                with self._take_place():
                     return await self._answer(loaded, query, deadline)
         except TimeoutError:
             return ProblemError("deadline_exceeded", "There was no time left for this query: send smaller batches.")
@@ -197,7 +197,7 @@ class SearchService:
     async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float) -> Answer:
         _check_attributes(loaded, query.options)
         began = time.monotonic()
-        rows = [_row(loaded, example) for example in query.examples]
+        rows = [_find_row(loaded, example) for example in query.examples]
         vectors = await self._vectors(loaded, query.examples, deadline)
         answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors))
         if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
@@ -211,7 +211,7 @@ class SearchService:
         if len(examples) == 1:
             return [await self._vector(loaded, examples[0], deadline)]
         tasks = [
-            asyncio.ensure_future(_named(self._vector(loaded, example, deadline), place))
+            asyncio.ensure_future(_name_example(self._vector(loaded, example, deadline), place))
             for place, example in enumerate(examples, 1)
         ]
         try:
@@ -235,9 +235,9 @@ class SearchService:
     ) -> Answer:
         options = query.options
         conditions = options.conditions
-        with self.metrics.stage("search"), _comparable(conditions):
+        with self.metrics.stage("search"), _explain_comparison(conditions):
             allowed = matching(loaded.searcher.products, conditions) if conditions else None
-            direction = _direction(loaded.searcher, query, rows, vectors)
+            direction = _find_direction(loaded.searcher, query, rows, vectors)
             among = Among(allowed, {row for row in rows if row is not None})
             found = NOTHING if direction is None else select(loaded.searcher, direction, options, among)
             hits, hidden = loaded.searcher.hits(found), count_hidden(loaded.searcher, found, options, among)
@@ -249,7 +249,7 @@ class SearchService:
         return await asyncio.get_running_loop().run_in_executor(self._searchers, function)
 
 
-async def _named(work: Awaitable[Vectors | None], place: int) -> Vectors | None:
+async def _name_example(work: Awaitable[Vectors | None], place: int) -> Vectors | None:
     """Say of a query with several examples which one it is that cannot be used."""
     try:
         return await work
@@ -259,18 +259,18 @@ async def _named(work: Awaitable[Vectors | None], place: int) -> Vectors | None:
         raise ProblemError(problem.code, f"Example {place}: {problem}", retry_after=problem.retry_after) from problem
 
 
-def _direction(
+def _find_direction(
     searcher: Searcher, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]
 ) -> Vectors | None:
     """Return where a query points in the index, None where nothing in it has a direction."""
-    directions = [_placed(searcher, row, vector) for row, vector in zip(rows, vectors, strict=True)]
+    directions = [_place_example(searcher, row, vector) for row, vector in zip(rows, vectors, strict=True)]
     split = len(query.positive)
     positive = [direction for direction in directions[:split] if direction is not None]
     negative = [direction for direction in directions[split:] if direction is not None]
     return combine(positive, negative, query.negative_weight)
 
 
-def _placed(searcher: Searcher, row: int | None, vector: Vectors | None) -> Vectors | None:
+def _place_example(searcher: Searcher, row: int | None, vector: Vectors | None) -> Vectors | None:
     """Return where one example lies in the index, None for a picture without any feature."""
     if row is not None:
         return searcher.direction_of(row)
@@ -281,13 +281,13 @@ def _has_picture(query: Query) -> bool:
     return any(isinstance(example, Picture | PictureUrl) for example in query.examples)
 
 
-def _row(loaded: LoadedSnapshot, example: Example) -> int | None:
+def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:
     return loaded.searcher.products.row(example.product) if isinstance(example, ProductId) else None
 
 
-def _list(loaded: LoadedSnapshot, options: QueryOptions) -> Listing:
+def _list_products(loaded: LoadedSnapshot, options: QueryOptions) -> Listing:
     products = loaded.searcher.products
-    with _comparable(options.conditions):
+    with _explain_comparison(options.conditions):
         mask = matching(products, options.conditions)
     rows = np.flatnonzero(mask)
     shown = products.take(rows[options.offset : options.offset + options.k])
@@ -296,7 +296,7 @@ def _list(loaded: LoadedSnapshot, options: QueryOptions) -> Listing:
 
 
 @contextmanager
-def _comparable(conditions: Sequence[Condition]) -> Iterator[None]:
+def _explain_comparison(conditions: Sequence[Condition]) -> Iterator[None]:
     """Turn what Arrow says about values that cannot be compared into a filter's problem."""
     try:
         yield

@@ -152,15 +152,15 @@ async def product_image(
     if size is not None and size not in SIZES:
         raise ProblemError("bad_size", f"`size` is {size}: ask for {', '.join(map(str, SIZES))}, or for none.")
     _, product = await service.product(product_id)
-    with _told(product_id):
+    with _explain_missing(product_id):
         if size is not None:
             made = await runtime_of(request).thumbnails.get(product, size)
-            return _sent(request, made.data, "image/jpeg", made.etag)
+            return _respond_picture(request, made.data, "image/jpeg", made.etag)
         data = await service.picture(product)
     kind = content_type(data)
     if kind is None:
         raise ProblemError("image_unreadable", "What the catalogue names is no picture that may be shown.")
-    return _sent(request, data, kind, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+    return _respond_picture(request, data, kind, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
 
 
 @router.get(
@@ -182,7 +182,7 @@ def _is_whole_id(service: SearchService, product: str, part: str) -> bool:
 
 
 @contextmanager
-def _told(product: str) -> Iterator[None]:
+def _explain_missing(product: str) -> Iterator[None]:
     """Tell callers that a picture cannot be had; why, with files and addresses, is for the server's log."""
     try:
         yield
@@ -194,12 +194,12 @@ def _told(product: str) -> Iterator[None]:
         raise ProblemError("image_unreadable", "The picture cannot be read where it is kept: try again.") from error
 
 
-def _sent(request: Request, data: bytes, kind: str, etag: str) -> Response:
+def _respond_picture(request: Request, data: bytes, kind: str, etag: str) -> Response:
     headers = {**PICTURE_HEADERS, "etag": etag}
-    if _has(request.headers.get("if-none-match", ""), etag):
+    if _has_etag(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=kind, headers=headers)
 
 
-def _has(given: str, etag: str) -> bool:
+def _has_etag(given: str, etag: str) -> bool:
     return given.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in given.split(",")}

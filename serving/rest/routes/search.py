@@ -13,7 +13,7 @@ from lookalike.serving.errors import ERROR_CODES, ProblemError
 from lookalike.serving.rest.body import read_batch, read_query
 from lookalike.serving.rest.openapi import describe_form
 from lookalike.serving.rest.problems import document
-from lookalike.serving.rest.replies import encoded, encoded_with, sent, write_facets, write_hits
+from lookalike.serving.rest.replies import encode, encode_with, respond_json, write_facets, write_hits
 from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.schema import BatchReply, SearchReply
@@ -114,36 +114,36 @@ async def search_batch(request: Request) -> Response:
     deadline = asked.deadline - MARGIN * service.settings.limits.request_seconds
     found = await service.search_all(batch.queries, batch.snapshot, deadline=deadline)
     hits = sum(len(answer.hits) for answer in found.answers if isinstance(answer, Answer))
-    return sent(await service.write(lambda: _batch(batch, found, asked), hits=hits))
+    return respond_json(await service.write(lambda: _write_batch(batch, found, asked), hits=hits))
 
 
 async def search_reply(service: SearchService, asked: RequestContext, query: Query, answer: Answer) -> Response:
     """Return an answer as it is written."""
 
     def written() -> bytes:
-        return encoded({"snapshot": answer.snapshot, "took_ms": _took(asked), **_written(query, answer)})
+        return encode({"snapshot": answer.snapshot, "took_ms": _elapsed_ms(asked), **_write_answer(query, answer)})
 
-    return sent(await service.write(written, hits=len(answer.hits)))
-
-
-def _batch(batch: Batch, found: Answers, asked: RequestContext) -> bytes:
-    results = (_result(query, answer, asked) for query, answer in zip(batch.queries, found.answers, strict=True))
-    return encoded_with({"snapshot": found.snapshot, "took_ms": _took(asked)}, "results", results)
+    return respond_json(await service.write(written, hits=len(answer.hits)))
 
 
-def _result(query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext) -> dict[str, Any]:
+def _write_batch(batch: Batch, found: Answers, asked: RequestContext) -> bytes:
+    results = (_write_result(query, answer, asked) for query, answer in zip(batch.queries, found.answers, strict=True))
+    return encode_with({"snapshot": found.snapshot, "took_ms": _elapsed_ms(asked)}, "results", results)
+
+
+def _write_result(query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext) -> dict[str, Any]:
     if isinstance(answer, ProblemError) or isinstance(query, ProblemError):
         problem = answer if isinstance(answer, ProblemError) else query
         assert isinstance(problem, ProblemError)  # noqa: S101 - one of the two is
         return {"problem": document(problem, asked.id)}
-    return _written(query, answer)
+    return _write_answer(query, answer)
 
 
-def _written(query: Query, answer: Answer) -> dict[str, Any]:
+def _write_answer(query: Query, answer: Answer) -> dict[str, Any]:
     written: dict[str, Any] = {"hits": write_hits(answer.hits, answer.hidden, query.options.hit_fields)}
     return {**written, "facets": write_facets(answer.facets)} if query.options.facets else written
 
 
-def _took(asked: RequestContext) -> float:
+def _elapsed_ms(asked: RequestContext) -> float:
     """Return the milliseconds since the request came."""
     return round(1000 * (time.monotonic() - asked.started), 2)

@@ -18,7 +18,7 @@ from lookalike.data.catalogue.types import TextTypes, type_name
 from lookalike.data.embeddings import HASH
 from lookalike.data.errors import CatalogueError
 from lookalike.data.snapshots.products import Products
-from lookalike.serving.rest.replies import plain
+from lookalike.serving.rest.replies import to_json_value
 from lookalike.tasks.search.filters import matching, parse
 from tests.support.catalogues import read_all
 
@@ -102,7 +102,7 @@ def test_every_form_of_a_catalogue_can_be_filtered_alike(write: Callable[[Path],
     }.items():
         assert matching(products, [parse(text)]).nonzero()[0].tolist() == expected, text
     first, _, last = (
-        {name: plain(value) for name, value in one.attributes.items() if name != "days"}
+        {name: to_json_value(value) for name, value in one.attributes.items() if name != "days"}
         for one in products.take([0, 1, 2])
     )
     assert first == {
@@ -216,7 +216,7 @@ def test_types_of_parquet_are_brought_to_one_form(
     assert products.attributes["x"] == kind
     value = products.take([0])[0].attributes["x"]
     assert first is None or value == first
-    json.dumps(plain(value))
+    json.dumps(to_json_value(value))
 
 
 BEFORE, FIRST, LAST, AFTER = (days * 86_400 for days in (-719_163, -719_162, 2_932_896, 2_932_897))  # since 1970

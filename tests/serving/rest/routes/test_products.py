@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from lookalike.serving.rest.replies import content_type, plain, product_path
+from lookalike.serving.rest.replies import content_type, product_path, to_json_value
 from tests.serving.conftest import Serve
 from tests.support.client import Client
 from tests.support.shop import ODD_ID, Shop, picture, product_ids
@@ -129,7 +129,7 @@ def test_content_types(data: bytes, expected: str | None) -> None:
     ],
 )
 def test_plain_values(value: Any, expected: Any) -> None:
-    assert plain(value) == expected
+    assert to_json_value(value) == expected
 
 
 def test_paths() -> None:
