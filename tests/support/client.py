@@ -15,6 +15,9 @@ from fastapi import FastAPI
 from lookalike.serving.live.loaded import LoadedSnapshot
 from lookalike.serving.runtime import Runtime
 
+PATIENCE_SECONDS = 60.0
+"""How long a test waits before it fails: only a failure lasts so long, so a busy machine may take its time."""
+
 T = TypeVar("T")
 
 
@@ -43,7 +46,7 @@ class Client:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the application's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
 
     def request(self, method: str, url: str, **more: Any) -> httpx.Response:
         return self.run(self._http.request(method, url, **more))
@@ -57,7 +60,7 @@ class Client:
     def search(self, **query: Any) -> httpx.Response:
         return self.post("/v1/search", json=query)
 
-    def wait(self, what: Callable[[dict[str, Any]], bool], seconds: float = 10.0) -> dict[str, Any]:
+    def wait(self, what: Callable[[dict[str, Any]], bool], seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Return what `/readyz` says as soon as it satisfies `what`."""
         return wait_for(lambda: self.get("/readyz").json(), what, seconds)
 
@@ -87,7 +90,7 @@ def running(app: FastAPI) -> Iterator[Client]:
         loop.close()
 
 
-def wait_for(look: Callable[[], T], what: Callable[[T], bool], seconds: float = 10.0) -> T:
+def wait_for(look: Callable[[], T], what: Callable[[T], bool], seconds: float = PATIENCE_SECONDS) -> T:
     """Return what `look` gives as soon as it satisfies `what`."""
     end = time.monotonic() + seconds
     while True:
