@@ -187,7 +187,7 @@ def test_a_run_is_kept_and_repeats_itself(
 ) -> None:
     first = run(folder, tmp_path, "--views", "plain", "flip", "zoom")
     printed = capsys.readouterr().out
-    monkeypatch.setattr(quality, "_embed", None)
+    monkeypatch.setattr(quality, "embed", None)
     second = run(folder, tmp_path, "--views", "plain", "flip", "zoom")
 
     assert first == second

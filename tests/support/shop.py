@@ -123,7 +123,10 @@ class Shop:
         encoder: str = "fake",
         near: Sequence[Sequence[str]] = (),
     ) -> Manifest:
-        """Build a snapshot of the rows of a catalogue; `near` are groups of near-duplicates, by their files."""
+        """Build a snapshot of the rows of a catalogue; `near` are groups of near-duplicates, by their files.
+
+        A row whose `image` is no file of this machine says in `file` where its picture is.
+        """
         self._built += 1
         with tempfile.TemporaryDirectory() as scratch:
             return self._build(rows, Path(scratch), shards, encoder, self._duplicates(near) if near else None)
@@ -180,7 +183,7 @@ class Shop:
         return self._write(len(rows), space, tuple(sections), duplicates)
 
     def _embed(self, rows: list[dict[str, Any]], model: Path, spec: EncoderSpec) -> tuple[pa.Table, Embeddings]:
-        contents = [Path(row["image"]).read_bytes() for row in rows]
+        contents = [Path(row.get("file", row["image"])).read_bytes() for row in rows]
         hashes = [hashlib.sha256(data).digest() for data in contents]
         embeddings = Embeddings(self.store, spec.fingerprint)
         embeddings.write(hashes, encode(OnnxEncoder(model, spec, threads=1), contents))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,6 @@ import httpx
 import pytest
 
 from lookalike.data.errors import InputError
-from lookalike.data.fetch import addresses, connections
 from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.rest.app import create_app
 from lookalike.serving.runtime import Runtime
@@ -22,6 +20,7 @@ from lookalike.serving.settings import read_settings
 from tests.serving.conftest import make_settings
 from tests.support.client import Client
 from tests.support.client import running as serving
+from tests.support.fetches import forget
 from tests.support.shop import Shop, picture, product_ids
 from tests.support.sites import LOCAL, Names, Site, answer, certificates, raw, running
 
@@ -29,11 +28,6 @@ HOST = "pictures.test"
 ALLOWED = f"{HOST},*.{HOST}"
 
 Ask = Callable[..., httpx.Response]
-
-
-def forget() -> None:
-    addresses._answers.clear()
-    connections._pools(os.getpid()).clear()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lookalike.data.fetch import addresses, connections
 from lookalike.serving.rest.replies import product_path
 from lookalike.serving.search.thumbnails import SIZES
 from tests.serving.conftest import Serve
 from tests.support.client import Client
-from tests.support.shop import Shop, picture, product_ids
+from tests.support.fetches import forget
+from tests.support.shop import Shop, picture, product_ids, write_pictures
 from tests.support.sites import LOCAL, Names, Site, answer, running
 
 IDS = product_ids(8)
@@ -126,6 +125,14 @@ def test_a_file_that_is_no_picture_is_told_without_its_place(photos: Shop, serve
     assert "root" not in reply.text
 
 
+def on_the_web(rows: list[dict[str, Any]], port: int) -> list[dict[str, Any]]:
+    """Return the rows of a catalogue that says where its pictures are on the web."""
+    return [
+        {**row, "file": row["image"], "image": f"http://shop.test:{port}/{number}.png"}
+        for number, row in enumerate(rows)
+    ]
+
+
 def test_pictures_that_the_catalogue_has_on_the_web(
     shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -133,22 +140,10 @@ def test_pictures_that_the_catalogue_has_on_the_web(
     names = Names()
     names.answers["shop.test"] = [[LOCAL]]
     monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
-    addresses._answers.clear()
-    connections._pools(os.getpid()).clear()
+    forget()
     with running(Site()) as site:
         site.pages["/1.png"] = [answer(picture(1))]
-        build = Shop._embed
-
-        def on_the_web(self: Shop, rows: Any, model: Path, spec: Any) -> Any:
-            table, embeddings = build(self, rows, model, spec)
-            place = table.column_names.index("image")
-            web = [f"http://shop.test:{site.port}/{number}.png" for number in range(len(rows))]
-            import pyarrow as pa
-
-            return table.set_column(place, "image", pa.array(web)), embeddings
-
-        monkeypatch.setattr(Shop, "_embed", on_the_web)
-        shop.publish(8)
+        shop.point_at(shop.build_rows(on_the_web(write_pictures(tmp_path, 8), site.port)))
         allowed = {"allowed_hosts": "shop.test", "allowed_ports": str(site.port), "allowed_networks": "127.0.0.0/8"}
         closed, open_ = serve(), serve(fetch=allowed)
         for client in (closed, open_):

@@ -96,8 +96,12 @@ def test_batches_have_a_thread_each_when_there_are_as_many_as_threads(
 ) -> None:
     begun: Queue[int] = Queue()
     may_go_on = threading.Event()
-    real = onnx._session
-    monkeypatch.setattr(onnx, "_session", lambda *of: Watched(real(*of), of[1], begun, may_go_on))
+    open_session = onnx.ort.InferenceSession
+
+    def watched(model: str, options: onnx.ort.SessionOptions, **more: Any) -> Watched:
+        return Watched(open_session(model, options, **more), options.intra_op_num_threads, begun, may_go_on)
+
+    monkeypatch.setattr(onnx.ort, "InferenceSession", watched)
     spread = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=3, spread=True)
     pixels = encoder.prepare(picture(1))[None]
 
