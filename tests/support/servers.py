@@ -18,10 +18,10 @@ from tests.support.shared import shared_service
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-# they look for work of their own every few seconds, which no test gives them
-_IDLE_SERVICES = (
-    "CANCELLATION_CLEANUP", "EVENT_LOGGER", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS", "REPOSSESSOR", "SCHEDULER",
-    "TRIGGERS",
+# of Prefect: what looks for work that no test gives it, and what writes down events that no test reads
+_SERVICES_OF_NO_USE = (
+    "CANCELLATION_CLEANUP", "EVENT_LOGGER", "EVENT_PERSISTER", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR", "SCHEDULER", "TRIGGERS",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[str]:
+def prefect_server(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run a Prefect server with a database of its own; yield its API's URL."""
     port = free_port()
     api = f"http://{HOST}:{port}/api"
@@ -44,7 +44,7 @@ def prefect_server(folder: Path) -> Iterator[str]:
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_API_URL": api,  # else its UI looks for the usual port
-        **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _IDLE_SERVICES},
+        **(env or {}),
     }
     service = Service(
         "Prefect server",
@@ -110,8 +110,9 @@ def lookalike_server(folder: Path, store: str, env: Mapping[str, str] | None = N
 
 @contextmanager
 def running_prefect() -> Iterator[str]:
-    """Run a Prefect server in a folder of its own; yield its API's URL."""
-    with tempfile.TemporaryDirectory(prefix="prefect-") as folder, prefect_server(Path(folder)) as api:
+    """Run a Prefect server in a folder of its own, with no more than tests need; yield its API's URL."""
+    lean = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _SERVICES_OF_NO_USE}
+    with tempfile.TemporaryDirectory(prefix="prefect-") as folder, prefect_server(Path(folder), lean) as api:
         yield api
 
 
