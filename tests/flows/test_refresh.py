@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import shutil
 import threading
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -43,12 +45,31 @@ def first(searcher: Searcher, picture: Path) -> str:
     return searcher.search(searcher.embed(picture.read_bytes()), 1)[0].product.id
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("refresh")
+
+
 @pytest.fixture
-def pictures(tmp_path: Path, run: Reindex) -> Path:
-    """A catalogue with a full build in two shards."""
-    folder = write_catalogue(tmp_path / "pictures", 120)
-    run(shards=2)
-    return folder
+def tmp_path(place: Path) -> Iterator[Path]:
+    """An empty folder at the same place for each test, as snapshots know where the pictures of a catalogue are."""
+    folder = place / "test"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, place: Path, run: Reindex) -> Path:
+    """A catalogue with a full build in two shards: built for the first test that asks, and copied for the others."""
+    built = place / "built"
+    if built.exists():
+        shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    else:
+        write_catalogue(tmp_path / "pictures", 120)
+        run(shards=2)
+        shutil.copytree(tmp_path, built)
+    return tmp_path / "pictures"
 
 
 def test_what_came_changed_and_went_is_seen_and_the_build_stays(
