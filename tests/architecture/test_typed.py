@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("lookalike", "data", "tasks", "flows", "serving", "infra", "tests")
 PLANTED = "def planted():\n    return 1\n"  # only `--strict` minds that the type is missing
 
 
+@pytest.mark.slow
 def test_a_planted_error_is_found_in_every_folder(tmp_path: Path) -> None:
     """In a copy of the folders and links alone: what is in the files would take minutes, and `make lint` checks it."""
     packages = {file.parent for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")}

@@ -182,6 +182,7 @@ def test_a_query_without_a_vector_finds_nothing(tmp_path: Path) -> None:
     assert result.figures["crop"].hit_at_10 == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_and_repeats_itself(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_run_is_kept_and_repeats_itself(
     assert printed.count("\n| ") == 1 + 6 + 1 + len(DISTORTIONS) + 1
 
 
+@pytest.mark.slow
 def test_vectors_are_whitened_as_a_reindex_of_so_many_pictures_does(folder: Path, tmp_path: Path) -> None:
     few = write_catalogue(tmp_path / "few", 127)
     (tmp_path / "cache").mkdir()
@@ -223,6 +225,7 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     assert told(tmp_path) == f"no file below {tmp_path} can be decoded: give whole pictures, {', '.join(FORMATS)}"
 
 
+@pytest.mark.slow
 def test_it_is_the_same_whatever_was_kept(folder: Path, tmp_path: Path) -> None:
     def figures(cache: Path) -> object:
         cache.mkdir()

@@ -37,6 +37,7 @@ def test_only_its_owner_reads_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 def test_writers_at_once_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     spawn = multiprocessing.get_context("spawn")

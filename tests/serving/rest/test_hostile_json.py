@@ -94,6 +94,7 @@ def refusals() -> dict[str, tuple[str, int, float]]:
     return {name: (code, grown, seconds) for name, code, grown, seconds in map(json.loads, done.stdout.splitlines())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_refusal_costs_little_memory_and_time(refusals: dict[str, tuple[str, int, float]], name: str) -> None:
     code, grown, seconds = refusals[name]

@@ -24,6 +24,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "colours"
 ROOT = Path(__file__).parents[3]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the example package installed; building writes into the source, so it is a copy's."""
@@ -71,7 +74,6 @@ def test_it_is_exported_into_a_store_and_encodes(site: Path, monkeypatch: pytest
     assert (np.argmax(vectors @ vectors.T, axis=1) == np.arange(6)).all()
 
 
-@pytest.mark.slow
 @pytest.mark.services
 def test_a_catalogue_is_indexed_and_searched_with_it(site: Path, tmp_path: Path, prefect_api: str) -> None:
     pictures = write_catalogue(tmp_path / "pictures", 60)
