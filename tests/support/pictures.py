@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from tests.support.bombs import png
 
 
 def drawing(seed: int, side: int = 160) -> Image.Image:
@@ -48,7 +48,7 @@ def write_odd_pictures(folder: Path) -> tuple[dict[str, str], set[str]]:
     data = (folder / "whole.jpg").read_bytes()
     (folder / "truncated.jpg").write_bytes(data[: len(data) // 2])
     Image.new("RGB", (1, 1)).save(folder / "tiny.png")
-    (folder / "huge.png").write_bytes(png_of_zeros(20_000, 10_000))
+    (folder / "huge.png").write_bytes(png(20_000, 10_000, channels=1))
     drawing(9001).convert("CMYK").save(folder / "cmyk.jpg")
     Image.fromarray(np.asarray(drawing(9002).convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
     drawing(9003).quantize(16).save(folder / "palette.png", transparency=0)
@@ -66,16 +66,3 @@ def write_odd_pictures(folder: Path) -> tuple[dict[str, str], set[str]]:
     }
     used = {"whole.jpg", "cmyk.jpg", "deep.png", "palette.png", "moving.gif", "turned.jpg", "schöne Größe #1?.png"}
     return rejected, used
-
-
-def png_of_zeros(width: int, height: int) -> bytes:
-    """Return a black PNG of any size: a few hundred kilobytes that decode to hundreds of megabytes."""
-    packer = zlib.compressobj(9)
-    row = bytes(1 + width)
-    body = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lookalike.tasks.build.contact_sheet import HITS, THUMB, Row, Shown, contact_sheet
-from tests.support.pictures import drawing, png_of_zeros
+from tests.support.bombs import png
+from tests.support.pictures import drawing
 
 NEW = (18, 140, 80)
 
@@ -64,9 +66,18 @@ def test_only_hits_that_were_not_there_before_are_framed() -> None:
     assert not is_framed(opened(contact_sheet([Row(query, [], hits("a", "c"))])))  # a first snapshot: all are new
 
 
-@pytest.mark.parametrize("data", [None, b"", b"no picture", photo(1)[:2000], png_of_zeros(20_000, 10_000)])
-def test_what_cannot_be_shown_is_a_tile(data: bytes | None) -> None:
-    broken = Shown("x", data, 0.5)
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: None,
+        lambda: b"",
+        lambda: b"no picture",
+        lambda: photo(1)[:2000],
+        lambda: png(20_000, 10_000, channels=1),
+    ],
+)
+def test_what_cannot_be_shown_is_a_tile(read: Callable[[], bytes | None]) -> None:
+    broken = Shown("x", read(), 0.5)
     assert opened(contact_sheet([Row(broken, [broken], [broken])])) is not None
 
 
