@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,15 @@ def test_each_verb_explains_itself(verb: list[str]) -> None:
     result = call(*verb, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
+
+
+def test_help_answers_at_once() -> None:
+    """Each verb imports what it needs when it runs: with these libraries `--help` would take seconds."""
+    code = "import sys, lookalike.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    loaded = set(done.stdout.split())
+    assert "click" in loaded
+    assert not loaded & {"numpy", "pyarrow", "pydantic", "fsspec", "faiss", "prefect", "dask", "fastapi", "torch"}
 
 
 def test_gc_of_a_folder_that_is_no_store_says_so_and_deletes_nothing(tmp_path: Path) -> None:

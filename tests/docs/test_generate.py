@@ -11,6 +11,7 @@ from tests.docs.generate import DOCS, pages
 
 ROOT = DOCS.parent
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+FOLDERS = ("lookalike", "data", "tasks", "flows", "serving", "infra", "tests", "docs")
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
@@ -26,6 +27,12 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         assert found.exists(), f"{target}: there is no such file"
         if heading:
             assert heading in _headings(found), f"{target}: there is no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def _headings(page: Path) -> set[str]:

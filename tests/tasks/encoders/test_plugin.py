@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,13 @@ def lookalike(site: Path, folder: Path, *arguments: str, **more: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_it_imports_nothing_of_ours_but_what_stays_as_it_is() -> None:
+    """Else each move of a module would break the encoders of others."""
+    code = (EXAMPLE / "lookalike_colours.py").read_text()
+    names = re.findall(r"^\s*(?:from|import) (lookalike\S*)", code, re.MULTILINE)
+    assert set(names) == {"lookalike.encoders"}
 
 
 def test_it_is_found_where_it_is_installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
