@@ -1,4 +1,4 @@
-"""What an encoder of your own imports: these names stay where they are, whatever moves inside of Lookalike.
+"""What an encoder of your own imports. These names stay the same when modules inside of Lookalike move.
 
 `EncoderSource` says what such an encoder is. `FromPixels`, `Gem`, `WeightsFile`, `dimension` and `export` need torch,
 which is imported when one of them is first asked for.

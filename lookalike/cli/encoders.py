@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lookalike.cli.output import output_option, print_value, reported, store_option
+from lookalike.cli.output import output_option, print_value, report_errors, store_option
 
 
 @click.group()
@@ -15,7 +15,7 @@ def encoders() -> None:
 @encoders.command("list")
 @click.argument("family", required=False)
 @output_option
-@reported
+@report_errors
 def list_encoders(*, family: str | None, output: str) -> None:
     """List the encoders that are installed, or all models of FAMILY: torchvision, timm or openclip."""
     from lookalike.tasks.encoders.registry import available, models
@@ -32,7 +32,7 @@ def list_encoders(*, family: str | None, output: str) -> None:
 @click.argument("name")
 @store_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="json", show_default=True)
-@reported
+@report_errors
 def show_encoder(*, name: str, store: str, output: str) -> None:
     """Print where encoder NAME comes from, its fingerprint and, where the store has it, how it looks at pictures."""
     from lookalike.data.stores import open_store

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lookalike.cli.output import output_option, print_value, reported
+from lookalike.cli.output import output_option, print_value, report_errors
 
 keys_file_option = click.option(
     "--keys-file",
@@ -37,7 +37,7 @@ def keys() -> None:
 )
 @click.option("--expires", metavar="DURATION", help="Such as 90d; default: never.")
 @output_option
-@reported
+@report_errors
 def create_api_key(*, keys_file: Path, name: str, scopes: tuple[str, ...], expires: str | None, output: str) -> None:
     """Make a key and print it, this once: only a hash of it is kept."""
     from lookalike.data.durations import duration
@@ -58,7 +58,7 @@ def create_api_key(*, keys_file: Path, name: str, scopes: tuple[str, ...], expir
 @keys.command("list")
 @keys_file_option
 @output_option
-@reported
+@report_errors
 def list_api_keys(*, keys_file: Path, output: str) -> None:
     """List the keys, without what is secret."""
     from datetime import UTC, datetime
@@ -78,7 +78,7 @@ def list_api_keys(*, keys_file: Path, output: str) -> None:
 @keys.command("revoke")
 @click.argument("key_id", metavar="ID")
 @keys_file_option
-@reported
+@report_errors
 def revoke_api_key(*, key_id: str, keys_file: Path) -> None:
     """Take the key ID back: servers refuse it within seconds."""
     from lookalike.serving.access.keys_file import remove_key

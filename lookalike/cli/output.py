@@ -37,7 +37,7 @@ output_option = click.option(
 )
 
 
-def reported(function: Callable[P, None]) -> Callable[P, None]:
+def report_errors(function: Callable[P, None]) -> Callable[P, None]:
     """End with a sentence instead of a traceback where an error is one of ours."""
 
     @wraps(function)
@@ -52,7 +52,6 @@ def reported(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def open_channel(store: str, channel: str) -> Channel:
-    """Return a channel of a store."""
     from lookalike.data.snapshots.channels import Channel
     from lookalike.data.stores import open_store
 

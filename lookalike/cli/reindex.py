@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lookalike.cli.output import attribution_option, channel_option, output_option, print_value, reported, store_option
+from lookalike.cli.output import (
+    attribution_option,
+    channel_option,
+    output_option,
+    print_value,
+    report_errors,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from lookalike.data.reports import RunReport
@@ -22,11 +29,11 @@ if TYPE_CHECKING:
 @click.option(
     "--index-bytes", type=click.IntRange(min=1), help="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES."
 )
-@click.option("--full", is_flag=True, help="Hash every picture and train the index anew.")
+@click.option("--full", is_flag=True, help="Hash every picture again and train a new index.")
 @click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
 @attribution_option
 @output_option
-@reported
+@report_errors
 def reindex(
     *,
     catalogue: str,
@@ -67,7 +74,7 @@ def reindex(
 @click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
 @attribution_option
 @output_option
-@reported
+@report_errors
 def refresh(
     *, catalogue: str, store: str, channel: str, encoder: str, no_publish: bool, attribution: str | None, output: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lookalike.cli.output import channel_option, open_channel, output_option, print_value, reported, store_option
+from lookalike.cli.output import channel_option, open_channel, output_option, print_value, report_errors, store_option
 from lookalike.data.errors import InputError, LookalikeError
 
 API_KEY = "LOOKALIKE_API_KEY"
@@ -25,7 +25,7 @@ API_KEY = "LOOKALIKE_API_KEY"
     "--filter", "filters", multiple=True, metavar="CONDITION", help="Such as category=shoes; may be repeated."
 )
 @output_option
-@reported
+@report_errors
 def search(
     *, image: Path, url: str | None, store: str, channel: str, k: int, filters: tuple[str, ...], output: str
 ) -> None:

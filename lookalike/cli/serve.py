@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from lookalike.cli.output import channel_option, reported, store_option
+from lookalike.cli.output import channel_option, report_errors, store_option
 
 
 @click.command()
@@ -16,7 +16,7 @@ from lookalike.cli.output import channel_option, reported, store_option
 @click.option("--host", envvar="LOOKALIKE_HOST", default="127.0.0.1", show_default=True)
 @click.option("--port", envvar="LOOKALIKE_PORT", default="8000", show_default=True, metavar="INTEGER")
 @click.option("--workers", envvar="LOOKALIKE_WORKERS", default=1, show_default=True, help="Server processes.")
-@reported
+@report_errors
 def serve(*, store: str, channel: str, host: str, port: str, workers: int) -> None:
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
     # BLAS is asked for one small product a query; its threads would then wait busily, on processors that encode
@@ -32,7 +32,7 @@ def serve(*, store: str, channel: str, host: str, port: str, workers: int) -> No
 @click.option("--once", is_flag=True, help="Do the same work, run one query, print its hits and exit.")
 @click.option("--catalogue", metavar="URI", help="Your own pictures; default: the OpenMoji sample.")
 @click.option("--port", default=8000, show_default=True, help="Of the search page.")
-@reported
+@report_errors
 def demo(*, once: bool, catalogue: str | None, port: int) -> None:
     """Bring up everything on this machine: Prefect, Dask, a first reindex, its schedule and the search page."""
     from lookalike.infra.demo.demo import DemoOptions, run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lookalike.cli.output import channel_option, open_channel, output_option, print_value, reported, store_option
+from lookalike.cli.output import channel_option, open_channel, output_option, print_value, report_errors, store_option
 from lookalike.data.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def snapshots() -> None:
 @store_option
 @channel_option
 @output_option
-@reported
+@report_errors
 def list_snapshots(*, store: str, channel: str, output: str) -> None:
     """List all snapshots, oldest first; a star marks the one that the channel points at."""
     from lookalike.data.snapshots.listing import list_summaries
@@ -41,7 +41,7 @@ def list_snapshots(*, store: str, channel: str, output: str) -> None:
 @click.argument("snapshot", required=False)
 @store_option
 @channel_option
-@reported
+@report_errors
 def show(*, snapshot: str | None, store: str, channel: str) -> None:
     """Print a snapshot's manifest; default: the one that the channel points at."""
     from lookalike.data.snapshots.store import read_manifest
@@ -55,7 +55,7 @@ def show(*, snapshot: str | None, store: str, channel: str) -> None:
 @store_option
 @channel_option
 @output_option
-@reported
+@report_errors
 def history(*, store: str, channel: str, output: str) -> None:
     """Print every move of the channel, oldest first: which snapshot, when, who and why."""
     entries = list(open_channel(store, channel).history())
@@ -76,7 +76,7 @@ def history(*, store: str, channel: str, output: str) -> None:
 @store_option
 @channel_option
 @output_option
-@reported
+@report_errors
 def diff_snapshots(*, before: str | None, after: str | None, store: str, channel: str, output: str) -> None:
     """Say what is different in AFTER: products, files and figures.
 
@@ -95,7 +95,7 @@ def diff_snapshots(*, before: str | None, after: str | None, store: str, channel
 @click.argument("snapshot", required=False)
 @store_option
 @channel_option
-@reported
+@report_errors
 def verify(*, snapshot: str | None, store: str, channel: str) -> None:
     """Read every byte of a snapshot and check it; default: the one that the channel points at."""
     from lookalike.data.snapshots import store as stored
@@ -117,7 +117,7 @@ def verify(*, snapshot: str | None, store: str, channel: str) -> None:
 @click.option("--reason", default="promoted by hand", show_default=True, help="Kept in the channel's history.")
 @click.option("--pin", is_flag=True, help="Keep the snapshot until it is unpinned, too.")
 @click.option("--force", is_flag=True, help="Also one that did not reach its limits and was refused.")
-@reported
+@report_errors
 def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool, force: bool) -> None:
     """Point the channel at SNAPSHOT, an older one too; servers follow within seconds."""
     from lookalike.data.snapshots import publishing
@@ -130,7 +130,7 @@ def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool, 
 @store_option
 @channel_option
 @click.option("--reason", default="rolled back by hand", show_default=True, help="Kept in the channel's history.")
-@reported
+@report_errors
 def rollback(*, store: str, channel: str, reason: str) -> None:
     """Point the channel at the snapshot before the current one; again, at the one before that."""
     from lookalike.data.snapshots import publishing
@@ -143,9 +143,9 @@ def rollback(*, store: str, channel: str, reason: str) -> None:
 @click.argument("snapshot")
 @store_option
 @click.option("--note", default="", help="Why; kept with who and when.")
-@reported
+@report_errors
 def pin_snapshot(*, snapshot: str, store: str, note: str) -> None:
-    """Keep SNAPSHOT, whatever gc would do, until it is unpinned."""
+    """Keep SNAPSHOT from garbage collection until it is unpinned."""
     from lookalike.data.snapshots import pins
     from lookalike.data.stores import open_store
 
@@ -156,7 +156,7 @@ def pin_snapshot(*, snapshot: str, store: str, note: str) -> None:
 @snapshots.command("unpin")
 @click.argument("snapshot")
 @store_option
-@reported
+@report_errors
 def unpin_snapshot(*, snapshot: str, store: str) -> None:
     """Let SNAPSHOT go when its time comes."""
     from lookalike.data.snapshots import pins
@@ -177,7 +177,7 @@ def unpin_snapshot(*, snapshot: str, store: str) -> None:
 @click.option("--time-limit", default="1h", show_default=True, help="Begin no removal after so long.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @output_option
-@reported
+@report_errors
 def gc(*, store: str, keep: int, grace: str, time_limit: str, dry_run: bool, output: str) -> None:
     """Remove snapshots and files that nothing needs any more, in all channels."""
     from lookalike.data.durations import duration
@@ -202,7 +202,7 @@ def gc(*, store: str, keep: int, grace: str, time_limit: str, dry_run: bool, out
 @click.command()
 @store_option
 @output_option
-@reported
+@report_errors
 def doctor(*, store: str, output: str) -> None:
     """Prove that the store does what publishing needs; check its channels, clocks and versions."""
     from lookalike.data.snapshots.doctor import examine

@@ -17,7 +17,9 @@ from prefect import Flow
 from prefect.client.schemas.schedules import construct_schedule
 from prefect.utilities.callables import parameter_schema
 
+from lookalike.data.stores import open_store
 from lookalike.infra.demo import orchestration
+from tests.support.shop import Shop
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -102,18 +104,41 @@ def test_each_deployment_says_what_it_does(project: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.services
-def test_a_server_takes_all_of_it(project: dict[str, Any], prefect_api: str, tmp_path: Path) -> None:
+def test_a_server_takes_all_of_it_and_runs_it(project: dict[str, Any], prefect_api: str, tmp_path: Path) -> None:
     pool = httpx.post(f"{prefect_api}/work_pools/", json={"name": orchestration.POOL, "type": "process"}, timeout=30)
     assert pool.status_code in {httpx.codes.CREATED, httpx.codes.CONFLICT}
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     environment = os.environ | {"PREFECT_API_URL": prefect_api, "PREFECT_HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    prefect("--no-prompt", "deploy", "--all", environment=environment)
     for deployment in project["deployments"]:
-        name = f"{entrypoint(deployment).name}/{deployment['name']}"
-        found = httpx.get(f"{prefect_api}/deployments/name/{name}", timeout=30).raise_for_status().json()
+        found = registered(prefect_api, deployment)
         wanted = deployment["concurrency_limit"]
         assert found["global_concurrency_limit"]["limit"] == wanted["limit"] == 1
         assert found["concurrency_options"]["collision_strategy"] == wanted["collision_strategy"]
         assert found["parameters"] == deployment["parameters"]
         assert found["enforce_parameter_schema"]
+
+    # a deployment names a file, `flows/maintain.py`, and what that imports is `lookalike`: run it as a worker does
+    Shop(open_store(str(tmp_path / "store")), tmp_path).publish()
+    weekly = registered(prefect_api, project["deployments"][2])
+    order = {"parameters": {"store": str(tmp_path / "store")}}
+    made = httpx.post(f"{prefect_api}/deployments/{weekly['id']}/create_flow_run", json=order, timeout=30)
+    run = made.raise_for_status().json()["id"]
+    output = prefect("flow-run", "execute", run, environment=environment)
+    ended = httpx.get(f"{prefect_api}/flow_runs/{run}", timeout=30).raise_for_status().json()
+    assert (weekly["entrypoint"], ended["state"]["type"]) == ("flows/maintain.py:maintain", "COMPLETED"), output
+
+
+def prefect(*arguments: str, environment: dict[str, str]) -> str:
+    """Run the command line of Prefect; return all that it says."""
+    command = [sys.executable, "-m", "prefect", *arguments]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def registered(prefect_api: str, deployment: dict[str, Any]) -> dict[str, Any]:
+    name = f"{entrypoint(deployment).name}/{deployment['name']}"
+    found: dict[str, Any] = httpx.get(f"{prefect_api}/deployments/name/{name}", timeout=30).raise_for_status().json()
+    return found
