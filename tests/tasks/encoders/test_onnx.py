@@ -10,11 +10,11 @@ from queue import Queue
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from PIL import Image
 
 from lookalike.data.errors import EncoderError, ImageRejectedError
-from lookalike.tasks.encoders import onnx
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
@@ -96,12 +96,12 @@ def test_batches_have_a_thread_each_when_there_are_as_many_as_threads(
 ) -> None:
     begun: Queue[int] = Queue()
     may_go_on = threading.Event()
-    open_session = onnx.ort.InferenceSession
+    open_session = ort.InferenceSession
 
-    def watched(model: str, options: onnx.ort.SessionOptions, **more: Any) -> Watched:
+    def watched(model: str, options: ort.SessionOptions, **more: Any) -> Watched:
         return Watched(open_session(model, options, **more), options.intra_op_num_threads, begun, may_go_on)
 
-    monkeypatch.setattr(onnx.ort, "InferenceSession", watched)
+    monkeypatch.setattr(ort, "InferenceSession", watched)
     spread = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=3, spread=True)
     pixels = encoder.prepare(picture(1))[None]
 
