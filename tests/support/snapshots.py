@@ -54,3 +54,8 @@ def draft(
         run=run,
         quality={"recall_at_10": 0.99},
     )
+
+
+def with_image_space(manifest: Manifest, **sections: Any) -> Manifest:
+    """Return a manifest whose space of images has other sections; its content hash stays."""
+    return manifest.model_copy(update={"spaces": {"image": manifest.image.model_copy(update=sections)}})

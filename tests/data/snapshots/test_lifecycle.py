@@ -173,7 +173,7 @@ class TestCommands:
         assert f"points at {names[2]}" in findings[-2]["detail"]
         assert "ok      create if absent" in self.run(folder, "doctor").stdout
         manifest = json.loads(self.run(folder, "snapshots", "show").stdout)
-        sha = manifest["encoder"]["model"]["sha256"]
+        sha = manifest["spaces"]["image"]["encoder"]["model"]["sha256"]
         (Path(folder) / "objects" / "sha256" / sha[:2] / sha).unlink()
         failed = self.run(folder, "doctor", exit_code=1).stdout
         assert "FAILED  channel current" in failed

@@ -21,6 +21,7 @@ from lookalike.data.snapshots.manifest import (
     EncoderSection,
     IndexSection,
     Manifest,
+    ProjectionSection,
     ShardSection,
     SpaceSection,
 )
@@ -36,7 +37,7 @@ from lookalike.tasks.build.duplicates import (
     still_hold,
 )
 from lookalike.tasks.search.projection import Projection
-from tests.support.snapshots import draft
+from tests.support.snapshots import draft, with_image_space
 
 DIMENSION = 16
 SHARDS = 3
@@ -207,9 +208,9 @@ def test_what_makes_groups_hold_no_longer(tmp_path: Path) -> None:
     assert not still_hold(manifest, manifest, 0.9)  # nobody looked, or nothing was found
     assert not still_hold(parent, manifest, 0.8)
     encoder = manifest.encoder.model_copy(update={"fingerprint": "another"})
-    assert not still_hold(parent, manifest.model_copy(update={"encoder": encoder}), 0.9)
-    index = manifest.index.model_copy(update={"projection": blobs.put_bytes(store, b"trained anew")})
-    assert not still_hold(parent, manifest.model_copy(update={"index": index}), 0.9)
+    assert not still_hold(parent, with_image_space(manifest, encoder=encoder), 0.9)
+    projection = ProjectionSection(matrix=blobs.put_bytes(store, b"trained again"))
+    assert not still_hold(parent, with_image_space(manifest, projection=projection), 0.9)
 
 
 def test_nothing_alike_makes_no_groups(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from lookalike.data.snapshots.manifest import (
 from lookalike.tasks.build.index_kinds import Kind
 from lookalike.tasks.build.operating_points import OperatingPoint
 from lookalike.tasks.build.planner import Plan, Wish, plan
+from tests.support.snapshots import with_image_space
 
 BLOB = Blob(sha256="0" * 64, size=1)
 
@@ -210,7 +211,7 @@ def test_lists_are_as_many_as_the_pictures_can_teach() -> None:
 def test_what_a_server_holds_beside_the_file_counts() -> None:
     """Twelve bytes a product: those of where it lies in the lists."""
     base = parent(60_000)
-    lists = base.model_copy(update={"index": base.index.model_copy(update={"key": "IVF512,SQ8"})})
+    lists = with_image_space(base, index=base.index.model_copy(update={"key": "IVF512,SQ8"}))
     for room, kept in ((13 * 60_000, True), (12 * 60_000, False)):
         wish = Wish(max_bytes=room)
         small = point("IVF SQ8", 0.2, 0.1)
