@@ -297,8 +297,10 @@ class _Collector:
         if snapshot not in self._needs:
             try:
                 document = read_manifest_document(self._store, snapshot)
+                run, needs = str(document["run"]), find_needs(document)
             except SnapshotNotFoundError:  # an entry of the kept history may point at what is gone long since
                 return ()
-            run = str(document["run"])
-            self._needs[snapshot] = (*find_needs(document), f"rejects/{run}.parquet", reports.contact_sheet_key(run))
+            except (KeyError, TypeError) as error:
+                raise CorruptError(f"the manifest of snapshot {snapshot} is damaged: {error!r}") from error
+            self._needs[snapshot] = (*needs, f"rejects/{run}.parquet", reports.contact_sheet_key(run))
         return self._needs[snapshot]

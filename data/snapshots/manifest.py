@@ -299,17 +299,18 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
 
     Raises `OutdatedFormatError`, `UnsupportedFormatError` and `CorruptError`, each naming `name`.
     """
-    _check_is_current(data, name)
-    document = read_document(data, name)
-    unknown = [str(feature) for feature in document.get("requires", ()) if feature not in FEATURES]
-    if unknown:
-        raise UnsupportedFormatError(
-            f"{name} requires {', '.join(map(repr, unknown))}, which this release does not know: upgrade Lookalike"
+    document = read_manifest_fields(data, name)
+    if _is_outdated(document):
+        raise OutdatedFormatError(
+            f"{name} was written before the first release, and cannot be read any more: run `lookalike reindex`. "
+            "Pictures that were embedded are not embedded again"
         )
+    _check_requires(document, name)
     try:
         manifest = Manifest.model_validate(document)
         expected = content_hash(document)
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        manifest.blobs()  # those in fields that we do not know, too
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError(f"{name} is damaged: {error}") from error
     if manifest.content != expected:
         raise CorruptError(f"{name} is damaged: its content hash does not match what it lists")
@@ -322,16 +323,31 @@ def find_needs(document: Mapping[str, Any]) -> tuple[str, ...]:
     return (*keys, f"catalogues/{document['catalogue']['id']}/", f"snapshots/{document['id']}/")
 
 
-def _check_is_current(data: bytes, name: str) -> None:
-    """Raise `OutdatedFormatError` for a manifest from before the first release, which had its encoder at the top."""
+def read_manifest_fields(data: bytes, name: str) -> dict[str, Any]:
+    """Return a manifest as JSON, if it is of this format or from before the first release: its blobs can be found.
+
+    Raises `UnsupportedFormatError` for a newer format, whose blobs may look different, and `CorruptError`.
+    """
     try:
         document = read_any_format(data, name)
     except CorruptError:
-        return  # which the reader of this format says better
-    if "encoder" in document and "spaces" not in document:
-        raise OutdatedFormatError(
-            f"{name} was written before the first release, and cannot be read any more: run `lookalike reindex`. "
-            "Pictures that were embedded are not embedded again"
+        return read_document(data, name)  # a newer format may have another checksum
+    return document if _is_outdated(document) else read_document(data, name)
+
+
+def _is_outdated(document: Mapping[str, Any]) -> bool:
+    """Tell whether a manifest is from before the first release, when its encoder stood at the top."""
+    return "encoder" in document and "spaces" not in document
+
+
+def _check_requires(document: Mapping[str, Any], name: str) -> None:
+    try:
+        requires = TypeAdapter(tuple[str, ...]).validate_python(document.get("requires", ()))
+    except ValidationError as error:
+        raise CorruptError(f"{name} is damaged: {error}") from error
+    if unknown := [feature for feature in requires if feature not in FEATURES]:
+        raise UnsupportedFormatError(
+            f"{name} requires {', '.join(map(repr, unknown))}, which this release does not know: upgrade Lookalike"
         )
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from lookalike.data.errors import AlreadyExistsError, CorruptError, NotFoundError, SnapshotNotFoundError
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.documents import read_any_format
-from lookalike.data.snapshots.manifest import Manifest, parse_manifest
+from lookalike.data.snapshots.manifest import Manifest, parse_manifest, read_manifest_fields
 from lookalike.data.stores import ObjectStore
 
 FOLDER = "snapshots/"
@@ -50,13 +49,13 @@ def read_manifest(store: ObjectStore, snapshot: str) -> Manifest:
 
 
 def read_manifest_document(store: ObjectStore, snapshot: str) -> dict[str, Any]:
-    """Return a snapshot's manifest as JSON, of any format: who only keeps it need not understand it.
+    """Return a snapshot's manifest as JSON, also from before the first release: who only keeps it needs its blobs.
 
-    Raises `SnapshotNotFoundError`, `CorruptError`.
+    Raises `SnapshotNotFoundError`, `CorruptError`, and `UnsupportedFormatError` for a newer format.
     """
     key = manifest_key(snapshot)
     try:
-        document = read_any_format(store.read(key), key)
+        document = read_manifest_fields(store.read(key), key)
     except NotFoundError as error:
         raise SnapshotNotFoundError(f"the store has no snapshot {snapshot}") from error
     if document.get("id") != snapshot:

@@ -185,6 +185,15 @@ class TestManifests:
     def test_fields_of_a_later_release_of_the_same_format_are_passed_over(self) -> None:
         assert parse_manifest(sealed(later="something"), "m").format == FORMAT_VERSION
 
+    @pytest.mark.parametrize("requires", [5, None, "views", [{}], [["views"]]])
+    def test_requirements_that_are_no_list_of_names_are_damage(self, requires: object) -> None:
+        with pytest.raises(CorruptError, match=r"^m is damaged"):
+            parse_manifest(sealed(requires=requires), "m")
+
+    def test_a_bad_blob_in_a_field_that_nobody_here_knows_is_damage(self) -> None:
+        with pytest.raises(CorruptError, match=r"^m is damaged"):
+            parse_manifest(sealed(later={"sha256": "../x", "size": 1}), "m")
+
     @pytest.mark.parametrize("feature", ["views", "text", "projection:distortions"])
     def test_what_it_requires_and_nobody_here_knows_is_named(self, feature: str) -> None:
         with pytest.raises(UnsupportedFormatError, match=f"^m requires '{feature}', which this release does not know"):

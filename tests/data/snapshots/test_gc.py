@@ -22,12 +22,13 @@ from lookalike.data.errors import (
 )
 from lookalike.data.snapshots import blobs, pins
 from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.documents import FORMAT_VERSION, checksum
 from lookalike.data.snapshots.gc import Collection, Retention, collect
 from lookalike.data.snapshots.leases import ANNOUNCEMENTS, Condemned
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest
 from lookalike.data.snapshots.marker import MARKER
 from lookalike.data.snapshots.publishing import promote, publish, rollback, store_snapshot
-from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.snapshots.store import list_snapshots, manifest_key, read_manifest, verify
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.local import LocalStore
 from lookalike.data.stores.memory import MemoryStore
@@ -420,6 +421,24 @@ def test_in_a_place_that_is_no_store_nothing_is_deleted(tmp_path: Path) -> None:
         with pytest.raises(NotAStoreError, match=f"{tmp_path} is no store of Lookalike"):
             collect(LocalStore(tmp_path), LAST, dry_run=dry_run)
     assert all(file.read_bytes() == b"somebody's" for file in files)
+
+
+@pytest.mark.parametrize("change", [{"format": FORMAT_VERSION + 1}, {"run": None}, {"catalogue": None}])
+def test_where_a_manifest_is_of_a_newer_format_or_lacks_fields_nothing_is_deleted(change: dict[str, object]) -> None:
+    """A newer format may name its blobs in another way: who cannot find them must not take them for unneeded."""
+    store = MemoryStore()
+    releases(store, 1)
+    key = manifest_key(Channel(store).current().snapshot)
+    document = json.loads(store.read(key)) | change
+    for shard in document["shards"]:
+        shard["products"] = shard["products"]["sha256"]
+    document = {name: value for name, value in document.items() if value is not None}
+    store.delete(key)
+    store.create(key, json.dumps({**document, "checksum": checksum(document)}).encode())
+    before = [found.key for found in store.list("")]
+    with pytest.raises(CollectionRefusedError, match=r"upgrade Lookalike|is damaged"):
+        collect(store, LAST)
+    assert [found.key for found in store.list("")] == before
 
 
 def test_without_a_channel_nothing_is_deleted() -> None:
