@@ -10,7 +10,7 @@ import pytest
 from distributed import Client
 
 from lookalike.data.embeddings import Embeddings
-from lookalike.tasks.scan import id_buckets
+from lookalike.tasks.search.filters import parse
 from tests.support.servers import ROOT, dask_cluster
 
 
@@ -28,7 +28,7 @@ def test_a_worker_unpickles_what_a_flow_sends(tmp_path: Path, monkeypatch: pytes
         dask_cluster(tmp_path, workers=1, env={"PYTHONPATH": str(ROOT)}) as address,
         Client(address, timeout=60) as client,
     ):
-        assert client.submit(id_buckets, ["a", "b"], pure=False).result(timeout=60) is not None
+        assert client.submit(parse, "price<=30", pure=False).result(timeout=60) == parse("price<=30")
         assert client.submit(type, Embeddings, pure=False).result(timeout=60) is type
         [(worker, names)] = client.run(imported).values()
     assert worker != os.getpid()
