@@ -15,8 +15,8 @@ from lookalike.flows.runtime.stage import stage
 from lookalike.flows.runtime.watch import gather
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import planner
+from lookalike.tasks.build.index_kinds import OperatingPoint
 from lookalike.tasks.build.jobs import Measured, SampleQueries, Shard, Source, Trained
-from lookalike.tasks.build.operating_points import OperatingPoint
 from lookalike.tasks.build.planner import Plan, Wish
 from lookalike.tasks.build.train import sample_size
 

@@ -13,8 +13,8 @@ from lookalike.infra.demo.processes import Service
 WORKERS = 2
 
 
-def scheduler(place: Environment) -> Service:
-    """Return the scheduler; ready once it answers."""
+def make_scheduler(place: Environment) -> Service:
+    """Return the scheduler as a service; it is ready once it answers."""
     argv = [sys.executable, "-m", "dask", "scheduler", "--host", HOST, "--port", str(place.scheduler_port)]
     argv += ["--dashboard-address", f"{HOST}:{place.dashboard_port}"]
     return Service(
@@ -22,12 +22,12 @@ def scheduler(place: Environment) -> Service:
         argv,
         place.variables(),
         place.log_file("dask-scheduler"),
-        ready=lambda: _worker_count(place) is not None,
+        ready=lambda: _count_workers(place) is not None,
     )
 
 
-def workers(place: Environment) -> Service:
-    """Return the workers, one thread each; ready once the scheduler knows all of them."""
+def make_workers(place: Environment) -> Service:
+    """Return the workers, one thread each, as a service; it is ready once the scheduler knows all of them."""
     argv = [sys.executable, "-m", "dask", "worker", place.scheduler_url, "--host", HOST, "--no-dashboard"]
     argv += ["--nworkers", str(WORKERS), "--nthreads", "1", "--local-directory", str(place.home / "dask")]
     return Service(
@@ -35,11 +35,11 @@ def workers(place: Environment) -> Service:
         argv,
         place.variables(),
         place.log_file("dask-workers"),
-        ready=lambda: _worker_count(place) == WORKERS,
+        ready=lambda: _count_workers(place) == WORKERS,
     )
 
 
-def _worker_count(place: Environment) -> int | None:
+def _count_workers(place: Environment) -> int | None:
     try:
         reply = httpx.get(f"{place.dashboard_url}/json/counts.json", timeout=2, trust_env=False)
         return int(reply.raise_for_status().json()["workers"])

@@ -21,8 +21,8 @@ from lookalike.infra.demo.environment import REPOSITORY, Environment
 from lookalike.infra.demo.ports import HOST, is_free
 from lookalike.infra.demo.processes import Service, ServiceError, Services, StepError
 from lookalike.infra.demo.query import DAMAGE, QueryError, ask, make_question
-from lookalike.infra.demo.screen import Screen, moment
-from lookalike.infra.demo.signals import Stopped, restored_signals, stop_signals
+from lookalike.infra.demo.screen import Screen, format_moment
+from lookalike.infra.demo.signals import Stopped, restore_signals, stop_signals
 
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
 INTERRUPTED = 130
@@ -31,14 +31,14 @@ FAILURES = (ServiceError, StepError, QueryError, ImageRejectedError, httpx.HTTPE
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What a person can choose.
+    """The options of the demo.
 
     Attributes:
-        once: do the same work, run one query, print its hits and end.
-        catalogue: pictures of one's own; without it, the OpenMoji sample.
-        port: of the search page.
-        store: where snapshots live; default: `LOOKALIKE_STORE`, else `./.lookalike`.
-        encoder: what makes the vectors.
+        once: run one query, print its hits and end, instead of waiting for Ctrl-C.
+        catalogue: the user's own catalogue; without one, the OpenMoji sample.
+        port: the port of the search page.
+        store: where snapshots are; default: `LOOKALIKE_STORE`, else `./.lookalike`.
+        encoder: the name of the encoder.
     """
 
     once: bool = False
@@ -49,36 +49,36 @@ class DemoOptions:
 
 
 def run(options: DemoOptions) -> int:
-    """Run the demo; return its exit status. Raises `InputError` where it is asked for what cannot be."""
-    catalogue = _usable(options)
+    """Run the demo; return its exit status. Raises `InputError` for options that cannot work."""
+    catalogue = _check_options(options)
     place = Environment.choose(options.store or os.environ.get("LOOKALIKE_STORE") or "./.lookalike", options.port)
     demo = _Demo(options, place, Screen(), catalogue)
     try:
-        with restored_signals(), Services(REPOSITORY) as services, stop_signals(services.hurry):
+        with restore_signals(), Services(REPOSITORY) as services, stop_signals(services.hurry):
             demo.run(services)
     except Stopped:
         demo.screen.say("Stopped: nothing is left running.")
         return 0 if demo.is_up else INTERRUPTED
     except FAILURES as error:
-        demo.screen.fail(str(error), f"Everything has been stopped. The logs are in {_short(place.log_folder)}.")
+        demo.screen.fail(str(error), f"Everything has been stopped. The logs are in {_shorten(place.log_folder)}.")
         return 1
     return 0
 
 
-def _usable(options: DemoOptions) -> str | None:
-    """Return the catalogue as other programs understand it, or none. What cannot work is said before servers start."""
+def _check_options(options: DemoOptions) -> str | None:
+    """Return the catalogue's address for other programs, or None. Raises `InputError` before servers start."""
     if not (REPOSITORY / "prefect.yaml").is_file():
         raise InputError("the demo runs from a checkout of the repository: `git clone` it and run `make demo`")
     if not is_free(options.port):
         raise InputError(f"port {options.port} is taken: stop what listens there, or choose another one with --port")
     if options.catalogue is None:
         return None
-    next(read_catalogue(options.catalogue))  # raises what is wrong with it
+    next(read_catalogue(options.catalogue))  # raises an error for a catalogue that cannot be read
     return locate(options.catalogue)
 
 
 class _Demo:
-    """The steps, in their order."""
+    """The steps of the demo, in their order."""
 
     def __init__(self, options: DemoOptions, place: Environment, screen: Screen, catalogue: str | None) -> None:
         self.screen = screen
@@ -88,7 +88,7 @@ class _Demo:
         self._catalogue = catalogue
 
     def run(self, services: Services) -> None:
-        """Bring everything up, show it, and wait for somebody to end it."""
+        """Start everything, show it, and wait until somebody stops it."""
         try:
             self._bring_up(services)
             while not self._options.once:
@@ -104,15 +104,15 @@ class _Demo:
         catalogue = self._catalogue or self._render_sample()
         self._await_servers(services)
         self._index(services, catalogue)
-        next_run = self._next_run(services)
+        next_run = self._await_next_run(services)
         self._serve(services)
-        self._query(catalogue)
+        self._run_query(catalogue)
         self.is_up = True
         self._summarise(next_run)
 
     def _start_servers(self, services: Services) -> None:
-        self._prefect = orchestration.server(self._place)
-        self._dask = [cluster.scheduler(self._place), cluster.workers(self._place)]
+        self._prefect = orchestration.make_server(self._place)
+        self._dask = [cluster.make_scheduler(self._place), cluster.make_workers(self._place)]
         for service in [self._prefect, *self._dask]:
             services.start(service)
 
@@ -132,15 +132,15 @@ class _Demo:
             line.result = self._place.prefect_url
 
     def _index(self, services: Services, catalogue: str) -> None:
-        """Reindex for the first time, and meanwhile register the deployment and start its worker."""
+        """Reindex for the first time; meanwhile register the deployment and start its worker."""
         api = orchestration.Api(self._place)
-        api.forget_the_past()
+        api.close_earlier_runs()
         api.create_pool()
-        self._worker = orchestration.worker(self._place)
+        self._worker = orchestration.make_worker(self._place)
         variables, attribution = self._place.variables(), "" if self._catalogue else openmoji.ATTRIBUTION
         parameters = {"catalogue": catalogue, "store": self._place.store, "encoder": self._options.encoder}
         parameters["attribution"] = attribution
-        register = orchestration.register_command(parameters)
+        register = orchestration.make_register_command(parameters)
         reindex = [*LOOKALIKE, "reindex", catalogue, "--store", self._place.store, "--encoder", self._options.encoder]
         reindex += ["--attribution", attribution, "--output", "json"]
         log = self._place.log_file("prefect-deploy")
@@ -150,14 +150,14 @@ class _Demo:
                 self.screen.step("First reindex", quiet=True) as line,
                 services.step("the first reindex", reindex, variables) as reindexing,
             ):
-                line.result = _in_words(json.loads(reindexing.result()))
+                line.result = _describe_report(json.loads(reindexing.result()))
             registering.result()
 
-    def _next_run(self, services: Services) -> datetime:
+    def _await_next_run(self, services: Services) -> datetime:
         with self.screen.step("Nightly deployment") as line:
             services.wait_ready(self._worker)
             next_run = orchestration.Api(self._place).next_run()
-            line.result = f"next run on {moment(next_run)}"
+            line.result = f"next run on {format_moment(next_run)}"
         return next_run
 
     def _serve(self, services: Services) -> None:
@@ -167,22 +167,22 @@ class _Demo:
             argv,
             self._place.variables(),
             self._place.log_file("serve"),
-            ready=lambda: _answers(f"{self._place.search_url}/readyz"),
+            ready=lambda: _is_up(f"{self._place.search_url}/readyz"),
         )
         with self.screen.step("Search page") as line:
             services.start(server)
             services.wait_ready(server)
             line.result = self._place.search_url
 
-    def _query(self, catalogue: str) -> None:
-        """Ask the server what a damaged picture of the catalogue shows."""
+    def _run_query(self, catalogue: str) -> None:
+        """Search with a damaged copy of a picture from the catalogue."""
         question = make_question(next(batch.products for batch in read_catalogue(catalogue) if batch.products))
         self._query_file.write_bytes(question.picture)
         hits = ask(self._place.search_url, question.picture)
         self.screen.hits(f"{question.title}, {DAMAGE}", hits, question.product)
 
     def _summarise(self, next_run: datetime) -> None:
-        where = {"Store": _short(self._place.store), "Logs": _short(self._place.log_folder)}
+        where = {"Store": _shorten(self._place.store), "Logs": _shorten(self._place.log_folder)}
         if self._options.once:
             self.screen.summary("It works.", where)
             return
@@ -192,9 +192,9 @@ class _Demo:
             "API docs": f"{search}/docs",
             "Prefect UI": self._place.prefect_url,
             "Dask dashboard": f"{self._place.dashboard_url}/status",
-            "Next reindex": moment(next_run),
+            "Next reindex": format_moment(next_run),
         }
-        curl = f"curl -F image=@{shlex.quote(_short(self._query_file))} -F k=3 {search}/v1/search"
+        curl = f"curl -F image=@{shlex.quote(_shorten(self._query_file))} -F k=3 {search}/v1/search"
         self.screen.summary("Everything is up.", addresses | where | {"Try": curl})
         self.screen.say("Ctrl-C stops everything.")
 
@@ -203,21 +203,21 @@ class _Demo:
         return self._place.home / "query.jpg"
 
 
-def _in_words(report: dict[str, Any]) -> str:
+def _describe_report(report: dict[str, Any]) -> str:
     pictures = [f"{report['embedded']:,} embedded", f"{report['reused']:,} reused"]
     if report["rejected"]:
         pictures.append(f"{report['rejected']:,} rejected")
     return f"{report['products']:,} products ({', '.join(pictures)}), recall@10 {report['recall_at_10']:.3f}"
 
 
-def _answers(url: str) -> bool:
+def _is_up(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 
 
-def _short(path: str | Path) -> str:
-    """Return a path as short as it can be written from here."""
+def _shorten(path: str | Path) -> str:
+    """Return a path relative to the working directory, where it lies below that."""
     text, here = str(path), f"{Path.cwd()}{os.sep}"
     return text.removeprefix(here)

@@ -1,4 +1,4 @@
-"""Where the demo keeps its things, which ports it uses, and the environment of what it starts."""
+"""The demo's folders and ports, and the environment variables of the programs that it starts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ class Environment:
     """One demo's folders and addresses.
 
     Attributes:
-        store: where snapshots live, as the other programs understand it from any folder.
-        home: the folder of all else: logs, Prefect's database, the rendered sample.
-        search_port: of the search page; the others are Prefect's, Dask's scheduler's and its dashboard's.
+        store: where snapshots are, as an address that is valid from any folder.
+        home: the folder for everything else: logs, Prefect's database, the rendered sample.
+        search_port: the port of the search page.
+        prefect_port: the port of Prefect's server.
+        scheduler_port: the port of Dask's scheduler.
+        dashboard_port: the port of Dask's dashboard.
     """
 
     store: str
@@ -30,7 +33,7 @@ class Environment:
 
     @classmethod
     def choose(cls, store: str, search_port: int) -> Environment:
-        """Choose folders and free ports: the usual ones where nothing else listens."""
+        """Choose folders and free ports; the usual ports where these are free."""
         remote = "://" in store
         home = Path("./.lookalike" if remote else store).expanduser().resolve()
         ports = free_port(4200), free_port(), free_port(8787)
@@ -38,35 +41,31 @@ class Environment:
 
     @property
     def search_url(self) -> str:
-        """The search page."""
         return f"http://{HOST}:{self.search_port}"
 
     @property
     def prefect_url(self) -> str:
-        """The Prefect UI; its API is below."""
+        """The Prefect UI; the API is at `/api` below it."""
         return f"http://{HOST}:{self.prefect_port}"
 
     @property
     def scheduler_url(self) -> str:
-        """The Dask scheduler."""
         return f"tcp://{HOST}:{self.scheduler_port}"
 
     @property
     def dashboard_url(self) -> str:
-        """The Dask dashboard."""
         return f"http://{HOST}:{self.dashboard_port}"
 
     @property
     def log_folder(self) -> Path:
-        """Where the output of all programs goes."""
+        """The folder for the output of all programs."""
         return self.home / "logs"
 
     def log_file(self, name: str) -> Path:
-        """Return where the output of one program goes."""
         return self.log_folder / f"{name}.log"
 
     def variables(self) -> dict[str, str]:
-        """Return the environment of all that is started: Prefect's own settings of this user play no part in it."""
+        """Return the environment of the programs, without the Prefect settings of this user."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         direct = ",".join(filter(None, [inherited.get("NO_PROXY"), HOST, "localhost"]))
         return inherited | {
@@ -79,6 +78,6 @@ class Environment:
             "PREFECT_HOME": str(self.home / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "PREFECT_WORKER_QUERY_SECONDS": "3",  # a run asked for in the UI should not wait for ten
+            "PREFECT_WORKER_QUERY_SECONDS": "3",  # a run that is started in the UI should not wait for the usual ten
             "PYTHONUNBUFFERED": "1",
         }

@@ -1,8 +1,8 @@
-"""Runs one program so that nothing of it outlives the parent, however that ends.
+"""Runs one program so that no process of it outlives the parent, even if the parent is killed.
 
 Called as `python guard.py GRACE_SECONDS PROGRAM [ARGUMENT…]`, with a pipe as standard input whose other end only the
-parent holds. The end of that pipe means "stop": the parent closes it to stop politely, and the kernel closes it when
-the parent is killed, so both ways take the same road. SIGTERM to the guard means "stop at once".
+parent holds. The end of that pipe means "stop". The parent closes it to stop politely, and the kernel closes it when
+the parent is killed, so both cases take the same path. SIGTERM to the guard means "stop at once".
 
 Only the standard library, and nothing of this repository: it is run with `-I -S`, so that it starts in milliseconds.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-STRAGGLERS_S = 1.0  # what helpers get to end by themselves once their program has ended
+STRAGGLERS_S = 1.0  # the time for helper processes to end by themselves after their program
 LINUX = sys.platform.startswith("linux")
 
 
@@ -37,7 +37,7 @@ class Guard:
         for end in (self._woken, wake):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up `select`
         signal.signal(signal.SIGTERM, self._hurry)
         for ignored in (signal.SIGINT, signal.SIGHUP):
             signal.signal(ignored, signal.SIG_IGN)
@@ -64,12 +64,12 @@ class Guard:
             self._urgent = True
 
     def _end_stragglers(self) -> None:
-        """End what the program left behind: asked first, then killed until nothing is left."""
+        """End processes that the program left behind: terminate them, then kill until none is left."""
         if not self._urgent:
-            for pid in self._remaining():
+            for pid in self._list_remaining():
                 self._signal(pid, signal.SIGTERM)
-            self._wait(STRAGGLERS_S, until=lambda: not self._remaining())
-        while remaining := self._remaining():  # again and again: a dying program may still fork
+            self._wait(STRAGGLERS_S, until=lambda: not self._list_remaining())
+        while remaining := self._list_remaining():  # repeated, as a dying program may still fork
             for pid in remaining:
                 self._signal(pid, signal.SIGKILL)
             time.sleep(0.05)
@@ -91,9 +91,9 @@ class Guard:
                     code = os.waitstatus_to_exitcode(ended[1])
                     self._status = code if code >= 0 else 128 - code
 
-    def _remaining(self) -> list[int]:
+    def _list_remaining(self) -> list[int]:
         if LINUX:
-            return _descendants(os.getpid())
+            return _list_descendants(os.getpid())
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, 0)
             return [self._child.pid]
@@ -101,13 +101,13 @@ class Guard:
 
     def _signal(self, pid: int, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if pid == self._child.pid and not LINUX:  # elsewhere the group is all that can be reached
+            if pid == self._child.pid and not LINUX:  # other systems reach only the process group
                 os.killpg(pid, number)
             else:
                 os.kill(pid, number)
 
 
-def _descendants(root: int) -> list[int]:
+def _list_descendants(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

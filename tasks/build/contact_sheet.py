@@ -25,8 +25,8 @@ _ID_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A product on the sheet. `picture` is its file's bytes, None where there is none; `score` is of hits."""
+class Tile:
+    """A product on the sheet: its picture's file, None where it has none, and for a hit its score."""
 
     id: str
     picture: bytes | None
@@ -35,22 +35,22 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A query and its hits, best first: in the snapshot that was published before, and in the new one."""
+    """A query and its hits, best first: in the snapshot before, and in the new one."""
 
-    query: Shown
-    before: Sequence[Shown]
-    after: Sequence[Shown]
+    query: Tile
+    before: Sequence[Tile]
+    after: Sequence[Tile]
 
 
-def contact_sheet(rows: Sequence[Row]) -> bytes:
-    """Return a PNG of these rows, five hits a side; green frames are hits that were not there before.
+def draw_contact_sheet(rows: Sequence[Row]) -> bytes:
+    """Return a PNG of the rows, with five hits on each side; green frames mark hits that the snapshot before lacks.
 
     A picture that is missing or cannot be decoded is drawn as an empty tile that says so.
     """
     sheet = _Sheet(len(rows))
     for number, row in enumerate(rows):
         sheet.draw_row(number, row)
-    return sheet.png()
+    return sheet.to_png()
 
 
 class _Sheet:
@@ -68,15 +68,14 @@ class _Sheet:
             self._draw.text((_MARGIN, _HEADING + _GAP), "no sample queries", _FAINT, self._font)
 
     def draw_row(self, number: int, row: Row) -> None:
-        """Draw one query with its hits."""
         top = _HEADING + number * (THUMB + _CAPTION + _GAP)
         self._draw_tile(_MARGIN, top, row.query)
         known = {hit.id for hit in row.before}
         self._draw_hits(self._before, top, row.before, known)
         self._draw_hits(self._after, top, row.after, known or {hit.id for hit in row.after})
 
-    def png(self) -> bytes:
-        """Return the sheet with few colours: a quarter of the bytes, and hard to tell apart."""
+    def to_png(self) -> bytes:
+        """Return a PNG with few colours: it has a quarter of the bytes, and people hardly see a difference."""
         buffer = io.BytesIO()
         self._image.quantize(COLOURS, Image.Quantize.MEDIANCUT).save(buffer, "PNG", optimize=True)
         return buffer.getvalue()
@@ -89,16 +88,16 @@ class _Sheet:
         for left in (self._before, self._after):
             self._draw.line((left - _DIVIDER // 2, 12, left - _DIVIDER // 2, height - _MARGIN), _TILE, 2)
 
-    def _draw_hits(self, left: int, top: int, hits: Sequence[Shown], known: set[str]) -> None:
+    def _draw_hits(self, left: int, top: int, hits: Sequence[Tile], known: set[str]) -> None:
         if not hits:
             self._draw.text((left, top + THUMB // 2), "nothing", _FAINT, self._font)
         for place, hit in enumerate(hits[:HITS]):
             self._draw_tile(left + place * (THUMB + _GAP), top, hit, is_new=hit.id not in known)
 
-    def _draw_tile(self, left: int, top: int, shown: Shown, *, is_new: bool = False) -> None:
+    def _draw_tile(self, left: int, top: int, shown: Tile, *, is_new: bool = False) -> None:
         self._draw.rectangle((left, top, left + THUMB - 1, top + THUMB - 1), _TILE)
         try:
-            thumb = _thumb(shown.picture)
+            thumb = _make_thumbnail(shown.picture)
         except ImageRejectedError as error:
             self._draw_placeholder(left, top, error.reason)
         else:
@@ -112,14 +111,14 @@ class _Sheet:
         self._draw.line((left, top + THUMB - 1, left + THUMB - 1, top), _PAPER, 2)
         self._draw.text((left + THUMB // 2, top + THUMB // 2), reason, _FAINT, self._font, anchor="mm")
 
-    def _draw_caption(self, left: int, top: int, shown: Shown, ink: tuple[int, int, int]) -> None:
+    def _draw_caption(self, left: int, top: int, shown: Tile, ink: tuple[int, int, int]) -> None:
         if shown.score is not None:
             self._draw.text((left, top), f"{shown.score:.3f}", ink, self._font)
             top += 12
-        self._draw.text((left, top), _end_of(shown.id), _FAINT, self._font)
+        self._draw.text((left, top), _shorten(shown.id), _FAINT, self._font)
 
 
-def _thumb(picture: bytes | None) -> Image.Image:
+def _make_thumbnail(picture: bytes | None) -> Image.Image:
     if picture is None:
         raise ImageRejectedError("missing", "there is no picture")
     image = decode(picture, target=THUMB)
@@ -127,6 +126,6 @@ def _thumb(picture: bytes | None) -> Image.Image:
     return image
 
 
-def _end_of(text: str) -> str:
+def _shorten(text: str) -> str:
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return printable if len(printable) <= _ID_CHARACTERS else f"…{printable[1 - _ID_CHARACTERS :]}"

@@ -1,7 +1,7 @@
-"""Near-duplicates: groups of pictures that are the same to a person, found with the index that was built.
+"""Near-duplicates: groups of pictures that look the same to a person, found with the new index.
 
-Each picture looks for its nearest neighbours, and pictures that are nearer to one another than a threshold are put
-together: single linkage, after Sneath, "The application of computers to taxonomy" (1957), on the graph of nearest
+The index is searched for the nearest neighbours of each picture. Two pictures whose score reaches a threshold are in
+one group: single linkage, after Sneath, "The application of computers to taxonomy" (1957), on the graph of nearest
 neighbours. Groups are its connected components, by hooking and pointer jumping (Shiloach and Vishkin, "An O(log n)
 parallel connectivity algorithm", 1982).
 """
@@ -34,10 +34,13 @@ from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.projection import Projection, Vectors, normalise
 
 THRESHOLDS = {32: 0.96, 64: 0.94, 128: 0.90, 256: 0.80}
-"""By the index's dimension, from which score on nine of ten pairs are copies (`tests/benchmarks/duplicates.py`)."""
-NEIGHBOURS = 10  # of each picture: a larger group is still found, from one to the next
-MOST_CANDIDATES = 10  # to rank again for each neighbour: the nearest by short codes are nearly the same, too
-MOST_LISTS = 16  # to visit: what is nearly the same lies in the same list, or in one beside it
+"""For each dimension of the index, the score from which nine of ten pairs are copies.
+
+Measured by `tests/benchmarks/duplicates.py`.
+"""
+NEIGHBOURS = 10  # of each picture: a larger group is still found, as its members lead from one to the next
+MOST_CANDIDATES = 10  # to rank again for each neighbour: near-duplicates are the nearest by short codes, too
+MOST_LISTS = 16  # to visit: near-duplicates lie in the same list, or in one beside it
 PICTURES_AT_ONCE = 8192
 SHOWN_GROUPS = 20
 SHOWN_PRODUCTS = 6
@@ -51,8 +54,8 @@ class DuplicateGroups:
 
     Attributes:
         section: for the manifest; None where no picture has a near-duplicate.
-        exact: how many products show a picture that another product shows, too.
-        examples: ids of products that show the largest groups, a list for each.
+        exact: how many products share their picture with another product.
+        examples: for each of the largest groups, ids of products that show its pictures.
     """
 
     section: DuplicatesSection | None
@@ -60,7 +63,7 @@ class DuplicateGroups:
     examples: list[list[str]]
 
     def figures(self) -> dict[str, float]:
-        """Return the counts, as figures of a snapshot."""
+        """Return the counts under their names in a snapshot's figures."""
         section = self.section
         return {
             "exact_duplicates": float(self.exact),
@@ -70,17 +73,17 @@ class DuplicateGroups:
 
 
 def default_threshold(dimension: int) -> float:
-    """Return the score from which two pictures are near-duplicates, in a whitened space of so many dimensions."""
+    """Return the score from which two pictures are near-duplicates, in a whitened space of `dimension` dimensions."""
     return next((score for known, score in THRESHOLDS.items() if dimension <= known), THRESHOLDS[256])
 
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What the groups of an earlier snapshot say of a new one.
+    """The near-duplicates of an earlier snapshot that are still valid in a new one.
 
     Attributes:
-        pairs: of rows that are near-duplicates still, (n, 2) as a `.npy` of uint32.
-        asked: the rows that must look for their neighbours, (m,) as a `.npy` of int64; None where none must.
+        pairs: rows that are still near-duplicates, (n, 2) as a `.npy` of uint32.
+        asked: rows whose neighbours must be searched, (m,) as a `.npy` of int64; None where there are none.
     """
 
     pairs: Blob
@@ -88,7 +91,7 @@ class Inherited:
 
 
 def still_hold(parent: Manifest | None, manifest: Manifest, threshold: float) -> bool:
-    """Tell whether near-duplicates of a parent are those of a new snapshot: the same scores, the same threshold."""
+    """Tell whether a parent's near-duplicates hold: encoder, projection and threshold are the same."""
     if parent is None or parent.duplicates is None or parent.duplicates.threshold != threshold:
         return False
     same_encoder = parent.encoder.fingerprint == manifest.encoder.fingerprint
@@ -96,16 +99,16 @@ def still_hold(parent: Manifest | None, manifest: Manifest, threshold: float) ->
 
 
 def inherit(store: str, manifest: Manifest, parent: Manifest) -> Inherited:
-    """Take over the groups that still hold; only new pictures, and what is left of groups that lost one, are asked.
+    """Take over the groups that still hold. Neighbours are searched only for the other pictures.
 
-    A group that lost a picture may have hung together by it.
+    These are new pictures, and the rest of any group that lost a picture: the lost one may have linked the others.
     """
     assert parent.duplicates is not None  # noqa: S101  `still_hold` says so
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
         cache = BlobCache(Path(folder))
-        hashes = pa.concat_arrays([_hashes(opened, cache, shard) for shard in manifest.shards])
-        looked_at = [_hashes(opened, cache, shard) for shard in parent.shards if not shard.delta]
+        hashes = pa.concat_arrays([_read_hashes(opened, cache, shard) for shard in manifest.shards])
+        looked_at = [_read_hashes(opened, cache, shard) for shard in parent.shards if not shard.delta]
         table = read_groups(cache.get(opened, parent.duplicates.groups))
     first = np.flatnonzero(differ(hash_array(hashes)))
     pictures = hashes.take(pa.array(first))
@@ -116,7 +119,7 @@ def inherit(store: str, manifest: Manifest, parent: Manifest) -> Inherited:
     rows = first[np.asarray(places.fill_null(0))]
     asked = np.union1d(first[is_new], rows[there & ~holds])
     return Inherited(
-        pairs=blobs.put_bytes(opened, _to_npy(_chained(rows[holds], groups[holds]).astype(np.uint32))),
+        pairs=blobs.put_bytes(opened, _to_npy(_chain(rows[holds], groups[holds]).astype(np.uint32))),
         asked=blobs.put_bytes(opened, _to_npy(asked)) if len(asked) else None,
     )
 
@@ -130,15 +133,17 @@ def near_pairs(
     threads: int,
     asked: Blob | None = None,
 ) -> Blob:
-    """Store the pairs of rows, (n, 2) as a `.npy` of uint32, that show near-duplicates; the first is of these shards.
+    """Find pairs of rows that show near-duplicates and store them, (n, 2) as a `.npy` of uint32.
 
-    Of products that show one picture only the first takes part; where `asked` is given, only those rows look for
-    neighbours. Rows count over all shards, and all are fetched: give a worker all of its shards at once.
+    The first row of each pair lies in a shard of `numbers`. Of products that show one picture only the first takes
+    part. Where `asked` is given, neighbours are searched for its rows only. Rows count over all shards, and all shards
+    are
+    fetched: so one call should have all the numbers of a worker.
     """
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
         cache = BlobCache(Path(folder))
-        hashes = [_hashes(opened, cache, shard) for shard in manifest.shards]
+        hashes = [_read_hashes(opened, cache, shard) for shard in manifest.shards]
         first = np.concatenate([differ(hash_array(one)) for one in hashes])
         index = _open_index(opened, cache, manifest, threads)
         starts = np.cumsum([0, *(len(one) for one in hashes)])
@@ -148,24 +153,24 @@ def near_pairs(
         for number in numbers:
             start, stop = int(starts[number]), int(starts[number + 1])
             rows = looking[np.searchsorted(looking, start) : np.searchsorted(looking, stop)]
-            for some, directions in _directions(opened, manifest, hashes[number], rows, start):
-                found.append(_near(index, directions, some, allowed, threshold))
+            for some, directions in _read_directions(opened, manifest, hashes[number], rows, start):
+                found.append(_find_near(index, directions, some, allowed, threshold))
         return blobs.put_bytes(opened, _to_npy(np.concatenate(found).astype(np.uint32)))
 
 
 def group_duplicates(store: str, manifest: Manifest, pairs: Sequence[Blob], threshold: float) -> DuplicateGroups:
-    """Put pairs together into groups, and store these."""
+    """Join pairs into groups and store the groups."""
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
         cache = BlobCache(Path(folder))
-        hashes = pa.concat_arrays([_hashes(opened, cache, shard) for shard in manifest.shards])
+        hashes = pa.concat_arrays([_read_hashes(opened, cache, shard) for shard in manifest.shards])
         first = np.flatnonzero(differ(hash_array(hashes)))
-        shows = np.diff([*first, len(hashes)])  # products of one picture lie side by side
+        shows = np.diff([*first, len(hashes)])  # products that show one picture lie side by side
         exact = int(shows[shows > 1].sum())
         joined = np.concatenate([_from_npy(opened, one) for one in pairs])
         if not len(joined):
             return DuplicateGroups(None, exact, [])
-        rows, groups = _by_size(*components(joined.astype(np.int64)))
+        rows, groups = _number_by_size(*find_components(joined.astype(np.int64)))
         sizes = np.bincount(groups)
         section = DuplicatesSection(
             groups=blobs.put_bytes(opened, to_parquet(hashes.take(pa.array(rows)).to_pylist(), groups)),
@@ -176,12 +181,12 @@ def group_duplicates(store: str, manifest: Manifest, pairs: Sequence[Blob], thre
             products=int(shows[np.searchsorted(first, rows)].sum()),
         )
         shown = [rows[groups == group][:SHOWN_PRODUCTS] for group in range(min(SHOWN_GROUPS, len(sizes)))]
-        ids = pa.concat_arrays([_column(opened, cache, shard, "id") for shard in manifest.shards])
+        ids = pa.concat_arrays([_read_column(opened, cache, shard, "id") for shard in manifest.shards])
         return DuplicateGroups(section, exact, [ids.take(pa.array(one)).to_pylist() for one in shown])
 
 
-def components(pairs: Rows) -> tuple[Rows, Rows]:
-    """Return the (m,) rows in (n, 2) pairs, ascending, and of each the first row that it hangs together with."""
+def find_components(pairs: Rows) -> tuple[Rows, Rows]:
+    """Return the (m,) rows in (n, 2) pairs, ascending, and for each row the first row of its component."""
     rows, ends = np.unique(pairs, return_inverse=True)
     left, right = ends.reshape(-1, 2).T
     leader = np.arange(len(rows))
@@ -197,16 +202,16 @@ def components(pairs: Rows) -> tuple[Rows, Rows]:
         leader = moved
 
 
-def _chained(rows: Rows, groups: NDArray[np.int32]) -> Rows:
-    """Return pairs (n, 2) of (m,) rows by which each group hangs together."""
+def _chain(rows: Rows, groups: NDArray[np.int32]) -> Rows:
+    """Return pairs (n, 2) that link the (m,) rows of each group in a chain."""
     order = np.argsort(groups, kind="stable")
     rows, groups = rows[order], groups[order]
     same = groups[1:] == groups[:-1]
     return np.stack([rows[:-1][same], rows[1:][same]], axis=1)
 
 
-def _by_size(rows: Rows, leaders: Rows) -> tuple[Rows, NDArray[np.int32]]:
-    """Number the groups, the largest first; return rows and groups in that order."""
+def _number_by_size(rows: Rows, leaders: Rows) -> tuple[Rows, NDArray[np.int32]]:
+    """Number the groups from the largest to the smallest; return rows and group numbers in that order."""
     _, group, sizes = np.unique(leaders, return_inverse=True, return_counts=True)
     rank = np.empty(len(sizes), np.int32)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
@@ -215,7 +220,7 @@ def _by_size(rows: Rows, leaders: Rows) -> tuple[Rows, NDArray[np.int32]]:
     return rows[order], numbers[order]
 
 
-def _near(
+def _find_near(
     index: ShardedIndex, directions: Vectors, rows: Rows, allowed: NDArray[np.bool_] | None, threshold: float
 ) -> Rows:
     found = index.search(directions, NEIGHBOURS + 1, allowed=allowed)
@@ -224,10 +229,10 @@ def _near(
     return np.stack([owners[near], found.rows[near]], axis=1)
 
 
-def _directions(
+def _read_directions(
     store: ObjectStore, manifest: Manifest, hashes: pa.Array, rows: Rows, start: int
 ) -> Iterator[tuple[Rows, Vectors]]:
-    """Yield some rows at a time with their (n, dimension) vectors in the index's space, as exact as they are stored."""
+    """Yield rows, some at a time, with their stored vectors (n, dimension) in the space of the index, not quantised."""
     embeddings = Embeddings(store, manifest.encoder.fingerprint)
     place = (
         Projection.from_bytes(
@@ -264,11 +269,11 @@ def _open_index(store: ObjectStore, cache: BlobCache, manifest: Manifest, thread
     )
 
 
-def _hashes(store: ObjectStore, cache: BlobCache, shard: ShardSection) -> pa.Array:
-    return _column(store, cache, shard, "image_hash").cast(HASH)
+def _read_hashes(store: ObjectStore, cache: BlobCache, shard: ShardSection) -> pa.Array:
+    return _read_column(store, cache, shard, "image_hash").cast(HASH)
 
 
-def _column(store: ObjectStore, cache: BlobCache, shard: ShardSection, name: str) -> pa.Array:
+def _read_column(store: ObjectStore, cache: BlobCache, shard: ShardSection, name: str) -> pa.Array:
     column = pq.read_table(cache.get(store, shard.products), columns=[name])[name].combine_chunks()
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 

@@ -1,4 +1,4 @@
-"""Evaluation: how many of the true neighbours a search finds, and the least effort that finds enough of them."""
+"""Evaluate an index: which share of the true neighbours it finds, and which least effort finds enough of them."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from lookalike.tasks.search.neighbours import EQUAL, RECALL_AT, Neighbours
 
 Vectors = NDArray[np.float32]
 
-EXACT_DEPTH = 2 * RECALL_AT  # deep enough to see that the tenth neighbour has equals
+EXACT_DEPTH = 2 * RECALL_AT  # deep enough to see whether other rows score as high as the tenth
 K_FACTORS = (10, 20, 40, 80)
-K_FACTOR_QUERIES = 250  # each visits every list, and what is looked for is one of four
+K_FACTOR_QUERIES = 250  # each visits every list, and there are only four factors to choose from
 EF_SEARCH = (16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
 
 
-def recall(found: Neighbours, exact: Neighbours, pictures: NDArray[np.int32] | None = None) -> float:
+def compute_recall(found: Neighbours, exact: Neighbours, pictures: NDArray[np.int32] | None = None) -> float:
     """Return recall@10: the share of the ten exact neighbours that were found, averaged over the queries.
 
-    Several products may show one picture; which of those that are as near as the tenth is returned is no error.
+    Several products may show one picture. Any row that is as near as the tenth is as good as the tenth.
 
     Args:
         found: at least the ten best of each query, (n, 10 or more).
         exact: the EXACT_DEPTH best of each query, (n, EXACT_DEPTH or fewer).
-        pictures: the number of the picture that each row shows; None where each shows its own. More rows may show one
-            than EXACT_DEPTH has place for.
+        pictures: the number of the picture that each row shows; None where each shows its own. One picture may have
+            more rows than EXACT_DEPTH.
     """
     wanted = exact.scores[:, :RECALL_AT].shape[1]
     if not wanted:
-        return 1.0  # there is but one product, which has no neighbour to find
+        return 1.0  # the only product has no neighbour
     rows, tenth = found.rows[:, :RECALL_AT], exact.scores[:, wanted - 1 : wanted]
     nearer = exact.scores > tenth + EQUAL
     as_near = (exact.scores >= tenth - EQUAL) & ~nearer & (exact.rows >= 0)
     places = wanted - nearer.sum(axis=1)
-    hits = _hits(rows, exact.rows, nearer) + np.minimum(
-        _hits(_shown(rows, pictures), _shown(exact.rows, pictures), as_near), places
+    hits = _count_hits(rows, exact.rows, nearer) + np.minimum(
+        _count_hits(_map_to_pictures(rows, pictures), _map_to_pictures(exact.rows, pictures), as_near), places
     )
     return float((hits / wanted).mean())
 
 
-def recall_by_score(found: Neighbours, exact: Neighbours) -> float:
-    """Return the same where both were scored by the same codes: whatever scores as the tenth is as good as that."""
+def compute_recall_by_score(found: Neighbours, exact: Neighbours) -> float:
+    """Return recall@10 where both were scored by the same codes: any row that scores as high as the tenth counts."""
     wanted = exact.scores[:, :RECALL_AT].shape[1]
     if not wanted:
         return 1.0
@@ -54,26 +54,26 @@ def recall_by_score(found: Neighbours, exact: Neighbours) -> float:
     return float((hits / wanted).mean())
 
 
-def _hits(found: NDArray[np.int64], exact: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return how many of (n, a) found are among those (n, b) that are counted."""
-    right = np.where(counted, exact, -2)  # -1: nothing was found
+def _count_hits(found: NDArray[np.int64], exact: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return (n,) how many of (n, a) found rows are among the (n, b) exact rows that `counted` marks."""
+    right = np.where(counted, exact, -2)  # not -1, which means that nothing was found
     hits: NDArray[np.int64] = (found[:, :, None] == right[:, None, :]).any(axis=2).sum(axis=1)
     return hits
 
 
-def _shown(rows: NDArray[np.int64], pictures: NDArray[np.int32] | None) -> NDArray[np.int64]:
+def _map_to_pictures(rows: NDArray[np.int64], pictures: NDArray[np.int32] | None) -> NDArray[np.int64]:
     return rows if pictures is None else np.where(rows < 0, rows, pictures[rows])
 
 
 class Examination:
     """Queries with their exact answers, to measure an index with.
 
-    That a vector is its own nearest is no merit, and a picture that is searched for is in no index: so the queries are
-    not in this one, or cannot be found there.
+    The queries are not in the index, or cannot be found there: users search with pictures that no index holds, and a
+    vector that finds itself says nothing about the index.
 
     Attributes:
         queries: (n, dimension).
-        exact: their EXACT_DEPTH best.
+        exact: the EXACT_DEPTH best of each query.
         pictures: the number of the picture that each row of the index shows; None where each shows its own.
     """
 
@@ -83,34 +83,43 @@ class Examination:
         self.pictures = pictures
 
     def recall(self, index: ShardedIndex) -> float:
-        """Return the recall@10 of an index as its parameters are."""
-        return recall(index.search(self.queries, RECALL_AT), self.exact, self.pictures)
+        """Return the recall@10 of an index with its present parameters."""
+        return compute_recall(index.search(self.queries, RECALL_AT), self.exact, self.pictures)
 
     def tune(self, index: ShardedIndex, target: float) -> float:
-        """Give the index the least effort that reaches `target`; return the recall reached, which may be less."""
+        """Set the least effort that reaches `target` on the index; return the recall reached, which may be lower."""
         if index.is_graph:
-            return self._least(index, target, [SearchParameters(ef_search=ef_search) for ef_search in EF_SEARCH])
+            return self._find_least_effort(
+                index, target, [SearchParameters(ef_search=ef_search) for ef_search in EF_SEARCH]
+            )
         if index.lists is None:
             return self.recall(index)
-        k_factor = self._first(K_FACTOR_QUERIES)._k_factor(index, target) if index.is_compressed else None
-        steps = _steps(index.lists)
-        return self._least(index, target, [SearchParameters(nprobe=step, k_factor=k_factor) for step in steps])
+        k_factor = self._take_first(K_FACTOR_QUERIES)._tune_k_factor(index, target) if index.is_compressed else None
+        steps = _list_steps(index.lists)
+        return self._find_least_effort(
+            index, target, [SearchParameters(nprobe=step, k_factor=k_factor) for step in steps]
+        )
 
-    def _first(self, count: int) -> Examination:
-        """Return the examination of the first queries alone."""
+    def _take_first(self, count: int) -> Examination:
         exact = Neighbours(self.exact.scores[:count], self.exact.rows[:count])
         return Examination(self.queries[:count], exact, self.pictures)
 
-    def _k_factor(self, index: ShardedIndex, target: float) -> int:
-        """Return the smallest factor with which half of what may be missed is left for lists that are not visited."""
+    def _tune_k_factor(self, index: ShardedIndex, target: float) -> int:
+        """Return the smallest factor that costs at most half of the recall that `target` allows to lose.
+
+        The other half is left for lists that a search does not visit.
+        """
         for k_factor in K_FACTORS:
             index.parameters = SearchParameters(nprobe=index.lists, k_factor=k_factor)
             if self.recall(index) >= (1 + target) / 2:
                 break
         return k_factor
 
-    def _least(self, index: ShardedIndex, target: float, ladder: Sequence[SearchParameters]) -> float:
-        """Try a ladder of ever more effort by bisection, as recall grows with it; stop at its end."""
+    def _find_least_effort(self, index: ShardedIndex, target: float, ladder: Sequence[SearchParameters]) -> float:
+        """Set the first step of a ladder of growing effort that reaches `target`, or the last; return its recall.
+
+        Recall grows with effort, so the step is found by bisection.
+        """
         low, high, reached = 0, len(ladder) - 1, {}
         while low < high:
             middle = (low + high) // 2
@@ -121,14 +130,14 @@ class Examination:
         return reached.get(low) or self.recall(index)
 
 
-def _steps(lists: int) -> list[int]:
+def _list_steps(lists: int) -> list[int]:
     """Return numbers of lists to visit, each about a fifth more than the one before, from 1 to all."""
     count = max(2, int(4 * np.log2(lists)) + 1)
     return sorted({round(lists ** (step / (count - 1))) for step in range(count)})
 
 
-def seconds_per_query(index: ShardedIndex, queries: Vectors, k: int) -> float:
-    """Return the median time of one query, searched alone."""
+def measure_seconds_per_query(index: ShardedIndex, queries: Vectors, k: int) -> float:
+    """Return the median seconds of one query, searched alone."""
     times = []
     for query in queries[:100]:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What one worker does for one shard: train, build, evaluate. Arguments and results are small, the rest is stored."""
+"""Jobs for workers: measure, train, build, evaluate. Arguments and results are small; data lies in the store."""
 
 from __future__ import annotations
 
@@ -26,30 +26,38 @@ from lookalike.data.snapshots.cache import BlobCache
 from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, ShardSection, SpaceSection
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import measure
-from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, recall_by_score, seconds_per_query
-from lookalike.tasks.build.index_kinds import KINDS
-from lookalike.tasks.build.operating_points import OperatingPoint, OperatingPoints
+from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, compute_recall_by_score, measure_seconds_per_query
+from lookalike.tasks.build.index_kinds import KINDS, OperatingPoint, OperatingPoints
 from lookalike.tasks.build.planner import Plan
-from lookalike.tasks.build.shard import ExactAnswers, build_index, shard_range, vector_batches, vectors_of, write_shard
-from lookalike.tasks.build.train import projected, sample_size, train
+from lookalike.tasks.build.shard import (
+    ExactAnswers,
+    build_index,
+    read_vector_batches,
+    read_vectors,
+    shard_range,
+    write_shard,
+)
+from lookalike.tasks.build.train import project, sample_size, train
 from lookalike.tasks.search.group import SearchParameters
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours, merge
 from lookalike.tasks.search.projection import Projection, Vectors, learn, normalise
 
 OPERATING_POINTS = "operating-points/"
-READ_AT_A_TIME = 2**17  # products, not fewer: what lies over all hashes is read for each
-QUERIES = 1000  # the recall of so many is known to about 0.003
-HELD_OUT = 0.1  # of the pictures, at most: what is left must be as dense as all are
-MOST_SHOWN = 2.0  # times as many products as show a picture on average: of no more, what is held out is a fifth at most
-FLAT_QUERIES = 200  # whose recall is no question
+READ_AT_A_TIME = 2**17  # products, not fewer: data that is spread over all hashes is read again for each part
+QUERIES = 1000  # with so many, recall is known to about 0.003
+HELD_OUT = 0.1  # of the pictures, at most: the rest must be about as dense as all of them
+MOST_SHOWN = (
+    2.0  # times the mean number of products of a picture: with this bound, at most a fifth of the products is held out
+)
+FLAT_QUERIES = 200  # exact search has a recall of 1, so few are enough
 DELTA_QUERIES = 50
-SAME_PICTURE = 0.99  # the score of a vector with its own 8-bit code is higher
+SAME_PICTURE = 0.99  # two products of one picture score higher, even by 8-bit codes
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What shards are built from: a normalised catalogue and vectors in a store, by a plan."""
+    """What shards are built from: a normalised catalogue and vectors in a store, and the plan to build by."""
 
     store: str
     catalogue: str
@@ -59,7 +67,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What all shards share, in the store: the projection and the empty trained index, where there are such."""
+    """What all shards share, as blobs: the projection and the empty trained index; None where the plan has none."""
 
     projection: Blob | None
     index: Blob | None
@@ -69,7 +77,7 @@ class Trained:
 class SampleQueries:
     """Pictures to evaluate an index with: their (n, dimension) vectors, and their (n,) hashes, sorted.
 
-    A picture that is searched for is in no index: so no product that shows one of these is found.
+    Users search with pictures that no index holds. So products that show one of these pictures are held out.
     """
 
     vectors: Vectors
@@ -78,13 +86,13 @@ class SampleQueries:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A built shard, and what it tells of the exact answers to the sample queries.
+    """A built shard, and its part of the exact answers to the sample queries.
 
     Attributes:
         section: for the manifest.
-        exact: the best of this shard that are not held out; `rows` count within it.
+        exact: the best rows of this shard that are not held out, counted from its start.
         differs: a bit for each row, set where it shows another picture than the row before.
-        held_out: a bit for each row, set where it shows what is searched for.
+        held_out: a bit for each row, set where it shows the picture of a sample query.
     """
 
     section: ShardSection
@@ -95,11 +103,11 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How the whole index does.
+    """The measured quality of a whole index.
 
     Attributes:
-        recall: recall@10 against exact search, of pictures that cannot be found themselves.
-        seconds: median of one query, alone.
+        recall: recall@10 against exact search, for pictures that are held out.
+        seconds: the median of one query, searched alone.
         parameters: the least effort that reaches the recall.
         imbalance: how unevenly rows lie in inverted lists, None where there are none.
     """
@@ -123,37 +131,37 @@ def operating_points(
 ) -> Sequence[OperatingPoint]:
     """Return what each kind of index reaches on a sample of the catalogue's vectors.
 
-    What was measured is stored, and taken from there the next time: a run that was killed chooses again as it did.
+    The measured points are stored and read from there the next time, so a run that was killed makes the same choice.
 
     Args:
-        pictures: how many different ones the products show.
-        outputs: dimensions that the vectors are projected to; None where they are indexed as they are.
+        pictures: how many different pictures the products show.
+        outputs: the dimensions that vectors are projected to; None where they are not projected.
     """
     opened = open_store(store)
-    key = _points_key(catalogue, encoder, outputs, target)
+    key = _make_points_key(catalogue, encoder, outputs, target)
     with suppress(NotFoundError):
         return OperatingPoints.model_validate_json(opened.read(key)).points
-    found = _measured_points(_Pictures(opened, catalogue, products, pictures, encoder), outputs, target, threads)
+    found = _measure_points(_Pictures(opened, catalogue, products, pictures, encoder), outputs, target, threads)
     with suppress(AlreadyExistsError):
         opened.create(key, found.model_dump_json(indent=2).encode())
-    return OperatingPoints.model_validate_json(opened.read(key)).points  # whoever was first decides
+    return OperatingPoints.model_validate_json(opened.read(key)).points  # of two runs at once, the first one decides
 
 
-def _points_key(catalogue: str, encoder: EncoderSection, outputs: int | None, target: float) -> str:
+def _make_points_key(catalogue: str, encoder: EncoderSection, outputs: int | None, target: float) -> str:
     how = (measure.SAMPLE, measure.LOOKED_AT, KINDS, faiss.__version__)
     what = json.dumps([catalogue, encoder.fingerprint, outputs, target, how])
     return f"{OPERATING_POINTS}{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
-def _measured_points(pictures: _Pictures, outputs: int | None, target: float, threads: int) -> OperatingPoints:
+def _measure_points(pictures: _Pictures, outputs: int | None, target: float, threads: int) -> OperatingPoints:
     sampled, asked = measure.split(pictures.count)
-    sample = np.concatenate(list(pictures.first(sampled)))
-    queries, _ = pictures.last(asked)
+    sample = np.concatenate(list(pictures.read_first(sampled)))
+    queries, _ = pictures.read_last(asked)
     projection = learn(sample.astype(np.float32), outputs) if outputs else None
     return measure.measure(
-        projected(sample, projection),
-        projected(queries, projection),
-        (projected(part, projection) for part in pictures.first(measure.LOOKED_AT)),
+        project(sample, projection),
+        project(queries, projection),
+        (project(part, projection) for part in pictures.read_first(measure.LOOKED_AT)),
         pictures.products,
         target,
         threads=threads,
@@ -162,9 +170,9 @@ def _measured_points(pictures: _Pictures, outputs: int | None, target: float, th
 
 
 def train_index(source: Source, *, threads: int) -> Trained:
-    """Learn from a sample of the catalogue what all shards will share, and store it."""
+    """Learn the parts that all shards share from a sample of the catalogue, and store them."""
     store, plan = open_store(source.store), source.plan
-    projection, trained = train(_pictures(store, source).first(sample_size(plan)), plan, threads=threads)
+    projection, trained = train(_open_pictures(store, source).read_first(sample_size(plan)), plan, threads=threads)
     return Trained(
         blobs.put_bytes(store, projection.to_bytes()) if projection else None,
         blobs.put_bytes(store, trained) if trained else None,
@@ -172,15 +180,18 @@ def train_index(source: Source, *, threads: int) -> Trained:
 
 
 def sample_queries(source: Source, trained: Trained) -> SampleQueries:
-    """Return pictures to evaluate with: from the other end of the hashes than training's."""
+    """Return pictures to evaluate with, from the end of the hashes; training takes its pictures from the start."""
     store, plan = open_store(source.store), source.plan
     most = FLAT_QUERIES if plan.key == "Flat" else QUERIES
-    vectors, hashes = _pictures(store, source).last(max(1, min(most, int(HELD_OUT * plan.pictures))))
-    return SampleQueries(_projected(store, trained.projection, vectors.astype(np.float32), plan.dimension), hashes)
+    vectors, hashes = _open_pictures(store, source).read_last(max(1, min(most, int(HELD_OUT * plan.pictures))))
+    return SampleQueries(_project(store, trained.projection, vectors.astype(np.float32), plan.dimension), hashes)
 
 
 def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Trained, *, threads: int) -> Shard | None:
-    """Build and store one shard; None where it has no products. Raises `CorruptError` for damaged trained parts."""
+    """Build and store one shard; None where it has no products.
+
+    Raises `CorruptError` where trained parts are damaged.
+    """
     store, plan = open_store(source.store), source.plan
     start, stop = shard_range(shard, plan.shards)
     products = read_catalogue_range(store, source.catalogue, start, stop)
@@ -189,10 +200,10 @@ def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Tra
     hashes = hash_array(products["image_hash"])
     answers, held_out = ExactAnswers(queries.vectors, EXACT_DEPTH), among(hashes, queries.hashes)
     index = build_index(
-        vector_batches(products, Embeddings(store, source.encoder.fingerprint), start, stop),
+        read_vector_batches(products, Embeddings(store, source.encoder.fingerprint), start, stop),
         products.num_rows,
         plan,
-        _projection(store, trained.projection, source.encoder.dimension, plan.dimension),
+        _read_projection(store, trained.projection, source.encoder.dimension, plan.dimension),
         blobs.read(store, trained.index) if trained.index else None,
         answers,
         held_out,
@@ -205,52 +216,52 @@ def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Tra
 def evaluate_index(
     store: str, shards: Sequence[Shard], dimension: int, queries: SampleQueries, target: float, *, threads: int
 ) -> Measured:
-    """Search the stored shards with the code that serves them, tuned to a target recall; the time is of one thread."""
+    """Tune the stored shards to a target recall with the code that serves them, and time queries of one thread."""
     sections = [shard.section for shard in shards]
-    examination = Examination(queries.vectors, exact_answers(shards), _shown_pictures(shards))
+    examination = Examination(queries.vectors, merge_exact_answers(shards), _number_pictures(shards))
     with tempfile.TemporaryDirectory(prefix="lookalike-evaluate-") as folder:
         cache, opened = BlobCache(Path(folder)), open_store(store)
         files = [cache.get(opened, section.index) for section in sections]
         open_index = partial(ShardedIndex.open, files, [section.count for section in sections], dimension, nprobe=None)
-        asked, served = open_index(threads=threads, alive=_findable(shards)), open_index()
+        asked, served = open_index(threads=threads, alive=_mask_findable(shards)), open_index()
         reached = examination.tune(asked, target)
         served.parameters = asked.parameters
-        seconds = seconds_per_query(served, queries.vectors, RECALL_AT)
+        seconds = measure_seconds_per_query(served, queries.vectors, RECALL_AT)
         return Measured(reached, seconds, served.parameters, served.imbalance)
 
 
-def exact_answers(shards: Sequence[Shard]) -> Neighbours:
-    """Return the EXACT_DEPTH best of all shards to each sample query, as far as they are not held out."""
+def merge_exact_answers(shards: Sequence[Shard]) -> Neighbours:
+    """Return the EXACT_DEPTH best rows of all shards for each sample query, without rows that are held out."""
     starts = np.cumsum([0, *(shard.section.count for shard in shards)])
-    parts = [shard.exact.shifted(int(start)) for shard, start in zip(shards, starts[:-1], strict=True)]
+    parts = [shard.exact.shift(int(start)) for shard, start in zip(shards, starts[:-1], strict=True)]
     return merge(parts, EXACT_DEPTH)
 
 
-def _findable(shards: Sequence[Shard]) -> NDArray[np.bool_]:
+def _mask_findable(shards: Sequence[Shard]) -> NDArray[np.bool_]:
     """Return a mask of the rows of all shards that are not held out."""
     held_out = [np.unpackbits(shard.held_out, count=shard.section.count) for shard in shards]
     return ~np.concatenate(held_out).astype(np.bool_)
 
 
-def _shown_pictures(shards: Sequence[Shard]) -> NDArray[np.int32]:
-    """Return the number of the picture that each row of all shards shows; no picture is in two of them."""
+def _number_pictures(shards: Sequence[Shard]) -> NDArray[np.int32]:
+    """Return the number of the picture that each row shows, over all shards; no picture is in two shards."""
     differs = [np.unpackbits(shard.differs, count=shard.section.count) for shard in shards]
     return np.cumsum(np.concatenate(differs), dtype=np.int32)
 
 
 def build_delta(store: str, space: SpaceSection, products: pa.Table) -> ShardSection:
-    """Build and store a shard of some products, to be searched beside those of a full build: exact, as it is small."""
+    """Build and store a delta: a small shard that is searched exactly, beside the shards of a full build."""
     opened = open_store(store)
     ordered = products.sort_by([("image_hash", "ascending"), ("id", "ascending")]).combine_chunks()
     vectors = Embeddings(opened, space.encoder.fingerprint).lookup(hash_array(ordered["image_hash"]))
     flat = faiss.IndexFlatIP(space.index.dimension)
     matrix = space.projection.matrix if space.projection else None
-    flat.add(_projected(opened, matrix, vectors.astype(np.float32), space.index.dimension))
+    flat.add(_project(opened, matrix, vectors.astype(np.float32), space.index.dimension))
     return _store_shard(opened, flat, ordered).model_copy(update={"delta": True})
 
 
 def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSection) -> Measured:
-    """Return how a refreshed snapshot does on queries of its delta, beside an exact search."""
+    """Measure a refreshed snapshot with queries from its delta, against exact search."""
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-refresh-") as folder:
         cache = BlobCache(Path(folder))
@@ -263,35 +274,35 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
             k_factor=index.k_factor,
             alive=np.concatenate([tombstones.read_alive_rows(opened, shard) for shard in shards]),
         )
-        queries, own, exact = _delta_queries(searched, shards[-1].count)
-        found = searched.search(queries, RECALL_AT + 1).without(own)
-        seconds = seconds_per_query(searched, queries, RECALL_AT)
-        return Measured(recall_by_score(found, exact), seconds, searched.parameters, searched.imbalance)
+        queries, own, exact = _choose_delta_queries(searched, shards[-1].count)
+        found = searched.search(queries, RECALL_AT + 1).exclude(own)
+        seconds = measure_seconds_per_query(searched, queries, RECALL_AT)
+        return Measured(compute_recall_by_score(found, exact), seconds, searched.parameters, searched.imbalance)
 
 
-def _delta_queries(index: ShardedIndex, count: int) -> tuple[Vectors, NDArray[np.int64], Neighbours]:
-    """Return vectors of some of the last `count` rows, from everywhere among them, these rows, and their neighbours.
+def _choose_delta_queries(index: ShardedIndex, count: int) -> tuple[Vectors, NDArray[np.int64], Neighbours]:
+    """Choose queries from the last `count` rows: return their vectors, their rows, and their exact neighbours.
 
-    Rows whose picture others show, too, are taken only where there are no others: any search finds these.
+    Rows that share their picture with others are left out unless all do: any search finds such neighbours.
     """
     rows = index.size - count + np.unique(np.linspace(0, count - 1, DELTA_QUERIES).astype(np.int64))
-    vectors, first = np.unique(np.stack([index.vector(row) for row in rows]), axis=0, return_index=True)
+    vectors, first = np.unique(np.stack([index.reconstruct(row) for row in rows]), axis=0, return_index=True)
     rows = rows[first]
-    exact = index.exact(vectors, RECALL_AT + 1).without(rows)
+    exact = index.search_exact(vectors, RECALL_AT + 1).exclude(rows)
     alone = ~(exact.scores[:, :1] >= SAME_PICTURE).any(axis=1)
     asked = alone if alone.any() else ~alone
     return vectors[asked], rows[asked], Neighbours(exact.scores[asked], exact.rows[asked])
 
 
-def _pictures(store: ObjectStore, source: Source) -> _Pictures:
+def _open_pictures(store: ObjectStore, source: Source) -> _Pictures:
     return _Pictures(store, source.catalogue, source.plan.products, source.plan.pictures, source.encoder)
 
 
 class _Pictures:
     """The different pictures that the products of a catalogue show, in the order of their hashes.
 
-    Hashes are uniform, so the first of them are an unbiased sample. However many products show a picture, what is
-    learnt or measured sees it once.
+    Hashes are uniform, so the first pictures are an unbiased sample. A picture counts once, however many products show
+    it.
     """
 
     def __init__(
@@ -303,23 +314,23 @@ class _Pictures:
         self._catalogue = catalogue
         self._embeddings = Embeddings(store, encoder.fingerprint)
 
-    def first(self, count: int) -> Iterator[NDArray[np.float16]]:
-        """Yield the encoder vectors of `count` pictures, or of all, some at a time."""
+    def read_first(self, count: int) -> Iterator[NDArray[np.float16]]:
+        """Yield the encoder vectors of the first `count` pictures, or of all where there are fewer, some at a time."""
         edges = np.linspace(0, 2**32, 1 - (-self.products // READ_AT_A_TIME), dtype=np.int64).tolist()
         for start, stop in pairwise(edges):
             products, _ = self._read(start, stop)
-            for vectors in vector_batches(products.slice(0, count), self._embeddings, start, stop):
+            for vectors in read_vector_batches(products.slice(0, count), self._embeddings, start, stop):
                 count -= len(vectors)
                 yield vectors
             if not count:
                 return
 
-    def last(self, count: int) -> tuple[NDArray[np.float16], NDArray[np.bytes_]]:
-        """Return the encoder vectors and the hashes of the last `count` pictures, or of all, that few products show.
+    def read_last(self, count: int) -> tuple[NDArray[np.float16], NDArray[np.bytes_]]:
+        """Return encoder vectors and hashes of the last `count` pictures that few products show, or of all there are.
 
-        Those that very many show would hide much of the catalogue where they are held out.
+        A picture that very many products show would hold out a large part of the catalogue.
         """
-        share = 4 * count / self.count  # enough, and then some
+        share = 4 * count / self.count  # more than enough in most catalogues
         while True:
             start = int(2**32 * (1 - min(1.0, share)))
             products, shown = self._read(start, 2**32)
@@ -328,10 +339,10 @@ class _Pictures:
             if seldom.num_rows >= count or not start:
                 break
             share *= 4
-        return vectors_of(seldom, self._embeddings, start, 2**32), hash_array(seldom["image_hash"])
+        return read_vectors(seldom, self._embeddings, start, 2**32), hash_array(seldom["image_hash"])
 
     def _read(self, start: int, stop: int) -> tuple[pa.Table, NDArray[np.int64]]:
-        """Return a product for each picture of a range of hashes, and how many there are that show it."""
+        """Return one product for each picture in a range of hashes, and how many products show that picture."""
         products = read_catalogue_range(self._store, self._catalogue, start, stop)
         first = np.flatnonzero(differ(hash_array(products["image_hash"])))
         return products.take(pa.array(first)), np.diff(first, append=products.num_rows)
@@ -347,10 +358,10 @@ def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table) -> 
         )
 
 
-def _projected(store: ObjectStore, blob: Blob | None, vectors: Vectors, dimension: int) -> Vectors:
-    projection = _projection(store, blob, vectors.shape[1], dimension)
+def _project(store: ObjectStore, blob: Blob | None, vectors: Vectors, dimension: int) -> Vectors:
+    projection = _read_projection(store, blob, vectors.shape[1], dimension)
     return projection(vectors) if projection else normalise(vectors)
 
 
-def _projection(store: ObjectStore, blob: Blob | None, inputs: int, outputs: int) -> Projection | None:
+def _read_projection(store: ObjectStore, blob: Blob | None, inputs: int, outputs: int) -> Projection | None:
     return Projection.from_bytes(blobs.read(store, blob), inputs=inputs, outputs=outputs) if blob else None

@@ -1,7 +1,7 @@
 """The planner: which index fits a catalogue, and why.
 
-It chooses from operating points that were measured on a sample of the very catalogue, and keeps its choice along a
-lineage of snapshots until there is a reason to choose again.
+It chooses from operating points that were measured on a sample of this catalogue. Later snapshots keep the choice until
+there is a reason to choose again.
 """
 
 from __future__ import annotations
@@ -13,25 +13,24 @@ from functools import partial
 
 from lookalike.data.errors import InputError
 from lookalike.data.snapshots.manifest import Manifest
-from lookalike.tasks.build.index_kinds import bytes_beside, index_key, lists_of
-from lookalike.tasks.build.operating_points import OperatingPoint
-from lookalike.tasks.search.projection import projected_dimension
+from lookalike.tasks.build.index_kinds import OperatingPoint, count_bytes_beside, count_lists, make_index_key
+from lookalike.tasks.search.projection import choose_dimension
 
-FLAT_UP_TO = 50_000  # exact search over as many vectors of 256 dimensions takes about 5 ms on one core
-PRODUCTS_PER_SHARD = 500_000  # each shard has all centroids: many shards are mostly these
+FLAT_UP_TO = 50_000  # exact search over so many vectors of 256 dimensions takes about 5 ms on one core
+PRODUCTS_PER_SHARD = 500_000  # each shard holds all centroids: small shards would hold little else
 TRAINING_SAMPLE = 65_536
 TARGET_DIMENSION = 256
 GROWTH = 2.0  # trained parts stay good while the catalogue has not doubled or halved since
-IMBALANCE_GROWTH = 1.5  # of the rows that a query looks at, since training: products came where there were few lists
-GRAPH_BYTES = 270  # of links to other centroids, for each
-AS_FAST = 1.25  # times as slow as the fastest is as fast, and the smallest of these is chosen
+IMBALANCE_GROWTH = 1.5  # in the rows that a query reads, since training: new products lie where there are few lists
+GRAPH_BYTES = 270  # for each centroid, of links to others
+AS_FAST = 1.25  # times the milliseconds of the fastest count as equally fast; the smallest of these is chosen
 
 Measure = Callable[[int | None], Sequence[OperatingPoint]]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the index must reach: recall@10, and in how many bytes of memory; None for any."""
+    """What the index must reach: recall@10, and the bytes of memory that it may take; None for any number."""
 
     recall: float = 0.95
     max_bytes: int | None = None
@@ -42,14 +41,14 @@ class Plan:
     """What to build.
 
     Attributes:
-        products: for how many.
-        pictures: how many different ones they show.
-        key: FAISS factory string of every shard.
+        products: how many are indexed.
+        pictures: how many different pictures they show.
+        key: the FAISS factory string of every shard.
         dimension: of the indexed vectors.
-        project: whether the encoder's vectors are projected to that dimension, or indexed as they are.
-        shards: how many.
+        project: whether the encoder's vectors are projected to that dimension.
+        shards: the number of shards.
         keep_trained: whether the parent snapshot's projection and trained index are used again.
-        reason: for a person.
+        reason: why this was chosen, for people.
     """
 
     products: int
@@ -74,21 +73,21 @@ def plan(
     wish: Wish | None = None,
     measure: Measure | None = None,
 ) -> Plan:
-    """Choose index type, dimension and shards for so many products; keep what `parent` was trained to where it fits.
+    """Choose index type, dimension and shards for a catalogue; keep the trained parts of `parent` where they fit.
 
     Args:
-        pictures: how many different ones the products show; by default each its own. Of fewer, less can be learnt.
-        refused_recall: recall@10 of the last run's snapshot, where that was refused.
-        measure: returns operating points of the catalogue's vectors projected to so many dimensions, or as they are
-            for None. It takes its time, so it is asked only where exact search is too slow or too large. Without it,
-            the choice is by rule.
+        pictures: how many different pictures the products show; by default each its own. Fewer give less to learn from.
+        refused_recall: recall@10 of the last run's snapshot, where the gate refused it.
+        measure: returns operating points of the catalogue's vectors, projected to the given number of dimensions, or
+            not projected for None. It is slow, so it is called only where exact search is too slow or too large.
+            Without it, a fixed rule chooses.
 
     Raises:
-        InputError: no kind of index has both the recall and the size that are wished for.
+        InputError: no kind of index fits into `wish.max_bytes`.
     """
     wish, pictures = wish or Wish(), pictures or products
     wanted = shards or math.ceil(products / PRODUCTS_PER_SHARD)
-    changed = _why_anew(parent, products, fingerprint, wish, refused_recall) if parent else None
+    changed = _find_reason_to_train(parent, products, fingerprint, wish, refused_recall) if parent else None
     if parent and not changed:
         return Plan(
             products,
@@ -100,22 +99,22 @@ def plan(
             keep_trained=True,
             reason=f"as in snapshot {parent.id}, trained on {parent.index.trained_on:,} products",
         )
-    target = projected_dimension(min(pictures, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
+    target = choose_dimension(min(pictures, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
     catalogue = _Catalogue(products, pictures, target or encoder_dimension, wanted)
-    key, why = _index_key(catalogue, wish, partial(measure, target) if measure else None)
+    key, why = _choose_index_key(catalogue, wish, partial(measure, target) if measure else None)
     space = f"PCA with whitening to {target} dimensions" if target else "too few pictures to learn a projection from"
     reason = "; ".join([changed, why, space] if changed else [why, space])
     project, dimension = target is not None, catalogue.dimension
     return Plan(products, pictures, key, dimension, project, wanted, keep_trained=False, reason=reason)
 
 
-def _why_anew(
+def _find_reason_to_train(
     parent: Manifest, products: int, fingerprint: str, wish: Wish, refused_recall: float | None
 ) -> str | None:
-    """Return why what the parent was trained to does not fit any more; None where it does."""
+    """Return why the parent's trained parts do not fit any more; None where they do."""
     index, quality = parent.index, parent.quality
     file_bytes = sum(shard.index.size for shard in parent.shards) / sum(shard.count for shard in parent.shards)
-    size = (file_bytes + bytes_beside(index.key)) * products
+    size = (file_bytes + count_bytes_beside(index.key)) * products
     reached, imbalance = quality.get("recall_at_10", 1.0), quality.get("imbalance", 1.0)
     trained_imbalance = quality.get("imbalance_when_trained", imbalance)
     reasons = {
@@ -132,12 +131,12 @@ def _why_anew(
         ),
         f"as before it would take {size:,.0f} bytes": wish.max_bytes is not None and size > wish.max_bytes,
     }
-    return next((f"trained anew: {reason}" for reason, holds in reasons.items() if holds), None)
+    return next((f"trained again: {reason}" for reason, holds in reasons.items() if holds), None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Catalogue:
-    """What an index is chosen for: products, the different pictures that they show, dimension, and shards."""
+    """What an index is chosen for: the numbers of products and of different pictures, the dimension, and the shards."""
 
     products: int
     pictures: int
@@ -145,7 +144,7 @@ class _Catalogue:
     shards: int
 
 
-def _index_key(
+def _choose_index_key(
     catalogue: _Catalogue, wish: Wish, measure: Callable[[], Sequence[OperatingPoint]] | None
 ) -> tuple[str, str]:
     products, dimension = catalogue.products, catalogue.dimension
@@ -153,18 +152,18 @@ def _index_key(
     if products <= FLAT_UP_TO and fits:
         return "Flat", f"{products:,} products: exact search is fast enough"
     if measure is None:
-        key = index_key("IVF SQ8", products, catalogue.pictures, dimension)
+        key = make_index_key("IVF SQ8", products, catalogue.pictures, dimension)
         return key, f"{products:,} products: inverted lists with one byte a dimension, unmeasured"
-    return _chosen([_Expected(point, catalogue) for point in measure()], wish)
+    return _choose_measured([_Expected(point, catalogue) for point in measure()], wish)
 
 
-def _chosen(options: Sequence[_Expected], wish: Wish) -> tuple[str, str]:
+def _choose_measured(options: Sequence[_Expected], wish: Wish) -> tuple[str, str]:
     small = [option for option in options if wish.max_bytes is None or option.bytes <= wish.max_bytes]
     good = [option for option in options if option.point.recall >= wish.recall]
     if small and not any(option in good for option in small):
         best, why = (
             max(small, key=lambda option: option.point.recall),
-            f"nothing reaches {_wished(wish)}, this comes nearest",
+            f"nothing reaches {_describe_wish(wish)}, this comes nearest",
         )
     elif not small:
         least = min(options, key=lambda option: option.bytes)
@@ -176,38 +175,38 @@ def _chosen(options: Sequence[_Expected], wish: Wish) -> tuple[str, str]:
         both = [option for option in small if option in good]
         fastest = min(option.milliseconds for option in both)
         best = min((one for one in both if one.milliseconds <= AS_FAST * fastest), key=lambda one: one.bytes)
-        why = f"of what reaches {_wished(wish)}, the smallest that is about as fast as the fastest"
+        why = f"of what reaches {_describe_wish(wish)}, the smallest that is about as fast as the fastest"
     others = ", ".join(f"{option}" for option in options)
     reason = f"{best.catalogue.products:,} products: {why}; expected from a sample of {best.point.sample:,}: {others}"
     return best.key, reason
 
 
-def _wished(wish: Wish) -> str:
+def _describe_wish(wish: Wish) -> str:
     return f"recall@10 {wish.recall}" + (f" within {wish.max_bytes:,} bytes" if wish.max_bytes else "")
 
 
 class _Expected:
-    """What an operating point on a sample lets expect of the whole catalogue."""
+    """The size and speed that an operating point on a sample predicts for the whole catalogue."""
 
     def __init__(self, point: OperatingPoint, catalogue: _Catalogue) -> None:
         products, pictures, dimension = catalogue.products, catalogue.pictures, catalogue.dimension
         self.point = point
         self.catalogue = catalogue
-        self.key = index_key(point.kind, products, pictures, dimension)
-        centroids = lists_of(point.kind, products, pictures) * catalogue.shards  # each shard has all of them
+        self.key = make_index_key(point.kind, products, pictures, dimension)
+        centroids = count_lists(point.kind, products, pictures) * catalogue.shards  # each shard has all of them
         self.bytes = int(point.bytes_per_vector * products) + (4 * dimension + GRAPH_BYTES) * centroids
-        self.milliseconds = point.query_ms * _slowdown(point, products, catalogue.shards)
+        self.milliseconds = point.query_ms * _estimate_slowdown(point, products, catalogue.shards)
 
     def __str__(self) -> str:
         size = f"{self.bytes / 2**20:,.0f} MiB"
         return f"{self.key} recall {self.point.recall:.3f} in {self.milliseconds:.2f} ms and {size}"
 
 
-def _slowdown(point: OperatingPoint, products: int, shards: int) -> float:
+def _estimate_slowdown(point: OperatingPoint, products: int, shards: int) -> float:
     """Return how many times as long a query takes in the whole catalogue.
 
-    Exact search looks at all rows. A graph is walked in log n steps, one of each shard. What is looked at in inverted
-    lists was found out.
+    Exact search reads all rows. A walk through a graph takes log n steps, in each shard. For inverted lists, the number
+    of rows to read was measured.
     """
     if point.compared_in_all is not None:
         return point.compared_in_all / point.compared

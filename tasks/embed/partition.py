@@ -1,4 +1,4 @@
-"""What one worker does with one partition of pictures: arguments and results are small, the work lies in the store."""
+"""What one worker does with one partition of pictures: arguments and results are small, vectors go to the store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -23,31 +24,32 @@ from lookalike.data.stores import open_store
 from lookalike.tasks.embed.pipeline import EmbeddedBatch, ImageToEmbed, Reject, embed
 from lookalike.tasks.encoders.base import Encoder, EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.registry import find_source
 
 Device = Literal["cpu", "cuda"]
 
-READ_THREADS = 4  # for files: more of them wait for one another
-FETCH_THREADS = 16  # for what lies in S3 or on a web server: most of it is waiting
+READ_THREADS = 4  # for files: more threads only wait for one another
+FETCH_THREADS = 16  # for pictures in S3 or on web servers: most of the time is waiting
 READ_CHUNK = 16
 KILLED = "the worker died on this picture, again and again; look at the picture and at the worker's memory limit"
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What became of one partition: how many vectors were written, and which pictures have none."""
+    """The result of one partition: how many vectors were written, and which pictures have none."""
 
     vectors: int
     rejects: tuple[Reject, ...]
 
 
 def hash_pictures(products: pa.Table, *, store: str, policy: FetchPolicy) -> list[bytes | ImageRejectedError]:
-    """Return the sha256 of each product's picture, or why it has none; keep what was found for a run after this one."""
+    """Return the sha256 of each product's picture, or why it has none; store the hashes for later runs."""
     references = products["image"].to_pylist()
-    # by chunks: handing single pictures to threads takes longer than reading small ones
+    # in chunks: handing a single picture to a thread takes longer than reading a small one
     chunks = [references[start : start + READ_CHUNK] for start in range(0, len(references), READ_CHUNK)]
-    with ThreadPoolExecutor(FETCH_THREADS if _are_remote(references) else READ_THREADS) as pool:
-        found = [one for chunk in pool.map(partial(_hash_images, policy=policy), chunks) for one in chunk]
+    with ThreadPoolExecutor(FETCH_THREADS if _has_remote(references) else READ_THREADS) as pool:
+        parts = pool.map(lambda chunk: [_hash_image(reference, policy) for reference in chunk], chunks)
+        found = list(chain.from_iterable(parts))
     hashed = known_hashes(products, [None if isinstance(one, ImageRejectedError) else one for one in found])
     if hashed.num_rows:
         write_hashes(open_store(store), hashed)
@@ -57,20 +59,21 @@ def hash_pictures(products: pa.Table, *, store: str, policy: FetchPolicy) -> lis
 def embed_pictures(
     pictures: pa.Table, *, store: str, encoder: EncoderSection, policy: FetchPolicy, threads: int, device: Device
 ) -> Embedded:
-    """Embed pictures, `image_hash` and `image`, and write their vectors to the store."""
+    """Embed the pictures of a table with `image_hash` and `image`, and write their vectors to the store."""
     hashes, references = pictures["image_hash"].to_pylist(), pictures["image"].to_pylist()
     expected = dict(zip(references, hashes, strict=True))
     batches = list(
         embed(
             (ImageToEmbed(one.hex(), reference) for one, reference in zip(hashes, references, strict=True)),
-            worker_encoder(store, encoder, threads, device),
+            load_worker_encoder(store, encoder, threads, device),
             read=lambda reference: _read_unchanged(reference, expected[reference], policy),
-            # each core has a worker, and a model takes longer than what it is fed with; a GPU has one for all cores
+            # on CPUs each core has a worker, and decoding is faster than the model; a GPU's worker has all cores for
+            # decoding
             decode_threads=threads + 1 if device == "cpu" else None,
-            read_threads=FETCH_THREADS if _are_remote(references) else None,
+            read_threads=FETCH_THREADS if _has_remote(references) else None,
         )
     )
-    return _write(Embeddings(open_store(store), encoder.fingerprint), batches)
+    return _write_vectors(Embeddings(open_store(store), encoder.fingerprint), batches)
 
 
 def reject_unhashed(products: pa.Table) -> list[bytes | ImageRejectedError]:
@@ -85,8 +88,8 @@ def reject_unembedded(pictures: pa.Table) -> Embedded:
 
 
 @lru_cache(maxsize=2)
-def worker_encoder(store: str, encoder: EncoderSection, threads: int, device: Device) -> Encoder:
-    """Return the encoder that lies in the store, or its equal on this worker's GPU, loaded once for each worker."""
+def load_worker_encoder(store: str, encoder: EncoderSection, threads: int, device: Device) -> Encoder:
+    """Load the stored encoder, or its network on this worker's GPU; each worker loads it once."""
     opened = open_store(store)
     spec = EncoderSpec.model_validate_json(blobs.read(opened, encoder.spec))
     stored = OnnxEncoder(blobs.read(opened, encoder.model), spec, threads=threads)
@@ -95,17 +98,17 @@ def worker_encoder(store: str, encoder: EncoderSection, threads: int, device: De
     return loaded
 
 
-def _are_remote(references: Sequence[str]) -> bool:
+def _has_remote(references: Sequence[str]) -> bool:
     return any("://" in reference for reference in references)
 
 
 def _on_gpu(name: str, stored: OnnxEncoder) -> Encoder:
     from lookalike.tasks.encoders import torch_encoder  # noqa: PLC0415 - seconds, and nothing that a worker without a GPU needs
 
-    return torch_encoder.on_gpu(source(name), stored)
+    return torch_encoder.open_on_gpu(find_source(name), stored)
 
 
-def _write(embeddings: Embeddings, batches: Sequence[EmbeddedBatch]) -> Embedded:
+def _write_vectors(embeddings: Embeddings, batches: Sequence[EmbeddedBatch]) -> Embedded:
     hashes = [bytes.fromhex(key) for batch in batches for key in batch.keys]
     if hashes:
         embeddings.write(hashes, np.concatenate([batch.vectors for batch in batches]))
@@ -117,10 +120,6 @@ def _read_unchanged(reference: str, expected: bytes, policy: FetchPolicy) -> byt
     if hashlib.sha256(data).digest() != expected:
         raise ImageRejectedError("changed", f"{reference} changed during the run; the next run takes it up")
     return data
-
-
-def _hash_images(references: Sequence[str], policy: FetchPolicy) -> list[bytes | ImageRejectedError]:
-    return [_hash_image(reference, policy) for reference in references]
 
 
 def _hash_image(reference: str, policy: FetchPolicy) -> bytes | ImageRejectedError:

@@ -1,4 +1,4 @@
-"""Embed many pictures: reading and decoding in threads, while the model runs in the caller's."""
+"""Embed many pictures: threads read and decode them, while the model runs in the caller's thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lookalike.data.errors import ImageRejectedError, NotFoundError, StoreError
 from lookalike.tasks.encoders.base import Encoder
 
 Read = Callable[[str], bytes]
-"""Gives the bytes behind a reference; raises OSError or StoreError. Called from several threads."""
+"""Returns the bytes behind a reference; raises OSError or StoreError. Called from several threads."""
 
 Stage = Literal["read", "decode", "encode"]
 
@@ -33,7 +33,7 @@ class ImageToEmbed:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A picture without a vector: at which stage it fell out, a stable reason code, and a message for people."""
+    """A picture without a vector: the stage that rejected it, a stable reason code, and a message for people."""
 
     key: str
     reference: str
@@ -44,7 +44,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedBatch:
-    """Some pictures, in the order in which they came: those with vectors, and those without.
+    """Pictures in their order: those with vectors, and those that were rejected.
 
     `vectors` is float32 (len(keys), dimension), each of length 1. `keys` or `rejects` may be empty, not both.
     """
@@ -63,19 +63,20 @@ def embed(
     decode_threads: int | None = None,
     read_threads: int | None = None,
 ) -> Iterator[EmbeddedBatch]:
-    """Embed pictures in order. No picture stops the run: one that cannot be used is among the rejects.
+    """Embed pictures in order. No picture stops the run: one that cannot be used becomes a reject.
 
-    At most `read_threads` pictures (default: as many as are decoded) are held as they are read, `decode_threads`
-    (default: one for each core) decoded, and two batches as the model takes them, whatever the size and number of the
-    pictures. A batch is as large as suits the encoder, or has `batch_size` pictures.
-    A caller that stops early leaves no thread behind.
+    Memory is bounded for any number of pictures of any size: it holds at most `read_threads` files (default:
+    `decode_threads`), `decode_threads` pictures that are being decoded (default: one for each core), and two batches of
+    prepared pixels. `batch_size` defaults to the encoder's own. A caller that stops early leaves no thread behind.
     """
     threads = decode_threads or os.cpu_count() or 1
     size = batch_size or encoder.batch_size
     pool = ThreadPoolExecutor(max(threads, read_threads or 0), thread_name_prefix="decode")
     decoding = BoundedSemaphore(threads)
     try:
-        prepared = _in_order(images, lambda image: _prepare(image, encoder, read, decoding), pool, ahead=2 * size)
+        prepared = _prepare_in_order(
+            images, lambda image: _prepare(image, encoder, read, decoding), pool, ahead=2 * size
+        )
         while batch := list(itertools.islice(prepared, size)):
             yield _encode(batch, encoder)
     finally:
@@ -85,7 +86,7 @@ def embed(
 _Prepared = tuple[ImageToEmbed, NDArray[np.uint8] | Reject]
 
 
-def _in_order(
+def _prepare_in_order(
     images: Iterable[ImageToEmbed],
     prepare: Callable[[ImageToEmbed], _Prepared],
     pool: ThreadPoolExecutor,
@@ -123,12 +124,12 @@ def _encode(batch: list[_Prepared], encoder: Encoder) -> EmbeddedBatch:
     if not usable:
         return EmbeddedBatch((), np.empty((0, encoder.spec.dimension), dtype=np.float32), tuple(rejects))
     vectors = encoder.finish(encoder.infer(np.stack([pixels for _, pixels in usable])))
-    pointing: list[bool] = np.any(vectors, axis=1).tolist()
-    for (image, _), points in zip(usable, pointing, strict=True):
+    has_direction: list[bool] = np.any(vectors, axis=1).tolist()
+    for (image, _), points in zip(usable, has_direction, strict=True):
         if not points:
             rejects.append(_reject(image, "encode", "no_vector", "the encoder sees nothing in the picture"))
-    keys = tuple(image.key for (image, _), points in zip(usable, pointing, strict=True) if points)
-    return EmbeddedBatch(keys, vectors[pointing], tuple(rejects))
+    keys = tuple(image.key for (image, _), points in zip(usable, has_direction, strict=True) if points)
+    return EmbeddedBatch(keys, vectors[has_direction], tuple(rejects))
 
 
 def _reject(image: ImageToEmbed, stage: Stage, reason: str, message: object) -> Reject:

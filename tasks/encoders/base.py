@@ -1,4 +1,4 @@
-"""What an encoder is: the data that describes one, and the steps that both batch work and queries go through."""
+"""What an encoder is: its description, and the steps that turn pictures into vectors in batch work and in queries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODEL_FILE = "model.onnx"
 
 
 class EncoderSpec(BaseModel):
-    """Everything beside the ONNX file that it takes to encode the way the catalogue was encoded."""
+    """Everything besides the ONNX file that is needed to encode a query as the catalogue was encoded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,13 +30,13 @@ class EncoderSpec(BaseModel):
     modality: Literal["image"] = "image"
     preprocessing: Preprocessing
     pooling: str
-    """How feature maps became a vector; for people, since it is part of the model file."""
+    """How feature maps become a vector; for people only, since the model file contains it."""
     input_name: str = "images"
-    """Of the tensor that takes uint8 (n, size, size, 3)."""
+    """Name of the input tensor, uint8 (n, size, size, 3)."""
     output_name: str = "vectors"
-    """Of the tensor that gives float32 (n, dimension)."""
+    """Name of the output tensor, float32 (n, dimension)."""
     licence: str | None = None
-    """Of the weights, where it is known."""
+    """Licence of the weights, where it is known."""
 
 
 class Encoder(Protocol):
@@ -44,11 +44,11 @@ class Encoder(Protocol):
 
     @property
     def spec(self) -> EncoderSpec:
-        """What this encoder is."""
+        """The description of this encoder."""
 
     @property
     def batch_size(self) -> int:
-        """How many pictures at a time suit it."""
+        """How many pictures a batch should have."""
 
     def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
         """Decode and fit one picture: uint8 (size, size, 3). Raises `ImageRejectedError`. Safe in many threads."""
@@ -57,21 +57,20 @@ class Encoder(Protocol):
         """Run the model: uint8 (n, size, size, 3) to float32 (n, dimension), n at least 1."""
 
     def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
+        """Scale float32 (n, dimension) to length 1. A vector without a direction becomes all zeros, never NaN."""
 
     def warm_up(self) -> None:
-        """Make the first real call as fast as the following ones."""
+        """Make the first real call as fast as later ones."""
 
 
 class SpecEncoder:
-    """What encoders that follow a spec share: how pictures come in, and how vectors go out."""
+    """The steps that encoders with a spec share: `prepare` and `finish`."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         self._spec = spec
 
     @property
     def spec(self) -> EncoderSpec:
-        """What this encoder is."""
         return self._spec
 
     def prepare(self, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -79,29 +78,29 @@ class SpecEncoder:
         return prepare(self._spec.preprocessing, image, limits)
 
     def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring vectors to length 1. One that has no direction becomes all zeros, never NaN."""
-        return unit_length(raw)
+        """Scale float32 (n, dimension) to length 1. A vector without a direction becomes all zeros, never NaN."""
+        return scale_to_unit_length(raw)
 
 
 class EncoderSource(Protocol):
-    """Where an encoder comes from: used where torch is at hand, to make what a snapshot carries."""
+    """Where an encoder comes from: exports the model that a snapshot carries; used where torch is installed."""
 
     @property
     def name(self) -> str:
         """The name under which the registry finds it."""
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits over weights, preprocessing, pooling and export version; cheap, nothing is exported."""
+        """Sixteen hex digits over weights, preprocessing, pooling and export version; cheap, without an export."""
 
     def export(self, directory: Path) -> EncoderSpec:
         """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
 
 
-def unit_length(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+def scale_to_unit_length(raw: NDArray[np.float32]) -> NDArray[np.float32]:
     """L2-normalise rows of float32 (n, d). Rows that are zero or not finite become zeros."""
     rows = np.where(np.isfinite(raw).all(axis=1, keepdims=True), raw, np.float32(0.0))
     largest = np.abs(rows).max(axis=1, keepdims=True)
-    rows = rows / np.where(largest > 0.0, largest, np.float32(1.0))  # first, so that squares cannot overflow
+    rows = rows / np.where(largest > 0.0, largest, np.float32(1.0))  # first of all, so that squares cannot overflow
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(lengths > 0.0, lengths, np.float32(1.0)), dtype=np.float32)
 

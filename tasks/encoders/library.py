@@ -1,4 +1,4 @@
-"""Encoders whose network comes from a library of models: what torchvision's, timm's and open_clip's have in common."""
+"""Encoders whose network comes from a library of models: the common part of torchvision's, timm's and open_clip's."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a network wants its pictures: fitted, then normalised by `mean` and `std` for values of 0 to 1."""
+    """How a network wants its pictures: fitted, then normalised by `mean` and `std` of channel values of 0 to 1."""
 
     preprocessing: Preprocessing
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-def look(size: int, interpolation: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Look:
-    """Return how a library's weights ask to be shown pictures, but never cropped.
+def make_look(size: int, interpolation: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Look:
+    """Return how a library's weights want their pictures, but without cropping.
 
-    What stands at the edge of a product picture is part of the product. Interpolations that batch and query do not
-    have become bilinear.
+    The edge of a product picture shows a part of the product. Interpolations that are not in INTERPOLATIONS become
+    bilinear.
     """
     known = interpolation if interpolation in INTERPOLATIONS else "bilinear"
     fit = Preprocessing.model_validate({"size": size, "interpolation": known})
@@ -44,8 +44,8 @@ def look(size: int, interpolation: str, mean: tuple[float, ...], std: tuple[floa
 class LibraryEncoder(ABC):
     """Source of `FAMILY:MODEL` with the library's own weights, and of `FAMILY:MODEL@FILE` with a state dict.
 
-    The vector is what the network hands to the layer that names classes, so a file of weights may be trained for
-    any number of them.
+    The vector is the input of the layer that names classes, so a file of weights may be trained for any number of
+    classes.
     """
 
     family: ClassVar[str]
@@ -61,7 +61,7 @@ class LibraryEncoder(ABC):
         return f"{self.family}:{self.model}" + (f"@{self.weights.reference}" if self.weights else "")
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits over the weights and how they are used. Raises `EncoderError`."""
+        """Return sixteen hex digits over the weights and how they are used. Raises `EncoderError`."""
         return fingerprint(
             weights=self.weights.digest() if self.weights else self.own_weights(),
             preprocessing=self.look().preprocessing,
@@ -78,7 +78,7 @@ class LibraryEncoder(ABC):
         spec = EncoderSpec(
             name=f"{self.family}:{self.model}",
             fingerprint=self.fingerprint(),
-            dimension=_dimension(model.backbone, fit.size, self.name),
+            dimension=_measure_dimension(model.backbone, fit.size, self.name),
             preprocessing=fit,
             pooling=self.pooling,
             licence=None if self.weights else self.licence(),
@@ -87,33 +87,33 @@ class LibraryEncoder(ABC):
         return spec
 
     def network(self) -> FromPixels:
-        """What is exported: uint8 (n, size, size, 3) to float32 (n, d). Raises `EncoderError`."""
+        """Return the network to export: uint8 (n, size, size, 3) to float32 (n, d). Raises `EncoderError`."""
         shown = self.look()
         return FromPixels(self.backbone(), shown.mean, shown.std)
 
     def departures(self) -> dict[str, Any]:
-        """Say how the network differs from what the model's name says, for the fingerprint."""
+        """Return in what the network departs from the model that its name means; part of the fingerprint."""
         return {}
 
     def licence(self) -> str | None:
-        """Of the library's own weights, where it says so."""
+        """Return the licence of the library's own weights, None where the library names none."""
         return None
 
     @abstractmethod
     def own_weights(self) -> str:
-        """Name the library's own weights by something that changes when they do. Raises `EncoderError`."""
+        """Return a text that changes when the library's own weights do. Raises `EncoderError`."""
 
     @abstractmethod
     def look(self) -> Look:
-        """How the network wants its pictures; cheap. Raises `EncoderError`."""
+        """Return how the network wants its pictures; must be cheap. Raises `EncoderError`."""
 
     @abstractmethod
     def backbone(self) -> nn.Module:
-        """The network with its weights: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
+        """Return the network with its weights: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
 
 
-def _dimension(backbone: nn.Module, size: int, name: str) -> int:
-    """Length of the vectors. Raises `EncoderError` for maps or tokens, which make hundreds of thousands of numbers."""
+def _measure_dimension(backbone: nn.Module, size: int, name: str) -> int:
+    """Return the length of the vectors. Raises `EncoderError` for a network that gives maps or tokens instead."""
     with torch.inference_mode():
         found = backbone.eval()(torch.zeros(1, 3, size, size))
     shape = tuple(found.shape[1:]) if isinstance(found, Tensor) else ()

@@ -14,16 +14,16 @@ from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.base import EncoderSpec, SpecEncoder
 
 BATCH_SIZE = 8
-"""What such a batch passes from layer to layer still fits into a core's cache: 10 % faster than 32, half the memory."""
+"""The activations of so many pictures fit into a core's cache: 10 % faster than 32 pictures, in half the memory."""
 
 
 class OnnxEncoder(SpecEncoder):
     """An encoder on ONNX Runtime. `infer` may be called from many threads.
 
     `threads` is how many the model uses for one batch. It is set on the session itself, because Dask's nanny
-    sets OMP_NUM_THREADS=1 for everything else in a worker. With `spread`, batches have one thread each while `threads`
-    or more of them run at a time: a batch's threads wait for each other, when others could use the processors. That
-    is the model in memory twice.
+    sets OMP_NUM_THREADS=1 for everything else in a worker. With `spread`, each batch gets one thread while `threads`
+    or more batches run at a time, because the threads of one batch wait for each other and other batches could use the
+    processors. This holds the model in memory twice.
     Raises `EncoderError` if the model cannot be loaded or is not the one that the spec describes.
     """
 
@@ -32,11 +32,10 @@ class OnnxEncoder(SpecEncoder):
             raise ValueError(f"threads must be at least 1, not {threads}")
         super().__init__(spec)
         self._sessions = _Sessions(model, threads, spread=spread)
-        _check(self._sessions.wide, spec)
+        _check_model(self._sessions.wide, spec)
 
     @property
     def batch_size(self) -> int:
-        """How many pictures at a time suit it."""
         return BATCH_SIZE
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -54,17 +53,17 @@ class OnnxEncoder(SpecEncoder):
 
 
 class _Sessions:
-    """The model, and with `spread` a second time with one thread, for when there is a batch for each processor."""
+    """A session with all threads, and with `spread` a second one with one thread, for many batches at a time."""
 
     def __init__(self, model: Path | bytes, threads: int, *, spread: bool) -> None:
-        self.wide = _session(model, threads)
-        self._narrow = _session(model, 1) if spread and threads > 1 else self.wide
+        self.wide = _open_session(model, threads)
+        self._narrow = _open_session(model, 1) if spread and threads > 1 else self.wide
         self._threads = threads
         self._running = 0
         self._lock = threading.Lock()
 
     def run(self, output: str, inputs: dict[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Run a batch on the session that suits how many run at this moment."""
+        """Run a batch: with all threads, or with one where many batches run at this moment."""
         with self._lock:
             self._running += 1
             session = self.wide if self._running < self._threads else self._narrow
@@ -75,18 +74,18 @@ class _Sessions:
                 self._running -= 1
 
     def warm_up(self, output: str, inputs: dict[str, NDArray[np.uint8]]) -> None:
-        """Run a batch on each session."""
+        """Run a batch on both sessions."""
         for session in {self.wide, self._narrow}:
             session.run([output], inputs)
 
 
-def _session(model: Path | bytes, threads: int) -> Any:
+def _open_session(model: Path | bytes, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3  # errors only
-    # Spinning threads would take the processor from decoding, and burn it while a server is idle.
+    # spinning threads would take processor time from decoding, and waste it while a server is idle
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source = str(model) if isinstance(model, Path) else model
     try:
@@ -95,8 +94,8 @@ def _session(model: Path | bytes, threads: int) -> Any:
         raise EncoderError(f"the encoder's model cannot be loaded: {error}") from error
 
 
-def _check(session: Any, spec: EncoderSpec) -> None:
-    """A model that does not fit its spec would give wrong vectors, or fail on the first query."""
+def _check_model(session: Any, spec: EncoderSpec) -> None:
+    """Raise `EncoderError` for a model that does not fit its spec: it would give wrong vectors, or fail on queries."""
     size = spec.preprocessing.size
     inputs = {tensor.name: tensor for tensor in session.get_inputs()}
     outputs = {tensor.name: tensor for tensor in session.get_outputs()}

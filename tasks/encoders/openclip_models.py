@@ -12,23 +12,23 @@ import open_clip
 from torch import Tensor, nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.library import LibraryEncoder, Look, look
-from lookalike.tasks.encoders.weights import digest_of, fill
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, make_look
+from lookalike.tasks.encoders.weights import compute_digest, fill
 
 _DEFAULT_SIZE = 224
 _DEFAULT_INTERPOLATION = "bicubic"
 
 
-def models() -> list[str]:
-    """The names of open_clip's models with those of their weights, sorted."""
+def list_models() -> list[str]:
+    """Return the names of open_clip's models, each with the tag of its weights, sorted."""
     return sorted(f"{model}/{tag}" for model, tag in open_clip.list_pretrained())
 
 
 class OpenClipEncoder(LibraryEncoder):
     """Source of `openclip:MODEL/TAG` with open_clip's weights, and of `openclip:MODEL[/TAG]@FILE` with a state dict.
 
-    The file is one of the whole model, both towers; the tag says how its weights want their pictures,
-    and with which activation they were trained.
+    The file holds the whole model, both towers. The tag says how the weights want their pictures, and with which
+    activation they were trained.
     """
 
     family = "openclip"
@@ -40,16 +40,16 @@ class OpenClipEncoder(LibraryEncoder):
         super().__init__(model, weights)
 
     def own_weights(self) -> str:
-        """Digest of the weights themselves, which are downloaded for it. Raises `EncoderError`."""
-        return digest_of(self._clip)
+        """Return the digest of the weights, which are downloaded for it. Raises `EncoderError`."""
+        return compute_digest(self._clip)
 
     def look(self) -> Look:
-        """As the model and its weights ask for. Raises `EncoderError` for one whose pictures are no squares."""
+        """Return how model and weights want their pictures. Raises `EncoderError` where these are not square."""
         size = self._config["vision_cfg"].get("image_size", _DEFAULT_SIZE)
         if not isinstance(size, int):
             raise EncoderError(f"{self.name} takes pictures of {size}; only squares can be had")
         wanted = self._wanted
-        return look(
+        return make_look(
             size,
             wanted.get("interpolation") or _DEFAULT_INTERPOLATION,
             wanted.get("mean") or open_clip.OPENAI_DATASET_MEAN,
@@ -57,16 +57,16 @@ class OpenClipEncoder(LibraryEncoder):
         )
 
     def departures(self) -> dict[str, Any]:
-        """The activation, where the weights want another one than the model has."""
+        """Return the activation, where the weights want another one than the model has."""
         differs = self._wants_quick_gelu and not self._config.get("quick_gelu")
         return {"activation": "quick_gelu"} if differs else {}
 
     def backbone(self) -> nn.Module:
-        """The image tower: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
+        """Return the image tower: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
         return ImageTower(self._clip)
 
     def text_tower(self) -> nn.Module:
-        """The text tower: int64 (n, length) from open_clip's tokenizer to (n, d), to be compared with pictures'."""
+        """Return the text tower: int64 (n, length) of open_clip's tokenizer to (n, d), in the pictures' space."""
         return TextTower(self._clip)
 
     @property
@@ -76,12 +76,12 @@ class OpenClipEncoder(LibraryEncoder):
 
     @property
     def _wanted(self) -> dict[str, Any]:
-        """What the tag says of its weights."""
+        """What open_clip knows of the tag's weights."""
         return open_clip.get_pretrained_cfg(self._architecture, self._tag) or {}
 
     @property
     def _wants_quick_gelu(self) -> bool:
-        """Whether the tag says so; one that says nothing leaves it to the model."""
+        """Whether the tag's weights need QuickGELU; without a word from the tag, the model decides."""
         return bool(self._wanted.get("quick_gelu"))
 
     def _check(self, weights: str | None) -> None:
@@ -95,12 +95,6 @@ class OpenClipEncoder(LibraryEncoder):
 
     @cached_property
     def _clip(self) -> nn.Module:
-        model = self._made()
-        if self.weights is not None:
-            fill(model, self.weights.state(), self.name)
-        return model
-
-    def _made(self) -> nn.Module:
         tag = None if self.weights else self._tag
         try:
             model: nn.Module = open_clip.create_model(
@@ -113,24 +107,26 @@ class OpenClipEncoder(LibraryEncoder):
             )
         except Exception as error:  # what a failed download raises depends on how it failed
             raise EncoderError(f"open_clip's {self.model} cannot be had: {error}") from error
+        if self.weights is not None:
+            fill(model, self.weights.state(), self.name)
         return model
 
 
 class ImageTower(nn.Module):
-    """What a model of open_clip sees: float32 (n, 3, size, size) to (n, d)."""
+    """The image tower of an open_clip model: float32 (n, 3, size, size) to (n, d)."""
 
     def __init__(self, clip: Any) -> None:
         super().__init__()
         self.visual: nn.Module = clip.visual
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Pooled and projected into the space that pictures and texts share."""
+        """Pool and project into the space that pictures and texts share."""
         features: Tensor | tuple[Tensor, ...] = self.visual(planes)
         return features if isinstance(features, Tensor) else features[0]
 
 
 class TextTower(nn.Module):
-    """What a model of open_clip reads: int64 (n, length) to (n, d)."""
+    """The text tower of an open_clip model: int64 (n, length) to (n, d)."""
 
     def __init__(self, clip: Any) -> None:
         super().__init__()
@@ -138,6 +134,6 @@ class TextTower(nn.Module):
         self.clip = clip  # so that its weights move with this module
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Pooled and projected into the space that pictures and texts share."""
+        """Pool and project into the space that pictures and texts share."""
         vectors: Tensor = self._encode(tokens)
         return vectors

@@ -1,4 +1,4 @@
-"""Find an encoder by name: built in, installed by another package, of a library of models, or any class."""
+"""Find an encoder by name: built in, from another package, from a library of models, or any class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lookalike.tasks.encoders.base import EncoderSource
 GROUP = "lookalike.encoders"
 """The entry point group in which packages declare their encoders: name = "module:Class"."""
 
-# Not listed: it exists so that tests and dry runs need no model.
+# not listed: it is for tests and dry runs without a model
 _HIDDEN = {"fake": "lookalike.tasks.encoders.fake:FakeEncoder"}
 
 
@@ -22,10 +22,10 @@ class Family:
     """A library of models: its encoders are `NAME:MODEL` and `NAME:MODEL@WEIGHTS`."""
 
     module: str
-    """Has the class and a function `models`; imported only when one is asked for."""
+    """Has the class and a function `list_models`; imported only when needed."""
     attribute: str
     extra: str
-    """What to install for it."""
+    """The extra to install for it."""
 
 
 FAMILIES = {
@@ -33,30 +33,30 @@ FAMILIES = {
     "timm": Family("lookalike.tasks.encoders.timm_models", "TimmEncoder", "timm"),
     "openclip": Family("lookalike.tasks.encoders.openclip_models", "OpenClipEncoder", "openclip"),
 }
-"""By the first part of their encoders' names."""
+"""The families by the first part of their encoders' names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an encoder's code is: `value` is `module:Class`, `package` what declares it, where one does."""
+    """Where an encoder's code is: `value` is `module:Class`; `package` is the one that declares it, if any."""
 
     value: str
     package: str | None = None
 
 
-def available() -> list[str]:
-    """The names that `source` knows, sorted; `torchvision:MODEL` stands for all models of torchvision."""
-    return [*sorted(_installed()), *(f"{family}:MODEL" for family in FAMILIES)]
+def list_encoders() -> list[str]:
+    """Return the names that `find_source` knows, sorted; `torchvision:MODEL` stands for all models of torchvision."""
+    return [*sorted(_find_installed()), *(f"{family}:MODEL" for family in FAMILIES)]
 
 
-def models(family: str) -> list[str]:
-    """The names of a family's encoders with the library's own weights. Raises `EncoderError`."""
+def list_models(family: str) -> list[str]:
+    """Return the names of a family's encoders with the library's own weights. Raises `EncoderError`."""
     if family not in FAMILIES:
         raise EncoderError(f"no family of encoders is named {family!r}; there are {', '.join(FAMILIES)}")
-    return [f"{family}:{model}" for model in _module(family).models()]
+    return [f"{family}:{model}" for model in _import_family(family).list_models()]
 
 
-def source(name: str) -> EncoderSource:
+def find_source(name: str) -> EncoderSource:
     """Find the source of an encoder.
 
     `name` is that of an installed encoder (`efficientnet-lite0`), `FAMILY:MODEL` with the library's own weights,
@@ -66,46 +66,49 @@ def source(name: str) -> EncoderSource:
     family, separator, rest = name.partition(":")
     if separator and family in FAMILIES:
         model, _, weights = rest.partition("@")
-        found: EncoderSource = getattr(_module(family), FAMILIES[family].attribute)(model, weights or None)
+        found: EncoderSource = getattr(_import_family(family), FAMILIES[family].attribute)(model, weights or None)
         return found
-    return _make(name, origin(name).value)
+    return _make_source(name, find_origin(name).value)
 
 
-def origin(name: str) -> Origin:
-    """Say where the code of an encoder is, without running any of it. Raises `EncoderError` if there is none."""
+def find_origin(name: str) -> Origin:
+    """Return where the code of an encoder is, without running it. Raises `EncoderError` if there is no such encoder."""
     family, separator, _ = name.partition(":")
     if separator and family in FAMILIES:
         return Origin(f"{FAMILIES[family].module}:{FAMILIES[family].attribute}")
-    if points := _installed().get(name):
-        return _only(name, points)
+    if points := _find_installed().get(name):
+        return _choose_only(name, points)
     if name in _HIDDEN:
         return Origin(_HIDDEN[name])
     if separator:
         return Origin(name)
-    raise EncoderError(f"no encoder named {name!r}; there are {', '.join(available())}, and module:Class")
+    raise EncoderError(f"no encoder named {name!r}; there are {', '.join(list_encoders())}, and module:Class")
 
 
-def _installed() -> dict[str, list[EntryPoint]]:
+def _find_installed() -> dict[str, list[EntryPoint]]:
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, []).append(point)
     return found
 
 
-def _only(name: str, points: list[EntryPoint]) -> Origin:
-    """One installation may be found twice, but of two encoders of one name it would be chance which is used."""
-    origins = {point.value: Origin(point.value, _package(point)) for point in points}
+def _choose_only(name: str, points: list[EntryPoint]) -> Origin:
+    """Return the only origin of a name. Raises `EncoderError` for several: chance would decide which one is used.
+
+    One installation may be found twice.
+    """
+    origins = {point.value: Origin(point.value, _name_package(point)) for point in points}
     if len(origins) > 1:
         claims = ", ".join(sorted(f"{one.package} ({one.value})" for one in origins.values()))
         raise EncoderError(f"several packages have an encoder named {name!r}: {claims}; uninstall all but one")
     return next(iter(origins.values()))
 
 
-def _package(point: EntryPoint) -> str | None:
+def _name_package(point: EntryPoint) -> str | None:
     return f"{point.dist.name} {point.dist.version}" if point.dist else None
 
 
-def _module(family: str) -> Any:
+def _import_family(family: str) -> Any:
     extra = FAMILIES[family].extra
     try:
         return importlib.import_module(FAMILIES[family].module)
@@ -113,7 +116,7 @@ def _module(family: str) -> Any:
         raise EncoderError(f"models of {family} need the `{extra}` extra: {error}") from error
 
 
-def _make(name: str, value: str) -> EncoderSource:
+def _make_source(name: str, value: str) -> EncoderSource:
     module, _, attribute = value.partition(":")
     try:
         made = getattr(importlib.import_module(module), attribute)()

@@ -1,4 +1,4 @@
-"""Encoders in a store: exported once, then the same bytes for every run and every query."""
+"""Encoders in a store: exported once, so that every run and every query uses the same bytes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.registry import find_source
 
 
 def stored_encoder(store: ObjectStore, name: str) -> EncoderSection:
-    """Return the encoder as it lies in the store, under the name it was asked for by, exporting it first if it is new.
+    """Return the stored encoder under the name `name`; export it first if it is new.
 
     Raises `EncoderError` where it cannot be found or exported, or where the store lost it.
     """
-    return stored_source(store, source(name))
+    return store_source(store, find_source(name))
 
 
-def stored_source(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
-    """As `stored_encoder`, for an encoder that was found already."""
-    key = _key(encoder.fingerprint())
+def store_source(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
+    """Return the stored encoder of a source under the source's name; export it first if it is new.
+
+    Raises `EncoderError` where it cannot be exported, or where the store lost it.
+    """
+    key = _make_key(encoder.fingerprint())
     try:
         found = EncoderSection.model_validate_json(store.read(key))
     except NotFoundError:
-        found = _first(store, key, _export(store, encoder))
+        found = _create_section(store, key, _export(store, encoder))
     if not _is_whole(store, found) and not _export(store, encoder).is_same(found):
         raise EncoderError(
             f"the store lost the bytes of {encoder.name}, and exporting it again gives others: delete {key}"
@@ -38,22 +41,22 @@ def stored_source(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
 
 
 def find_spec(store: ObjectStore, fingerprint: str) -> EncoderSpec | None:
-    """Return the description of an encoder that lies in the store, or None where it does not."""
+    """Return the description of a stored encoder, or None where the store has no such encoder."""
     try:
-        section = EncoderSection.model_validate_json(store.read(_key(fingerprint)))
+        section = EncoderSection.model_validate_json(store.read(_make_key(fingerprint)))
     except NotFoundError:
         return None
     return EncoderSpec.model_validate_json(blobs.read(store, section.spec))
 
 
-def _key(fingerprint: str) -> str:
+def _make_key(fingerprint: str) -> str:
     return f"encoders/{fingerprint}.json"
 
 
 def _export(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
     with tempfile.TemporaryDirectory(prefix="lookalike-encoder-") as folder:
         spec = encoder.export(Path(folder))
-        _check(encoder, spec, Path(folder) / MODEL_FILE)
+        _check_export(encoder, spec, Path(folder) / MODEL_FILE)
         return EncoderSection(
             name=encoder.name,
             fingerprint=spec.fingerprint,
@@ -63,8 +66,8 @@ def _export(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
         )
 
 
-def _check(encoder: EncoderSource, spec: EncoderSpec, model: Path) -> None:
-    """Whoever wrote the encoder, what goes into the store can be run and is what it was asked for as."""
+def _check_export(encoder: EncoderSource, spec: EncoderSpec, model: Path) -> None:
+    """Raise `EncoderError` unless the export runs, is one file, and has the source's fingerprint."""
     if spec.fingerprint != encoder.fingerprint():
         raise EncoderError(f"{encoder.name} was exported with the fingerprint {spec.fingerprint}, not its own")
     if more := sorted(path.name for path in model.parent.iterdir() if path != model):
@@ -79,10 +82,10 @@ def _check(encoder: EncoderSource, spec: EncoderSpec, model: Path) -> None:
         raise EncoderError(f"{encoder.name} was exported, but cannot be run: {error}") from error
 
 
-def _first(store: ObjectStore, key: str, section: EncoderSection) -> EncoderSection:
+def _create_section(store: ObjectStore, key: str, section: EncoderSection) -> EncoderSection:
     try:
         store.create(key, section.model_dump_json(indent=2).encode())
-    except AlreadyExistsError:  # another run exported it at the same time, and its bytes are the ones that count
+    except AlreadyExistsError:  # another run exported it at the same time, and was first
         return EncoderSection.model_validate_json(store.read(key))
     return section
 

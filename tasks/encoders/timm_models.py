@@ -10,19 +10,19 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.library import LibraryEncoder, Look, look
-from lookalike.tasks.encoders.weights import digest_of, fill
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, make_look
+from lookalike.tasks.encoders.weights import compute_digest, fill
 
 
-def models() -> list[str]:
-    """The names of timm's models with those of their weights, sorted."""
+def list_models() -> list[str]:
+    """Return the names of timm's models, each with the tag of its weights, sorted."""
     return sorted(timm.list_models(pretrained=True))
 
 
 class TimmEncoder(LibraryEncoder):
     """Source of `timm:MODEL` or `timm:MODEL.TAG`, with timm's weights of that tag or a state dict from a path or URL.
 
-    timm's weights come from its hub, as safetensors where there are some, and through `weights_only=True` elsewhere.
+    timm's weights come from its hub, as safetensors where these exist, else loaded with `weights_only=True`.
     The tag also says how the network wants its pictures.
     """
 
@@ -30,26 +30,25 @@ class TimmEncoder(LibraryEncoder):
     pooling = "timm"
 
     def __init__(self, model: str, weights: str | None = None) -> None:
-        self._settings = _settings(model)
+        self._settings = _find_settings(model)
         super().__init__(model, weights)
 
     def own_weights(self) -> str:
-        """Digest of the weights themselves, which are downloaded for it. Raises `EncoderError`."""
-        return digest_of(self._own)
+        """Return the digest of the weights, which are downloaded for it. Raises `EncoderError`."""
+        return compute_digest(self._own)
 
     def look(self) -> Look:
-        """As the weights ask for. Raises `EncoderError` for a network whose pictures are no squares."""
+        """Return how the weights want their pictures. Raises `EncoderError` where these are not square."""
         _, height, width = self._settings.input_size
         if height != width:
             raise EncoderError(f"{self.name} takes pictures of {width} by {height}; only squares can be had")
-        return look(height, self._settings.interpolation, self._settings.mean, self._settings.std)
+        return make_look(height, self._settings.interpolation, self._settings.mean, self._settings.std)
 
     def licence(self) -> str | None:
-        """As timm has it."""
         return self._settings.license
 
     def backbone(self) -> nn.Module:
-        """The network without the layer that names classes. Raises `EncoderError`."""
+        """Return the network without the layer that names classes. Raises `EncoderError`."""
         if self.weights is None:
             return self._own
         network = timm.create_model(self.model, pretrained=False, num_classes=0)
@@ -64,8 +63,8 @@ class TimmEncoder(LibraryEncoder):
             raise EncoderError(f"timm's weights of {self.model} cannot be had: {error}") from error
 
 
-def _settings(model: str) -> PretrainedCfg:
-    """What timm knows of a model without making it."""
+def _find_settings(model: str) -> PretrainedCfg:
+    """Return what timm knows of a model, without building it. Raises `EncoderError` for an unknown model."""
     try:
         settings = get_pretrained_cfg(model) if timm.is_model(model) else None
     except RuntimeError as error:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders import parity
+from lookalike.tasks.encoders import export
 from lookalike.tasks.encoders.base import EncoderSource, EncoderSpec, SpecEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 
@@ -16,10 +16,10 @@ BATCH_SIZE = 64
 
 
 class TorchEncoder(SpecEncoder):
-    """An encoder on torch, in half precision where that is exact enough. `infer` is for one thread at a time.
+    """An encoder on torch, in half precision where that is exact enough. Only one thread at a time may call `infer`.
 
-    What needs single precision keeps it (`torch.autocast`). A batch that does not fit into the device's memory is
-    halved until it does.
+    Operations that need single precision keep it (`torch.autocast`). A batch that does not fit into the device's memory
+    is halved until it does.
     """
 
     def __init__(
@@ -32,7 +32,6 @@ class TorchEncoder(SpecEncoder):
 
     @property
     def batch_size(self) -> int:
-        """How many pictures at a time suit it."""
         return BATCH_SIZE
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -54,28 +53,28 @@ class TorchEncoder(SpecEncoder):
     def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = torch.from_numpy(batch)
         if self._device.type == "cuda":
-            pixels = pixels.pin_memory()  # from there the device fetches by itself, and faster
+            pixels = pixels.pin_memory()  # the device copies from pinned memory by itself, and faster
         with torch.inference_mode(), torch.autocast(self._device.type, self._dtype):
             vectors = self._network(pixels.to(self._device, non_blocking=True))
         return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
 
 
-def on_gpu(source: EncoderSource, stored: OnnxEncoder) -> TorchEncoder:
-    """Return an encoder on this machine's GPU that gives the vectors of the one in the store.
+def open_on_gpu(source: EncoderSource, stored: OnnxEncoder) -> TorchEncoder:
+    """Return an encoder on this machine's GPU that gives the same vectors as the stored one.
 
-    Raises `EncoderError` where there is no GPU, where the source is another version of the encoder or has no network,
-    or where the vectors differ.
+    Raises `EncoderError` where there is no GPU, where the source has no network or another version of the encoder, or
+    where the vectors differ.
     """
     if not torch.cuda.is_available():
         raise EncoderError(
             "LOOKALIKE_EMBED_DEVICE is cuda, and torch finds no GPU on this worker: "
             "give only workers that have one to embedding (LOOKALIKE_DASK_EMBED_RESOURCES=GPU=1), or set it to cpu"
         )
-    return same_vectors(TorchEncoder(network_of(source, stored.spec), stored.spec), stored)
+    return check_same_vectors(TorchEncoder(build_network(source, stored.spec), stored.spec), stored)
 
 
-def network_of(source: EncoderSource, spec: EncoderSpec) -> nn.Module:
-    """Return a source's network. Raises `EncoderError` where it is not the one that was exported as `spec`."""
+def build_network(source: EncoderSource, spec: EncoderSpec) -> nn.Module:
+    """Build a source's network. Raises `EncoderError` where it is not the network that was exported as `spec`."""
     make = getattr(source, "network", None)
     if make is None:
         raise EncoderError(f"{source.name} has no `network` that torch can run: set LOOKALIKE_EMBED_DEVICE=cpu")
@@ -88,12 +87,12 @@ def network_of(source: EncoderSource, spec: EncoderSpec) -> nn.Module:
     return network
 
 
-def same_vectors(encoder: TorchEncoder, stored: OnnxEncoder) -> TorchEncoder:
-    """Return the encoder if it gives the stored one's vectors of real pictures. Raises `EncoderError` if not."""
-    least = parity.least_cosine(stored, encoder)
-    if not least >= parity.PARITY:
+def check_same_vectors(encoder: TorchEncoder, stored: OnnxEncoder) -> TorchEncoder:
+    """Return the encoder. Raises `EncoderError` if its vectors of real pictures differ from the stored one's."""
+    least = export.measure_least_cosine(stored, encoder)
+    if not least >= export.PARITY:
         raise EncoderError(
             f"{encoder.spec.name}: torch's vectors on this device differ from ONNX Runtime's (cosine {least:.5f}, "
-            f"needs {parity.PARITY}): set LOOKALIKE_EMBED_DEVICE=cpu"
+            f"needs {export.PARITY}): set LOOKALIKE_EMBED_DEVICE=cpu"
         )
     return encoder

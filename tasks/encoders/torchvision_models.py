@@ -1,4 +1,4 @@
-"""Every classification model of torchvision as an encoder: what it sees just before it names a class."""
+"""Every classification model of torchvision as an encoder: the features before the layer that names classes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torchvision
 from torch import nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.library import LibraryEncoder, Look, look
-from lookalike.tasks.encoders.weights import State, fill, renamed
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, make_look
+from lookalike.tasks.encoders.weights import State, fill, rename_keys
 
-# These two build parts that only training needs, and normalise once more inside.
+# these two build parts that only training needs, and normalise their input again
 _WITH_TRAINING_PARTS = {"googlenet", "inception_v3"}
 _TRAINING_PARTS = ("aux1.", "aux2.", "AuxLogits.")
-# as torchvision's own weights of DenseNet have it, from when names could hold dots: norm.1, now norm1
+# torchvision's own weights of DenseNet still have names with dots: norm.1, which is now norm1
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
-def models() -> list[str]:
-    """The names of torchvision's classification models, sorted."""
+def list_models() -> list[str]:
+    """Return the names of torchvision's classification models, sorted."""
     return sorted(torchvision.models.list_models(module=torchvision.models))
 
 
@@ -30,29 +30,29 @@ class TorchvisionEncoder(LibraryEncoder):
     pooling = "model"
 
     def __init__(self, model: str, weights: str | None = None) -> None:
-        if model not in models():
-            raise EncoderError(f"torchvision has no model {model!r}; there are {', '.join(models())}")
+        if model not in list_models():
+            raise EncoderError(f"torchvision has no model {model!r}; there are {', '.join(list_models())}")
         super().__init__(model, weights)
         self._default = torchvision.models.get_model_weights(model).DEFAULT
 
     def own_weights(self) -> str:
-        """Their address, which holds their digest: nothing is downloaded."""
+        """Return the address of the weights, which contains their digest; nothing is downloaded."""
         return str(self._default.url)
 
     def look(self) -> Look:
-        """As the default weights ask for."""
+        """Return how the default weights want their pictures."""
         wanted = self._default.transforms()
-        return look(wanted.crop_size[0], wanted.interpolation.value, wanted.mean, wanted.std)
+        return make_look(wanted.crop_size[0], wanted.interpolation.value, wanted.mean, wanted.std)
 
     def backbone(self) -> nn.Module:
-        """The network without the layer that names classes. Raises `EncoderError`."""
-        network = _network(self.model, self.look().preprocessing.size)
+        """Return the network without the layer that names classes. Raises `EncoderError`."""
+        network = _create_network(self.model, self.look().preprocessing.size)
         _cut_head(network)
-        state = renamed(self._state(), lambda name: _OLD_NAME.sub(r"\1\2", name))
+        state = rename_keys(self._load_state(), lambda name: _OLD_NAME.sub(r"\1\2", name))
         fill(network, state, self.model, optional=_TRAINING_PARTS)
         return network
 
-    def _state(self) -> State:
+    def _load_state(self) -> State:
         if self.weights is not None:
             return self.weights.state()
         try:
@@ -62,16 +62,16 @@ class TorchvisionEncoder(LibraryEncoder):
         return state
 
 
-def _network(model: str, size: int) -> nn.Module:
+def _create_network(model: str, size: int) -> nn.Module:
     more: dict[str, int] = {"init_weights": False, "transform_input": True} if model in _WITH_TRAINING_PARTS else {}
-    if model.startswith("vit_"):  # their weights have a place for each part of a picture of one size
+    if model.startswith("vit_"):  # their weights hold a position for each patch of a picture of one size
         more = {"image_size": size}
     network: nn.Module = torchvision.models.get_model(model, weights=None, **more)
     return network
 
 
 def _cut_head(network: nn.Module) -> None:
-    """Replace the last layer with weights, which names the classes, by nothing."""
+    """Replace the last layer that has weights, which names the classes, by the identity."""
     layers: list[str] = [
         name
         for name, module in network.named_modules()

@@ -1,4 +1,4 @@
-"""Weights from a file or a URL: checked against their digest, and loaded without running anything in them."""
+"""Weights from a file or a URL: checked against their digest, and loaded without running code from the file."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ State = Mapping[str, Tensor]
 _DIGEST = re.compile(r"#sha256=(.*)$", re.IGNORECASE)
 _HEX_DIGITS = re.compile(r"[0-9a-f]{64}")
 _REMOTE = re.compile(r"^(?!file:|local:)[a-z][a-z0-9+.-]*:(?://|:)", re.IGNORECASE)
-_NOT_ALLOWED = re.compile(r"GLOBAL (\S+) was not an allowed global")  # as torch has it of what would be run
+_NOT_ALLOWED = re.compile(r"GLOBAL (\S+) was not an allowed global")  # torch's message where loading would run code
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL_PREFIX = "module."
-_VERSIONS = "_metadata"  # an attribute of the state dicts that torch makes, and of no others
-_COUNTERS = ".num_batches_tracked"  # of training, and nothing that a vector depends on
+_VERSIONS = "_metadata"  # an attribute that only torch's own state dicts have
+_COUNTERS = ".num_batches_tracked"  # counters of training; no vector depends on them
 _SAFETENSORS_HEADER = slice(8, 9)  # behind its length, in eight bytes, the header is a JSON object
 
 
 class WeightsFile:
     """A state dict at a path or a URL, as safetensors or as torch saves it; `s3://…#sha256=…` for one in S3.
 
-    Raises `EncoderError` for a URL without a digest: who may write there could change what the catalogue is seen by;
-    and for a digest that is none.
+    Raises `EncoderError` for a digest of another form, and for a URL without one: whoever may write there could change
+    the encoder unnoticed.
     """
 
     def __init__(self, reference: str) -> None:
@@ -51,24 +51,27 @@ class WeightsFile:
             raise EncoderError(f"weights at a URL need their digest: {self._origin}#sha256=…, as `sha256sum` prints it")
 
     def digest(self) -> str:
-        """Return the sha256 in hex digits; nothing is read where the reference names it. Raises `EncoderError`."""
+        """Return the sha256 in hex digits; the file is read only where the reference has no digest.
+
+        Raises `EncoderError`.
+        """
         return self._expected or hashlib.sha256(self._bytes).hexdigest()
 
     def state(self) -> State:
-        """Read the tensors by name. Raises `EncoderError` for bytes of another digest, or that are no state dict."""
+        """Read the tensors by name. Raises `EncoderError` for another digest, and for a file that is no state dict."""
         data = self._bytes
         try:
             state = _load(data)
         except Exception as error:  # neither torch.load nor safetensors has an error of its own for this
             raise EncoderError(
-                f"{self._origin!r} is not a file of weights that can be loaded safely: {_why(error)}"
+                f"{self._origin!r} is not a file of weights that can be loaded safely: {_explain(error)}"
             ) from error
         for wrapper in _WRAPPERS:
             if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
                 state = state[wrapper]
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
             raise EncoderError(f"{self._origin!r} does not hold a state dict")
-        return renamed(state, lambda name: name.removeprefix(_PARALLEL_PREFIX))
+        return rename_keys(state, lambda name: name.removeprefix(_PARALLEL_PREFIX))
 
     @cached_property
     def _bytes(self) -> bytes:
@@ -82,8 +85,8 @@ class WeightsFile:
         return data
 
 
-def renamed(state: State, rename: Callable[[str], str]) -> State:
-    """Return a state dict with other names. What torch keeps beside the tensors, each layer's version, goes along."""
+def rename_keys(state: State, rename: Callable[[str], str]) -> State:
+    """Return a state dict with renamed keys. The version of each layer, which torch keeps beside the tensors, stays."""
     found = OrderedDict((rename(name), value) for name, value in state.items())
     versions = getattr(state, _VERSIONS, None)
     if versions is not None:
@@ -92,13 +95,15 @@ def renamed(state: State, rename: Callable[[str], str]) -> State:
 
 
 def fill(network: nn.Module, state: State, name: str, *, optional: tuple[str, ...] = ()) -> None:
-    """Put weights into a network; those that it has no place for, such as a head's, are left out.
+    """Load weights into a network; weights that it has no place for, such as those of a head, are left out.
 
-    Raises `EncoderError` where one that it needs has another shape or is not there, but for names that begin with
-    one of `optional`.
+    Raises `EncoderError` where a weight has another shape or is missing; names that begin with one of `optional` may be
+    missing.
     """
-    if not hasattr(state, _VERSIONS):  # of the whole network alone: layers know by its names what an old file holds
-        state = renamed(state, str)
+    if not hasattr(
+        state, _VERSIONS
+    ):  # for the network as a whole only: layers tell by their names what an old file holds
+        state = rename_keys(state, str)
         setattr(state, _VERSIONS, {"": {"version": network._version}})
     try:
         missing = network.load_state_dict(state, strict=False).missing_keys
@@ -108,8 +113,8 @@ def fill(network: nn.Module, state: State, name: str, *, optional: tuple[str, ..
         raise EncoderError(f"the weights do not fit {name}: no {', '.join(missing[:3])}, …")
 
 
-def digest_of(network: nn.Module) -> str:
-    """Return the sha256 over all that a network has learnt, in hex digits: for weights that came without a file."""
+def compute_digest(network: nn.Module) -> str:
+    """Return the sha256 over all weights of a network, in hex digits: for weights that come without a file."""
     found = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
         found.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -123,8 +128,8 @@ def _load(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def _why(error: Exception) -> str:
-    """Say what is wrong with a file. Torch's own words advise to load it with all that is in it, and in colour."""
+def _explain(error: Exception) -> str:
+    """Say what is wrong with a file. Torch's own message advises to load unsafely, and has colour codes."""
     if found := _NOT_ALLOWED.search(str(error)):
         return f"it holds {found[1]}, and only tensors are loaded; save its state dict alone, as safetensors"
     if "weights_only" in str(error) or not str(error):

@@ -16,10 +16,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from lookalike.data.errors import ImageRejectedError
-from lookalike.tasks.images.sanitize import check_frames, check_scans, lean
+from lookalike.tasks.images.sanitize import check_frames, check_scans, strip_metadata
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
-"""The formats that are decoded; every other decoder of Pillow stays out of reach of strangers' bytes."""
+"""The formats that are decoded; no other decoder of Pillow ever sees the bytes of strangers."""
 
 REASONS = (
     "empty",
@@ -64,8 +64,8 @@ _PILLOW_IGNORED = ("ignore", None, Warning, re.compile(_PILLOW), 0)
 class ImageLimits:
     """What a picture may cost: bytes as stored, pixels once decoded, and the shortest side in pixels.
 
-    Pillow refuses more than 178 megapixels on its own, so `max_pixels` above that has no effect. Of a picture with more
-    than `free_pixels`, a byte may stand for `pixels_per_byte`; None is for files that nobody made to hurt.
+    Pillow refuses more than 178 megapixels on its own, so `max_pixels` above that has no effect. In a picture with more
+    than `free_pixels`, each stored byte may give at most `pixels_per_byte`; None is for files from trusted sources.
     """
 
     max_bytes: int = 64 * 1024 * 1024
@@ -82,19 +82,19 @@ def decode(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS, target: int | N
     """Decode one picture to mode RGB, upright, on white; of an animation the first frame.
 
     `target` is the length in pixels of the sides that the caller needs: a much larger JPEG is then decoded
-    at a fraction of its size, which is several times cheaper, and never smaller than the target.
+    at a fraction of its size, never smaller than the target, which is several times faster.
 
     Raises `ImageRejectedError`, and nothing else, for bytes that cannot be used; `reason` is in `REASONS`.
     """
     _check_bytes(data, limits)
     _silence_pillow()
-    with _told(data):
+    with _report_damage(data):
         return _decode(data, limits, target)
 
 
 @contextmanager
-def _told(data: bytes) -> Iterator[None]:
-    """Say of each error what is wrong with the picture."""
+def _report_damage(data: bytes) -> Iterator[None]:
+    """Turn any error of a decoder into `ImageRejectedError` with a reason."""
     try:
         yield
     except ImageRejectedError:
@@ -102,7 +102,7 @@ def _told(data: bytes) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageRejectedError("too_many_pixels", f"the picture is too large: {error}") from error
     except Exception as error:  # damaged files make decoders raise nearly anything: struct.error, KeyError, …
-        raise _unreadable(data, error) from error
+        raise _explain_failure(data, error) from error
 
 
 def _check_bytes(data: bytes, limits: ImageLimits) -> None:
@@ -115,7 +115,7 @@ def _check_bytes(data: bytes, limits: ImageLimits) -> None:
 
 
 def _silence_pillow() -> None:
-    """Ignore Pillow's warnings: what they are about ends in a reason, or does not matter.
+    """Ignore Pillow's warnings: each case ends in a reason, or does not matter.
 
     A filter added once is safe with threads; `warnings.catch_warnings` around each picture is not.
     """
@@ -124,23 +124,23 @@ def _silence_pillow() -> None:
 
 
 def _decode(data: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
-    with _opened(data) as image:
+    with _open_stripped(data) as image:
         _check_size(image.size, len(data), limits)
         if target is not None:
             side = math.ceil(target * _SCALED_DECODE_MARGIN)
             image.draft("RGB", (side, side))
-        _bring_key_to_8_bits(image)
+        _scale_key_to_8_bits(image)
         image.load()
-        return _upright(_to_rgb(image), _orientation(image))
+        return _turn_upright(_to_rgb(image), _read_orientation(image))
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Open a lean copy, so that what is not pixels costs nothing; nothing is decoded yet."""
-    slim = lean(data)
-    with Image.open(io.BytesIO(slim), formats=FORMATS) as image:
-        check_frames(image, len(slim))
-        check_scans(slim, image)
+def _open_stripped(data: bytes) -> Iterator[Image.Image]:
+    """Open a copy without metadata, so that metadata costs nothing; pixels are not decoded yet."""
+    stripped = strip_metadata(data)
+    with Image.open(io.BytesIO(stripped), formats=FORMATS) as image:
+        check_frames(image, len(stripped))
+        check_scans(stripped, image)
         yield image
 
 
@@ -162,8 +162,8 @@ def _check_size(size: tuple[int, int], stored: int, limits: ImageLimits) -> None
         )
 
 
-def _unreadable(data: bytes, error: Exception) -> ImageRejectedError:
-    """Tell a damaged picture from something that never was one."""
+def _explain_failure(data: bytes, error: Exception) -> ImageRejectedError:
+    """Tell a damaged picture from an unsupported format, and from data that is no picture."""
     if _DECODABLE.match(data):
         return ImageRejectedError("damaged", f"the picture is damaged or cut off: {error or type(error).__name__}")
     if _KNOWN_ELSEWHERE.match(data[:_SNIFFED_BYTES]):
@@ -173,21 +173,21 @@ def _unreadable(data: bytes, error: Exception) -> ImageRejectedError:
     return ImageRejectedError("not_an_image", f"not a picture; use one of {', '.join(FORMATS)}")
 
 
-def _orientation(image: Image.Image) -> int:
+def _read_orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # noqa: BLE001  # EXIF is often broken, and the picture is good without it
+    except Exception:  # noqa: BLE001  # EXIF is often broken, and the picture is usable without it
         return 1
     return value if isinstance(value, int) else 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     transposition = _TRANSPOSITIONS.get(orientation)
     return image if transposition is None else image.transpose(transposition)
 
 
-def _bring_key_to_8_bits(image: Image.Image) -> None:
-    """A PNG names its transparent colour in the file's depth, and Pillow compares it with pixels of 8 bits."""
+def _scale_key_to_8_bits(image: Image.Image) -> None:
+    """Scale a PNG's transparent colour: it has the file's depth, and Pillow compares it with 8-bit pixels."""
     key = image.info.get("transparency")
     if not isinstance(image, PngImageFile) or isinstance(key, bytes | None):
         return
@@ -199,50 +199,52 @@ def _bring_key_to_8_bits(image: Image.Image) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """The pixels in mode RGB, no longer bound to the file."""
+    """Return the pixels in mode RGB, independent of the file."""
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image.convert("I")), 65535.0, image.info.get("transparency"))
+        return _scale_grey(np.asarray(image.convert("I")), 65535.0, image.info.get("transparency"))
     if image.mode in {"I", "F"}:
-        return _grey(np.asarray(image), None)
+        return _scale_grey(np.asarray(image), None)
     if image.has_transparency_data:
-        return _on_white(image)
-    # loaded, it needs its file no more; a copy would be a second set of pixels, 200 MB for the largest pictures
+        return _lay_on_white(image)
+    # a loaded picture no longer needs its file; a copy would take another 200 MB for the largest pictures
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _grey(values: NDArray[np.generic], full: float | None, key: int | None = None) -> Image.Image:
-    """Scale grey values with more than 8 bits to 8 bits; those that are `key` are transparent, and become white.
+def _scale_grey(values: NDArray[np.generic], full: float | None, key: int | None = None) -> Image.Image:
+    """Scale grey values with more than 8 bits to 8 bits; pixels with the value `key` are transparent, and become white.
 
-    `full` is the value of white. Without it, integers and floats have no agreed range, so the usual
-    ones (0 to 1, 8 bits, 16 bits) are recognised and anything else is stretched from its least to its greatest.
+    `full` is the value of white. Without it there is no agreed range: the usual ones (0 to 1, 8 bits, 16 bits) are
+    recognised, and other values are stretched from the least to the greatest.
     """
-    low, high = (0.0, full) if full is not None else _range(*_extremes(values), values.dtype.kind)
+    low, high = (0.0, full) if full is not None else _guess_range(*_find_extremes(values), values.dtype.kind)
     grey = np.empty(values.shape, np.uint8)
-    for rows in _bands(values):
-        scaled = np.clip((_finite(values[rows]) - low) * (255.0 / (high - low)), 0.0, 255.0)
+    for rows in _split_bands(values):
+        scaled = np.clip((_make_finite(values[rows]) - low) * (255.0 / (high - low)), 0.0, 255.0)
         grey[rows] = np.rint(scaled).astype(np.uint8)
         if key is not None:
             grey[rows][values[rows] == key] = 255
     return Image.fromarray(grey).convert("RGB")
 
 
-def _extremes(values: NDArray[np.generic]) -> tuple[float, float]:
-    found = [(float(band.min()), float(band.max())) for band in (_finite(values[rows]) for rows in _bands(values))]
+def _find_extremes(values: NDArray[np.generic]) -> tuple[float, float]:
+    found = [
+        (float(band.min()), float(band.max())) for band in (_make_finite(values[rows]) for rows in _split_bands(values))
+    ]
     return min(low for low, _ in found), max(high for _, high in found)
 
 
-def _finite(values: NDArray[np.generic]) -> NDArray[np.float32]:
+def _make_finite(values: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
 
 
-def _bands(values: NDArray[np.generic]) -> Iterator[slice]:
-    """Yield rows in bands of some megabytes: the largest pictures would else be in memory five times over."""
+def _split_bands(values: NDArray[np.generic]) -> Iterator[slice]:
+    """Yield rows in bands of a few megabytes: without bands, the largest pictures would be in memory five times."""
     height = max(1, _BAND_VALUES // values.shape[1])
     for top in range(0, values.shape[0], height):
         yield slice(top, top + height)
 
 
-def _range(low: float, high: float, kind: str) -> tuple[float, float]:
+def _guess_range(low: float, high: float, kind: str) -> tuple[float, float]:
     usual = (1.0, 255.0, 65535.0) if kind == "f" else (255.0, 65535.0)
     if low >= 0.0:
         for full in usual:
@@ -251,10 +253,10 @@ def _range(low: float, high: float, kind: str) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Lay transparent pixels on white: as grey where they are, and a palette's colours instead of its pixels."""
+def _lay_on_white(image: Image.Image) -> Image.Image:
+    """Lay transparent pixels on white: grey ones stay grey, and of a palette only the colours are changed."""
     if image.mode == "P":
-        return _with_palette_on_white(image)
+        return _lay_palette_on_white(image)
     mode, white = ("L", 255) if image.mode == "LA" else ("RGB", _WHITE)
     layered = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
     flat = Image.new(mode, layered.size, white)
@@ -262,7 +264,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return flat if mode == "RGB" else flat.convert("RGB")
 
 
-def _with_palette_on_white(image: Image.Image) -> Image.Image:
+def _lay_palette_on_white(image: Image.Image) -> Image.Image:
     colours = np.full((256, 4), 255, np.uint8)
     known = image.getpalette("RGBA") or []
     colours[: len(known) // 4] = np.reshape(known, (-1, 4))
@@ -271,5 +273,5 @@ def _with_palette_on_white(image: Image.Image) -> Image.Image:
         colours[: len(transparency), 3] = np.frombuffer(transparency, np.uint8)
     else:
         colours[transparency, 3] = 0
-    image.putpalette(_on_white(Image.fromarray(colours[None])).tobytes())
+    image.putpalette(_lay_on_white(Image.fromarray(colours[None])).tobytes())
     return image.convert("RGB")

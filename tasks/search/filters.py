@@ -1,10 +1,8 @@
 """Filters: conditions on attributes that select rows before they are ranked.
 
-Literals: what a value that is written in a filter means in an attribute's type.
-
-A written value stands for all values between two of the type: `2026-01-31` is every microsecond of that day where
-timestamps are compared, and `2.5` is none where whole numbers are, though it lies between 2 and 3. Every operator
-follows from these two ends.
+A value that is written in a filter stands for a span of values of the attribute's type. `2026-01-31` is every
+microsecond of that day where timestamps are compared; `2.5` is an empty span between 2 and 3 where whole numbers are
+compared. Every operator compares with the two ends of the span.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from lookalike.data.snapshots.columns import Column
 from lookalike.data.snapshots.products import Products
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BEYOND = 10**40  # further than any whole number of 64 bits
+_BEYOND = 10**40  # larger than any whole number of 64 bits
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 COMPARISONS = ("=", "!=", "<", "<=", ">", ">=")
@@ -49,7 +47,7 @@ _ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 _POSITIVE = {"!=": "=", "not in": "in", "is null": "is not null"}
-_FEW = 4  # so many comparisons of a column cost less than looking each value up
+_FEW = 4  # up to so many values, comparing the column with each costs less than looking up every row
 
 Mask = NDArray[np.bool_]
 
@@ -62,41 +60,41 @@ class Span:
     high: Any
 
 
-def read(text: str, kind: pa.DataType) -> Span:
-    """Return what a written value stands for among values of a type, as `lookalike.data.snapshots.columns` holds them.
+def parse_value(text: str, kind: pa.DataType) -> Span:
+    """Return the span that a written value stands for, in the numbers with which `Column` holds values of the type.
 
-    Raises `ValueError` for text that is no value of it.
+    Raises `ValueError` for text that is no value of the type.
     """
     for is_kind, reader in _READERS:
         if is_kind(kind):
             return reader(text)
     if pa.types.is_float32(kind):
-        return _float(text, np.float32)
-    return _float(text, np.float64)
+        return _parse_float(text, np.float32)
+    return _parse_float(text, np.float64)
 
 
-def _boolean(text: str) -> Span:
+def _parse_boolean(text: str) -> Span:
     if text.lower() not in _BOOLEANS:
         raise ValueError(text)
     return Span(_BOOLEANS[text.lower()], _BOOLEANS[text.lower()])
 
 
-def _integer(text: str) -> Span:
-    number = _decimal(text)
+def _parse_integer(text: str) -> Span:
+    number = _parse_decimal(text)
     if not number.is_finite() or number.adjusted() > 30:
         beyond = int(math.copysign(_BEYOND, number))
         return Span(beyond, beyond)
     return Span(math.ceil(number), math.floor(number))
 
 
-def _float(text: str, kind: type[np.floating[Any]]) -> Span:
-    _decimal(text)
-    with np.errstate(over="ignore"):  # what does not fit is beyond all that does
+def _parse_float(text: str, kind: type[np.floating[Any]]) -> Span:
+    _parse_decimal(text)
+    with np.errstate(over="ignore"):  # a number that does not fit becomes infinite, which lies beyond all others
         number = kind(float(text))
     return Span(number, number)
 
 
-def _decimal(text: str) -> Decimal:
+def _parse_decimal(text: str) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -106,41 +104,41 @@ def _decimal(text: str) -> Decimal:
     return number
 
 
-def _date(text: str) -> Span:
+def _parse_date(text: str) -> Span:
     days = (date.fromisoformat(text) - _EPOCH.date()).days
     return Span(days, days)
 
 
-def _timestamp(text: str) -> Span:
+def _parse_timestamp(text: str) -> Span:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        instant = _microseconds(datetime.fromisoformat(text))
+        instant = _count_microseconds(datetime.fromisoformat(text))
         return Span(instant, instant)
     return Span(
-        _microseconds(datetime.combine(day, time.min)),
-        _microseconds(datetime.combine(day, time.max)),
+        _count_microseconds(datetime.combine(day, time.min)),
+        _count_microseconds(datetime.combine(day, time.max)),
     )
 
 
-def _microseconds(moment: datetime) -> int:
-    """What has no zone is in UTC."""
+def _count_microseconds(moment: datetime) -> int:
+    """Return the microseconds since 1970; a time without a zone is in UTC."""
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _time(text: str) -> Span:
+def _parse_time(text: str) -> Span:
     moment = time.fromisoformat(text)
     micros = ((moment.hour * 60 + moment.minute) * 60 + moment.second) * 1_000_000 + moment.microsecond
     return Span(micros, micros)
 
 
 _READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[str], Span]], ...] = (
-    (pa.types.is_boolean, _boolean),
-    (pa.types.is_integer, _integer),
-    (pa.types.is_date, _date),
-    (pa.types.is_timestamp, _timestamp),
-    (pa.types.is_time, _time),
+    (pa.types.is_boolean, _parse_boolean),
+    (pa.types.is_integer, _parse_integer),
+    (pa.types.is_date, _parse_date),
+    (pa.types.is_timestamp, _parse_timestamp),
+    (pa.types.is_time, _parse_time),
 )
 
 
@@ -162,58 +160,60 @@ def parse(text: str) -> Condition:
     Raises `FilterError`.
     """
     text = text.strip()
-    quoted, begin = _quoted_name(text)
+    quoted, begin = _read_quoted_name(text)
     match = _OPERATOR.search(text, begin)
     plain = text[begin : match.start()].strip() if match else ""
-    if not match or (quoted is None) != bool(plain):  # one name, and nothing between quotes and the operator
+    if not match or (quoted is None) != bool(
+        plain
+    ):  # either a plain name or a quoted one, with nothing between the quotes and the operator
         raise FilterError(f"the filter {text!r} is not understood: {HOW}")
     name = plain if quoted is None else quoted
     found = " ".join(match[0].lower().split())
     rest = text[match.end() :].strip()
     if found in PRESENCES:
         return Condition(name, found)
-    return Condition(name, found, _listed(rest) if found in MEMBERSHIPS else (rest,))
+    return Condition(name, found, _split_values(rest) if found in MEMBERSHIPS else (rest,))
 
 
 def matching(products: Products, conditions: Sequence[Condition]) -> Mask:
-    """Return a mask (rows,) of the products that can be found and satisfy all conditions.
+    """Return a mask (rows,) of the products that are not deleted and satisfy all conditions.
 
-    A missing value equals nothing, is unequal to everything and in no range. A list matches where one of its items
-    does; with `!=` and `not in`, where none does. NaN and empty lists are missing values. Raises `FilterError` for an
-    unknown attribute or a value of the wrong type.
+    A missing value equals nothing, is unequal to everything, and lies in no range. A list matches where one of its
+    items matches; with `!=` and `not in`, where no item does. NaN and empty lists are missing values. Raises
+    `FilterError` for an unknown attribute or a value of the wrong type.
     """
-    masks = [_mask(products, condition) for condition in conditions]
+    masks = [_match_condition(products, condition) for condition in conditions]
     if products.alive is not None or not masks:
         masks.append(np.ones(products.rows, bool) if products.alive is None else products.alive)
     return reduce(np.logical_and, masks)
 
 
-def _quoted_name(text: str) -> tuple[str | None, int]:
-    """Return the name in quotes that a filter begins with, None where it is in none, and where it ends."""
+def _read_quoted_name(text: str) -> tuple[str | None, int]:
+    """Return the quoted name at the start of a filter and its end; None and 0 where the name is not quoted."""
     if not text.startswith('"'):
         return None, 0
-    match = _QUOTED_NAME.match(text) or _no_end(text)
-    return _unquoted(match), match.end()
+    match = _QUOTED_NAME.match(text) or _raise_open_quote(text)
+    return _unquote(match), match.end()
 
 
-def _unquoted(match: re.Match[str]) -> str:
-    """A quote in quotes is written twice."""
+def _unquote(match: re.Match[str]) -> str:
+    """Return the text between quotes; a quote inside it is written twice."""
     return match[1].replace('""', '"')
 
 
-def _no_end(text: str) -> NoReturn:
+def _raise_open_quote(text: str) -> NoReturn:
     raise FilterError(f'{text[:40]!r} begins with a quote that does not end: write "a, ""b""", c')
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    """Split at commas, but for those in quotes."""
+def _split_values(text: str) -> tuple[str, ...]:
+    """Split at commas, except commas in quotes."""
     values = []
     rest: str | None = text
     while rest is not None:
         rest = rest.lstrip()
         if rest.startswith('"'):
-            match = _QUOTED.match(rest) or _no_end(rest)
-            values.append(_unquoted(match))
+            match = _QUOTED.match(rest) or _raise_open_quote(rest)
+            values.append(_unquote(match))
             rest = rest[match.end() :] if match[0].endswith(",") else None
         else:
             value, comma, after = rest.partition(",")
@@ -222,40 +222,40 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _mask(products: Products, condition: Condition) -> Mask:
+def _match_condition(products: Products, condition: Condition) -> Mask:
     column = products.columns.get(condition.name)
     if column is None:
         known = ", ".join(sorted(products.columns)) or "none"
         raise FilterError(f"there is no attribute {condition.name!r} to filter by; the attributes are: {known}")
     positive = _POSITIVE.get(condition.operator, condition.operator)
-    found = column.to_rows(_holds(column, positive, condition))
+    found = column.to_rows(_match_column(column, positive, condition))
     return found if positive == condition.operator else ~found
 
 
-def _holds(column: Column, positive: str, condition: Condition) -> Mask:
-    """Return a mask of a column's values; for those that are not there it says nothing."""
+def _match_column(column: Column, positive: str, condition: Condition) -> Mask:
+    """Return a mask of the column's stored values; rows without a value are not among them."""
     if positive == "is not null":
         return np.ones(len(column.values), bool)
     if column.words is not None:
-        return _words_hold(column.values, column.words, positive, condition.values)
+        return _match_words(column.values, column.words, positive, condition.values)
     if positive in _ORDERS and pa.types.is_boolean(column.kind):
-        raise FilterError(f"{condition.name!r} is true or false, and in no order: write {condition.name}=true")
-    spans = [_span(text, column.kind, condition.name) for text in condition.values]
+        raise FilterError(f"{condition.name!r} is true or false, and has no order: write {condition.name}=true")
+    spans = [_parse_span(text, column.kind, condition.name) for text in condition.values]
     if positive in _ORDERS:
         edge = spans[0].low if positive in {"<", ">="} else spans[0].high
         return np.asarray(_ORDERS[positive](column.values, edge))
-    return _among(column.values, spans)
+    return _match_spans(column.values, spans)
 
 
-def _words_hold(places: NDArray[Any], words: pa.StringArray, positive: str, values: Sequence[str]) -> Mask:
-    """Compare each text once, and not each product's."""
+def _match_words(places: NDArray[Any], words: pa.StringArray, positive: str, values: Sequence[str]) -> Mask:
+    """Compare each distinct word once, instead of the value of each row; `places` are numbers of words."""
     try:
         wanted = pa.array(values, pa.string())
     except UnicodeEncodeError as error:
         raise FilterError(f"a filter holds half a character: {error}") from error
-    if positive not in _ORDERS and len(values) <= _FEW:  # a comparison costs a fifth of looking up
+    if positive not in _ORDERS and len(values) <= _FEW:  # a comparison costs a fifth of a lookup
         found = [place for one in wanted for place in np.flatnonzero(pc.equal(words, one))]
-        return _any([places == place for place in found], len(places))
+        return _unite([places == place for place in found], len(places))
     if positive in _ORDERS:
         compare = {"<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}[positive]
         held = np.asarray(compare(words, wanted[0]))
@@ -264,25 +264,26 @@ def _words_hold(places: NDArray[Any], words: pa.StringArray, positive: str, valu
     return held[places] if len(words) else np.zeros(len(places), bool)
 
 
-def _among(values: NDArray[Any], spans: Sequence[Span]) -> Mask:
-    """Return which values lie in one of some spans."""
+def _match_spans(values: NDArray[Any], spans: Sequence[Span]) -> Mask:
+    """Return a mask of the values that lie in any of the spans."""
     points = [span.low for span in spans if span.low == span.high]
-    ranges = _apart([span for span in spans if span.low < span.high])
+    ranges = _merge_ranges([span for span in spans if span.low < span.high])
     if len(ranges) > _FEW:
-        # a value is in a range where an odd number of ends, each range's first and the one past its last, are not above
+        # ends are each range's first value and the value after its last: inside a range, an odd number of ends is
+        # passed
         ends = np.array([(span.low, span.high + 1) for span in ranges]).ravel()
         masks = [np.searchsorted(ends, values, side="right") % 2 == 1]
     else:
         masks = [(values >= span.low) & (values <= span.high) for span in ranges]
     if len(points) > _FEW:
-        masks.append(np.isin(values, _typed(points, values.dtype)))
+        masks.append(np.isin(values, _cast_points(points, values.dtype)))
     else:
         masks += [values == point for point in points]
-    return _any(masks, len(values))
+    return _unite(masks, len(values))
 
 
-def _apart(ranges: Sequence[Span]) -> list[Span]:
-    """Return ranges of whole numbers in ascending order, as one where they meet or overlap."""
+def _merge_ranges(ranges: Sequence[Span]) -> list[Span]:
+    """Return ranges of whole numbers in ascending order; ranges that meet or overlap become one."""
     apart: list[Span] = []
     for span in sorted(ranges, key=lambda span: span.low):
         if apart and span.low <= apart[-1].high + 1:
@@ -292,20 +293,20 @@ def _apart(ranges: Sequence[Span]) -> list[Span]:
     return apart
 
 
-def _any(masks: Sequence[Mask], length: int) -> Mask:
+def _unite(masks: Sequence[Mask], length: int) -> Mask:
     return reduce(np.logical_or, masks) if masks else np.zeros(length, bool)
 
 
-def _typed(points: Sequence[Any], kind: np.dtype[Any]) -> NDArray[Any]:
-    """Return those that a type can hold: no value equals the others."""
+def _cast_points(points: Sequence[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return the points that the type can hold, as an array: no value of the column equals the other points."""
     if kind.kind in "iu":
         bounds = np.iinfo(kind)
         points = [point for point in points if bounds.min <= point <= bounds.max]
     return np.array(points, kind)
 
 
-def _span(text: str, kind: pa.DataType, name: str) -> Span:
+def _parse_span(text: str, kind: pa.DataType, name: str) -> Span:
     try:
-        return read(text, kind)
+        return parse_value(text, kind)
     except ValueError as error:
         raise FilterError(f"{name!r} is of type {type_name(kind)}: {text!r} cannot be compared with it") from error

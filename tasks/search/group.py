@@ -1,7 +1,4 @@
-"""Groups: shards of one kind that are searched together, whatever the kind.
-
-Search parameters: how hard a search tries, which is what recall is bought with.
-"""
+"""Groups: shards of one kind that are searched together, and the parameters that set the effort of a search."""
 
 from __future__ import annotations
 
@@ -11,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.tasks.search.neighbours import Neighbours
-from lookalike.tasks.search.rows import Rows
+from lookalike.tasks.search.neighbours import Neighbours, Rows
 
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchParameters:
-    """Those that the index type has; the others are None.
+    """The effort of a search: more effort takes longer and finds more. Parameters that the index type lacks are None.
 
     Attributes:
         nprobe: inverted lists to visit.
@@ -37,44 +33,40 @@ class SearchParameters:
 
 
 class Group(ABC):
-    """Consecutive shards; row 0 is the first of the first of them. Safe to search from many threads at once."""
+    """Consecutive shards; row 0 is the first row of the first shard. Safe to search from many threads at once."""
 
     size: int
 
     def search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
-        """Return the k nearest of (n, d) queries among some rows, in any order: exactly min(k, rows.count) for each."""
+        """Return the k nearest of (n, d) queries among `rows`, in any order: min(k, rows.count) for each query."""
         if not rows.count:
-            return nothing(len(queries))
+            return Neighbours.empty(len(queries))
         found = self._search(queries, k, rows, parameters)
         short = (found.rows >= 0).sum(axis=1) < min(k, rows.count)
         if not short.any():
             return found
-        whole = self.exact(queries[short], k, rows)  # too few were near enough to be seen: rare, so it may take longer
-        return _replaced(found, short, whole)
+        whole = self.search_exact(queries[short], k, rows)  # rare, so the slow way is good enough
+        return _replace_short(found, short, whole)
 
     @abstractmethod
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
-        """Return at most the k nearest in any order, as far as the parameters go."""
+        """Return at most k near rows of (n, d) queries, in any order, with the effort that `parameters` set."""
 
     @abstractmethod
-    def exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
-        """Return the k nearest of (n, d) queries among some rows in any order, looking at each of those."""
+    def search_exact(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
+        """Return the exact k nearest of (n, d) queries among `rows`, in any order, by comparing with each row."""
 
     @abstractmethod
-    def vector(self, row: int) -> Vectors:
-        """Return the (d,) vector of one row, as it is held."""
+    def reconstruct(self, row: int) -> Vectors:
+        """Return the (d,) vector of one row, decoded from the finest codes that the group has."""
 
     @abstractmethod
     def warm_up(self) -> None:
-        """Touch every page, and make ready what filtered searches need."""
+        """Read every page into memory, and prepare what filtered searches need."""
 
 
-def nothing(queries: int) -> Neighbours:
-    """Return no neighbours for so many queries."""
-    return Neighbours(np.empty((queries, 0), np.float32), np.empty((queries, 0), np.int64))
-
-
-def _replaced(found: Neighbours, short: NDArray[np.bool_], whole: Neighbours) -> Neighbours:
+def _replace_short(found: Neighbours, short: NDArray[np.bool_], whole: Neighbours) -> Neighbours:
+    """Put the answers `whole` in the place of the queries that `short` marks, (n,); both may differ in width."""
     width = max(found.rows.shape[1], whole.rows.shape[1])
     scores = np.full((len(short), width), -np.inf, np.float32)
     rows = np.full((len(short), width), -1, np.int64)

@@ -1,4 +1,4 @@
-"""Search across shards: one index to its callers, whatever it is made of."""
+"""Search across shards: callers see one index, and not how its shards were built."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.data.errors import CorruptError
-from lookalike.tasks.search.exact import FlatGroup
+from lookalike.tasks.search.exact import FlatGroup, GraphGroup
 from lookalike.tasks.search.faiss_io import read_mapped, use_threads
-from lookalike.tasks.search.graph import GraphGroup
 from lookalike.tasks.search.group import Group, SearchParameters
 from lookalike.tasks.search.inverted import InvertedGroup
-from lookalike.tasks.search.neighbours import Neighbours, merge
-from lookalike.tasks.search.rows import Rows
+from lookalike.tasks.search.neighbours import Neighbours, Rows, merge
 
 Vectors = NDArray[np.float32]
 
@@ -26,8 +24,8 @@ Vectors = NDArray[np.float32]
 class ShardedIndex:
     """Shards that answer as one index; row r of it is row r of the snapshot's products.
 
-    Safe to search from many threads at once: each search computes with `threads` threads of its own. `parameters` say
-    how hard it tries, `alive` is a mask (rows,) of those that can be found, None where all can.
+    Safe to search from many threads at once: each search computes with `threads` threads of its own. `parameters` set
+    its effort. `alive` is a mask (rows,) of the rows that can be found, None where all can.
     """
 
     def __init__(
@@ -40,7 +38,7 @@ class ShardedIndex:
         threads: int = 1,
         alive: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._groups = _grouped(shards)
+        self._groups = _group_shards(shards)
         self._starts = [int(start) for start in np.cumsum([0, *(group.size for group in self._groups)])]
         self.threads = threads
         self.parameters = SearchParameters(nprobe, ef_search, k_factor)
@@ -61,7 +59,7 @@ class ShardedIndex:
         threads: int = 1,
         alive: NDArray[np.bool_] | None = None,
     ) -> ShardedIndex:
-        """Map shards into memory. Raises `CorruptError` where one is not what the manifest says."""
+        """Map shards into memory. Raises `CorruptError` where a shard differs from what the manifest says."""
         shards = [_open_shard(file, count, dimension) for file, count in zip(files, counts, strict=True)]
         return cls(shards, nprobe=nprobe, ef_search=ef_search, k_factor=k_factor, threads=threads, alive=alive)
 
@@ -100,7 +98,7 @@ class ShardedIndex:
     def imbalance(self) -> float | None:
         """How unevenly rows lie in the lists of the full build; None for an index without lists.
 
-        It is 1 where all lists are equally long, and how many times as many rows a query looks at otherwise.
+        It is 1 where all lists are equally long. At 2, a query reads twice as many rows as it would then.
         """
         first = self._groups[0]
         return first.imbalance if isinstance(first, InvertedGroup) else None
@@ -108,33 +106,33 @@ class ShardedIndex:
     def search(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
         """Return the k nearest of (n, dimension) queries, among `allowed` rows where a (size,) mask is given, else all.
 
-        There are fewer than k columns where fewer rows exist, and -1 in `rows` where fewer may be found.
+        The result has fewer than k columns where fewer rows exist, and -1 in `rows` where fewer may be found.
         """
         use_threads(self.threads)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         found = [
-            group.search(queries, k, rows, self.parameters).shifted(start)
+            group.search(queries, k, rows, self.parameters).shift(start)
             for group, rows, start in zip(self._groups, self._rows(allowed), self._starts, strict=False)
         ]
-        return _filled(merge(found, k), min(k, self.size))
+        return _pad_columns(merge(found, k), min(k, self.size))
 
-    def exact(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
-        """Return the same by looking at every row: what recall is measured against."""
+    def search_exact(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+        """Return the exact k nearest of (n, dimension) queries, by comparing with every row: the measure of recall."""
         use_threads(self.threads)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         found = [
-            group.exact(queries, k, rows).shifted(start)
+            group.search_exact(queries, k, rows).shift(start)
             for group, rows, start in zip(self._groups, self._rows(allowed), self._starts, strict=False)
         ]
-        return _filled(merge(found, k), min(k, self.size))
+        return _pad_columns(merge(found, k), min(k, self.size))
 
-    def vector(self, row: int) -> Vectors:
-        """Return the (dimension,) vector of one row, as the index holds it."""
+    def reconstruct(self, row: int) -> Vectors:
+        """Return the (dimension,) vector of one row, decoded from the index's codes."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._groups[number].vector(int(row - self._starts[number]))
+        return self._groups[number].reconstruct(int(row - self._starts[number]))
 
     def warm_up(self) -> None:
-        """Touch every page, so that the first query after a swap does not wait for the disk."""
+        """Read every page into memory, so that the first query after a swap does not wait for the disk."""
         use_threads(self.threads)
         for group in self._groups:
             group.warm_up()
@@ -147,8 +145,8 @@ class ShardedIndex:
         return [(stop - start, None if mask is None else mask[start:stop]) for start, stop in edges]
 
 
-def _filled(found: Neighbours, k: int) -> Neighbours:
-    """Return exactly k columns: -1 where there was nothing to be found."""
+def _pad_columns(found: Neighbours, k: int) -> Neighbours:
+    """Return exactly k columns: rows are -1 and scores -inf where nothing was found."""
     missing = k - found.rows.shape[1]
     if missing <= 0:
         return found
@@ -158,21 +156,19 @@ def _filled(found: Neighbours, k: int) -> Neighbours:
     )
 
 
-def _grouped(shards: Sequence[faiss.Index]) -> list[Group]:
-    """Return what is searched together: neighbouring shards of inverted lists as one, and each other one alone."""
+def _group_shards(shards: Sequence[faiss.Index]) -> list[Group]:
+    """Group shards that are searched together: consecutive shards of inverted lists in one group, others one by one."""
     groups: list[Group] = []
     for has_lists, some in groupby((shard for shard in shards if shard.ntotal), _has_lists):
-        together = list(some)
-        groups += [InvertedGroup(together)] if has_lists else map(_alone, together)
+        if has_lists:
+            groups.append(InvertedGroup(list(some)))
+        else:
+            groups += [GraphGroup(one) if isinstance(one, faiss.IndexHNSW) else FlatGroup(one) for one in some]
     return groups
 
 
 def _has_lists(shard: faiss.Index) -> bool:
     return isinstance(shard, faiss.IndexIVF | faiss.IndexRefine)
-
-
-def _alone(shard: faiss.Index) -> Group:
-    return GraphGroup(shard) if isinstance(shard, faiss.IndexHNSW) else FlatGroup(shard)
 
 
 def _open_shard(file: Path, count: int, dimension: int) -> faiss.Index:
@@ -186,5 +182,5 @@ def _open_shard(file: Path, count: int, dimension: int) -> faiss.Index:
             f"the manifest promises {count} of {dimension} by inner product"
         )
     if not isinstance(index, faiss.IndexIVF | faiss.IndexRefine | faiss.IndexHNSW | faiss.IndexFlatCodes):
-        raise CorruptError(f"an index shard is of a type that is not searched here: {type(index).__name__}")
+        raise CorruptError(f"an index shard is of a type that this release cannot search: {type(index).__name__}")
     return index

@@ -1,7 +1,7 @@
 """The projection from an encoder's vectors to the index's: PCA with whitening, learnt from the catalogue.
 
 After Jégou and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and
-whitening", ECCV 2012: whitening stops a few dominant directions from deciding every comparison.
+whitening", ECCV 2012. Whitening keeps a few dominant directions from deciding every comparison.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from lookalike.data.errors import CorruptError
 
-SAMPLES_PER_DIMENSION = 4  # fewer, and the directions with little variance are noise that whitening would amplify
+SAMPLES_PER_DIMENSION = 4  # with fewer, directions of little variance are noise, which whitening would amplify
 MIN_DIMENSION = 32
-RIDGE = 1e-3  # of the mean variance, added to each: bounds what whitening may amplify
-LEAST_VARIANCE = 1e-12  # of a sample that is one picture many times over: what is divided by must not be zero
+RIDGE = 1e-3  # of the mean variance, added to each variance: bounds how much whitening amplifies
+LEAST_VARIANCE = 1e-12  # a sample of one picture many times has none, and a division by zero must not happen
 
 Vectors = NDArray[np.float32]
 
@@ -55,8 +55,8 @@ def normalise(vectors: Vectors) -> Vectors:
     return np.ascontiguousarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
-def projected_dimension(samples: int, dimension: int, target: int) -> int | None:
-    """Return how many dimensions `samples` vectors can support: `target`, or that halved, or None for too few."""
+def choose_dimension(samples: int, dimension: int, target: int) -> int | None:
+    """Return how many dimensions `samples` vectors support: `target`, halved until they suffice; None for too few."""
     wanted = min(target, dimension)
     while wanted >= MIN_DIMENSION:
         if samples >= SAMPLES_PER_DIMENSION * wanted:

@@ -1,4 +1,4 @@
-"""A snapshot, opened: everything that a query needs, in one object that never changes."""
+"""The searcher: an open snapshot with everything that a query needs, in one object that never changes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ class Found:
         return len(self.rows)
 
     def take(self, places: NDArray[np.int64]) -> Found:
-        """Return those at some places."""
         return Found(self.scores[places], self.rows[places])
 
 
@@ -79,18 +78,18 @@ class Searcher:
         threads: int,
         previous: Searcher | None = None,
     ) -> Searcher:
-        """Fetch what the cache lacks, check it, map it and warm it up.
+        """Fetch the blobs that the cache lacks, check them, map them into memory and warm them up.
 
         Args:
-            threads: that the encoder may use for one batch.
-            previous: an open snapshot, whose encoder is shared where it is the same.
+            threads: how many the encoder may use for one batch.
+            previous: an open snapshot; its encoder is shared where both have the same one.
 
         Raises:
-            CorruptError: something in the snapshot is missing, damaged or not what the manifest says.
+            CorruptError: a part of the snapshot is missing, damaged, or differs from what the manifest says.
         """
         section = manifest.index
         files = {blob: cache.get(store, blob) for blob in manifest.blobs()}
-        alive = _alive(manifest, files)
+        alive = _read_alive_rows(manifest, files)
         index = ShardedIndex.open(
             [files[shard.index] for shard in manifest.shards],
             [shard.count for shard in manifest.shards],
@@ -117,11 +116,11 @@ class Searcher:
 
     @property
     def is_exact(self) -> bool:
-        """Whether each search looks at every row, however many hits are wanted."""
+        """Whether each search compares with every row, so that it finds the exact nearest for any k."""
         return self._index.is_exact
 
     def embed(self, image: bytes) -> Vectors:
-        """Return one picture's (encoder dimension,) vector. Raises `ImageRejectedError`."""
+        """Return the (encoder dimension,) vector of one picture. Raises `ImageRejectedError`."""
         prepared = self.encoder.prepare(image)[None]
         vector: Vectors = self.encoder.finish(self.encoder.infer(prepared))[0]
         return vector
@@ -129,22 +128,23 @@ class Searcher:
     def search(self, vector: Vectors, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
         """Return the k products nearest to an (encoder dimension,) vector among those that satisfy the conditions.
 
-        Raises `InputError` for a vector of another length, `FilterError` for a condition that makes no sense.
+        Raises `InputError` for a vector of another length, `FilterError` for a condition that does not fit the
+        attributes.
         """
         allowed = matching(self.products, conditions) if conditions else None
         return self.hits(self.nearest(self.direction(vector), k, allowed))
 
     def similar(self, product: str, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
-        """Return the k products nearest to one of them, itself left out. Raises `UnknownProductError`."""
+        """Return the k products nearest to a product, without itself. Raises `UnknownProductError`."""
         row = self.products.row(product)
         allowed = matching(self.products, conditions) if conditions else None
         found = self.nearest(self.direction_of(row), k + 1, allowed)
         return self.hits(found.take(np.flatnonzero(found.rows != row)[:k]))
 
     def direction(self, vector: Vectors) -> Vectors:
-        """Return where an (encoder dimension,) vector points in the index: (index dimension,), of length 1.
+        """Return the direction (index dimension,), of length 1, that an (encoder dimension,) vector has in the index.
 
-        Raises `InputError` for a vector of another length, or without a direction.
+        Raises `InputError` for a vector of another length, for one that is not finite, and for all zeros.
         """
         wanted = self.manifest.encoder.dimension
         if vector.shape != (wanted,) or not np.isfinite(vector).all() or not vector.any():
@@ -154,24 +154,24 @@ class Searcher:
         return direction
 
     def direction_of(self, row: int) -> Vectors:
-        """Return where the product of a row lies: (index dimension,), of length 1."""
-        direction: Vectors = normalise(self._index.vector(row)[None])[0]
+        """Return the direction (index dimension,), of length 1, of the product in a row."""
+        direction: Vectors = normalise(self._index.reconstruct(row)[None])[0]
         return direction
 
     def nearest(
         self, direction: Vectors, k: int, allowed: NDArray[np.bool_] | None = None, *, exact: bool = False
     ) -> Found:
-        """Return the k rows nearest to an (index dimension,) direction, among `allowed` ones where a mask is given.
+        """Return the k rows nearest to an (index dimension,) direction, among `allowed` rows where a mask is given.
 
-        `exact` looks at every row, whatever the index's search parameters say.
+        With `exact`, every row is compared, and the index's search parameters play no part.
         """
-        search = self._index.exact if exact else self._index.search
+        search = self._index.search_exact if exact else self._index.search
         found = search(direction[None], k, allowed=allowed)
         kept = found.rows[0] >= 0
         return Found(np.clip(found.scores[0][kept], -1.0, 1.0), found.rows[0][kept])
 
     def hits(self, found: Found) -> list[Hit]:
-        """Return what was found with its products."""
+        """Return the products of the found rows with their scores, best first."""
         products = self.products.take(found.rows)
         return [Hit(score, product) for score, product in zip(found.scores.tolist(), products, strict=True)]
 
@@ -180,7 +180,7 @@ class Searcher:
         return self.products.take([self.products.row(product)])[0]
 
 
-def _alive(manifest: Manifest, files: dict[Blob, Any]) -> NDArray[np.bool_] | None:
+def _read_alive_rows(manifest: Manifest, files: dict[Blob, Any]) -> NDArray[np.bool_] | None:
     if not any(shard.tombstones for shard in manifest.shards):
         return None
     masks = [

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from lookalike.tasks.images.decode import FORMATS, decode
-from lookalike.tasks.images.sanitize import lean
+from lookalike.tasks.images.sanitize import strip_metadata
 
 VERSION = 2
 """Of everything here: vectors of queries that are kept from an earlier run hold for one version."""
@@ -49,7 +49,7 @@ def distorted(data: bytes, name: str, seed: int = 0) -> bytes:
 def _layered(data: bytes) -> Image.Image:
     """The picture in mode RGBA, small enough; decoded by the product's own guard first, and again as it does."""
     flat = decode(data, target=MOST_PIXELS)
-    with Image.open(io.BytesIO(lean(data)), formats=FORMATS) as opened:
+    with Image.open(io.BytesIO(strip_metadata(data)), formats=FORMATS) as opened:
         seen_through = opened.has_transparency_data and not opened.mode.startswith("I")  # deep grey is never so
         image = (_upright(opened) if seen_through else flat).convert("RGBA")
     image.thumbnail((MOST_PIXELS, MOST_PIXELS))

@@ -45,8 +45,8 @@ from lookalike.data.snapshots.manifest import (
 from lookalike.data.stores import open_store
 from lookalike.tasks.build.duplicates import group_duplicates, near_pairs
 from lookalike.tasks.build.shard import write_shard
-from lookalike.tasks.encoders.base import unit_length
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.base import scale_to_unit_length
+from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.search.projection import Projection, learn
 from tests.benchmarks.distortions import DISTORTIONS, MOST_PIXELS
@@ -94,13 +94,13 @@ def threshold(arguments: argparse.Namespace) -> None:
     """Print recall by distortion, precision, and pairs among the pictures themselves, for each threshold."""
     pictures = Pictures.below(arguments.folder, None)
     asked = pictures.sample(arguments.queries)
-    encoder = opened(arguments.cache, source(arguments.encoder), None, arguments.threads)
+    encoder = opened(arguments.cache, find_source(arguments.encoder), None, arguments.threads)
     bench = Bench(arguments.cache, encoder)
     catalogue = bench.catalogue(pictures, "plain")
     rows = {key: row for row, key in enumerate(catalogue.keys)}
     copies = {name: bench.copies(asked, f"copy {name} 1", partial(copied, name=name)) for name in COPIES}
     copies |= {name: bench.queries(asked, "plain", name) for name in DISTORTIONS}
-    spaces: dict[str, Callable[[Vectors], Vectors]] = {"encoder": unit_length}
+    spaces: dict[str, Callable[[Vectors], Vectors]] = {"encoder": scale_to_unit_length}
     for dimension in arguments.whiten:
         learnt = catalogue.vectors[: 4 * dimension if dimension < max(arguments.whiten) else None]
         spaces[f"whitened to {dimension} on {len(learnt)}"] = learn(learnt, dimension)
@@ -176,7 +176,7 @@ def _random_snapshot(uri: str, products: int, folder: Path) -> Manifest:
     table = pa.table({"id": [str(row) for row in order], "image_hash": pa.array([hashes[row] for row in order], HASH)})
     lists = 2 ** round(np.log2(4 * np.sqrt(products)))
     index = faiss.index_factory(DIMENSION, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
-    placed = unit_length(vectors[order].astype(np.float32))
+    placed = scale_to_unit_length(vectors[order].astype(np.float32))
     index.train(placed[: 40 * lists])
     index.add(placed)
     files = [blobs.put_file(store, file) for file in write_shard(index, table, folder)]

@@ -35,7 +35,7 @@ from PIL import Image, ImageFilter
 from lookalike.tasks.embed.pipeline import ImageToEmbed, embed
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.encoders.onnx import BATCH_SIZE, OnnxEncoder
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.images.preprocessing import apply, needed
 from tests.benchmarks.picking import evenly, pictures_below
@@ -122,7 +122,7 @@ def pipeline(encoder: OnnxEncoder, files: list[Path], settings: Settings) -> int
 
 def loop(network: nn.Module, encoder: OnnxEncoder, files: list[Path]) -> int:
     """One thing after the other: decode a batch at full size, then encode it in torch."""
-    from lookalike.tasks.encoders.parity import run as run_torch
+    from lookalike.tasks.encoders.export import run_torch
 
     for start in range(0, len(files), LOOP_BATCH):
         pictures = [decode(path.read_bytes()) for path in files[start : start + LOOP_BATCH]]
@@ -132,7 +132,7 @@ def loop(network: nn.Module, encoder: OnnxEncoder, files: list[Path]) -> int:
 
 def eager(network: nn.Module, batch: NDArray[np.uint8], count: int) -> int:
     """Torch alone, on pixels that are ready."""
-    from lookalike.tasks.encoders.parity import run as run_torch
+    from lookalike.tasks.encoders.export import run_torch
 
     runs = -(-count // len(batch))
     for _ in range(runs):
@@ -246,15 +246,15 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        spec = source(arguments.encoder).export(scratch)
+        spec = find_source(arguments.encoder).export(scratch)
         encoder = OnnxEncoder(scratch / MODEL_FILE, spec, threads=settings.threads)
         sys.stdout.write(f"{spec.name}, {settings}\n")
         import torch
 
-        from lookalike.tasks.encoders.torch_encoder import network_of
+        from lookalike.tasks.encoders.torch_encoder import build_network
 
         torch.set_num_threads(settings.threads)
-        network = network_of(source(arguments.encoder), spec)
+        network = build_network(find_source(arguments.encoder), spec)
         ways = "one process | workers | torch | loop"
         sys.stdout.write(
             f"| pictures | n | decode, ms | fit, ms | bare/s | {ways} | a worker's peak, MB |\n|{'---|' * 10}\n"

@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from lookalike.tasks.build.index_kinds import Kind
-    from lookalike.tasks.build.operating_points import OperatingPoint
+    from lookalike.tasks.build.index_kinds import Kind, OperatingPoint
 
 K = 10
 TARGET = 0.95
@@ -225,7 +224,7 @@ class Lookalike(System):
     kind: Kind | None = None  # another one than the planner's choice
 
     def build(self, vectors: Vectors, folder: Path, threads: int) -> dict[str, Any]:
-        from lookalike.tasks.build.index_kinds import index_key
+        from lookalike.tasks.build.index_kinds import make_index_key
         from lookalike.tasks.build.measure import QUERIES, SAMPLE, measure
         from lookalike.tasks.build.planner import plan
         from lookalike.tasks.build.shard import build_index
@@ -245,7 +244,7 @@ class Lookalike(System):
         )
         planned = time.perf_counter() - started
         count, dimension = vectors.shape
-        key = index_key(self.kind, count, count, dimension) if self.kind else chosen.key
+        key = make_index_key(self.kind, count, count, dimension) if self.kind else chosen.key
         chosen = replace(chosen, key=key, dimension=dimension, project=False)
         learnt = np.random.default_rng(1).choice(len(vectors), min(len(vectors), sample_size(chosen)), replace=False)
         parts = (vectors[rows].astype(np.float16) for rows in np.array_split(np.sort(learnt), 1 + len(learnt) // BATCH))
@@ -411,7 +410,7 @@ def filters(name: str, folder: Path, threads: int) -> dict[str, Any]:
     times = []
     for one in asked[:50]:
         started = time.perf_counter()
-        system.index.exact(one[None], K)
+        system.index.search_exact(one[None], K)
         times.append(1000 * (time.perf_counter() - started))
     report = {"effort": effort, "exact_ms": float(np.percentile(times, 50)), "filters": reports}
     (folder / name / "filters.json").write_text(json.dumps(report, indent=2))

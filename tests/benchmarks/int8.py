@@ -29,8 +29,8 @@ from lookalike.data.snapshots import blobs
 from lookalike.data.stores import open_store
 from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import source
-from lookalike.tasks.encoders.stored import stored_source
+from lookalike.tasks.encoders.registry import find_source
+from lookalike.tasks.encoders.stored import store_source
 from tests.benchmarks.quality import Bench, Pictures, results, tables
 
 CALIBRATED_ON = 64
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "lookalike-quality")
     arguments = parser.parse_args(argv)
     store = open_store(str(arguments.cache))
-    section = stored_source(store, source(arguments.encoder))
+    section = store_source(store, find_source(arguments.encoder))
     model = blobs.read(store, section.model)
     spec = EncoderSpec.model_validate_json(blobs.read(store, section.spec))
     pictures = Pictures.below(arguments.folder, None)

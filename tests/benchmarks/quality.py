@@ -37,14 +37,14 @@ from lookalike.data.errors import ImageRejectedError
 from lookalike.data.snapshots import blobs
 from lookalike.data.stores import open_store
 from lookalike.tasks.embed.pipeline import ImageToEmbed, Read, embed
-from lookalike.tasks.encoders.base import Encoder, EncoderSource, EncoderSpec, unit_length
+from lookalike.tasks.encoders.base import Encoder, EncoderSource, EncoderSpec, scale_to_unit_length
 from lookalike.tasks.encoders.efficientnet_lite import POOLINGS, EfficientNetLite0
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import source
-from lookalike.tasks.encoders.stored import stored_source
+from lookalike.tasks.encoders.registry import find_source
+from lookalike.tasks.encoders.stored import store_source
 from lookalike.tasks.images.decode import DEFAULT_LIMITS, FORMATS, ImageLimits, decode
 from lookalike.tasks.images.preprocessing import Preprocessing
-from lookalike.tasks.search.projection import learn, projected_dimension
+from lookalike.tasks.search.projection import choose_dimension, learn
 from tests.benchmarks import distortions
 from tests.benchmarks.distortions import DISTORTIONS, distorted
 from tests.benchmarks.picking import evenly, pictures_below
@@ -131,7 +131,7 @@ class Embedded:
     def added(self, other: Embedded) -> Embedded:
         """Return the directions between those of two views of the same pictures, of those that have both."""
         one, another = self.among(other.keys), other.among(self.keys)
-        return Embedded(one.keys, unit_length(one.vectors + another.vectors), one.seconds + another.seconds)
+        return Embedded(one.keys, scale_to_unit_length(one.vectors + another.vectors), one.seconds + another.seconds)
 
     def among(self, keys: Iterable[str]) -> Embedded:
         """Return those whose keys are among these."""
@@ -257,7 +257,7 @@ def mean(figures: Iterable[Figures]) -> Figures:
 def sources(names: Sequence[str], poolings: Sequence[str]) -> Iterator[EncoderSource]:
     """The encoders of these names, and those whose pooling can be chosen with each of these instead of their own."""
     for name in names:
-        encoder = source(name)
+        encoder = find_source(name)
         if isinstance(encoder, EfficientNetLite0) and poolings:
             yield from (type(encoder)(pooling=pooling) for pooling in POOLINGS if pooling in poolings)
         else:
@@ -267,7 +267,7 @@ def sources(names: Sequence[str], poolings: Sequence[str]) -> Iterator[EncoderSo
 def opened(folder: Path, encoder: EncoderSource, fit: str | None, threads: int) -> OnnxEncoder:
     """Export an encoder, or find it exported, with its own way to fit pictures or this one."""
     store = open_store(str(folder))
-    section = stored_source(store, encoder)
+    section = store_source(store, encoder)
     spec = EncoderSpec.model_validate_json(blobs.read(store, section.spec))
     if fit:
         fitted = Preprocessing.model_validate({**spec.preprocessing.model_dump(), "fit": fit})
@@ -284,12 +284,12 @@ def results(
         sys.stderr.write(f"{encoder.spec.name} sees nothing in {unseen} of {len(pictures.files)} pictures\n")
     rows = {key: row for row, key in enumerate(catalogue.keys)}
     queries = {name: bench.queries(asked, views, name).among(rows) for name in DISTORTIONS}
-    built = {most: projected_dimension(len(rows), encoder.spec.dimension, most) for most in whiten}
+    built = {most: choose_dimension(len(rows), encoder.spec.dimension, most) for most in whiten}
     for most in (most for most, dimension in built.items() if dimension != most):
         whitens = f"whitens to {built[most]}" if built[most] else "does not whiten"
         sys.stderr.write(f"asked for {most} dimensions, a reindex of {len(rows)} pictures {whitens}\n")
     for dimension in dict.fromkeys((None, *built.values())):
-        projection = learn(catalogue.vectors, dimension) if dimension else unit_length
+        projection = learn(catalogue.vectors, dimension) if dimension else scale_to_unit_length
         known = projection(catalogue.vectors)
         figures = {
             name: found(known, projection(one.vectors), [rows[key] for key in one.keys], asked=len(asked.files))

@@ -32,7 +32,7 @@ from lookalike.data.fetch.images import read_image
 from lookalike.tasks.embed.pipeline import ImageToEmbed, embed
 from lookalike.tasks.encoders.base import MODEL_FILE
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.registry import find_source
 from tests.benchmarks.charts import Line, log_log
 from tests.benchmarks.live_recall import live_recall
 from tests.support.photos import photo, photo_path, write_photos
@@ -81,7 +81,7 @@ def shop(catalogue: Path, encoder: str) -> Iterator[Shop]:
 def encoder_rate(encoder: str, seconds: float = 10) -> float:
     """Return how many pictures a second the model alone takes, on pixels that are ready, with all cores."""
     with tempfile.TemporaryDirectory() as folder:
-        spec = source(encoder).export(Path(folder))
+        spec = find_source(encoder).export(Path(folder))
         loaded = OnnxEncoder(Path(folder) / MODEL_FILE, spec, threads=os.cpu_count() or 1)
         side = spec.preprocessing.size
         pixels = np.random.default_rng(0).integers(0, 256, (loaded.batch_size, side, side, 3), np.uint8)
@@ -96,7 +96,7 @@ def encoder_rate(encoder: str, seconds: float = 10) -> float:
 def bare_seconds(files: list[Path], encoder: str) -> float:
     """Return what the loop alone takes in this process: read, decode, encode, keep the vectors."""
     with tempfile.TemporaryDirectory() as folder:
-        spec = source(encoder).export(Path(folder))
+        spec = find_source(encoder).export(Path(folder))
         loaded = OnnxEncoder(Path(folder) / MODEL_FILE, spec, threads=os.cpu_count() or 1)
         loaded.warm_up()
         start = time.perf_counter()

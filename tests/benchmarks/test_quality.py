@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.images.decode import FORMATS, decode
 from tests.benchmarks import quality
 from tests.benchmarks.distortions import DISTORTIONS, distorted
@@ -161,7 +161,7 @@ def measured(folder: Path, cache: Path, unseen: Callable[[bytes], bytes], views:
     """Of four pictures, which all are among the first ten if they are found, and an encoder blind to one of them."""
     pictures = quality.Pictures.below(write_catalogue(folder, 4), None)
     key = next(iter(pictures.files))
-    encoder = blind_to(quality.opened(cache, source("fake"), None, 1), unseen(pictures.read(key)))
+    encoder = blind_to(quality.opened(cache, find_source("fake"), None, 1), unseen(pictures.read(key)))
     (result,) = quality.results(quality.Bench(cache, encoder), encoder, pictures, pictures, views, [])
     return result
 

@@ -207,7 +207,7 @@ def test_many_products_of_one_picture_are_found(run: Reindex, tmp_path: Path) ->
         manifest.index.dimension,
         nprobe=None,
     )
-    found = index.search(index.vector(7)[None], 10)
+    found = index.search(index.reconstruct(7)[None], 10)
     assert (found.rows >= 0).all()
     np.testing.assert_allclose(found.scores, 1.0, atol=1e-3)
 

@@ -15,7 +15,7 @@ from tests.support.catalogues import read_all
 
 
 def test_the_sample_has_enough_things_and_no_people_or_flags() -> None:
-    sample = openmoji.pictures()
+    sample = openmoji.list_pictures()
     assert len(sample) >= 1_500
     assert len({one.hexcode for one in sample}) == len(sample)
     assert all(one.title and one.category for one in sample)

@@ -31,12 +31,12 @@ from lookalike.data.snapshots.manifest import (
 from lookalike.data.snapshots.store import write_manifest
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.build.planner import plan
-from lookalike.tasks.build.shard import build_index, shard_range, vectors_of, write_shard
+from lookalike.tasks.build.shard import build_index, read_vectors, shard_range, write_shard
 from lookalike.tasks.build.train import train
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.registry import find_source
 
 ODD_ID = "shoes/ä b?c#d.png"
 OTHER_ENCODER = "tests.support.shop:OtherEncoder"
@@ -151,7 +151,7 @@ class Shop:
         encoder: str,
         duplicates: DuplicatesSection | None,
     ) -> Manifest:
-        spec = source(encoder).export(scratch)
+        spec = find_source(encoder).export(scratch)
         products, embeddings = self._embed(rows, scratch / MODEL_FILE, spec)
         chosen = plan(len(rows), spec.dimension, spec.fingerprint, shards=shards, parent=None)
         _, vectors = embeddings.read()
@@ -161,7 +161,7 @@ class Shop:
             start, stop = shard_range(number, shards)
             inside = [start <= position(product_hash) < stop for product_hash in products["image_hash"].to_pylist()]
             mine = products.filter(pa.array(inside)).sort_by([("image_hash", "ascending"), ("id", "ascending")])
-            stored = vectors_of(mine, embeddings, start, stop)
+            stored = read_vectors(mine, embeddings, start, stop)
             index = build_index([stored], len(stored), chosen, projection, trained, threads=1)
             files = write_shard(index, mine, scratch)
             sections.append(ShardSection.of(index=self._put(files[0]), products=self._put(files[1]), count=len(mine)))

@@ -30,7 +30,7 @@ from lookalike.data.snapshots.store import read_manifest, write_manifest
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build.shard import write_shard
 from lookalike.tasks.encoders.base import MODEL_FILE
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.search.projection import Projection, normalise
 from tests.benchmarks.serving.peers import engine
 
@@ -121,7 +121,7 @@ class Shop:
 
     def _export(self) -> EncoderSection:
         with tempfile.TemporaryDirectory() as scratch:
-            spec = source(ENCODER).export(Path(scratch))
+            spec = find_source(ENCODER).export(Path(scratch))
             return EncoderSection(
                 name=spec.name,
                 fingerprint=spec.fingerprint,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.selection import REACHES, Among, select
-from lookalike.tasks.build.shard import add
+from lookalike.tasks.build.shard import add_vectors
 from lookalike.tasks.build.train import train_index
 from lookalike.tasks.search.faiss_io import read_bytes
 from lookalike.tasks.search.index import ShardedIndex
@@ -27,7 +27,7 @@ VECTORS = normalise(CENTRES[_random.integers(0, 60, COUNT)] + 0.6 * _random.stan
 @lru_cache
 def searcher(key: str) -> Searcher:
     index = read_bytes(train_index(key, VECTORS, threads=1))
-    add(index, VECTORS, 0, COUNT)
+    add_vectors(index, VECTORS, 0, COUNT)
     made = Searcher.__new__(Searcher)
     made._index = ShardedIndex([index], nprobe=2, ef_search=16, k_factor=10)
     return made

@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import pytest
 
-from lookalike.tasks.build.train import centroids
+from lookalike.tasks.build.train import learn_centroids
 from lookalike.tasks.search.projection import Vectors, normalise
 
 
@@ -20,14 +20,14 @@ def clustered(count: int, clusters: int, seed: int = 0) -> Vectors:
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64, 500, 2000])
 def test_as_many_as_asked_for_each_of_length_one(count: int) -> None:
-    found = centroids(clustered(2000, 60), count)
+    found = learn_centroids(clustered(2000, 60), count)
 
     assert found.shape == (count, 24)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
 def test_the_same_each_time() -> None:
-    first, second = (centroids(clustered(3000, 100), 128) for _ in range(2))
+    first, second = (learn_centroids(clustered(3000, 100), 128) for _ in range(2))
 
     np.testing.assert_array_equal(first, second)
 
@@ -37,7 +37,7 @@ def test_vectors_lie_about_as_near_to_them_as_to_those_of_one_k_means() -> None:
     plain = faiss.Kmeans(24, 256, niter=10, spherical=True, seed=1)
     plain.train(vectors)
 
-    nearest = [(vectors @ some.T).max(axis=1).mean() for some in (centroids(vectors, 256), plain.centroids)]
+    nearest = [(vectors @ some.T).max(axis=1).mean() for some in (learn_centroids(vectors, 256), plain.centroids)]
 
     assert nearest[0] > 0.97 * nearest[1]
 
@@ -45,7 +45,7 @@ def test_vectors_lie_about_as_near_to_them_as_to_those_of_one_k_means() -> None:
 def test_one_picture_a_thousand_times_takes_no_more_than_its_share() -> None:
     vectors = np.concatenate([np.repeat(clustered(1, 1), 1000, axis=0), clustered(1000, 50, seed=2)])
 
-    found = centroids(vectors, 100)
+    found = learn_centroids(vectors, 100)
 
     assert found.shape == (100, 24)
     assert np.isfinite(found).all()

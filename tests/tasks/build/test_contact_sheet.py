@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.tasks.build.contact_sheet import HITS, THUMB, Row, Shown, contact_sheet
+from lookalike.tasks.build.contact_sheet import HITS, THUMB, Row, Tile, draw_contact_sheet
 from tests.support.bombs import png
 from tests.support.pictures import drawing
 
@@ -34,8 +34,8 @@ def opened(png: bytes) -> Image.Image:
         return image.convert("RGB")
 
 
-def hits(*names: str) -> list[Shown]:
-    return [Shown(name, encoded(drawing(number)), 0.9 - number / 100) for number, name in enumerate(names)]
+def hits(*names: str) -> list[Tile]:
+    return [Tile(name, encoded(drawing(number)), 0.9 - number / 100) for number, name in enumerate(names)]
 
 
 def is_framed(sheet: Image.Image) -> bool:
@@ -44,8 +44,8 @@ def is_framed(sheet: Image.Image) -> bool:
 
 
 def test_eight_rows_of_photos_are_a_small_picture() -> None:
-    shown = [Shown(f"shoes/product {seed}.jpg", photo(seed), 0.5) for seed in range(11)]
-    png = contact_sheet([Row(shown[0], shown[1:6], shown[6:11])] * 8)
+    shown = [Tile(f"shoes/product {seed}.jpg", photo(seed), 0.5) for seed in range(11)]
+    png = draw_contact_sheet([Row(shown[0], shown[1:6], shown[6:11])] * 8)
     assert len(png) < 400_000
     sheet = opened(png)
     assert sheet.width > (1 + 2 * HITS) * THUMB
@@ -53,17 +53,17 @@ def test_eight_rows_of_photos_are_a_small_picture() -> None:
 
 
 def test_a_picture_stands_where_it_belongs() -> None:
-    red = Shown("red", encoded(Image.new("RGB", (300, 100), (200, 20, 20))))
-    sheet = np.asarray(opened(contact_sheet([Row(red, [], [])])))
+    red = Tile("red", encoded(Image.new("RGB", (300, 100), (200, 20, 20))))
+    sheet = np.asarray(opened(draw_contact_sheet([Row(red, [], [])])))
     rows, columns = np.nonzero(np.abs(sheet.astype(int) - (200, 20, 20)).max(axis=2) < 12)
     assert (int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1) == (THUMB, THUMB // 3)
 
 
 def test_only_hits_that_were_not_there_before_are_framed() -> None:
     query = hits("q")[0]
-    assert not is_framed(opened(contact_sheet([Row(query, hits("a", "b"), hits("b", "a"))])))
-    assert is_framed(opened(contact_sheet([Row(query, hits("a", "b"), hits("a", "c"))])))
-    assert not is_framed(opened(contact_sheet([Row(query, [], hits("a", "c"))])))  # a first snapshot: all are new
+    assert not is_framed(opened(draw_contact_sheet([Row(query, hits("a", "b"), hits("b", "a"))])))
+    assert is_framed(opened(draw_contact_sheet([Row(query, hits("a", "b"), hits("a", "c"))])))
+    assert not is_framed(opened(draw_contact_sheet([Row(query, [], hits("a", "c"))])))  # a first snapshot: all are new
 
 
 @pytest.mark.parametrize(
@@ -77,19 +77,19 @@ def test_only_hits_that_were_not_there_before_are_framed() -> None:
     ],
 )
 def test_what_cannot_be_shown_is_a_tile(read: Callable[[], bytes | None]) -> None:
-    broken = Shown("x", read(), 0.5)
-    assert opened(contact_sheet([Row(broken, [broken], [broken])])) is not None
+    broken = Tile("x", read(), 0.5)
+    assert opened(draw_contact_sheet([Row(broken, [broken], [broken])])) is not None
 
 
 @pytest.mark.parametrize("name", ["", "schöne Größe 靴 👟", "a\nb\0c", "x" * 5000])
 def test_any_id_can_be_written(name: str) -> None:
-    assert contact_sheet([Row(Shown(name, None), hits(name), hits(name))])
+    assert draw_contact_sheet([Row(Tile(name, None), hits(name), hits(name))])
 
 
 def test_more_hits_than_columns_and_no_rows() -> None:
     many = hits(*"abcdefghij")
     assert (
-        opened(contact_sheet([Row(many[0], many, many)])).size
-        == opened(contact_sheet([Row(many[0], many[:5], many[:5])])).size
+        opened(draw_contact_sheet([Row(many[0], many, many)])).size
+        == opened(draw_contact_sheet([Row(many[0], many[:5], many[:5])])).size
     )
-    assert opened(contact_sheet([])).height > THUMB
+    assert opened(draw_contact_sheet([])).height > THUMB

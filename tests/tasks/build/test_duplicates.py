@@ -29,8 +29,8 @@ from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import duplicates
 from lookalike.tasks.build.duplicates import (
     DuplicateGroups,
-    components,
     default_threshold,
+    find_components,
     group_duplicates,
     inherit,
     near_pairs,
@@ -227,7 +227,7 @@ def test_nothing_alike_makes_no_groups(tmp_path: Path) -> None:
 def test_components_are_what_hangs_together(seed: int) -> None:
     random = Random(seed)
     pairs = [(random.randrange(40), random.randrange(40)) for _ in range(random.randrange(1, 40))]
-    rows, leaders = components(np.array(pairs))
+    rows, leaders = find_components(np.array(pairs))
     expected = {row: {row} for pair in pairs for row in pair}
     for one, other in pairs:
         joined = expected[one] | expected[other]
@@ -240,7 +240,7 @@ def test_components_are_what_hangs_together(seed: int) -> None:
 
 def test_a_long_chain_is_one_group() -> None:
     order = np.random.default_rng(0).permutation(20_000)
-    _, leaders = components(np.stack([order[:-1], order[1:]], axis=1))
+    _, leaders = find_components(np.stack([order[:-1], order[1:]], axis=1))
     assert set(leaders.tolist()) == {0}
 
 

@@ -21,10 +21,9 @@ from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, Spac
 from lookalike.data.stores import open_store
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import measure as measuring
-from lookalike.tasks.build.evaluate import recall
-from lookalike.tasks.build.index_kinds import KINDS
-from lookalike.tasks.build.jobs import Measured, SampleQueries, Shard, Source, Trained, exact_answers
-from lookalike.tasks.build.operating_points import OperatingPoints
+from lookalike.tasks.build.evaluate import compute_recall
+from lookalike.tasks.build.index_kinds import KINDS, OperatingPoints
+from lookalike.tasks.build.jobs import Measured, SampleQueries, Shard, Source, Trained, merge_exact_answers
 from lookalike.tasks.build.planner import Plan
 from lookalike.tasks.build.shard import ExactAnswers
 from lookalike.tasks.search.index import ShardedIndex
@@ -89,9 +88,9 @@ def opened(source: Source, shards: Sequence[Shard], measured: Measured, folder: 
 
 def test_the_exact_answers_of_all_shards_are_those_of_one_search(source: Source, tmp_path: Path) -> None:
     queries, shards, _ = build(source)
-    merged = exact_answers(shards)
+    merged = merge_exact_answers(shards)
     index = opened(source, shards, evaluate(source, queries, shards), tmp_path)
-    others = np.stack([index.vector(row) for row in range(COUNT - len(queries.hashes))])  # the last are held out
+    others = np.stack([index.reconstruct(row) for row in range(COUNT - len(queries.hashes))])  # the last are held out
     assert len(queries.hashes) == 200
     assert merged.rows.max() < len(others)
     scores = np.sort(queries.vectors @ others.T, axis=1)[:, ::-1][:, : merged.scores.shape[1]]
@@ -108,7 +107,7 @@ def test_a_photo_that_is_in_no_index_finds_what_the_manifest_promises(key: str, 
     photos = normalise(clustered(2000, seed=99))
     scores = photos @ everything.T
     rows = np.argsort(-scores, axis=1)[:, : 2 * RECALL_AT]
-    live = recall(index.search(photos, RECALL_AT), Neighbours(np.take_along_axis(scores, rows, 1), rows))
+    live = compute_recall(index.search(photos, RECALL_AT), Neighbours(np.take_along_axis(scores, rows, 1), rows))
     assert measured.recall >= 0.95
     assert live == pytest.approx(measured.recall, abs=0.01)
 
@@ -205,7 +204,7 @@ def test_copies_of_what_is_searched_for_are_no_merit(key: str, tmp_path: Path) -
     answers.add(everything, np.arange(len(everything)))
     found = opened(source, shards, measured, tmp_path / "cache").search(photos, RECALL_AT)
     assert measured.recall >= 0.95
-    assert recall(found, answers.neighbours, pictures) == pytest.approx(measured.recall, abs=0.04)
+    assert compute_recall(found, answers.neighbours, pictures) == pytest.approx(measured.recall, abs=0.04)
 
 
 def refreshed(source: Source, added: Sequence[bytes], nprobe: int | None = None) -> Measured:

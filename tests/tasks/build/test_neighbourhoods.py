@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
-from lookalike.tasks.build.measure import lists_to_visit, neighbourhoods
+from lookalike.tasks.build.measure import count_lists_to_visit, find_neighbourhoods
 from lookalike.tasks.build.train import train_index
 from lookalike.tasks.search.faiss_io import read_bytes
 from lookalike.tasks.search.projection import Vectors, normalise
@@ -27,7 +27,7 @@ def vectors() -> Vectors:
 
 @pytest.mark.parametrize("parts", [1, 7])
 def test_the_nearest_of_all_without_the_query_itself(vectors: Vectors, parts: int) -> None:
-    found = neighbourhoods(vectors[5:9], np.array_split(vectors, parts), 10, 3000)
+    found = find_neighbourhoods(vectors[5:9], np.array_split(vectors, parts), 10, 3000)
 
     order = np.argsort(-(vectors[5:9] @ vectors.T), axis=1, kind="stable")[:, 1:11]
     np.testing.assert_array_equal(found.nearest, vectors[order])
@@ -35,7 +35,7 @@ def test_the_nearest_of_all_without_the_query_itself(vectors: Vectors, parts: in
 
 
 def test_a_query_that_is_not_among_them_keeps_its_nearest(vectors: Vectors) -> None:
-    found = neighbourhoods(vectors[5:9], np.array_split(vectors[9:], 3), 10, 100)
+    found = find_neighbourhoods(vectors[5:9], np.array_split(vectors[9:], 3), 10, 100)
 
     order = np.argsort(-(vectors[5:9] @ vectors[9:].T), axis=1, kind="stable")[:, :10]
     np.testing.assert_array_equal(found.nearest, vectors[9:][order])
@@ -45,7 +45,7 @@ def test_a_query_that_is_not_among_them_keeps_its_nearest(vectors: Vectors) -> N
 def test_an_index_reaches_the_recall_with_as_many_lists(vectors: Vectors, lists: int) -> None:
     queries, rest = vectors[:300], vectors[300:]
 
-    visited = lists_to_visit(neighbourhoods(queries, [vectors], 10, TOTAL), lists, 0.95)
+    visited = count_lists_to_visit(find_neighbourhoods(queries, [vectors], 10, TOTAL), lists, 0.95)
 
     index = read_bytes(train_index(f"IVF{lists},Flat", rest, threads=1))
     index.add(rest)
@@ -61,7 +61,7 @@ def test_an_index_reaches_the_recall_with_as_many_lists(vectors: Vectors, lists:
 
 
 def test_more_lists_than_vectors_are_all_visited(vectors: Vectors) -> None:
-    assert lists_to_visit(neighbourhoods(vectors[:5], [vectors[:100]], 10, 100), 128, 0.95) == 128
+    assert count_lists_to_visit(find_neighbourhoods(vectors[:5], [vectors[:100]], 10, 100), 128, 0.95) == 128
 
 
 def test_only_the_sample_is_kept_of_the_batches(vectors: Vectors) -> None:
@@ -75,4 +75,4 @@ def test_only_the_sample_is_kept_of_the_batches(vectors: Vectors) -> None:
             yield batch
             del batch
 
-    assert len(neighbourhoods(vectors[:2], batches(), 10, 100).sample) == 100
+    assert len(find_neighbourhoods(vectors[:2], batches(), 10, 100).sample) == 100

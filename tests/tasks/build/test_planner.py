@@ -17,8 +17,7 @@ from lookalike.data.snapshots.manifest import (
     ShardSection,
     SpaceSection,
 )
-from lookalike.tasks.build.index_kinds import Kind
-from lookalike.tasks.build.operating_points import OperatingPoint
+from lookalike.tasks.build.index_kinds import Kind, OperatingPoint
 from lookalike.tasks.build.planner import Plan, Wish, plan
 from tests.support.snapshots import with_image_space
 
@@ -179,10 +178,10 @@ GOOD = {"recall_at_10": 0.96, "imbalance": 1.3, "imbalance_when_trained": 1.2}
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"fingerprint": "other"}, "trained anew: another encoder than e's"),
-        ({"trained_on": 400}, "trained anew: the catalogue was trained on at 400 products"),
-        ({"quality": {**GOOD, "recall_at_10": 0.93}}, "trained anew: recall@10 was 0.930 in the last snapshot"),
-        ({"quality": {**GOOD, "imbalance": 1.9}}, "trained anew: lists became uneven: 1.90, 1.20 when trained"),
+        ({"fingerprint": "other"}, "trained again: another encoder than e's"),
+        ({"trained_on": 400}, "trained again: the catalogue was trained on at 400 products"),
+        ({"quality": {**GOOD, "recall_at_10": 0.93}}, "trained again: recall@10 was 0.930 in the last snapshot"),
+        ({"quality": {**GOOD, "imbalance": 1.9}}, "trained again: lists became uneven: 1.90, 1.20 when trained"),
     ],
 )
 def test_says_why_a_lineage_ends(changed: dict[str, Any], reason: str) -> None:
@@ -198,14 +197,15 @@ def test_a_lineage_ends_where_what_it_led_to_was_refused() -> None:
     base = parent(1000, quality=GOOD)
     anew = plan(1000, 1280, "f", shards=None, parent=base, refused_recall=0.93)
     assert not anew.keep_trained
-    assert "trained anew: recall@10 was 0.930 in the last run, and refused" in anew.reason
+    assert "trained again: recall@10 was 0.930 in the last run, and refused" in anew.reason
     assert plan(1000, 1280, "f", shards=None, parent=base, refused_recall=0.97).keep_trained  # for another reason
 
 
 def test_lists_are_as_many_as_the_pictures_can_teach() -> None:
     products = {"products": 1_000_000, "encoder_dimension": 1280, "fingerprint": "f", "shards": 1, "parent": None}
     assert plan(**products, pictures=40_000).key == "IVF2048_HNSW32,SQ8"  # type: ignore[arg-type]
-    assert plan(**products, pictures=40_000, measure=lambda _: [SQ8]).key == "IVF2048_HNSW32,SQ8"  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    assert plan(**products, pictures=40_000, measure=lambda _: [SQ8]).key == "IVF2048_HNSW32,SQ8"
 
 
 def test_what_a_server_holds_beside_the_file_counts() -> None:
@@ -215,7 +215,8 @@ def test_what_a_server_holds_beside_the_file_counts() -> None:
     for room, kept in ((13 * 60_000, True), (12 * 60_000, False)):
         wish = Wish(max_bytes=room)
         small = point("IVF SQ8", 0.2, 0.1)
-        anew = plan(60_000, 8, "f", shards=None, parent=lists, wish=wish, measure=lambda _, small=small: [small])  # type: ignore[misc]
+        # type: ignore[misc]
+        anew = plan(60_000, 8, "f", shards=None, parent=lists, wish=wish, measure=lambda _, small=small: [small])
         assert anew.keep_trained is kept
 
 

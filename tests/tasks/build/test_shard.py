@@ -16,7 +16,7 @@ from lookalike.data.embeddings import HASH, Embeddings
 from lookalike.data.stores.local import LocalStore
 from lookalike.tasks.build import shard
 from lookalike.tasks.build.planner import Plan
-from lookalike.tasks.build.shard import ExactAnswers, build_index, vector_batches
+from lookalike.tasks.build.shard import ExactAnswers, build_index, read_vector_batches
 from lookalike.tasks.build.train import train
 from lookalike.tasks.search.projection import normalise
 
@@ -47,7 +47,7 @@ def test_a_batch_is_bounded_where_all_products_show_one_picture(
     hashes = [bytes([number]) * 32 for number in (3, 200)]
     embeddings.write(hashes, vectors[:2].astype(np.float32))
     products = pa.table({"image_hash": pa.array([hashes[0]] * 60 + [hashes[1]] * 2, HASH)})
-    batches = list(vector_batches(products, embeddings, 0, 2**32))
+    batches = list(read_vector_batches(products, embeddings, 0, 2**32))
     assert max(map(len, batches)) == 16
     np.testing.assert_array_equal(np.concatenate(batches), vectors[[0] * 60 + [1] * 2])
 

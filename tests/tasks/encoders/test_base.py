@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from lookalike.tasks.encoders.base import EncoderSpec, unit_length
+from lookalike.tasks.encoders.base import EncoderSpec, scale_to_unit_length
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 
 def test_unit_length() -> None:
     raw = np.array([[3, 4], [0, 0], [1e-30, 0], [3e38, 3e38], [np.nan, 1], [np.inf, 1]], dtype=np.float32)
 
-    unit = unit_length(raw)
+    unit = scale_to_unit_length(raw)
 
     assert unit.dtype == np.float32
     expected: list[list[float]] = [[0.6, 0.8], [0, 0], [1, 0], [0.5**0.5, 0.5**0.5], [0, 0], [0, 0]]
@@ -19,7 +19,7 @@ def test_unit_length() -> None:
 
 
 def test_unit_length_of_nothing() -> None:
-    assert unit_length(np.empty((0, 5), dtype=np.float32)).shape == (0, 5)
+    assert scale_to_unit_length(np.empty((0, 5), dtype=np.float32)).shape == (0, 5)
 
 
 def test_a_spec_travels_as_json() -> None:

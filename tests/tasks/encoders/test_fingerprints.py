@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.fingerprints import fingerprint
-from lookalike.tasks.encoders.registry import source
+from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 
@@ -34,5 +34,5 @@ def test_it_stays_the_same() -> None:
 
 def test_those_of_the_packaged_encoders_stay_the_same() -> None:
     assert FakeEncoder().fingerprint() == "6ce382c914bf96b2"
-    assert source("efficientnet-lite0").fingerprint() == "7ad1adc39dbe64c9"
-    assert source("torchvision:resnet50").fingerprint() == "b93016360b8925b3"
+    assert find_source("efficientnet-lite0").fingerprint() == "7ad1adc39dbe64c9"
+    assert find_source("torchvision:resnet50").fingerprint() == "b93016360b8925b3"

@@ -14,12 +14,12 @@ import safetensors.torch
 import torch
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders import parity
+from lookalike.tasks.encoders import export
 from lookalike.tasks.encoders.base import MODEL_FILE, encode
 from lookalike.tasks.encoders.fingerprints import fingerprint
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.openclip_models import OpenClipEncoder
-from lookalike.tasks.encoders.registry import models, source
+from lookalike.tasks.encoders.registry import find_source, list_models
 from lookalike.tasks.encoders.weights import WeightsFile
 
 MODEL = "Tiny-For-Tests"
@@ -49,19 +49,19 @@ def weights(clip: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_models() -> None:
-    assert "openclip:ViT-B-32/laion2b_s34b_b79k" in models("openclip")
+    assert "openclip:ViT-B-32/laion2b_s34b_b79k" in list_models("openclip")
 
 
 def test_it_computes_what_open_clip_does(clip: Any, weights: Path, tmp_path: Path) -> None:
-    origin = source(f"openclip:{MODEL}@{weights}")
+    origin = find_source(f"openclip:{MODEL}@{weights}")
     spec = origin.export(tmp_path)
     encoder = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1)
 
-    vectors = encode(encoder, parity.pictures())
+    vectors = encode(encoder, export.read_pictures())
 
     assert (spec.dimension, spec.preprocessing.size, spec.preprocessing.interpolation) == (32, 64, "bicubic")
     assert spec.fingerprint == origin.fingerprint()
-    pixels = np.stack([encoder.prepare(picture) for picture in parity.pictures()]).astype(np.float32) / 255
+    pixels = np.stack([encoder.prepare(picture) for picture in export.read_pictures()]).astype(np.float32) / 255
     constants = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in constants)
     with torch.inference_mode():
@@ -135,7 +135,7 @@ def test_the_tag_says_how_pictures_are_shown() -> None:
 )
 def test_names_that_open_clip_does_not_have(name: str, message: str) -> None:
     with pytest.raises(EncoderError, match=message):
-        source(f"openclip:{name}")
+        find_source(f"openclip:{name}")
 
 
 def test_its_own_weights_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -143,4 +143,4 @@ def test_its_own_weights_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
     with pytest.raises(EncoderError, match="cannot be had"):
-        source("openclip:ViT-B-32/laion2b_s34b_b79k").fingerprint()
+        find_source("openclip:ViT-B-32/laion2b_s34b_b79k").fingerprint()

@@ -17,7 +17,7 @@ from lookalike.data.snapshots import blobs
 from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.encoders.base import EncoderSpec, encode
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import available, origin
+from lookalike.tasks.encoders.registry import find_origin, list_encoders
 from lookalike.tasks.encoders.stored import stored_encoder
 from tests.support.pictures import write_catalogue
 
@@ -59,12 +59,12 @@ def test_it_imports_nothing_of_ours_but_what_stays_as_it_is() -> None:
 
 
 def test_it_is_found_where_it_is_installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "colours" not in available()
+    assert "colours" not in list_encoders()
     monkeypatch.syspath_prepend(site)
 
-    found = origin("colours")
+    found = find_origin("colours")
 
-    assert "colours" in available()
+    assert "colours" in list_encoders()
     assert (found.value, found.package) == ("lookalike_colours:Colours", "lookalike-colours 1.0.0")
 
 

@@ -9,25 +9,25 @@ import pytest
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders import registry
 from lookalike.tasks.encoders.fake import FakeEncoder
-from lookalike.tasks.encoders.registry import GROUP, Origin, available, models, origin, source
+from lookalike.tasks.encoders.registry import GROUP, Origin, find_origin, find_source, list_encoders, list_models
 
 
 def test_available() -> None:
-    assert {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"} <= set(available())
-    assert available()[-3:] == ["torchvision:MODEL", "timm:MODEL", "openclip:MODEL"]
+    assert {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"} <= set(list_encoders())
+    assert list_encoders()[-3:] == ["torchvision:MODEL", "timm:MODEL", "openclip:MODEL"]
 
 
 def test_models() -> None:
-    assert "torchvision:resnet50" in models("torchvision")
+    assert "torchvision:resnet50" in list_models("torchvision")
     with pytest.raises(EncoderError, match="there are torchvision, timm, openclip"):
-        models("keras")
+        list_models("keras")
 
 
 def test_origins_are_told_without_running_anything() -> None:
-    assert origin("efficientnet-lite0").value == "lookalike.tasks.encoders.efficientnet_lite:EfficientNetLite0"
-    assert (origin("efficientnet-lite0").package or "").startswith("lookalike ")
-    assert origin("timm:resnet50").value == "lookalike.tasks.encoders.timm_models:TimmEncoder"
-    assert origin("no.such:Thing") == Origin("no.such:Thing")
+    assert find_origin("efficientnet-lite0").value == "lookalike.tasks.encoders.efficientnet_lite:EfficientNetLite0"
+    assert (find_origin("efficientnet-lite0").package or "").startswith("lookalike ")
+    assert find_origin("timm:resnet50").value == "lookalike.tasks.encoders.timm_models:TimmEncoder"
+    assert find_origin("no.such:Thing") == Origin("no.such:Thing")
 
 
 @pytest.mark.parametrize("other", ["lookalike.tasks.encoders.fake:FakeEncoder", "mine:Mine"])
@@ -36,10 +36,10 @@ def test_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch, other: str)
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
 
     if other == "mine:Mine":  # the same one, found twice on the path
-        assert origin("mine").value == "mine:Mine"
+        assert find_origin("mine").value == "mine:Mine"
         return
     with pytest.raises(EncoderError, match="several packages have an encoder named 'mine'"):
-        source("mine")
+        find_source("mine")
 
 
 def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,12 +47,12 @@ def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delitem(sys.modules, "lookalike.tasks.encoders.timm_models", raising=False)
 
     with pytest.raises(EncoderError, match="models of timm need the `timm` extra"):
-        source("timm:resnet50")
+        find_source("timm:resnet50")
 
 
 @pytest.mark.parametrize("name", ["fake", "lookalike.tasks.encoders.fake:FakeEncoder"])
 def test_the_fake(name: str, tmp_path: Path) -> None:
-    found = source(name)
+    found = find_source(name)
 
     assert found.export(tmp_path).fingerprint == found.fingerprint() == FakeEncoder().fingerprint()
 
@@ -70,7 +70,7 @@ def test_the_fake(name: str, tmp_path: Path) -> None:
 )
 def test_unknown_names(name: str, message: str) -> None:
     with pytest.raises(EncoderError, match=message):
-        source(name)
+        find_source(name)
 
 
 def test_the_fake_is_the_same_each_time(tmp_path: Path) -> None:

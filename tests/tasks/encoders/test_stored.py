@@ -12,7 +12,7 @@ from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.encoders import stored
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.encoders.fake import FakeEncoder
-from lookalike.tasks.encoders.stored import find_spec, stored_encoder, stored_source
+from lookalike.tasks.encoders.stored import find_spec, store_source, stored_encoder
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_first_of_two_that_export_at_once_counts() -> None:
     first = stored_encoder(store, "fake")
     later = first.model_copy(update={"name": "later"})
     key = next(found.key for found in store.list("encoders/"))
-    assert stored._first(store, key, later) == first
+    assert stored._create_section(store, key, later) == first
 
 
 def test_bytes_that_the_store_lost_are_exported_again(exports: list[FakeEncoder]) -> None:
@@ -76,7 +76,7 @@ def test_weights_that_were_moved_are_found_where_they_are_now() -> None:
     store = MemoryStore()
     first = stored_encoder(store, "fake")
 
-    moved = stored_source(store, Moved())
+    moved = store_source(store, Moved())
 
     assert moved == first.model_copy(update={"name": "fake@elsewhere"})
     assert moved.is_same(first)
@@ -88,7 +88,7 @@ def test_bytes_that_the_store_lost_are_exported_again_from_weights_that_were_mov
     first = stored_encoder(store, "fake")
     store.delete(first.model.key)
 
-    assert stored_source(store, Moved()).model == first.model
+    assert store_source(store, Moved()).model == first.model
     assert store.stat(first.model.key).size == first.model.size
 
 
@@ -124,5 +124,5 @@ def test_an_encoder_that_is_not_what_it_says_does_not_get_in(encoder: FakeEncode
     store = MemoryStore()
 
     with pytest.raises(EncoderError, match=message):
-        stored_source(store, encoder)
+        store_source(store, encoder)
     assert list(store.list("")) == []

@@ -11,10 +11,10 @@ import timm
 import torch
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders import parity
+from lookalike.tasks.encoders import export
 from lookalike.tasks.encoders.base import MODEL_FILE, encode
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import models, source
+from lookalike.tasks.encoders.registry import find_source, list_models
 
 MODEL = "test_resnet.r160_in1k"
 
@@ -29,24 +29,24 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_models() -> None:
-    found = models("timm")
+    found = list_models("timm")
 
     assert f"timm:{MODEL}" in found
     assert len(found) > 1000
 
 
 def test_it_computes_what_timm_does(weights: Path, tmp_path: Path) -> None:
-    origin = source(f"timm:{MODEL}@{weights}")
+    origin = find_source(f"timm:{MODEL}@{weights}")
     spec = origin.export(tmp_path)
     encoder = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1)
 
-    vectors = encode(encoder, parity.pictures())
+    vectors = encode(encoder, export.read_pictures())
 
     assert (spec.preprocessing.size, spec.fingerprint) == (160, origin.fingerprint())
     assert str(weights.parent) not in spec.model_dump_json()
     network = timm.create_model(MODEL, num_classes=0).eval()
     network.load_state_dict(safetensors.torch.load_file(weights), strict=False)
-    pixels = np.stack([encoder.prepare(picture) for picture in parity.pictures()]).astype(np.float32) / 255
+    pixels = np.stack([encoder.prepare(picture) for picture in export.read_pictures()]).astype(np.float32) / 255
     planes = (torch.from_numpy(pixels).permute(0, 3, 1, 2) - 0.5) / 0.5  # as timm has it for these weights
     with torch.inference_mode():
         expected = encoder.finish(network(planes).numpy())
@@ -64,12 +64,12 @@ def test_it_computes_what_timm_does(weights: Path, tmp_path: Path) -> None:
 )
 def test_names_that_timm_does_not_have(name: str, message: str) -> None:
     with pytest.raises(EncoderError, match=message):
-        source(f"timm:{name}")
+        find_source(f"timm:{name}")
 
 
 def test_weights_of_another_network(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="do not fit"):
-        source(f"timm:test_vit@{weights}").export(tmp_path)
+        find_source(f"timm:test_vit@{weights}").export(tmp_path)
 
 
 def test_its_own_weights_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -77,4 +77,4 @@ def test_its_own_weights_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
     with pytest.raises(EncoderError, match="cannot be had"):
-        source(f"timm:{MODEL}").fingerprint()
+        find_source(f"timm:{MODEL}").fingerprint()

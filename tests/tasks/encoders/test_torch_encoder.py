@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders import export, parity
+from lookalike.tasks.encoders import export
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.torch_encoder import TorchEncoder, network_of, on_gpu, same_vectors
+from lookalike.tasks.encoders.torch_encoder import TorchEncoder, build_network, check_same_vectors, open_on_gpu
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 FIT = Preprocessing(size=32)
@@ -84,7 +84,7 @@ def test_half_precision_gives_the_same_vectors(stored: OnnxEncoder) -> None:
     cosines = (encoder.finish(raw) * stored.finish(stored.infer(pixels(5)))).sum(axis=1)
     assert cosines.min() >= 0.999
     assert not np.array_equal(raw, stored.infer(pixels(5)))
-    assert same_vectors(encoder, stored) is encoder
+    assert check_same_vectors(encoder, stored) is encoder
 
 
 def test_a_batch_that_does_not_fit_is_halved(stored: OnnxEncoder) -> None:
@@ -113,28 +113,28 @@ def test_another_network_is_refused(stored: OnnxEncoder) -> None:
             return super().forward(planes).flip(1)
 
     with pytest.raises(EncoderError, match=r"differ from ONNX Runtime's .*LOOKALIKE_EMBED_DEVICE=cpu"):
-        same_vectors(TorchEncoder(network(Other()), stored.spec, device="cpu"), stored)
+        check_same_vectors(TorchEncoder(network(Other()), stored.spec, device="cpu"), stored)
 
 
 def test_another_version_is_refused(stored: OnnxEncoder) -> None:
     with pytest.raises(EncoderError, match="another version on this worker"):
-        network_of(SmallSource("f" * 16), stored.spec)
+        build_network(SmallSource("f" * 16), stored.spec)
 
 
 def test_a_source_without_a_network_is_refused(stored: OnnxEncoder) -> None:
     with pytest.raises(EncoderError, match="no `network` that torch can run"):
-        network_of(FakeEncoder(), stored.spec)
+        build_network(FakeEncoder(), stored.spec)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_worker_without_a_gpu_says_so(stored: OnnxEncoder) -> None:
     with pytest.raises(EncoderError, match="torch finds no GPU on this worker"):
-        on_gpu(SmallSource(), stored)
+        open_on_gpu(SmallSource(), stored)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_the_vectors_are_the_same(stored: OnnxEncoder) -> None:
-    encoder = on_gpu(SmallSource(), stored)
+    encoder = open_on_gpu(SmallSource(), stored)
     encoder.warm_up()
 
-    assert parity.least_cosine(stored, encoder) >= 0.999
+    assert export.measure_least_cosine(stored, encoder) >= 0.999

@@ -15,13 +15,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders import efficientnet_lite, efficientnet_lite_network, export, parity
-from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode, unit_length
+from lookalike.tasks.encoders import efficientnet_lite, efficientnet_lite_network, export
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode, scale_to_unit_length
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import models, source
-from lookalike.tasks.encoders.torch_encoder import TorchEncoder, network_of
-from lookalike.tasks.encoders.torchvision_models import TorchvisionEncoder, _cut_head, _network
-from lookalike.tasks.encoders.weights import State, renamed
+from lookalike.tasks.encoders.registry import find_source, list_models
+from lookalike.tasks.encoders.torch_encoder import TorchEncoder, build_network
+from lookalike.tasks.encoders.torchvision_models import TorchvisionEncoder, _create_network, _cut_head
+from lookalike.tasks.encoders.weights import State, rename_keys
 from lookalike.tasks.images import preprocessing
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.images.preprocessing import Preprocessing
@@ -104,7 +104,7 @@ def test_a_model_that_cannot_be_exported(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_efficientnet_lite0(tmp_path: Path) -> None:
-    origin = source("efficientnet-lite0")
+    origin = find_source("efficientnet-lite0")
     spec = origin.export(tmp_path)
     encoder = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=2)
 
@@ -114,19 +114,21 @@ def test_efficientnet_lite0(tmp_path: Path) -> None:
     assert float(vectors[0] @ vectors[1]) > 0.98
     assert float(vectors[0] @ vectors[2]) < float(vectors[0] @ vectors[1])
     assert float(encode(encoder, [picture(1)])[0] @ vectors[0]) >= 0.9999
-    half = TorchEncoder(network_of(origin, spec), spec, device="cpu")
-    assert parity.least_cosine(encoder, half) >= 0.999
+    half = TorchEncoder(build_network(origin, spec), spec, device="cpu")
+    assert export.measure_least_cosine(encoder, half) >= 0.999
 
 
 @pytest.mark.parametrize(("name", "size", "dimension"), [("efficientnet-lite2", 260, 2000)])
 def test_a_larger_one_sees_the_same_kinds(name: str, size: int, dimension: int) -> None:
     """In torch: all are exported in the same way, which takes half a minute."""
-    network = efficientnet_lite_network.pooled(name, efficientnet_lite._weights(name), size, "gem3+2*gem3(middle)")
+    network = efficientnet_lite_network.build_network(
+        name, efficientnet_lite._find_weights(name), size, "gem3+2*gem3(middle)"
+    )
     model = export.FromPixels(network, efficientnet_lite._MEAN, efficientnet_lite._STD).eval()
     fit = Preprocessing(size=size, interpolation="bilinear")
-    pixels = np.stack([preprocessing.apply(fit, decode(picture)) for picture in parity.pictures()])
+    pixels = np.stack([preprocessing.apply(fit, decode(picture)) for picture in export.read_pictures()])
     with torch.inference_mode():
-        vectors = unit_length(model(torch.from_numpy(pixels)).numpy())
+        vectors = scale_to_unit_length(model(torch.from_numpy(pixels)).numpy())
 
     assert vectors.shape[1] == export.dimension(model, size) == dimension
     assert float((vectors @ vectors.T - np.eye(len(vectors))).max()) < 0.9
@@ -135,7 +137,7 @@ def test_a_larger_one_sees_the_same_kinds(name: str, size: int, dimension: int) 
 def test_the_packaged_networks_have_fingerprints_of_their_own() -> None:
     names = [f"efficientnet-lite{number}" for number in range(3)]
 
-    assert len({source(name).fingerprint() for name in names}) == 3
+    assert len({find_source(name).fingerprint() for name in names}) == 3
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +151,14 @@ def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_torchvision_with_weights_from_a_file(tmp_path: Path, resnet18: Path) -> None:
-    origin = source(f"torchvision:resnet18@{resnet18}")
+    origin = find_source(f"torchvision:resnet18@{resnet18}")
     spec = origin.export(tmp_path)
     encoder = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=2)
 
     assert (spec.dimension, spec.preprocessing.size) == (512, 224)
-    assert spec.fingerprint == origin.fingerprint() == source(f"torchvision:resnet18@file://{resnet18}").fingerprint()
+    assert (
+        spec.fingerprint == origin.fingerprint() == find_source(f"torchvision:resnet18@file://{resnet18}").fingerprint()
+    )
     assert str(resnet18.parent) not in spec.model_dump_json()
     assert encode(encoder, [picture(1), picture(2)]).shape == (2, 512)
 
@@ -162,7 +166,7 @@ def test_torchvision_with_weights_from_a_file(tmp_path: Path, resnet18: Path) ->
 def test_torchvision_fingerprints_need_no_download(resnet18: Path) -> None:
     names = ["torchvision:resnet18", "torchvision:resnet50", f"torchvision:resnet18@{resnet18}"]
 
-    assert len({source(name).fingerprint() for name in names}) == 3
+    assert len({find_source(name).fingerprint() for name in names}) == 3
 
 
 def check_that_it_has(state: State, origin: TorchvisionEncoder) -> None:
@@ -188,7 +192,7 @@ def test_torchvisions_own_weights(model: str, tmp_path: Path, monkeypatch: pytes
     """From where torch keeps what it has downloaded; those of DenseNet have dots in their names."""
     state = torchvision.models.get_model(model, weights=None).state_dict()
     origin = TorchvisionEncoder(model)
-    old = renamed(state, lambda name: re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", name))
+    old = rename_keys(state, lambda name: re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", name))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(old, tmp_path / "hub" / "checkpoints" / Path(origin.own_weights()).name)
@@ -206,9 +210,9 @@ def test_weights_from_before_training_was_counted(tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit(tmp_path: Path, resnet18: Path) -> None:
     with pytest.raises(EncoderError, match="do not fit"):
-        source(f"torchvision:resnet50@{resnet18}").export(tmp_path)
+        find_source(f"torchvision:resnet50@{resnet18}").export(tmp_path)
     with pytest.raises(EncoderError, match="do not fit"):
-        source(f"torchvision:mobilenet_v2@{resnet18}").export(tmp_path)
+        find_source(f"torchvision:mobilenet_v2@{resnet18}").export(tmp_path)
 
 
 def test_weights_that_are_none(tmp_path: Path) -> None:
@@ -221,9 +225,9 @@ def test_weights_that_are_none(tmp_path: Path) -> None:
 
     for path, message in ((text, "loaded safely"), (tensor, "state dict"), (whole, "loaded safely")):
         with pytest.raises(EncoderError, match=message):
-            source(f"torchvision:resnet18@{path}").export(tmp_path)
+            find_source(f"torchvision:resnet18@{path}").export(tmp_path)
     with pytest.raises(EncoderError, match="cannot be read"):
-        source(f"torchvision:resnet18@{tmp_path}/absent.pth").fingerprint()
+        find_source(f"torchvision:resnet18@{tmp_path}/absent.pth").fingerprint()
 
 
 class Unpooled(TorchvisionEncoder):
@@ -248,7 +252,7 @@ def check_that_the_head_is_cut_off(model: str, device: str) -> None:
     origin = TorchvisionEncoder(model)
     size = origin.look().preprocessing.size
     with torch.device(device):
-        network = _network(model, size)
+        network = _create_network(model, size)
         _cut_head(network)
         vectors = network.eval()(torch.zeros(2, 3, size, size))
 
@@ -257,7 +261,7 @@ def check_that_the_head_is_cut_off(model: str, device: str) -> None:
 
 
 FEW = {"alexnet", "convnext_tiny", "inception_v3", "mnasnet0_5", "resnet18", "squeezenet1_1", "vit_b_16", "vit_h_14"}
-ALL = {name.removeprefix("torchvision:") for name in models("torchvision")}
+ALL = {name.removeprefix("torchvision:") for name in list_models("torchvision")}
 # they plan their layers with numbers, which a network without any does not have; one small one stands for them
 REGNETS = {name for name in ALL if name.startswith("regnet_")}
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.weights import WeightsFile, digest_of, fill
+from lookalike.tasks.encoders.weights import WeightsFile, compute_digest, fill
 
 STATE = {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.ones(2)}
 
@@ -161,7 +161,7 @@ def test_a_network_is_filled_and_named_by_what_it_learnt() -> None:
     fill(other, STATE, "net")
 
     assert same(network.state_dict())
-    assert digest_of(network) == digest_of(other) != digest_of(Network())
+    assert compute_digest(network) == compute_digest(other) != compute_digest(Network())
 
 
 def test_weights_that_do_not_fit() -> None:

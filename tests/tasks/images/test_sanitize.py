@@ -10,7 +10,7 @@ from PIL import Image
 
 from lookalike.data.errors import ImageRejectedError
 from lookalike.tasks.images.decode import decode
-from lookalike.tasks.images.sanitize import MAX_CHUNKS, MAX_SCANS, MAX_SEGMENTS, lean
+from lookalike.tasks.images.sanitize import MAX_CHUNKS, MAX_SCANS, MAX_SEGMENTS, strip_metadata
 from tests.support import bombs
 
 TURNED = 6
@@ -48,13 +48,13 @@ def pixels(data: bytes) -> bytes:
 )  # fmt: skip
 def test_a_lean_picture_has_the_same_pixels(mode: str, kind: str, options: dict[str, object]) -> None:
     data = bombs.saved(noise(mode), kind, **options)
-    assert pixels(lean(data)) == pixels(data)
+    assert pixels(strip_metadata(data)) == pixels(data)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_metadata_goes_and_which_way_is_up_stays(kind: str) -> None:
     data = bombs.saved(noise(), kind, exif=exif(), icc_profile=b"p" * 50_000, comment="c" * 1000)
-    slim = lean(data)
+    slim = strip_metadata(data)
     assert len(slim) < len(data) - 80
     assert pixels(slim) == pixels(data)
     assert decode(slim).size == (40, 60)
@@ -68,16 +68,16 @@ def test_xmp_in_a_text_chunk_says_which_way_is_up() -> None:
 
 def test_bytes_between_the_segments_of_a_jpeg_are_skipped() -> None:
     data = bombs.saved(noise(), "JPEG")
-    assert pixels(lean(data[:2] + b"\xff\xff\xff" + data[3:])) == pixels(data)
+    assert pixels(strip_metadata(data[:2] + b"\xff\xff\xff" + data[3:])) == pixels(data)
     padded = data[:20] + b"\0\0junk" + data[20:]
-    assert lean(padded) == lean(data)
+    assert strip_metadata(padded) == strip_metadata(data)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_any_piece_of_a_file_is_left_to_the_decoder(kind: str) -> None:
     data = bombs.saved(noise(), kind, exif=exif())
     for length in range(len(data)):
-        assert len(lean(data[:length])) <= length
+        assert len(strip_metadata(data[:length])) <= length
 
 
 def test_run_lengths_are_refused() -> None:
@@ -95,7 +95,7 @@ def test_a_motion_photo_is_read() -> None:
     photo = bombs.saved(noise(), "JPEG", exif=exif())
     film = random.Random(1).randbytes(2**20) + b"\xff\xda" * MAX_SCANS + b"\xff\xd9"
     assert decode(photo + film).size == (40, 60)
-    assert lean(photo + film) == lean(photo)
+    assert strip_metadata(photo + film) == strip_metadata(photo)
 
 
 def test_a_thumbnail_is_no_scan() -> None:
@@ -115,7 +115,7 @@ def test_no_scan_hides_from_being_counted(hidden: bytes) -> None:
 def test_a_jpeg_without_an_end_is_still_cut_off() -> None:
     data = bombs.saved(noise(), "JPEG")
     half = data[: len(data) // 2]
-    assert lean(half) == half
+    assert strip_metadata(half) == half
     assert "cut off" in refused(half)
 
 

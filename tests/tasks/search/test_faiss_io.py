@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
-from lookalike.tasks.build.shard import add
+from lookalike.tasks.build.shard import add_vectors
 from lookalike.tasks.build.train import train_index
 from lookalike.tasks.search.faiss_io import read_bytes, read_mapped
 
@@ -50,7 +50,7 @@ def test_tables_that_are_worked_out_from_a_file_may_be_larger(tmp_path: Path) ->
     vectors = np.random.default_rng(1).standard_normal((2048, 256), np.float32)
     trained = train_index("IVF512,PQ64x4fs,Refine(SQ8)", vectors, threads=1)
     index = read_bytes(trained)
-    add(index, vectors[:10], 0, 10)
+    add_vectors(index, vectors[:10], 0, 10)
     faiss.write_index(index, str(tmp_path / "shard.faiss"))
     assert read_mapped(tmp_path / "shard.faiss").ntotal == 10
 

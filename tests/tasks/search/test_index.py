@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.data.errors import CorruptError
-from lookalike.tasks.build.evaluate import Examination, recall
-from lookalike.tasks.build.index_kinds import bytes_beside
+from lookalike.tasks.build.evaluate import Examination, compute_recall
+from lookalike.tasks.build.index_kinds import count_bytes_beside
 from lookalike.tasks.build.planner import Plan
 from lookalike.tasks.build.shard import build_index
 from lookalike.tasks.build.train import train
@@ -80,7 +80,7 @@ def test_flat_shards_answer_as_one_exact_index(vectors: NDArray[np.float32]) -> 
     found = sharded(vectors, "Flat").search(queries, 10)
     wanted = exact(normalise(vectors.astype(np.float16).astype(np.float32)), queries, 10)
     np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-3)
-    assert recall(found, wanted) == 1.0
+    assert compute_recall(found, wanted) == 1.0
     assert (found.rows[:, 0] == np.arange(0, 3000, 100)).all()
 
 
@@ -121,7 +121,7 @@ def test_filtered_search_finds_the_nearest_of_those_that_match(
     allowed[5] = True
     queries = vectors[::150]
     assert overlap(index.search(queries, 10, allowed=allowed), vectors, queries, allowed) >= 0.95
-    assert overlap(index.exact(queries, 10, allowed=allowed), vectors, queries, allowed) >= 0.95
+    assert overlap(index.search_exact(queries, 10, allowed=allowed), vectors, queries, allowed) >= 0.95
 
 
 @pytest.mark.parametrize("key", LISTS)
@@ -146,7 +146,7 @@ def test_a_list_without_a_match_is_no_end(
     group = InvertedGroup(built(vectors, "IVF256,SQ8"))
     random = np.random.default_rng(3)
     counts = np.where(random.random(256) < share, random.integers(1, 200, 256), 0)
-    scores, lists = group._matching_lists(vectors[:300], counts, int(counts.sum()), 100)
+    scores, lists = group._choose_matching_lists(vectors[:300], counts, int(counts.sum()), 100)
     seen = np.where(lists < 0, 0, counts[lists]).sum(axis=1)
     assert seen.min() >= 100
     assert (np.diff(scores, axis=1)[lists[:, 1:] >= 0] <= 1e-6).all()
@@ -163,13 +163,13 @@ def test_many_queries_take_memory_for_some_at_a_time(
     allowed = vectors[:, 0] > np.quantile(vectors[:, 0], 1 - share)
     single = [index.search(query[None], 11, allowed=allowed) for query in vectors[:300]]
     ranked: list[int] = []
-    coarse = InvertedGroup._coarse
+    coarse = InvertedGroup._find_nearest_lists
 
     def watch(self: InvertedGroup, queries: NDArray[np.float32], nprobe: int) -> Any:
         ranked.append(len(queries) * nprobe)
         return coarse(self, queries, nprobe)
 
-    monkeypatch.setattr(InvertedGroup, "_coarse", watch)
+    monkeypatch.setattr(InvertedGroup, "_find_nearest_lists", watch)
     monkeypatch.setattr(inverted, "RANKED_AT_A_TIME", 16 * 20)
     together = index.search(vectors[:300], 11, allowed=allowed)
     np.testing.assert_array_equal(together.rows, np.concatenate([one.rows for one in single]))
@@ -184,13 +184,13 @@ def test_where_what_matches_is_far_from_some_queries_these_rank_all_lists(
     index.nprobe = 2
     allowed = vectors @ vectors[0] < np.quantile(vectors @ vectors[0], 0.3)
     ranked: list[tuple[int, int]] = []
-    coarse = InvertedGroup._coarse
+    coarse = InvertedGroup._find_nearest_lists
 
     def watch(self: InvertedGroup, queries: NDArray[np.float32], nprobe: int) -> Any:
         ranked.append((len(queries), nprobe))
         return coarse(self, queries, nprobe)
 
-    monkeypatch.setattr(InvertedGroup, "_coarse", watch)
+    monkeypatch.setattr(InvertedGroup, "_find_nearest_lists", watch)
     assert overlap(index.search(vectors[:200], 1, allowed=allowed), vectors, vectors[:200], allowed, k=1) >= 0.95
     (everyone, some_lists), (far, all_lists), *_ = ranked
     assert (everyone, all_lists) == (200, 256)
@@ -236,7 +236,7 @@ def test_scores_are_those_of_the_vectors_that_are_held(vectors: NDArray[np.float
     index.parameters = SearchParameters(nprobe=16, ef_search=256, k_factor=10)
     index.warm_up()
     found = index.search(vectors[:5], 10)
-    held = np.stack([index.vector(int(row)) for row in found.rows.ravel()]).reshape(5, 10, DIMENSION)
+    held = np.stack([index.reconstruct(int(row)) for row in found.rows.ravel()]).reshape(5, 10, DIMENSION)
     np.testing.assert_allclose(found.scores, np.einsum("nd,nkd->nk", vectors[:5], held), atol=1e-4)
     np.testing.assert_allclose(found.scores, np.einsum("nd,nkd->nk", vectors[:5], vectors[found.rows]), atol=0.02)
 
@@ -251,13 +251,13 @@ def test_ranking_again_decodes_some_at_a_time(
     pages = [(vectors[:1], 500), (vectors[:40], 10), (vectors[:3], 100)]
     whole = [index.search(queries, k).rows for queries, k in pages]
     decoded: list[int] = []
-    fine_scores = InvertedGroup._fine_scores
+    fine_scores = InvertedGroup._score_finely
 
     def watch(self: InvertedGroup, queries: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         decoded.append(rows.size)
         return fine_scores(self, queries, rows)
 
-    monkeypatch.setattr(InvertedGroup, "_fine_scores", watch)
+    monkeypatch.setattr(InvertedGroup, "_score_finely", watch)
     monkeypatch.setattr(inverted, "DECODED_AT_A_TIME", 300)
     for (queries, k), rows in zip(pages, whole, strict=True):
         np.testing.assert_array_equal(index.search(queries, k).rows, rows)
@@ -276,7 +276,7 @@ def test_what_is_dead_is_never_found(vectors: NDArray[np.float32], key: str) -> 
     index = ShardedIndex(built(vectors, key), nprobe=16, ef_search=64, k_factor=10, alive=alive)
     queries = vectors[::150]
     assert overlap(index.search(queries, 10), vectors, queries, alive) >= 0.95
-    assert overlap(index.exact(queries, 10), vectors, queries, alive) >= 0.95
+    assert overlap(index.search_exact(queries, 10), vectors, queries, alive) >= 0.95
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -338,15 +338,15 @@ def test_gives_back_a_row_s_vector(vectors: NDArray[np.float32], key: str) -> No
     index = sharded(vectors, key)
     index.warm_up()
     for row in (0, 999, 1000, 1001, 2999):
-        assert float(index.vector(row) @ vectors[row]) > 0.99
+        assert float(index.reconstruct(row) @ vectors[row]) > 0.99
 
 
 @pytest.mark.parametrize("key", LISTS)
 def test_memory_beside_the_file_is_what_is_planned_with(vectors: NDArray[np.float32], key: str) -> None:
     group = InvertedGroup(built(vectors, key))
     group.warm_up()
-    places = sum(shard.list_of_row().nbytes + 8 * shard.lists.direct_map.array.size() for shard in group._shards)
-    assert places == 3000 * bytes_beside(key)
+    places = sum(shard.map_rows_to_lists().nbytes + 8 * shard.lists.direct_map.array.size() for shard in group._shards)
+    assert places == 3000 * count_bytes_beside(key)
 
 
 class TestOpening:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lookalike.data.errors import CorruptError
-from lookalike.tasks.search.projection import Projection, learn, normalise, projected_dimension
+from lookalike.tasks.search.projection import Projection, choose_dimension, learn, normalise
 
 
 def sample(count: int = 2000, dimension: int = 48) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -55,7 +55,7 @@ def test_refuses_what_would_need_unpickling() -> None:
 def test_projects_to_as_many_dimensions_as_the_sample_supports(
     samples: int, dimension: int, wanted: int | None
 ) -> None:
-    assert projected_dimension(samples, dimension, 256) == wanted
+    assert choose_dimension(samples, dimension, 256) == wanted
 
 
 def test_a_zero_vector_stays_zero() -> None:

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders import export, parity
+from lookalike.tasks.encoders import export
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.images.preprocessing import Preprocessing
@@ -50,17 +50,17 @@ def exported(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> byte
 
 
 def test_the_pictures_are_real() -> None:
-    sizes = [decode(picture).size for picture in parity.pictures()]
+    sizes = [decode(picture).size for picture in export.read_pictures()]
 
     assert len(sizes) == 6
     assert all(max(size) >= 237 for size in sizes)
-    assert {picture[:4] for picture in parity.pictures()} == {b"\xff\xd8\xff\xe0", b"\x89PNG"}
+    assert {picture[:4] for picture in export.read_pictures()} == {b"\xff\xd8\xff\xe0", b"\x89PNG"}
 
 
 def test_a_good_export_passes(model: nn.Module, exported: bytes, tmp_path: Path) -> None:
     (tmp_path / MODEL_FILE).write_bytes(exported)
 
-    assert parity.check_parity(model, tmp_path / MODEL_FILE, SPEC) > 0.99999
+    assert export.check_parity(model, tmp_path / MODEL_FILE, SPEC) > 0.99999
 
 
 def largest(graph: onnx.GraphProto) -> onnx.TensorProto:
@@ -96,7 +96,7 @@ def test_a_bad_export_is_refused(
     onnx.save(changed, tmp_path / MODEL_FILE)
 
     with pytest.raises(EncoderError, match="differs from torch"):
-        parity.check_parity(model, tmp_path / MODEL_FILE, SPEC)
+        export.check_parity(model, tmp_path / MODEL_FILE, SPEC)
 
 
 def test_another_normalisation_is_refused(exported: bytes, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_another_normalisation_is_refused(exported: bytes, tmp_path: Path) -> No
     other = export.FromPixels(Small(), (0.0,) * 3, (1.0,) * 3)
 
     with pytest.raises(EncoderError, match="differs from torch"):
-        parity.check_parity(other, tmp_path / MODEL_FILE, SPEC)
+        export.check_parity(other, tmp_path / MODEL_FILE, SPEC)
 
 
 def test_a_network_that_is_another_one_while_it_is_exported_is_refused(tmp_path: Path) -> None:
@@ -124,4 +124,4 @@ def test_a_batch_size_that_is_frozen_into_the_graph_is_refused(
     onnx.save(frozen, tmp_path / MODEL_FILE)
 
     with pytest.raises(EncoderError, match="only takes batches of 1"):
-        parity.check_parity(model, tmp_path / MODEL_FILE, SPEC)
+        export.check_parity(model, tmp_path / MODEL_FILE, SPEC)
