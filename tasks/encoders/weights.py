@@ -100,9 +100,8 @@ def fill(network: nn.Module, state: State, name: str, *, optional: tuple[str, ..
     Raises `EncoderError` where a weight has another shape or is missing; names that begin with one of `optional` may be
     missing.
     """
-    if not hasattr(
-        state, _VERSIONS
-    ):  # for the network as a whole only: layers tell by their names what an old file holds
+    # set for the network as a whole only: layers tell by their names what an old file holds
+    if not hasattr(state, _VERSIONS):
         state = rename_keys(state, str)
         setattr(state, _VERSIONS, {"": {"version": network._version}})
     try:

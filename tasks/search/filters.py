@@ -163,9 +163,8 @@ def parse(text: str) -> Condition:
     quoted, begin = _read_quoted_name(text)
     match = _OPERATOR.search(text, begin)
     plain = text[begin : match.start()].strip() if match else ""
-    if not match or (quoted is None) != bool(
-        plain
-    ):  # either a plain name or a quoted one, with nothing between the quotes and the operator
+    # either a plain name or a quoted one, with nothing between the quotes and the operator
+    if not match or (quoted is None) != bool(plain):
         raise FilterError(f"the filter {text!r} is not understood: {HOW}")
     name = plain if quoted is None else quoted
     found = " ".join(match[0].lower().split())
