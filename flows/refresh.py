@@ -20,7 +20,7 @@ from lookalike.flows.runtime.request import RefreshParameters, Request
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
 from lookalike.flows.stages import delta, embed, publish, report, resolve, scan
-from lookalike.tasks.build.jobs import Measured
+from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.delta import find_reason_against_delta, find_reason_to_rebuild
 from lookalike.tasks.draft import describe_refreshed_catalogue, draft_snapshot
 from lookalike.tasks.published import Published
@@ -79,7 +79,7 @@ def run_stages(run: Run, published: Published) -> RunReport:
 
 def _build(
     run: Run, parent: Manifest, encoder: EncoderSection, resolved: ResolvedDelta
-) -> tuple[list[ShardSection], Measured] | str:
+) -> tuple[list[ShardSection], Measurement] | str:
     """Return what was built, or why it is not good enough."""
     try:
         shards, measured = delta.build(run, parent, encoder, resolved)

@@ -17,7 +17,7 @@ from lookalike.data.snapshots.leases import STAT_THREADS
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest, ShardSection
 from lookalike.data.snapshots.products import read_shard_products
 from lookalike.data.stores import ObjectStore
-from lookalike.tasks.build.jobs import Measured, build_delta, measure_refresh
+from lookalike.tasks.build.jobs import Measurement, build_delta, measure_refresh
 from lookalike.tasks.published import Published
 from lookalike.tasks.resolve import ResolvedDelta
 from lookalike.tasks.scan.join import ROWS_IN_A_SHARD
@@ -61,7 +61,7 @@ def find_reason_against_delta(store: ObjectStore, parent: Manifest, resolved: Re
 
 def build(
     store: ObjectStore, uri: str, encoder: EncoderSection, parent: Manifest, resolved: ResolvedDelta
-) -> tuple[list[ShardSection], Measured]:
+) -> tuple[list[ShardSection], Measurement]:
     """Build the delta and the tombstones; return all shards, and how well they answer.
 
     Args:
@@ -177,10 +177,10 @@ def _is_as_wide(kind: pa.DataType, other: pa.DataType) -> bool:
     return bool(same and kind.bit_width >= other.bit_width)
 
 
-def _measured_before(parent: Manifest) -> Measured:
+def _measured_before(parent: Manifest) -> Measurement:
     """Nothing was added: each answer is the old one without what is gone."""
     index, quality = parent.index, parent.quality
-    return Measured(
+    return Measurement(
         quality["recall_at_10"],
         quality["query_ms"] / 1000,
         SearchParameters(index.nprobe, index.ef_search, index.k_factor),

@@ -18,7 +18,7 @@ from lookalike.data.snapshots.manifest import (
     ShardSection,
     SpaceSection,
 )
-from lookalike.tasks.build.jobs import Measured, Trained
+from lookalike.tasks.build.jobs import Measurement, TrainedParts
 from lookalike.tasks.build.planner import Plan
 from lookalike.tasks.build.shard import shard_range
 from lookalike.tasks.resolve import ResolvedCatalogue
@@ -39,7 +39,7 @@ def draft_snapshot(
     catalogue: CatalogueSection,
     space: SpaceSection,
     shards: Sequence[ShardSection],
-    measured: Measured,
+    measured: Measurement,
     *,
     duplicates: DuplicatesSection | None = None,
 ) -> Manifest:
@@ -62,7 +62,7 @@ def draft_snapshot(
 
 
 def describe_space(
-    encoder: EncoderSection, plan: Plan, trained: Trained, measured: Measured, parent: Manifest | None
+    encoder: EncoderSection, plan: Plan, trained: TrainedParts, measured: Measurement, parent: Manifest | None
 ) -> SpaceSection:
     """Return the manifest's description of the vector space of images."""
     index = IndexSection(
@@ -120,7 +120,7 @@ def _is_cut_so(parent: Manifest, resolved: ResolvedCatalogue, shards: int) -> bo
     return bool(counts[counts > 0].tolist() == [shard.count for shard in parent.shards])
 
 
-def _balance(parent: Manifest | None, measured: Measured, index: IndexSection) -> dict[str, float]:
+def _balance(parent: Manifest | None, measured: Measurement, index: IndexSection) -> dict[str, float]:
     """Return how uneven inverted lists are, and were when trained: by both a run tells whether to train again."""
     if measured.imbalance is None:
         return {}

@@ -7,14 +7,14 @@ from lookalike.flows.runtime.logs import run_log
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.stage import stage
 from lookalike.tasks import delta
-from lookalike.tasks.build.jobs import Measured
+from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.resolve import ResolvedDelta
 
 
 @stage("delta")
 def build(
     run: Run, parent: Manifest, encoder: EncoderSection, resolved: ResolvedDelta
-) -> tuple[list[ShardSection], Measured]:
+) -> tuple[list[ShardSection], Measurement]:
     """Build the delta and the tombstones; return all shards, and how well they answer.
 
     Raises `CorruptError` and `NotFoundError` where a file of the parent is damaged or lost.

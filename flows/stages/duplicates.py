@@ -11,14 +11,14 @@ from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.stage import stage
 from lookalike.flows.runtime.watch import gather
 from lookalike.tasks.build import duplicates
-from lookalike.tasks.build.duplicates import Inherited
+from lookalike.tasks.build.duplicates import InheritedPairs
 
 
 @stage("duplicates")
 def find(run: Run, parent: Manifest | None, manifest: Manifest) -> Manifest:
     """Look for near-duplicates in what was built, each worker those of its shards; return the manifest with them."""
     asked = run.request.settings.near_duplicates
-    threshold = duplicates.default_threshold(manifest.index.dimension) if asked is None else asked
+    threshold = duplicates.choose_threshold(manifest.index.dimension) if asked is None else asked
     if reason := _not_looked(manifest, threshold):
         run_log(__name__).info("duplicates: not looked for: %s", reason)
         return manifest
@@ -45,7 +45,7 @@ def _find_pairs(run: Run, parent: Manifest | None, manifest: Manifest, threshold
     threads = cluster.threads_of(shares)
     futures = [
         cluster.client.submit(
-            duplicates.near_pairs,
+            duplicates.find_near_pairs,
             *(store, manifest, range(share, len(manifest.shards), shares), threshold),
             threads=threads,
             asked=asked,
@@ -56,11 +56,11 @@ def _find_pairs(run: Run, parent: Manifest | None, manifest: Manifest, threshold
     return known + gather(cluster, futures, run.workspace.deadline)
 
 
-def _inherit(run: Run, parent: Manifest | None, manifest: Manifest, threshold: float) -> Inherited | None:
-    if parent is None or run.request.full or not duplicates.still_hold(parent, manifest, threshold):
+def _inherit(run: Run, parent: Manifest | None, manifest: Manifest, threshold: float) -> InheritedPairs | None:
+    if parent is None or run.request.full or not duplicates.is_inheritable(parent, manifest, threshold):
         return None
     try:
-        return run.workspace.on_worker(duplicates.inherit, run.request.store, manifest, parent)
+        return run.workspace.on_worker(duplicates.inherit_pairs, run.request.store, manifest, parent)
     except (CorruptError, NotFoundError) as error:
         run_log(__name__).warning("duplicates: looked for again, those of the published snapshot are lost: %s", error)
         return None

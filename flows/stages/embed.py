@@ -15,13 +15,13 @@ from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.stage import stage
 from lookalike.tasks.embed.partition import Embedded, embed_pictures, reject_unembedded
 from lookalike.tasks.embed.work import EmbedResult, ToEmbed, cut_partitions, find_pictures_left
-from lookalike.tasks.encoders.stored import stored_encoder
+from lookalike.tasks.encoders.stored import store_encoder
 
 
 @stage("encoder")
 def prepare_encoder(run: Run) -> EncoderSection:
     """Bring the encoder into the store, exported once."""
-    encoder = stored_encoder(run.workspace.store, run.request.encoder)
+    encoder = store_encoder(run.workspace.store, run.request.encoder)
     run_log(__name__).info("encoder: %s, fingerprint %s", encoder.name, encoder.fingerprint)
     return encoder
 

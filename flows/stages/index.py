@@ -16,9 +16,9 @@ from lookalike.flows.runtime.watch import gather
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import planner
 from lookalike.tasks.build.index_kinds import OperatingPoint
-from lookalike.tasks.build.jobs import Measured, SampleQueries, Shard, Source, Trained
+from lookalike.tasks.build.jobs import Measurement, SampleQueries, Shard, Source, TrainedParts
 from lookalike.tasks.build.planner import Plan, Wish
-from lookalike.tasks.build.train import sample_size
+from lookalike.tasks.build.train import choose_sample_size
 
 
 @stage("plan")
@@ -68,7 +68,7 @@ def _measure_operating_points(
     run: Run, catalogue: CatalogueSection, pictures: int, encoder: EncoderSection, outputs: int | None
 ) -> Sequence[OperatingPoint]:
     points: Sequence[OperatingPoint] = run.workspace.on_worker(
-        building.operating_points,
+        building.measure_operating_points,
         run.request.store,
         catalogue.id,
         catalogue.products,
@@ -92,17 +92,19 @@ def _measure_operating_points(
 
 
 @stage("train")
-def train(run: Run, parent: Manifest | None, source: Source) -> Trained:
+def train(run: Run, parent: Manifest | None, source: Source) -> TrainedParts:
     """Learn what all shards share, once, on one worker; or take it from the last snapshot."""
     if source.plan.keep_trained and parent:
-        return Trained(parent.projection, parent.index.trained)
+        return TrainedParts(parent.projection, parent.index.trained)
     trained = run.workspace.on_worker(building.train_index, source, threads=run.workspace.cluster.threads_of(1))
-    run_log(__name__).info("train: done on %s pictures", f"{min(source.plan.pictures, sample_size(source.plan)):,}")
+    run_log(__name__).info(
+        "train: done on %s pictures", f"{min(source.plan.pictures, choose_sample_size(source.plan)):,}"
+    )
     return trained
 
 
 @stage("build")
-def build(run: Run, source: Source, trained: Trained) -> tuple[SampleQueries, list[Shard]]:
+def build(run: Run, source: Source, trained: TrainedParts) -> tuple[SampleQueries, list[Shard]]:
     """Build each shard on its own worker, with exact answers to sample queries; return queries and shards."""
     cluster = run.workspace.cluster
     client, threads = cluster.client, cluster.threads_of(source.plan.shards)
@@ -120,7 +122,7 @@ def build(run: Run, source: Source, trained: Trained) -> tuple[SampleQueries, li
 
 
 @stage("evaluate")
-def evaluate(run: Run, chosen: Plan, queries: SampleQueries, shards: Sequence[Shard]) -> Measured:
+def evaluate(run: Run, chosen: Plan, queries: SampleQueries, shards: Sequence[Shard]) -> Measurement:
     """Measure recall@10 with the search code that serves, against the exact answers of all shards."""
     measured = run.workspace.on_worker(
         building.evaluate_index,

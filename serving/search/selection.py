@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.query import round_score
-from lookalike.tasks.search.searcher import Found, Searcher
+from lookalike.tasks.search.searcher import Matches, Searcher
 
 REACHES = (32, 128, 1024, 5_000, 20_000)
 """How far a search looks, in steps: how hard an index tries follows from it, and so must not follow from the page."""
-NOTHING = Found(np.empty(0, np.float32), np.empty(0, np.int64))
+NOTHING = Matches(np.empty(0, np.float32), np.empty(0, np.int64))
 
 Vectors = NDArray[np.float32]
 
@@ -28,7 +28,7 @@ class Among:
     without: Collection[int] = ()
 
 
-def select(searcher: Searcher, direction: Vectors, options: QueryOptions, among: Among) -> Found:
+def select(searcher: Searcher, direction: Vectors, options: QueryOptions, among: Among) -> Matches:
     """Return the rows to show, best first, for a (dimension,) direction in the index's space.
 
     Pages fit together: what a search that looks further finds comes after all that others found before it. Where groups
@@ -44,7 +44,7 @@ def select(searcher: Searcher, direction: Vectors, options: QueryOptions, among:
     return found.take(kept[options.offset : wanted])
 
 
-def count_hidden(searcher: Searcher, found: Found, options: QueryOptions, among: Among) -> list[int] | None:
+def count_hidden(searcher: Searcher, found: Matches, options: QueryOptions, among: Among) -> list[int] | None:
     """Return for each row to show how many others of its group it stands for; None where nothing is collapsed.
 
     Those count that the query might have found: whatever their score, but not what the filters leave out.
@@ -64,15 +64,15 @@ def _list_reaches(searcher: Searcher, wanted: int) -> Iterator[int]:
     yield last
 
 
-def _append(found: Found, further: Found) -> Found:
+def _append(found: Matches, further: Matches) -> Matches:
     """Return what was found, and behind it what else was found further on."""
     if not len(found):
         return further
     new = further.take(np.flatnonzero(~np.isin(further.rows, found.rows)))
-    return Found(np.concatenate([found.scores, new.scores]), np.concatenate([found.rows, new.rows]))
+    return Matches(np.concatenate([found.scores, new.scores]), np.concatenate([found.rows, new.rows]))
 
 
-def _is_far_enough(found: Found, options: QueryOptions) -> bool:
+def _is_far_enough(found: Matches, options: QueryOptions) -> bool:
     """Tell whether what follows is below the score that is asked for."""
     return _is_below(found.scores[-1], options)
 
@@ -82,7 +82,7 @@ def _is_below(score: float, options: QueryOptions) -> bool:
     return options.min_score is not None and round_score(score) < options.min_score
 
 
-def _choose(searcher: Searcher, found: Found, options: QueryOptions, without: Collection[int]) -> Iterator[int]:
+def _choose(searcher: Searcher, found: Matches, options: QueryOptions, without: Collection[int]) -> Iterator[int]:
     groups = _find_groups(searcher, found, options)
     seen = [set[Any]() for _ in groups]
     for place, (score, row) in enumerate(zip(found.scores.tolist(), found.rows.tolist(), strict=True)):
@@ -99,7 +99,7 @@ def _choose(searcher: Searcher, found: Found, options: QueryOptions, without: Co
         yield place
 
 
-def _find_groups(searcher: Searcher, found: Found, options: QueryOptions) -> list[list[Any]]:
+def _find_groups(searcher: Searcher, found: Matches, options: QueryOptions) -> list[list[Any]]:
     """Return for each way to group what was found the group of each row; None is no group."""
     groups = []
     if options.group_by is not None:

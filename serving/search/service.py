@@ -38,7 +38,7 @@ from lookalike.serving.search.query_urls import UrlReader
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, select
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
-from lookalike.tasks.search.filters import Condition, matching
+from lookalike.tasks.search.filters import Condition, match_products
 from lookalike.tasks.search.searcher import Hit, Searcher
 
 LARGE_REPLY = 100
@@ -236,7 +236,7 @@ class SearchService:
         options = query.options
         conditions = options.conditions
         with self.metrics.stage("search"), _explain_comparison(conditions):
-            allowed = matching(loaded.searcher.products, conditions) if conditions else None
+            allowed = match_products(loaded.searcher.products, conditions) if conditions else None
             direction = _find_direction(loaded.searcher, query, rows, vectors)
             among = Among(allowed, {row for row in rows if row is not None})
             found = NOTHING if direction is None else select(loaded.searcher, direction, options, among)
@@ -288,7 +288,7 @@ def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:
 def _list_products(loaded: LoadedSnapshot, options: QueryOptions) -> Listing:
     products = loaded.searcher.products
     with _explain_comparison(options.conditions):
-        mask = matching(products, options.conditions)
+        mask = match_products(products, options.conditions)
     rows = np.flatnonzero(mask)
     shown = products.take(rows[options.offset : options.offset + options.k])
     facets = {name: count_values(products, name, mask) for name in options.facets}

@@ -72,13 +72,13 @@ class DuplicateGroups:
         }
 
 
-def default_threshold(dimension: int) -> float:
+def choose_threshold(dimension: int) -> float:
     """Return the score from which two pictures are near-duplicates, in a whitened space of `dimension` dimensions."""
     return next((score for known, score in THRESHOLDS.items() if dimension <= known), THRESHOLDS[256])
 
 
 @dataclass(frozen=True, slots=True)
-class Inherited:
+class InheritedPairs:
     """The near-duplicates of an earlier snapshot that are still valid in a new one.
 
     Attributes:
@@ -90,7 +90,7 @@ class Inherited:
     asked: Blob | None
 
 
-def still_hold(parent: Manifest | None, manifest: Manifest, threshold: float) -> bool:
+def is_inheritable(parent: Manifest | None, manifest: Manifest, threshold: float) -> bool:
     """Tell whether a parent's near-duplicates hold: encoder, projection and threshold are the same."""
     if parent is None or parent.duplicates is None or parent.duplicates.threshold != threshold:
         return False
@@ -98,7 +98,7 @@ def still_hold(parent: Manifest | None, manifest: Manifest, threshold: float) ->
     return same_encoder and parent.projection == manifest.projection
 
 
-def inherit(store: str, manifest: Manifest, parent: Manifest) -> Inherited:
+def inherit_pairs(store: str, manifest: Manifest, parent: Manifest) -> InheritedPairs:
     """Take over the groups that still hold. Neighbours are searched only for the other pictures.
 
     These are new pictures, and the rest of any group that lost a picture: the lost one may have linked the others.
@@ -118,13 +118,13 @@ def inherit(store: str, manifest: Manifest, parent: Manifest) -> Inherited:
     holds = ~np.isin(groups, groups[~there])
     rows = first[np.asarray(places.fill_null(0))]
     asked = np.union1d(first[is_new], rows[there & ~holds])
-    return Inherited(
+    return InheritedPairs(
         pairs=blobs.put_bytes(opened, _to_npy(_chain(rows[holds], groups[holds]).astype(np.uint32))),
         asked=blobs.put_bytes(opened, _to_npy(asked)) if len(asked) else None,
     )
 
 
-def near_pairs(
+def find_near_pairs(
     store: str,
     manifest: Manifest,
     numbers: Sequence[int],

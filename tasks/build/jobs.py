@@ -37,7 +37,7 @@ from lookalike.tasks.build.shard import (
     shard_range,
     write_shard,
 )
-from lookalike.tasks.build.train import project, sample_size, train
+from lookalike.tasks.build.train import choose_sample_size, project, train
 from lookalike.tasks.search.group import SearchParameters
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours, merge
@@ -66,7 +66,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedParts:
     """What all shards share, as blobs: the projection and the empty trained index; None where the plan has none."""
 
     projection: Blob | None
@@ -102,7 +102,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """The measured quality of a whole index.
 
     Attributes:
@@ -118,7 +118,7 @@ class Measured:
     imbalance: float | None = None
 
 
-def operating_points(
+def measure_operating_points(
     store: str,
     catalogue: str,
     products: int,
@@ -169,17 +169,19 @@ def _measure_points(pictures: _Pictures, outputs: int | None, target: float, thr
     )
 
 
-def train_index(source: Source, *, threads: int) -> Trained:
+def train_index(source: Source, *, threads: int) -> TrainedParts:
     """Learn the parts that all shards share from a sample of the catalogue, and store them."""
     store, plan = open_store(source.store), source.plan
-    projection, trained = train(_open_pictures(store, source).read_first(sample_size(plan)), plan, threads=threads)
-    return Trained(
+    projection, trained = train(
+        _open_pictures(store, source).read_first(choose_sample_size(plan)), plan, threads=threads
+    )
+    return TrainedParts(
         blobs.put_bytes(store, projection.to_bytes()) if projection else None,
         blobs.put_bytes(store, trained) if trained else None,
     )
 
 
-def sample_queries(source: Source, trained: Trained) -> SampleQueries:
+def sample_queries(source: Source, trained: TrainedParts) -> SampleQueries:
     """Return pictures to evaluate with, from the end of the hashes; training takes its pictures from the start."""
     store, plan = open_store(source.store), source.plan
     most = FLAT_QUERIES if plan.key == "Flat" else QUERIES
@@ -187,7 +189,9 @@ def sample_queries(source: Source, trained: Trained) -> SampleQueries:
     return SampleQueries(_project(store, trained.projection, vectors.astype(np.float32), plan.dimension), hashes)
 
 
-def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Trained, *, threads: int) -> Shard | None:
+def build_shard(
+    source: Source, shard: int, queries: SampleQueries, trained: TrainedParts, *, threads: int
+) -> Shard | None:
     """Build and store one shard; None where it has no products.
 
     Raises `CorruptError` where trained parts are damaged.
@@ -215,7 +219,7 @@ def build_shard(source: Source, shard: int, queries: SampleQueries, trained: Tra
 
 def evaluate_index(
     store: str, shards: Sequence[Shard], dimension: int, queries: SampleQueries, target: float, *, threads: int
-) -> Measured:
+) -> Measurement:
     """Tune the stored shards to a target recall with the code that serves them, and time queries of one thread."""
     sections = [shard.section for shard in shards]
     examination = Examination(queries.vectors, merge_exact_answers(shards), _number_pictures(shards))
@@ -227,7 +231,7 @@ def evaluate_index(
         reached = examination.tune(asked, target)
         served.parameters = asked.parameters
         seconds = measure_seconds_per_query(served, queries.vectors, RECALL_AT)
-        return Measured(reached, seconds, served.parameters, served.imbalance)
+        return Measurement(reached, seconds, served.parameters, served.imbalance)
 
 
 def merge_exact_answers(shards: Sequence[Shard]) -> Neighbours:
@@ -260,7 +264,7 @@ def build_delta(store: str, space: SpaceSection, products: pa.Table) -> ShardSec
     return _store_shard(opened, flat, ordered).model_copy(update={"delta": True})
 
 
-def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSection) -> Measured:
+def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSection) -> Measurement:
     """Measure a refreshed snapshot with queries from its delta, against exact search."""
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-refresh-") as folder:
@@ -277,7 +281,7 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
         queries, own, exact = _choose_delta_queries(searched, shards[-1].count)
         found = searched.search(queries, RECALL_AT + 1).exclude(own)
         seconds = measure_seconds_per_query(searched, queries, RECALL_AT)
-        return Measured(compute_recall_by_score(found, exact), seconds, searched.parameters, searched.imbalance)
+        return Measurement(compute_recall_by_score(found, exact), seconds, searched.parameters, searched.imbalance)
 
 
 def _choose_delta_queries(index: ShardedIndex, count: int) -> tuple[Vectors, NDArray[np.int64], Neighbours]:

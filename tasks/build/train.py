@@ -68,7 +68,7 @@ def _share_centroids(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return shares
 
 
-def sample_size(plan: Plan) -> int:
+def choose_sample_size(plan: Plan) -> int:
     """Return how many pictures to learn from, if the catalogue has so many."""
     lists = re.match(r"IVF(\d+)", plan.key)
     return max(TRAINING_SAMPLE, min(MOST_SAMPLES, SAMPLES_PER_LIST * int(lists[1])) if lists else 0)

@@ -14,7 +14,7 @@ from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
 
 
-def stored_encoder(store: ObjectStore, name: str) -> EncoderSection:
+def store_encoder(store: ObjectStore, name: str) -> EncoderSection:
     """Return the stored encoder under the name `name`; export it first if it is new.
 
     Raises `EncoderError` where it cannot be found or exported, or where the store lost it.

@@ -174,7 +174,7 @@ def parse(text: str) -> Condition:
     return Condition(name, found, _split_values(rest) if found in MEMBERSHIPS else (rest,))
 
 
-def matching(products: Products, conditions: Sequence[Condition]) -> Mask:
+def match_products(products: Products, conditions: Sequence[Condition]) -> Mask:
     """Return a mask (rows,) of the products that are not deleted and satisfy all conditions.
 
     A missing value equals nothing, is unequal to everything, and lies in no range. A list matches where one of its

@@ -20,7 +20,7 @@ from lookalike.data.snapshots.tombstones import alive_rows
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.search.filters import Condition, matching
+from lookalike.tasks.search.filters import Condition, match_products
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.projection import Projection, normalise
 
@@ -36,7 +36,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Matches:
     """Rows of a snapshot and their cosine similarities, best first."""
 
     scores: NDArray[np.float32]
@@ -45,8 +45,8 @@ class Found:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, places: NDArray[np.int64]) -> Found:
-        return Found(self.scores[places], self.rows[places])
+    def take(self, places: NDArray[np.int64]) -> Matches:
+        return Matches(self.scores[places], self.rows[places])
 
 
 class Searcher:
@@ -131,13 +131,13 @@ class Searcher:
         Raises `InputError` for a vector of another length, `FilterError` for a condition that does not fit the
         attributes.
         """
-        allowed = matching(self.products, conditions) if conditions else None
+        allowed = match_products(self.products, conditions) if conditions else None
         return self.hits(self.nearest(self.direction(vector), k, allowed))
 
     def similar(self, product: str, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
         """Return the k products nearest to a product, without itself. Raises `UnknownProductError`."""
         row = self.products.row(product)
-        allowed = matching(self.products, conditions) if conditions else None
+        allowed = match_products(self.products, conditions) if conditions else None
         found = self.nearest(self.direction_of(row), k + 1, allowed)
         return self.hits(found.take(np.flatnonzero(found.rows != row)[:k]))
 
@@ -160,7 +160,7 @@ class Searcher:
 
     def nearest(
         self, direction: Vectors, k: int, allowed: NDArray[np.bool_] | None = None, *, exact: bool = False
-    ) -> Found:
+    ) -> Matches:
         """Return the k rows nearest to an (index dimension,) direction, among `allowed` rows where a mask is given.
 
         With `exact`, every row is compared, and the index's search parameters play no part.
@@ -168,9 +168,9 @@ class Searcher:
         search = self._index.search_exact if exact else self._index.search
         found = search(direction[None], k, allowed=allowed)
         kept = found.rows[0] >= 0
-        return Found(np.clip(found.scores[0][kept], -1.0, 1.0), found.rows[0][kept])
+        return Matches(np.clip(found.scores[0][kept], -1.0, 1.0), found.rows[0][kept])
 
-    def hits(self, found: Found) -> list[Hit]:
+    def hits(self, found: Matches) -> list[Hit]:
         """Return the products of the found rows with their scores, best first."""
         products = self.products.take(found.rows)
         return [Hit(score, product) for score, product in zip(found.scores.tolist(), products, strict=True)]

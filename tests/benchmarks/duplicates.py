@@ -43,7 +43,7 @@ from lookalike.data.snapshots.manifest import (
     SpaceSection,
 )
 from lookalike.data.stores import open_store
-from lookalike.tasks.build.duplicates import group_duplicates, near_pairs
+from lookalike.tasks.build.duplicates import find_near_pairs, group_duplicates
 from lookalike.tasks.build.shard import write_shard
 from lookalike.tasks.encoders.base import scale_to_unit_length
 from lookalike.tasks.encoders.registry import find_source
@@ -142,7 +142,7 @@ def rate(arguments: argparse.Namespace) -> None:
         uri = str(Path(folder) / "store")
         manifest = _random_snapshot(uri, arguments.products, Path(folder))
         start = time.perf_counter()
-        pairs = [near_pairs(uri, manifest, range(len(manifest.shards)), PLANTED_SCORE, threads=arguments.threads)]
+        pairs = [find_near_pairs(uri, manifest, range(len(manifest.shards)), PLANTED_SCORE, threads=arguments.threads)]
         searched = time.perf_counter()
         found = group_duplicates(uri, manifest, pairs, PLANTED_SCORE)
         done = time.perf_counter()

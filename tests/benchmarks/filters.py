@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.search.facets import count_values
-from lookalike.tasks.search.filters import matching, parse
+from lookalike.tasks.search.filters import match_products, parse
 
 TRIES = 7
 BRANDS = 200
@@ -83,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     for text, compare in FILTERS.items():
         plain = "" if compare is None else f"{best(lambda: _as_mask(compare(table))):.1f}"  # noqa: B023 - called at once
-        own = best(lambda: matching(products, [parse(text)]))  # noqa: B023
+        own = best(lambda: match_products(products, [parse(text)]))  # noqa: B023
         lines.append(f"| `{text}` | {plain} | {own:.2f} |")
-    half = matching(products, [parse("price<=50")])
+    half = match_products(products, [parse("price<=50")])
     lines += ["", "| facet, of half the rows | ms |", "|---|---|"]
     lines += [f"| {name} | {best(lambda: count_values(products, name, half)):.1f} |" for name in products.columns]  # noqa: B023
     sys.stdout.write("\n".join(lines) + "\n")

@@ -228,7 +228,7 @@ class Lookalike(System):
         from lookalike.tasks.build.measure import QUERIES, SAMPLE, measure
         from lookalike.tasks.build.planner import plan
         from lookalike.tasks.build.shard import build_index
-        from lookalike.tasks.build.train import sample_size, train
+        from lookalike.tasks.build.train import choose_sample_size, train
 
         faiss = importlib.import_module("faiss")
         started = time.perf_counter()
@@ -246,7 +246,9 @@ class Lookalike(System):
         count, dimension = vectors.shape
         key = make_index_key(self.kind, count, count, dimension) if self.kind else chosen.key
         chosen = replace(chosen, key=key, dimension=dimension, project=False)
-        learnt = np.random.default_rng(1).choice(len(vectors), min(len(vectors), sample_size(chosen)), replace=False)
+        learnt = np.random.default_rng(1).choice(
+            len(vectors), min(len(vectors), choose_sample_size(chosen)), replace=False
+        )
         parts = (vectors[rows].astype(np.float16) for rows in np.array_split(np.sort(learnt), 1 + len(learnt) // BATCH))
         _, trained = train(parts, chosen, threads=threads)
         edges = np.linspace(0, len(vectors), chosen.shards + 1, dtype=int)

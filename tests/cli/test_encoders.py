@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from lookalike.cli import cli
 from lookalike.data.stores import open_store
-from lookalike.tasks.encoders.stored import stored_encoder
+from lookalike.tasks.encoders.stored import store_encoder
 
 
 def call(*arguments: str) -> Result:
@@ -34,7 +34,7 @@ def test_list_the_models_of_a_family() -> None:
 
 def test_show(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
-    section = stored_encoder(open_store(store), "fake")
+    section = store_encoder(open_store(store), "fake")
 
     shown = json.loads(call("show", "fake", "--store", store).stdout)
 
@@ -52,7 +52,7 @@ def test_show_as_text(tmp_path: Path) -> None:
         return dict(line.split(maxsplit=1) for line in lines)
 
     before = shown()
-    section = stored_encoder(open_store(store), "fake")
+    section = store_encoder(open_store(store), "fake")
     after = shown()
 
     assert (before["name"], before["class"], before["stored"]) == (

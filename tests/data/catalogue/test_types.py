@@ -19,7 +19,7 @@ from lookalike.data.embeddings import HASH
 from lookalike.data.errors import CatalogueError
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.rest.replies import to_json_value
-from lookalike.tasks.search.filters import matching, parse
+from lookalike.tasks.search.filters import match_products, parse
 from tests.support.catalogues import read_all
 
 MORNING = dt.datetime(2026, 1, 31, 9, 30, tzinfo=dt.UTC)
@@ -100,7 +100,7 @@ def test_every_form_of_a_catalogue_can_be_filtered_alike(write: Callable[[Path],
         "name>=p": [1],
         **{f"{name} is null": [2] for name in ROWS[0]},
     }.items():
-        assert matching(products, [parse(text)]).nonzero()[0].tolist() == expected, text
+        assert match_products(products, [parse(text)]).nonzero()[0].tolist() == expected, text
     first, _, last = (
         {name: to_json_value(value) for name, value in one.attributes.items() if name != "days"}
         for one in products.take([0, 1, 2])
@@ -115,7 +115,7 @@ def test_every_form_of_a_catalogue_can_be_filtered_alike(write: Callable[[Path],
 def test_lists_of_dates_in_jsonl(tmp_path: Path) -> None:
     products = stored(as_jsonl(tmp_path), tmp_path)
     assert products.attributes["days"] == pa.list_(pa.date32())
-    assert matching(products, [parse("days<=2026-01-31")]).tolist() == [True, False, False]
+    assert match_products(products, [parse("days<=2026-01-31")]).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.search.facets import Facet, count_values
-from lookalike.tasks.search.filters import Condition, matching
+from lookalike.tasks.search.filters import Condition, match_products
 from tests.serving.conftest import Serve
 from tests.support.catalogues import read_all
 from tests.support.shop import Shop, picture
@@ -24,7 +24,7 @@ def one_column(values: pa.Array) -> Products:
 
 def assert_filters_find(products: Products, facet: Facet) -> None:
     for value, count in facet.values.items():
-        assert matching(products, [Condition("n", "=", (value,))]).sum() == count, value
+        assert match_products(products, [Condition("n", "=", (value,))]).sum() == count, value
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.query import Crop, combine
 from lookalike.serving.search.selection import Among, select
 from lookalike.tasks.images.decode import DEFAULT_LIMITS
-from lookalike.tasks.search.searcher import Found, Searcher
+from lookalike.tasks.search.searcher import Matches, Searcher
 from tests.serving.rest.routes.test_search import ids, send
 from tests.support.client import Client
 from tests.support.shop import CATEGORIES, Shop, picture, product_ids
@@ -218,10 +218,10 @@ class Rows:
         self.reached: list[int] = []
         self.products = self
 
-    def nearest(self, direction: Any, k: int, allowed: Any) -> Found:
+    def nearest(self, direction: Any, k: int, allowed: Any) -> Matches:
         self.reached.append(k)
         rows = np.arange(min(k, self.count))
-        return Found((1 - rows / 100_000).astype(np.float32), rows)
+        return Matches((1 - rows / 100_000).astype(np.float32), rows)
 
     def values(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         return [None if row % 1000 == 999 else max(0, int(row) - 499) // 10 for row in rows]

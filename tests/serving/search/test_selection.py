@@ -15,7 +15,7 @@ from lookalike.tasks.build.train import train_index
 from lookalike.tasks.search.faiss_io import read_bytes
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.projection import normalise
-from lookalike.tasks.search.searcher import Found, Searcher
+from lookalike.tasks.search.searcher import Matches, Searcher
 
 KEYS = ["Flat", "IVF64,SQ8", "IVF64,RaBitQfs,Refine(SQ8)", "HNSW16,SQ8"]
 COUNT = 6000
@@ -76,7 +76,7 @@ def test_what_finds_everything_looks_once(key: str, monkeypatch: pytest.MonkeyPa
     reaches: list[int] = []
     nearest = here.nearest
 
-    def watch(direction: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None) -> Found:
+    def watch(direction: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None) -> Matches:
         reaches.append(k)
         return nearest(direction, k, allowed)
 

@@ -29,12 +29,12 @@ from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import duplicates
 from lookalike.tasks.build.duplicates import (
     DuplicateGroups,
-    default_threshold,
+    choose_threshold,
     find_components,
+    find_near_pairs,
     group_duplicates,
-    inherit,
-    near_pairs,
-    still_hold,
+    inherit_pairs,
+    is_inheritable,
 )
 from lookalike.tasks.search.projection import Projection
 from tests.support.snapshots import draft, with_image_space
@@ -108,7 +108,7 @@ def test_planted_groups_are_found_across_shards(
     store = open_store(str(tmp_path / "store"))
     manifest = build(store, vectors, shows, tmp_path)
     uri = str(tmp_path / "store")
-    pairs = [near_pairs(uri, manifest, numbers, 0.95, threads=1) for numbers in ([0, 2], [1], [])]
+    pairs = [find_near_pairs(uri, manifest, numbers, 0.95, threads=1) for numbers in ([0, 2], [1], [])]
     found = group_duplicates(uri, manifest, pairs, 0.95)
     assert found.section is not None
     table = read_groups(BlobCache(tmp_path / "cache").get(store, found.section.groups))
@@ -132,7 +132,7 @@ def test_products_of_one_picture_are_counted_and_do_not_crowd_out_its_neighbours
     store = open_store(str(tmp_path / "store"))
     manifest = build(store, vectors, [*range(82), *[1] * 50], tmp_path)
     uri = str(tmp_path / "store")
-    found = group_duplicates(uri, manifest, [near_pairs(uri, manifest, range(3), 0.95, threads=1)], 0.95)
+    found = group_duplicates(uri, manifest, [find_near_pairs(uri, manifest, range(3), 0.95, threads=1)], 0.95)
     assert found.section is not None
     assert (found.section.pictures, found.section.products, found.exact) == (24, 74, 51)
 
@@ -157,17 +157,17 @@ def test_groups_that_are_inherited_are_those_of_looking_anew(seed: int, tmp_path
     order = random.permutation(120)
     before, after = order[6:], order[:-3]
     parent = build(store, vectors, [int(picture) for picture in before], tmp_path)
-    looked = group_duplicates(uri, parent, [near_pairs(uri, parent, range(SHARDS), 0.9, threads=1)], 0.9)
+    looked = group_duplicates(uri, parent, [find_near_pairs(uri, parent, range(SHARDS), 0.9, threads=1)], 0.9)
     parent = parent.model_copy(update={"duplicates": looked.section})
     child = build(store, vectors, [int(picture) for picture in after], tmp_path)
-    assert still_hold(parent, child, 0.9)
+    assert is_inheritable(parent, child, 0.9)
 
-    inherited = inherit(uri, child, parent)
+    inherited = inherit_pairs(uri, child, parent)
     assert inherited.asked is not None
     asked = np.load(io.BytesIO(blobs.read(store, inherited.asked)))
     assert len(set(after) - set(before)) <= len(asked) < len(after)
-    found = near_pairs(uri, child, range(SHARDS), 0.9, threads=1, asked=inherited.asked)
-    anew = near_pairs(uri, child, range(SHARDS), 0.9, threads=1)
+    found = find_near_pairs(uri, child, range(SHARDS), 0.9, threads=1, asked=inherited.asked)
+    anew = find_near_pairs(uri, child, range(SHARDS), 0.9, threads=1)
 
     some, all_ = (group_duplicates(uri, child, pairs, 0.9) for pairs in ([inherited.pairs, found], [anew]))
     assert groups_of(store, some, tmp_path) == groups_of(store, all_, tmp_path) != set()
@@ -180,19 +180,19 @@ def test_a_group_that_hung_together_by_a_picture_that_left(tmp_path: Path) -> No
     chain[2, 2] = 0
     store, uri, vectors = open_store(str(tmp_path / "store")), str(tmp_path / "store"), unit(chain)
     parent = build(store, vectors, [0, 1, 2, 3], tmp_path)
-    looked = group_duplicates(uri, parent, [near_pairs(uri, parent, range(SHARDS), 0.9, threads=1)], 0.9)
+    looked = group_duplicates(uri, parent, [find_near_pairs(uri, parent, range(SHARDS), 0.9, threads=1)], 0.9)
     assert looked.section is not None
     assert looked.section.pictures == 3
     parent = parent.model_copy(update={"duplicates": looked.section})
 
-    same = inherit(uri, parent, parent)
+    same = inherit_pairs(uri, parent, parent)
     assert same.asked is None
     assert group_duplicates(uri, parent, [same.pairs], 0.9).section == looked.section
 
     child = build(store, vectors, [0, 2, 3], tmp_path)
-    inherited = inherit(uri, child, parent)
+    inherited = inherit_pairs(uri, child, parent)
     assert inherited.asked is not None
-    found = near_pairs(uri, child, range(SHARDS), 0.9, threads=1, asked=inherited.asked)
+    found = find_near_pairs(uri, child, range(SHARDS), 0.9, threads=1, asked=inherited.asked)
     assert group_duplicates(uri, child, [inherited.pairs, found], 0.9).section is None
 
 
@@ -201,12 +201,12 @@ def test_what_makes_groups_hold_no_longer(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(30, DIMENSION))
     vectors[1] = vectors[0] + 0.01
     manifest = build(store, unit(vectors), list(range(30)), tmp_path)
-    found = group_duplicates(uri, manifest, [near_pairs(uri, manifest, range(SHARDS), 0.9, threads=1)], 0.9)
+    found = group_duplicates(uri, manifest, [find_near_pairs(uri, manifest, range(SHARDS), 0.9, threads=1)], 0.9)
     parent = manifest.model_copy(update={"duplicates": found.section})
-    assert still_hold(parent, manifest, 0.9)
-    assert not still_hold(None, manifest, 0.9)
-    assert not still_hold(manifest, manifest, 0.9)  # nobody looked, or nothing was found
-    assert not still_hold(parent, manifest, 0.8)
+    assert is_inheritable(parent, manifest, 0.9)
+    assert not is_inheritable(None, manifest, 0.9)
+    assert not is_inheritable(manifest, manifest, 0.9)  # nobody looked, or nothing was found
+    assert not is_inheritable(parent, manifest, 0.8)
     encoder = manifest.encoder.model_copy(update={"fingerprint": "another"})
     assert not still_hold(parent, with_image_space(manifest, encoder=encoder), 0.9)
     projection = ProjectionSection(matrix=blobs.put_bytes(store, b"trained again"))
@@ -218,7 +218,7 @@ def test_nothing_alike_makes_no_groups(tmp_path: Path) -> None:
     vectors = unit(np.random.default_rng(0).normal(size=(30, DIMENSION)))
     manifest = build(store, vectors, list(range(30)), tmp_path)
     uri = str(tmp_path / "store")
-    found = group_duplicates(uri, manifest, [near_pairs(uri, manifest, range(3), 0.99, threads=1)], 0.99)
+    found = group_duplicates(uri, manifest, [find_near_pairs(uri, manifest, range(3), 0.99, threads=1)], 0.99)
     assert (found.section, found.exact, found.examples) == (None, 0, [])
     assert found.figures() == {"exact_duplicates": 0, "near_duplicate_groups": 0, "near_duplicates": 0}
 
@@ -245,6 +245,6 @@ def test_a_long_chain_is_one_group() -> None:
 
 
 def test_smaller_spaces_take_higher_scores() -> None:
-    assert [default_threshold(dimension) for dimension in (32, 64, 100, 128, 256, 512)] == [
+    assert [choose_threshold(dimension) for dimension in (32, 64, 100, 128, 256, 512)] == [
         *(0.96, 0.94, 0.90, 0.90, 0.80, 0.80)
     ]

@@ -23,7 +23,7 @@ from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import measure as measuring
 from lookalike.tasks.build.evaluate import compute_recall
 from lookalike.tasks.build.index_kinds import KINDS, OperatingPoints
-from lookalike.tasks.build.jobs import Measured, SampleQueries, Shard, Source, Trained, merge_exact_answers
+from lookalike.tasks.build.jobs import Measurement, SampleQueries, Shard, Source, TrainedParts, merge_exact_answers
 from lookalike.tasks.build.planner import Plan
 from lookalike.tasks.build.shard import ExactAnswers
 from lookalike.tasks.search.index import ShardedIndex
@@ -66,7 +66,7 @@ def with_key(source: Source, key: str) -> Source:
     return replace(source, plan=replace(source.plan, key=key))
 
 
-def build(source: Source) -> tuple[SampleQueries, list[Shard], Trained]:
+def build(source: Source) -> tuple[SampleQueries, list[Shard], TrainedParts]:
     trained = building.train_index(source, threads=1)
     queries = building.sample_queries(source, trained)
     numbers = range(source.plan.shards)
@@ -74,11 +74,11 @@ def build(source: Source) -> tuple[SampleQueries, list[Shard], Trained]:
     return queries, [shard for shard in shards if shard], trained
 
 
-def evaluate(source: Source, queries: SampleQueries, shards: Sequence[Shard]) -> Measured:
+def evaluate(source: Source, queries: SampleQueries, shards: Sequence[Shard]) -> Measurement:
     return building.evaluate_index(source.store, shards, DIMENSION, queries, 0.95, threads=1)
 
 
-def opened(source: Source, shards: Sequence[Shard], measured: Measured, folder: Path) -> ShardedIndex:
+def opened(source: Source, shards: Sequence[Shard], measured: Measurement, folder: Path) -> ShardedIndex:
     cache, store = BlobCache(folder), open_store(source.store)
     files = [cache.get(store, shard.section.index) for shard in shards]
     index = ShardedIndex.open(files, [shard.section.count for shard in shards], DIMENSION, nprobe=None)
@@ -128,7 +128,7 @@ def test_a_damaged_trained_part_is_refused(source: Source) -> None:
     source = with_key(source, "IVF32,SQ8")
     trained = building.train_index(source, threads=1)
     assert trained.index
-    other = Trained(None, blobs.Blob(sha256="f" * 64, size=trained.index.size))
+    other = TrainedParts(None, blobs.Blob(sha256="f" * 64, size=trained.index.size))
     store = open_store(source.store)
     no_vector = np.zeros((1, DIMENSION), np.float32)
     store.create(other.index.key if other.index else "", blobs.read(store, trained.index))
@@ -163,7 +163,7 @@ def test_many_products_of_few_pictures(key: str, tmp_path: Path, monkeypatch: py
     hashes = [number.to_bytes(1, "big") + bytes(31) for number in range(100, 160)]
     source = shop_of(tmp_path, hashes, [number // 40 for number in range(2400)], key)
 
-    points = building.operating_points(source.store, source.catalogue, 2400, 60, ENCODER, None, 0.9, threads=1)
+    points = building.measure_operating_points(source.store, source.catalogue, 2400, 60, ENCODER, None, 0.9, threads=1)
     queries, shards, _ = build(source)
 
     assert [point.kind for point in points] == ["Flat", "IVF SQ8", "IVF SQ8 short"]
@@ -207,7 +207,7 @@ def test_copies_of_what_is_searched_for_are_no_merit(key: str, tmp_path: Path) -
     assert compute_recall(found, answers.neighbours, pictures) == pytest.approx(measured.recall, abs=0.04)
 
 
-def refreshed(source: Source, added: Sequence[bytes], nprobe: int | None = None) -> Measured:
+def refreshed(source: Source, added: Sequence[bytes], nprobe: int | None = None) -> Measurement:
     """Build an index, add products that show some pictures as a refresh does, and measure."""
     queries, shards, trained = build(source)
     parameters = evaluate(source, queries, shards).parameters
@@ -255,7 +255,9 @@ class TestOperatingPoints:
         monkeypatch.setattr(measuring, "QUERIES", 100)
 
     def measure(self, source: Source, target: float = 0.9) -> Sequence[object]:
-        return building.operating_points(source.store, source.catalogue, COUNT, COUNT, ENCODER, None, target, threads=1)
+        return building.measure_operating_points(
+            source.store, source.catalogue, COUNT, COUNT, ENCODER, None, target, threads=1
+        )
 
     def test_every_quick_kind_is_measured_and_stored(self, source: Source) -> None:
         points = self.measure(source)

@@ -10,7 +10,7 @@ from lookalike.tasks.build import train as training
 from lookalike.tasks.build.index_kinds import KINDS
 from lookalike.tasks.build.planner import Plan
 from lookalike.tasks.build.shard import build_index
-from lookalike.tasks.build.train import sample_size, train, train_index
+from lookalike.tasks.build.train import choose_sample_size, train, train_index
 from lookalike.tasks.search.faiss_io import read_bytes
 
 DIMENSION = 16
@@ -86,4 +86,4 @@ def test_exact_search_needs_no_training() -> None:
     [("Flat", 65_536), ("IVF1024,SQ8", 65_536), ("IVF8192_HNSW32,SQ8", 131_072), ("IVF65536_HNSW32,SQ8", 524_288)],
 )
 def test_more_lists_are_learnt_from_more_vectors(key: str, size: int) -> None:
-    assert sample_size(plan_for(key)) == size
+    assert choose_sample_size(plan_for(key)) == size

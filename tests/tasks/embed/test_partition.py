@@ -15,7 +15,7 @@ from lookalike.data.embeddings import HASH, Embeddings
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.stores import open_store
 from lookalike.tasks.embed.partition import embed_pictures
-from lookalike.tasks.encoders.stored import stored_encoder
+from lookalike.tasks.encoders.stored import store_encoder
 from tests.support.sites import LOCAL, Page, Site, Visitor, answer, running
 
 COUNT = 16
@@ -30,7 +30,7 @@ def picture(seed: int) -> bytes:
 
 def test_a_worker_with_one_thread_to_compute_waits_for_many_pictures_at_once(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
-    encoder = stored_encoder(open_store(store), "fake")
+    encoder = store_encoder(open_store(store), "fake")
     together = Barrier(COUNT)
 
     def after_the_others(page: Page) -> Page:

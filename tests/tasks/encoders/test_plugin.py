@@ -18,7 +18,7 @@ from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.encoders.base import EncoderSpec, encode
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_origin, list_encoders
-from lookalike.tasks.encoders.stored import stored_encoder
+from lookalike.tasks.encoders.stored import store_encoder
 from tests.support.pictures import write_catalogue
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "colours"
@@ -72,7 +72,7 @@ def test_it_is_exported_into_a_store_and_encodes(site: Path, monkeypatch: pytest
     monkeypatch.syspath_prepend(site)
     store = MemoryStore()
 
-    section = stored_encoder(store, "colours")
+    section = store_encoder(store, "colours")
 
     spec = EncoderSpec.model_validate_json(blobs.read(store, section.spec))
     encoder = OnnxEncoder(blobs.read(store, section.model), spec, threads=1)

@@ -12,7 +12,7 @@ from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.encoders import stored
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.encoders.fake import FakeEncoder
-from lookalike.tasks.encoders.stored import find_spec, store_source, stored_encoder
+from lookalike.tasks.encoders.stored import find_spec, store_encoder, store_source
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[FakeEncoder]:
 
 def test_exports_once(exports: list[FakeEncoder]) -> None:
     store = MemoryStore()
-    first = stored_encoder(store, "fake")
-    assert stored_encoder(store, "fake") == first
+    first = store_encoder(store, "fake")
+    assert store_encoder(store, "fake") == first
     assert len(exports) == 1
 
 
@@ -40,7 +40,7 @@ def test_finds_what_is_stored() -> None:
     store = MemoryStore()
     fingerprint = FakeEncoder().fingerprint()
     assert find_spec(store, fingerprint) is None
-    section = stored_encoder(store, "fake")
+    section = store_encoder(store, "fake")
     spec = find_spec(store, fingerprint)
     assert spec is not None
     assert (spec.fingerprint, spec.dimension) == (section.fingerprint, section.dimension)
@@ -48,7 +48,7 @@ def test_finds_what_is_stored() -> None:
 
 def test_the_first_of_two_that_export_at_once_counts() -> None:
     store = MemoryStore()
-    first = stored_encoder(store, "fake")
+    first = store_encoder(store, "fake")
     later = first.model_copy(update={"name": "later"})
     key = next(found.key for found in store.list("encoders/"))
     assert stored._create_section(store, key, later) == first
@@ -56,9 +56,9 @@ def test_the_first_of_two_that_export_at_once_counts() -> None:
 
 def test_bytes_that_the_store_lost_are_exported_again(exports: list[FakeEncoder]) -> None:
     store = MemoryStore()
-    section = stored_encoder(store, "fake")
+    section = store_encoder(store, "fake")
     store.delete(section.model.key)
-    assert stored_encoder(store, "fake") == section
+    assert store_encoder(store, "fake") == section
     assert store.stat(section.model.key).size == section.model.size
     assert len(exports) == 2
 
@@ -74,18 +74,18 @@ class Moved(FakeEncoder):
 
 def test_weights_that_were_moved_are_found_where_they_are_now() -> None:
     store = MemoryStore()
-    first = stored_encoder(store, "fake")
+    first = store_encoder(store, "fake")
 
     moved = store_source(store, Moved())
 
     assert moved == first.model_copy(update={"name": "fake@elsewhere"})
     assert moved.is_same(first)
-    assert stored_encoder(store, "fake") == first
+    assert store_encoder(store, "fake") == first
 
 
 def test_bytes_that_the_store_lost_are_exported_again_from_weights_that_were_moved() -> None:
     store = MemoryStore()
-    first = stored_encoder(store, "fake")
+    first = store_encoder(store, "fake")
     store.delete(first.model.key)
 
     assert store_source(store, Moved()).model == first.model

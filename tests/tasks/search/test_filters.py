@@ -13,7 +13,7 @@ import pytest
 
 from lookalike.data.errors import FilterError
 from lookalike.data.snapshots.products import Products
-from lookalike.tasks.search.filters import Condition, matching, parse
+from lookalike.tasks.search.filters import Condition, match_products, parse
 
 ROWS: list[dict[str, object]] = [
     {"category": "shoes", "price": 49.9, "stock": 3, "new": True, "tags": ["a", "b"], "since": dt.date(2026, 1, 1)},
@@ -96,7 +96,7 @@ def products() -> Products:
     ],
 )
 def test_selects_the_rows_that_satisfy_all_conditions(products: Products, filters: list[str], rows: list[int]) -> None:
-    assert matching(products, [parse(text) for text in filters]).nonzero()[0].tolist() == rows
+    assert match_products(products, [parse(text) for text in filters]).nonzero()[0].tolist() == rows
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_says_how_to_write_a_filter(text: str) -> None:
 
 def test_names_the_attributes_there_are(products: Products) -> None:
     with pytest.raises(FilterError, match=r"no attribute 'colour'.*category, new, price"):
-        matching(products, [parse("colour=red")])
+        match_products(products, [parse("colour=red")])
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_names_the_attributes_there_are(products: Products) -> None:
 )
 def test_refuses_a_value_of_the_wrong_type(products: Products, text: str) -> None:
     with pytest.raises(FilterError, match="cannot be compared"):
-        matching(products, [parse(text)])
+        match_products(products, [parse(text)])
 
 
 def test_booleans_have_no_order(products: Products) -> None:
     with pytest.raises(FilterError, match="true or false"):
-        matching(products, [parse("new>false")])
+        match_products(products, [parse("new>false")])
 
 
 @pytest.mark.parametrize("text", ['a in "x', 'a in "x"y', 'a in x,"y', '"a=b', '"a""=b'])
@@ -180,7 +180,7 @@ def test_no_text_takes_long_to_read(text: str) -> None:
 @pytest.mark.parametrize("text", ["n=1e999999999", "n<-1e999999999", "n>=1e-999999999", "n<inf"])
 def test_no_number_takes_long_to_read(text: str) -> None:
     started = time.perf_counter()
-    matching(one_column(pa.array([1, 2])), [parse(text)])
+    match_products(one_column(pa.array([1, 2])), [parse(text)])
     assert time.perf_counter() - started < 0.5
 
 
@@ -190,7 +190,7 @@ def one_column(values: pa.Array) -> Products:
 
 
 def rows(values: pa.Array, *filters: str) -> list[int]:
-    found: list[int] = matching(one_column(values), [parse(text) for text in filters]).nonzero()[0].tolist()
+    found: list[int] = match_products(one_column(values), [parse(text) for text in filters]).nonzero()[0].tolist()
     return found
 
 
@@ -241,7 +241,7 @@ def test_a_thousand_days_take_little_memory() -> None:
     days = tuple(str(dt.date(2000, 1, 1) + dt.timedelta(days=2 * number)) for number in range(1000))
     tracemalloc.start()
     try:
-        found = matching(products, [Condition("n", "in", days)])
+        found = match_products(products, [Condition("n", "in", days)])
         assert tracemalloc.get_traced_memory()[1] < 50 * products.rows
     finally:
         tracemalloc.stop()
@@ -309,4 +309,4 @@ def test_text_is_compared_as_it_is_written() -> None:
     assert rows(words, "n is null") == [7]
     assert rows(pa.array([None, None], pa.string()), "n in a,b,c,d,e") == []
     with pytest.raises(FilterError, match="half a character"):
-        matching(one_column(words), [Condition("n", "=", ("\ud800",))])
+        match_products(one_column(words), [Condition("n", "=", ("\ud800",))])

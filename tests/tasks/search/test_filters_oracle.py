@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike.data.snapshots.products import Products
-from lookalike.tasks.search.filters import Condition, matching, parse
+from lookalike.tasks.search.filters import Condition, match_products, parse
 
 DAYS = [dt.date(2026, 1, 30), dt.date(2026, 1, 31), dt.date(2026, 2, 1)]
 TIMES = [dt.time.min, dt.time(12, 30), dt.time.max]
@@ -119,7 +119,7 @@ CONDITIONS = st.one_of([conditions(name) for name in sorted(KINDS)])
 def test_a_row_is_found_where_all_conditions_hold(seed: int, asked: list[Condition]) -> None:
     columns, opened = products(seed)
     expected = [all(holds(condition, columns[condition.name][row]) for condition in asked) for row in range(ROWS)]
-    assert matching(opened, asked).tolist() == expected
+    assert match_products(opened, asked).tolist() == expected
 
 
 def in_quotes(text: str) -> str:
