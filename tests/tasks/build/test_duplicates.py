@@ -208,9 +208,9 @@ def test_what_makes_groups_hold_no_longer(tmp_path: Path) -> None:
     assert not is_inheritable(manifest, manifest, 0.9)  # nobody looked, or nothing was found
     assert not is_inheritable(parent, manifest, 0.8)
     encoder = manifest.encoder.model_copy(update={"fingerprint": "another"})
-    assert not still_hold(parent, with_image_space(manifest, encoder=encoder), 0.9)
+    assert not is_inheritable(parent, with_image_space(manifest, encoder=encoder), 0.9)
     projection = ProjectionSection(matrix=blobs.put_bytes(store, b"trained again"))
-    assert not still_hold(parent, with_image_space(manifest, projection=projection), 0.9)
+    assert not is_inheritable(parent, with_image_space(manifest, projection=projection), 0.9)
 
 
 def test_nothing_alike_makes_no_groups(tmp_path: Path) -> None:
