@@ -157,7 +157,7 @@ class Embeddings:
     def read_ranges(
         self, edges: Sequence[int], wanted: NDArray[np.bytes_]
     ) -> Iterator[tuple[NDArray[np.bytes_], NDArray[np.float16]]]:
-        """Yield the same for each range between ascending edges, of (m,) sorted hashes that are wanted.
+        """Yield hashes and vectors of each range between ascending edges, for (m,) sorted hashes that are wanted.
 
         Files that lie over many ranges, as what each night adds does, are read once, and kept on disk meanwhile.
         """

@@ -1,31 +1,34 @@
-"""Every error that Lookalike raises on purpose.
+"""Every error that Lookalike raises on purpose, by what its receiver does about it.
 
 LookalikeError
-├── InputError                what the caller gave cannot be used; the message says what to do
+├── InputError                mend what was given: the message says how
 │   ├── CatalogueError        a catalogue that cannot be read
 │   ├── FilterError           a filter that cannot be understood
 │   ├── UnknownProductError   no product has this id
 │   ├── NotAStoreError        a place has no marker of a store: nothing there may be deleted
 │   └── SnapshotRefusedError  the snapshot did not reach its limits: it is published by force only
-├── ImageRejectedError        one picture cannot be used; carries a reason code, ends as a row in the rejects
-├── FetchError                a URL was refused or did not give its bytes; carries a reason code
-├── StoreError                the object store did not do what was asked
-│   ├── NotFoundError         no such object
+├── UnavailableError          try again later: what was done is kept
+│   ├── StoreUnavailableError the store did not answer, or not whole; for a write the outcome is unknown
+│   ├── ChannelUnknownError   the channel may or may not have moved: read it before doing anything else
+│   ├── ChannelBusyError      another run is working on the channel
+│   ├── ClusterLostError      the Dask cluster has no worker any more
+│   └── RunTimeoutError       a run took longer than it may
+├── CorruptError              restore or rebuild: stored bytes are not what was promised
+│   └── IncompleteSnapshotError  a snapshot whose files are not all there is not published; nothing was changed
+├── ConflictError             look again: something else was there first, and nothing was changed
 │   ├── AlreadyExistsError    create-if-absent found the object already there
+│   ├── ChannelConflictError  somebody else moved the channel first
+│   └── CollectionRefusedError   it cannot be said for sure what is needed, so nothing is deleted
+├── StoreError                the object store did not do what was asked; two of its kinds stand above, too
+│   ├── NotFoundError         no such object
 │   ├── StoreRefusedError     the store says no (permissions, no such bucket): trying again will not help
-│   └── StoreUnavailableError the store did not answer, or not whole; for a write the outcome is unknown
-├── CorruptError              stored bytes are not what the manifest promises
-├── UnsupportedFormatError    written in a format that this release does not read: a newer release does
-│   └── OutdatedFormatError   written before the first release: `lookalike reindex` replaces it
+│   ├── AlreadyExistsError, StoreUnavailableError
 ├── SnapshotNotFoundError     no such snapshot, or the channel is still empty
-├── IncompleteSnapshotError   refused: a snapshot whose files are not all there is not published; nothing was changed
-├── CollectionRefusedError    refused: what is needed cannot be told for sure, so nothing is deleted
-├── ChannelConflictError      somebody else moved the channel first: the race is lost, nothing was changed
-├── ChannelUnknownError       the channel may or may not have moved: read it before doing anything else
+├── UnsupportedFormatError    stored in a format that this release does not read: upgrade
+│   └── OutdatedFormatError   stored before the first release: a reindex replaces it
 ├── EncoderError              an encoder cannot be found, exported or trusted
-├── ChannelBusyError          another run is working on the channel
-├── ClusterLostError          the Dask cluster has no worker any more: what was done is kept, run again
-└── RunTimeoutError           a run took longer than it may: what was done is kept, run again
+├── ImageRejectedError        one image cannot be used; carries a reason code, and ends as a row of the rejects
+└── FetchError                a URL was refused or did not give its bytes; carries a reason code
 """
 
 from __future__ import annotations
@@ -53,6 +56,18 @@ class UnknownProductError(InputError):
 
 class NotAStoreError(InputError):
     """A place has no marker that says that it is a store, so that nothing there may be deleted."""
+
+
+class UnavailableError(LookalikeError):
+    """Something does not answer or is busy: try again later. What was done is kept."""
+
+
+class CorruptError(LookalikeError):
+    """Stored bytes are not what was promised."""
+
+
+class ConflictError(LookalikeError):
+    """Something else was there first, and nothing was changed: look again."""
 
 
 class ImageRejectedError(LookalikeError):
@@ -85,7 +100,7 @@ class NotFoundError(StoreError):
     """No such object."""
 
 
-class AlreadyExistsError(StoreError):
+class AlreadyExistsError(StoreError, ConflictError):
     """Create-if-absent found the object already there."""
 
 
@@ -93,16 +108,12 @@ class StoreRefusedError(StoreError):
     """The store says no (permissions, no such bucket): trying again will not help."""
 
 
-class StoreUnavailableError(StoreError):
+class StoreUnavailableError(StoreError, UnavailableError):
     """The store did not answer, or not whole; for a write the outcome is unknown."""
 
 
-class CorruptError(LookalikeError):
-    """Stored bytes are not what the manifest promises."""
-
-
 class UnsupportedFormatError(LookalikeError):
-    """Written by a newer release of Lookalike."""
+    """Stored in a format that this release does not read."""
 
 
 class OutdatedFormatError(UnsupportedFormatError):
@@ -113,19 +124,19 @@ class SnapshotNotFoundError(LookalikeError):
     """No such snapshot, or the channel is still empty."""
 
 
-class IncompleteSnapshotError(LookalikeError):
+class IncompleteSnapshotError(CorruptError):
     """A snapshot whose files are not all there is not published; nothing was changed."""
 
 
-class CollectionRefusedError(LookalikeError):
-    """What is needed cannot be told for sure, so nothing is deleted."""
+class CollectionRefusedError(ConflictError):
+    """It cannot be said for sure what is needed, so nothing is deleted."""
 
 
-class ChannelConflictError(LookalikeError):
+class ChannelConflictError(ConflictError):
     """Somebody else moved the channel first; nothing was changed."""
 
 
-class ChannelUnknownError(LookalikeError):
+class ChannelUnknownError(UnavailableError):
     """The channel may or may not have moved; read it before doing anything else."""
 
 
@@ -133,15 +144,15 @@ class EncoderError(LookalikeError):
     """An encoder cannot be found, exported or trusted."""
 
 
-class ChannelBusyError(LookalikeError):
+class ChannelBusyError(UnavailableError):
     """Another run is working on the channel."""
 
 
-class ClusterLostError(LookalikeError):
+class ClusterLostError(UnavailableError):
     """The Dask cluster has no worker any more; what was done is kept."""
 
 
-class RunTimeoutError(LookalikeError):
+class RunTimeoutError(UnavailableError):
     """A run took longer than it may; what was done is kept."""
 
 

@@ -29,7 +29,7 @@ CONTACT_SHEETS = "contact-sheets/"
 
 
 class RunReport(BaseModel):
-    """What one run did; whatever a run did not come to has its default.
+    """What one run did. A field that the run did not reach has its default.
 
     Attributes:
         run: begins with the time in UTC, so that names sort by it.

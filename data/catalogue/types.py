@@ -120,7 +120,7 @@ class TextTypes:
             self._filled.add(name)
 
     def keep_text(self, name: str) -> None:
-        """Leave a column as it is, whatever is in it."""
+        """Leave a column as it is."""
         self._candidates[name] = []
 
     def found(self, name: str) -> pa.DataType | None:

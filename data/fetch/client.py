@@ -1,7 +1,7 @@
 """Bytes over HTTP and HTTPS, for servers that nobody here controls and URLs that anybody may have written.
 
 What may be fetched is stated by a policy, and everything else is refused: the host must be named, all its addresses
-must be public, the connection is made to the very address that was checked, and a redirect begins anew with all checks.
+must be public, the connection is made to the very address that was checked, and a redirect is checked like a new fetch.
 """
 
 from __future__ import annotations

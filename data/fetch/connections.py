@@ -1,7 +1,7 @@
 """Connections to checked addresses: kept alive, bounded in number, and held to the deadline of the fetch they serve.
 
-A socket's own timeout starts anew with each byte, so a server that sends one now and then would be read for ever. Here
-each wait ends at the deadline of the fetch that waits, whatever it waits for: headers, body or the TLS handshake.
+A socket's own timeout starts again with each byte, so a server that sends one now and then would be read for ever. Here
+each wait, for headers, body or the TLS handshake, ends at the deadline of the fetch.
 """
 
 from __future__ import annotations

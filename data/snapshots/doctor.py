@@ -75,7 +75,7 @@ def _create_if_absent(store: ObjectStore, folder: str) -> str:
         for size in (0, 1000):  # some stores overwrite where the body is empty
             winners = _race(store, f"{folder}race-{attempt}-{size}", size)
             if winners != 1:
-                raise _UnfitError(f"{winners} of {WRITERS} writers at once were told that they created the same object")
+                raise _UnfitError(f"{winners} of {WRITERS} writers at once believe that they created the same object")
     return f"of {WRITERS} writers at once one wins, {2 * ROUNDS} times of {2 * ROUNDS}"
 
 
@@ -93,7 +93,7 @@ def _race(store: ObjectStore, key: str, size: int) -> int:
     with ThreadPoolExecutor(WRITERS) as pool:
         won = [writer for writer, success in enumerate(pool.map(write, range(WRITERS))) if success]
     if len(won) == 1 and store.read(key) != bytes(won) * size:
-        raise _UnfitError("a writer was told that it created an object, and another writer's bytes are there")
+        raise _UnfitError("a writer believes that it created an object, and another writer's bytes are there")
     return len(won)
 
 
@@ -156,7 +156,7 @@ def _channel_names(store: ObjectStore) -> list[str]:
     try:
         return list_channels(store)
     except LookalikeError:
-        return []  # told by the checks already
+        return []  # the checks have reported it
 
 
 def _versions() -> Iterator[str]:
@@ -180,7 +180,7 @@ def _clean(store: ObjectStore, folder: str) -> None:
         for found in list(store.list(folder)):
             store.delete(found.key)
     except LookalikeError:
-        pass  # told by the checks already; the folder is small and says whose it is
+        pass  # the checks have reported it; the folder is small and says whose it is
 
 
 _Check = Callable[[ObjectStore, str], str]

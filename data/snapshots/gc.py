@@ -1,4 +1,4 @@
-"""Collection: remove what nothing needs any more, and nothing else.
+"""Garbage collection: remove what nothing needs any more, and nothing else.
 
 It works only in a place that says that it is a store (`lookalike.data.snapshots.marker`) and has a channel, and it
 looks only at names that Lookalike itself gives: files of others may lie in the same folder or bucket.
@@ -7,8 +7,8 @@ Kept are the snapshots that a channel's last entries point at, those that an ent
 (a reader may still be fetching them), pinned ones, young ones, and what a writer has announced
 (`lookalike.data.snapshots.leases`); with each its blobs, its catalogue, and its run's rejects and contact sheet. Of
 reports each channel's newest are kept.
-Encoders and embeddings are never removed. Young objects are kept whatever they are: somebody may be about to point
-at them. It removes a chunk at a time, and announces and looks again for each.
+Encoders and embeddings are never removed. Every young object is kept: a writer may be about to
+point at it. A collector removes one chunk after the other, and for each it announces itself and looks again.
 """
 
 from __future__ import annotations
@@ -112,10 +112,10 @@ def collect(
 ) -> Collection:
     """Remove what nothing needs any more; with `dry_run` only say what would go.
 
-    Nothing is deleted after `time_limit`. `on_step` is told, for each announcement, `condemned`, `spared`, each key
-    before it is deleted, by several threads, and `deleted`.
+    Nothing is deleted after `time_limit`. `on_step` is called, for each announcement, with `condemned`, `spared`, each
+    key before it is deleted, by several threads, and `deleted`.
 
-    Raises `NotAStoreError`, and `CollectionRefusedError` where it cannot be told what is needed.
+    Raises `NotAStoreError`, and `CollectionRefusedError` if it cannot be said for sure what is needed.
     """
     until = time.monotonic() + time_limit.total_seconds() if time_limit is not None else math.inf
     check_is_store(store)
@@ -192,7 +192,7 @@ class _Collector:
             fates |= self._delete(spared, deadline, on_step)
         finally:
             self._store.delete(key)
-        # a snapshot that stays after all keeps its blobs, which may be in a later chunk, whatever becomes of its marker
+        # a snapshot that stays after all keeps its blobs, which may be in a later chunk, also when its lease ends
         self._stays.update(_snapshots_of(found for found in condemned if fates[found.key] is _Fate.KEPT))
         return fates
 
@@ -247,7 +247,7 @@ class _Collector:
         except (CorruptError, UnsupportedFormatError, ValidationError) as error:
             nothing = "nothing more" if self._has_deleted else "nothing"
             raise CollectionRefusedError(
-                f"{nothing} was deleted, for it cannot be told what is needed: {error}"
+                f"{nothing} was deleted, because it cannot be said for sure what is needed: {error}"
             ) from error
         return set(needs), {need for need in needs if need.endswith("/")}
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -25,6 +25,8 @@ from lookalike.data.snapshots.documents import ChecksummedDocument, read_any_for
 
 IMAGE = "image"
 """The vector space that every snapshot has: that of the products' pictures."""
+
+SpaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 FEATURES: frozenset[str] = frozenset()
 """What a manifest may require of its readers beyond the fields of this module, by name. This release knows none."""
@@ -54,7 +56,7 @@ class EncoderSection(_Section):
     model: Blob
 
     def is_same(self, other: EncoderSection) -> bool:
-        """Tell whether both encode alike, whatever they are called: a name says where weights lay at the time."""
+        """Tell whether both encode alike. Their names do not count: a name says where the weights were at the time."""
         return (self.fingerprint, self.spec, self.model) == (other.fingerprint, other.spec, other.model)
 
 
@@ -130,7 +132,7 @@ class ShardSection(_Section):
 
     products: Blob
     count: int = Field(ge=1)
-    spaces: dict[str, ShardSpaceSection]
+    spaces: dict[SpaceName, ShardSpaceSection]
     tombstones: Blob | None = None
     dead: int = Field(default=0, ge=0)
     delta: bool = False
@@ -191,7 +193,7 @@ class Manifest(ChecksummedDocument):
     run: str
     parent: str | None
     catalogue: CatalogueSection
-    spaces: dict[str, SpaceSection]
+    spaces: dict[SpaceName, SpaceSection]
     shards: tuple[ShardSection, ...] = Field(min_length=1)
     quality: dict[str, FiniteFloat]
     refused: tuple[str, ...] = ()

@@ -63,7 +63,7 @@ class StoreTests:
             assert len(list(store.list("fresh/"))) == number + 1
 
     def test_create_never_overwrites(self, store: ObjectStore) -> None:
-        """The second writer is told so, and changes nothing."""
+        """The second writer gets an error, and changes nothing."""
         store.create("once", b"first")
         with pytest.raises(AlreadyExistsError, match="once"):
             store.create("once", b"second")
