@@ -103,7 +103,7 @@ def inherit_pairs(store: str, manifest: Manifest, parent: Manifest) -> Inherited
 
     These are new pictures, and the rest of any group that lost a picture: the lost one may have linked the others.
     """
-    assert parent.duplicates is not None  # noqa: S101  `still_hold` says so
+    assert parent.duplicates is not None  # noqa: S101  `is_inheritable` says so
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-duplicates-") as folder:
         cache = BlobCache(Path(folder))

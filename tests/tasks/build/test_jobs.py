@@ -175,7 +175,7 @@ def test_many_products_of_few_pictures(key: str, tmp_path: Path, monkeypatch: py
 def test_a_picture_that_many_products_show_is_learnt_from_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as the one that says that there is none."""
     monkeypatch.setattr(building, "READ_AT_A_TIME", 1000)
-    monkeypatch.setattr(building, "sample_size", lambda _: 800)
+    monkeypatch.setattr(building, "choose_sample_size", lambda _: 800)
     hashes = [bytes(32), *(np.random.default_rng(number).bytes(32) for number in range(900)), b"\xff" * 32]
     shown = [*[0] * 3000, *range(1, 901), *[901] * 3000]
     ordered = sorted(hashes)
