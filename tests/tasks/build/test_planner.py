@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -202,21 +203,19 @@ def test_a_lineage_ends_where_what_it_led_to_was_refused() -> None:
 
 
 def test_lists_are_as_many_as_the_pictures_can_teach() -> None:
-    products = {"products": 1_000_000, "encoder_dimension": 1280, "fingerprint": "f", "shards": 1, "parent": None}
-    assert plan(**products, pictures=40_000).key == "IVF2048_HNSW32,SQ8"  # type: ignore[arg-type]
-    # type: ignore[arg-type]
-    assert plan(**products, pictures=40_000, measure=lambda _: [SQ8]).key == "IVF2048_HNSW32,SQ8"
+    plan_many = partial(plan, 1_000_000, 1280, "f", shards=1, parent=None, pictures=40_000)
+    assert plan_many().key == "IVF2048_HNSW32,SQ8"
+    assert plan_many(measure=lambda _: [SQ8]).key == "IVF2048_HNSW32,SQ8"
 
 
 def test_what_a_server_holds_beside_the_file_counts() -> None:
     """Twelve bytes a product: those of where it lies in the lists."""
     base = parent(60_000)
     lists = with_image_space(base, index=base.index.model_copy(update={"key": "IVF512,SQ8"}))
+    small = point("IVF SQ8", 0.2, 0.1)
     for room, kept in ((13 * 60_000, True), (12 * 60_000, False)):
         wish = Wish(max_bytes=room)
-        small = point("IVF SQ8", 0.2, 0.1)
-        # type: ignore[misc]
-        anew = plan(60_000, 8, "f", shards=None, parent=lists, wish=wish, measure=lambda _, small=small: [small])
+        anew = plan(60_000, 8, "f", shards=None, parent=lists, wish=wish, measure=lambda _: [small])
         assert anew.keep_trained is kept
 
 
