@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from lookalike.data.errors import InputError
+from lookalike.data.stores.local import LocalStore
 from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.rest.app import create_app
 from lookalike.serving.runtime import Runtime
@@ -47,10 +48,17 @@ def site(names: Names) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a shop with a snapshot of twelve products, and of its servers' cache."""
+    folder = tmp_path_factory.mktemp("stocked")
+    Shop(LocalStore(folder / "store"), folder).publish(12)
+    return folder
+
+
 @pytest.fixture
-def ask(shop: Shop, site: Site, tmp_path: Path) -> Iterator[Ask]:
+def ask(stocked: Path, site: Site) -> Iterator[Ask]:
     """Search by URL on a server that may fetch from the site's names, and from this machine where `local`."""
-    shop.publish(12)
     with ExitStack() as stack:
         clients: dict[str, Client] = {}
 
@@ -59,7 +67,7 @@ def ask(shop: Shop, site: Site, tmp_path: Path) -> Iterator[Ask]:
             if local:
                 given["allowed_networks"] = "127.0.0.0/8"
             if str(given) not in clients:
-                app = create_app(Runtime(make_settings(tmp_path, urls=given)))
+                app = create_app(Runtime(make_settings(stocked, urls=given)))
                 clients[str(given)] = stack.enter_context(serving(app))
                 clients[str(given)].wait(lambda state: state["ready"])
             return clients[str(given)].search(url=url, **query)

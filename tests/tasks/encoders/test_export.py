@@ -57,6 +57,7 @@ def test_the_pictures_are_real() -> None:
     assert {picture[:4] for picture in export.read_pictures()} == {b"\xff\xd8\xff\xe0", b"\x89PNG"}
 
 
+@pytest.mark.slow
 def test_a_good_export_passes(model: nn.Module, exported: bytes, tmp_path: Path) -> None:
     (tmp_path / MODEL_FILE).write_bytes(exported)
 

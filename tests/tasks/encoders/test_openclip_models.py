@@ -52,6 +52,7 @@ def test_models() -> None:
     assert "openclip:ViT-B-32/laion2b_s34b_b79k" in list_models("openclip")
 
 
+@pytest.mark.slow
 def test_it_computes_what_open_clip_does(clip: Any, weights: Path, tmp_path: Path) -> None:
     origin = find_source(f"openclip:{MODEL}@{weights}")
     spec = origin.export(tmp_path)

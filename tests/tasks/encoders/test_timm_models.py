@@ -35,6 +35,7 @@ def test_models() -> None:
     assert len(found) > 1000
 
 
+@pytest.mark.slow
 def test_it_computes_what_timm_does(weights: Path, tmp_path: Path) -> None:
     origin = find_source(f"timm:{MODEL}@{weights}")
     spec = origin.export(tmp_path)

@@ -118,6 +118,7 @@ def test_efficientnet_lite0(tmp_path: Path) -> None:
     assert export.measure_least_cosine(encoder, half) >= 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size", "dimension"), [("efficientnet-lite2", 260, 2000)])
 def test_a_larger_one_sees_the_same_kinds(name: str, size: int, dimension: int) -> None:
     """In torch: all are exported in the same way, which takes half a minute."""
@@ -175,6 +176,7 @@ def check_that_it_has(state: State, origin: TorchvisionEncoder) -> None:
     assert all(bool((state[name] == value).all()) for name, value in found.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["densenet121", "mnasnet0_5", "mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5"])
 def test_weights_of_a_family_as_torch_and_safetensors_keep_them(model: str, tmp_path: Path) -> None:
     network = torchvision.models.get_model(model, weights=None)
