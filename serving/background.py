@@ -1,6 +1,7 @@
-"""Supervision: a background task that ends by a bug is started again, and says so.
+"""Work beside requests: a background task that ends by a bug is started again, and says so.
 
-Threads for work that may hang: a store that does not answer must not keep a server from stopping.
+Threads are for work that may hang: a store that does not answer must not keep a server from stopping. What several ask
+for at the same time is done once.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from lookalike.data.stores.retry import Backoff
 
@@ -24,6 +26,9 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NICE = 10  # of nineteen: about a tenth of a core where all are busy, so that what is held meanwhile is soon let go
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 async def supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -80,3 +85,41 @@ def _finish(future: asyncio.Future[T], result: T) -> None:
 def _fail(future: asyncio.Future[T], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
+
+
+@dataclass(eq=False, slots=True)
+class _Call(Generic[V]):
+    task: asyncio.Task[V]
+    waiters: int = 0
+
+
+class SingleFlight(Generic[K, V]):
+    """Work in progress by its key. What fails, fails for all who wait; what nobody waits for is cancelled."""
+
+    def __init__(self) -> None:
+        self._calls: dict[K, _Call[V]] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __contains__(self, key: K) -> bool:
+        call = self._calls.get(key)
+        return call is not None and not call.task.done()
+
+    async def join(self, key: K, start: Callable[[], Coroutine[Any, Any, V]]) -> V:
+        """Return what the work under `key` brings; where there is none in progress, `start` it."""
+        if key not in self:
+            self._calls[key] = _Call(asyncio.create_task(start()))
+        call = self._calls[key]
+        call.waiters += 1
+        try:
+            return await asyncio.shield(call.task)
+        finally:
+            call.waiters -= 1
+            if not call.waiters:
+                self._end(key, call)
+
+    def _end(self, key: K, call: _Call[V]) -> None:
+        call.task.cancel()
+        if self._calls.get(key) is call:
+            del self._calls[key]

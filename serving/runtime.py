@@ -11,10 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from lookalike.data.stores import open_store
-from lookalike.serving.access.admission import Admission
+from lookalike.serving.access.admission import Admission, Policy
 from lookalike.serving.access.audit import Audit
 from lookalike.serving.access.authenticator import Authenticator
-from lookalike.serving.access.policy import Policy
 from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.background import supervise
 from lookalike.serving.live.follower import Follower

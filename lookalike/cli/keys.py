@@ -41,8 +41,7 @@ def keys() -> None:
 def create_api_key(*, keys_file: Path, name: str, scopes: tuple[str, ...], expires: str | None, output: str) -> None:
     """Make a key and print it, this once: only a hash of it is kept."""
     from lookalike.data.durations import duration
-    from lookalike.serving.access.keys import create_key
-    from lookalike.serving.access.keys_file import add_key
+    from lookalike.serving.access.keys import add_key, create_key
     from lookalike.serving.context import AccessScope
 
     chosen = [AccessScope(scope) for scope in scopes]
@@ -63,7 +62,7 @@ def list_api_keys(*, keys_file: Path, output: str) -> None:
     """List the keys, without what is secret."""
     from datetime import UTC, datetime
 
-    from lookalike.serving.access.keys_file import read_keys
+    from lookalike.serving.access.keys import read_keys
 
     found, now = read_keys(keys_file.expanduser()), datetime.now(UTC)
     if output == "json":
@@ -81,7 +80,7 @@ def list_api_keys(*, keys_file: Path, output: str) -> None:
 @report_errors
 def revoke_api_key(*, key_id: str, keys_file: Path) -> None:
     """Take the key ID back: servers refuse it within seconds."""
-    from lookalike.serving.access.keys_file import remove_key
+    from lookalike.serving.access.keys import remove_key
 
     key = remove_key(keys_file.expanduser(), key_id)
     click.echo(f"key {key.id} for {key.name!r} is revoked", err=True)

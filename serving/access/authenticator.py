@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
-from lookalike.serving.access.key_source import KeySource
-from lookalike.serving.access.keys import PREFIX, KeyFault, claimed_id
+from lookalike.serving.access.keys import PREFIX, KeyFault, KeySource, claimed_id
 from lookalike.serving.access.refusals import unauthorized
 from lookalike.serving.context import Caller
 from lookalike.serving.settings import Access
@@ -24,8 +23,10 @@ class Authenticator:
         self._keys = KeySource(access, metrics)
         self._tokens = None
         if access.jwt_issuer and access.jwt_audience:
-            from lookalike.serving.access.issuer import Issuer  # noqa: PLC0415 - cryptography is for those who use tokens
-            from lookalike.serving.access.tokens import Tokens  # noqa: PLC0415
+            from lookalike.serving.access.tokens import (  # noqa: PLC0415 - cryptography is for those who use tokens
+                Issuer,
+                Tokens,
+            )
 
             self._issuer = Issuer(access.jwt_issuer, metrics)
             self._tokens = Tokens(self._issuer, access)

@@ -2,28 +2,47 @@
 
 Slow hashes protect what people can remember. Nobody guesses 256 random bits, so a fast hash is as safe, and a slow one
 would only let strangers keep the processors busy.
+
+The keys file is one JSON document, replaced in one step and readable by its owner only. A server reads it again when it
+changes.
 """
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import hashlib
 import hmac
+import logging
+import os
 import re
 import secrets
+import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lookalike.data.errors import InputError
+from lookalike.serving.background import in_thread
 from lookalike.serving.context import AccessScope
+from lookalike.serving.settings import Access
+from lookalike.serving.telemetry.metrics import Metrics
 
 PREFIX = "lk_"
 _WRITTEN = re.compile(r"lk_([0-9a-f]{10})_([A-Za-z0-9_-]{43})")
 _NOBODYS = hashlib.sha256(b"nobody's").hexdigest()
+
+OWNER_ONLY = 0o600
+
+CHECK_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class KeyFault(StrEnum):
@@ -148,3 +167,101 @@ def _first(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     words = first["msg"].removeprefix("Value error, ")
     return f"{place}: {words}" if place else words
+
+
+def read_keys(file: Path) -> tuple[ApiKey, ...]:
+    """Return the keys in a file. Raises `InputError` for one that is not there or cannot be read."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"the keys file {file} cannot be read: {error.strerror or error}") from error
+    return parse_keys(content, f"the keys file {file}")
+
+
+def add_key(file: Path, key: ApiKey) -> None:
+    """Add a key to a file, which is made where there is none. Raises `InputError`."""
+    with _alone(file):
+        before = read_keys(file) if file.exists() else ()
+        _replace(file, (*before, key))
+
+
+def remove_key(file: Path, wanted: str) -> ApiKey:
+    """Remove the key whose id is `wanted` from a file, and return it. Raises `InputError` where there is none."""
+    with _alone(file):
+        keys = read_keys(file)
+        found = next((key for key in keys if key.id == wanted), None)
+        if found is None:
+            raise InputError(f"there is no key {wanted!r} in {file}: `lookalike keys list` shows them")
+        _replace(file, tuple(key for key in keys if key is not found))
+    return found
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Two that write at once would lose one's key."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(file.with_name(f".{file.name}.lock"), os.O_CREAT | os.O_RDWR, OWNER_ONLY)
+    except OSError as error:
+        raise InputError(f"the keys file {file} cannot be written: {error.strerror or error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _replace(file: Path, keys: tuple[ApiKey, ...]) -> None:
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
+    document = KeysDocument(keys=keys).model_dump_json(indent=2)
+    try:
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY), "w") as written:
+            written.write(f"{document}\n")
+            written.flush()
+            os.fsync(written.fileno())
+        temporary.replace(file)
+    except OSError as error:
+        raise InputError(f"the keys file {file} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class KeySource:
+    """The keys that count now. A file that became unusable changes nothing: the last good keys stay."""
+
+    def __init__(self, access: Access, metrics: Metrics) -> None:
+        """Read all keys once. Raises `InputError` where that fails: a server without its keys must not start."""
+        self._file = access.keys_file.expanduser() if access.keys_file else None
+        self._given = parse_keys(access.keys, "LOOKALIKE_ACCESS__KEYS") if access.keys else ()
+        self._metrics = metrics
+        self._problem = ""
+        self._seen: tuple[ApiKey, ...] = ()
+        self.ring = KeyRing()
+        self._take(read_keys(self._file) if self._file else ())
+
+    async def run(self) -> None:
+        """Look at the file for ever."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            if self._file is not None:
+                await self._look(self._file)
+            self._metrics.keys.set(self.ring.valid(datetime.now(UTC)))
+
+    async def _look(self, file: Path) -> None:
+        try:
+            found = await in_thread(lambda: read_keys(file), name="read keys")
+        except InputError as error:
+            self._metrics.keys_readable.set(0)
+            if str(error) != self._problem:
+                _log.error("%s; the %d keys known before stay valid", error, len(self.ring))
+            self._problem = str(error)
+            return
+        if found != self._seen or self._problem:
+            self._take(found)
+            _log.info("the keys file was read: %d keys", len(self.ring))
+
+    def _take(self, found: tuple[ApiKey, ...]) -> None:
+        self._seen, self._problem = found, ""
+        self.ring = KeyRing((*self._given, *found))
+        self._metrics.keys_readable.set(1)
+        self._metrics.keys.set(self.ring.valid(datetime.now(UTC)))

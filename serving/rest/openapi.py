@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from lookalike.serving.access.policy import Policy
+from lookalike.serving.access.admission import Policy
 from lookalike.serving.rest.requests import operation_of
 from lookalike.serving.rest.schema import ProblemReply
 from lookalike.serving.search.options import TEXT_FIELDS, TextField

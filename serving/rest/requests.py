@@ -10,8 +10,7 @@ from starlette._utils import get_route_path  # the very rule by which the router
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from lookalike.serving.access.admission import AccessRequest
-from lookalike.serving.access.policy import Operation
+from lookalike.serving.access.admission import AccessRequest, Operation
 from lookalike.serving.context import RequestContext
 
 API_KEY = "x-api-key"

@@ -23,7 +23,7 @@ from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
 from lookalike.serving.search.embedder import Embedder
 from lookalike.serving.search.facets import Facet, count_values
 from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.product_images import PictureReads
+from lookalike.serving.search.pictures import PictureReads, UrlReader
 from lookalike.serving.search.query import (
     EncoderVector,
     Example,
@@ -34,7 +34,6 @@ from lookalike.serving.search.query import (
     Vectors,
     combine,
 )
-from lookalike.serving.search.query_urls import UrlReader
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, select
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics

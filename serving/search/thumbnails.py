@@ -12,10 +12,10 @@ from cachetools import LRUCache
 from PIL import Image
 
 from lookalike.data.snapshots.products import Product
+from lookalike.serving.background import SingleFlight
 from lookalike.serving.errors import overload_problem
-from lookalike.serving.search.product_images import WAITING
+from lookalike.serving.search.pictures import WAITING
 from lookalike.serving.search.service import SearchService
-from lookalike.serving.search.single_flight import SingleFlight
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.images.decode import decode
 

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.data.stores.local import LocalStore
-from lookalike.serving.access.keys import create_key
-from lookalike.serving.access.keys_file import add_key
+from lookalike.serving.access.keys import add_key, create_key
 from lookalike.serving.context import AccessScope
 from tests.benchmarks.fuzz import Connection
 from tests.support.bombs import BOMBS, LARGEST

@@ -22,8 +22,7 @@ from pathlib import Path
 import httpx
 
 from lookalike.data.stores.local import LocalStore
-from lookalike.serving.access.keys import create_key
-from lookalike.serving.access.keys_file import add_key
+from lookalike.serving.access.keys import add_key, create_key
 from lookalike.serving.context import AccessScope
 from tests.support.processes import Server, server
 from tests.support.shop import Shop

@@ -25,8 +25,7 @@ import numpy as np
 import psutil
 
 from lookalike.data.stores.local import LocalStore
-from lookalike.serving.access.keys import create_key
-from lookalike.serving.access.keys_file import add_key
+from lookalike.serving.access.keys import add_key, create_key
 from lookalike.serving.context import AccessScope
 from lookalike.serving.server.timeouts import HEAD_SECONDS
 from tests.benchmarks.fuzz import Connection

@@ -10,8 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lookalike.cli import cli
-from lookalike.serving.access.keys import KeyRing
-from lookalike.serving.access.keys_file import read_keys
+from lookalike.serving.access.keys import KeyRing, read_keys
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lookalike.serving.access.keys import create_key
-from lookalike.serving.access.keys_file import add_key, remove_key
+from lookalike.serving.access.keys import add_key, create_key, remove_key
 from lookalike.serving.context import AccessScope
 from tests.support.client import wait_for
 from tests.support.oidc import AUDIENCE, issuer, rsa_key

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.serving.access.admission import AccessRequest, Admission
+from lookalike.serving.access.admission import AccessRequest, Admission, Operation, Policy
 from lookalike.serving.access.audit import Audit
 from lookalike.serving.access.authenticator import Authenticator
-from lookalike.serving.access.keys import create_key
-from lookalike.serving.access.keys_file import add_key
-from lookalike.serving.access.policy import Operation, Policy
+from lookalike.serving.access.keys import add_key, create_key
 from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.access.refusals import RefusedError
 from lookalike.serving.context import AccessScope, RequestContext

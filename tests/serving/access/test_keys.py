@@ -1,15 +1,36 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
+import multiprocessing
+import stat
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from lookalike.data.errors import InputError
-from lookalike.serving.access.keys import ApiKey, KeyFault, KeyRing, KeysDocument, claimed_id, create_key, parse_keys
+from lookalike.serving.access import keys
+from lookalike.serving.access.keys import (
+    ApiKey,
+    KeyFault,
+    KeyRing,
+    KeysDocument,
+    KeySource,
+    add_key,
+    claimed_id,
+    create_key,
+    parse_keys,
+    read_keys,
+    remove_key,
+)
 from lookalike.serving.context import AccessScope
+from lookalike.serving.settings import Access
+from lookalike.serving.telemetry.metrics import Metrics
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -122,3 +143,140 @@ def test_a_damaged_document_is_refused_without_showing_it(text: str) -> None:
         parse_keys(text, "the file")
     assert make()[0].sha256[:8] not in str(caught.value)
     assert "input_value" not in str(caught.value)
+
+
+def add_some(file: Path, count: int) -> None:
+    for number in range(count):
+        add_key(file, create_key(f"key {number}", [AccessScope.SEARCH])[0])
+
+
+def test_keys_come_and_go(tmp_path: Path) -> None:
+    file = tmp_path / "new folder" / "keys.json"
+    keys = [create_key(name, [AccessScope.SEARCH])[0] for name in ("a", "b", "c")]
+    for key in keys:
+        add_key(file, key)
+    assert read_keys(file) == tuple(keys)
+    assert remove_key(file, keys[1].id) == keys[1]
+    assert read_keys(file) == (keys[0], keys[2])
+    with pytest.raises(InputError, match="there is no key"):
+        remove_key(file, keys[1].id)
+
+
+def test_only_its_owner_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    add_some(file, 1)
+    file.chmod(0o644)
+    add_some(file, 1)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.slow
+def test_writers_at_once_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=add_some, args=(file, 10)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert len(read_keys(file)) == 30
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".keys.json.lock", "keys.json"]
+
+
+def test_a_damaged_file_is_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text("{")
+    with pytest.raises(InputError, match="holds no keys"):
+        add_some(file, 1)
+    assert file.read_text() == "{"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_keys(tmp_path / "keys.json")
+
+
+def make_shop_key() -> tuple[ApiKey, str]:
+    return create_key("shop", [AccessScope.SEARCH])
+
+
+def opens(source: KeySource, text: str) -> bool:
+    return not isinstance(source.ring.find(text, datetime.now(UTC)), KeyFault)
+
+
+def watch(source: KeySource, *steps: tuple[Callable[[], object], Callable[[], bool]]) -> None:
+    """Let the source run; do each step and wait for what must follow."""
+
+    async def main() -> None:
+        task = asyncio.create_task(source.run())
+        for act, follows in steps:
+            act()
+            async with asyncio.timeout(10):
+                while not follows():  # noqa: ASYNC110 - what is awaited has no event
+                    await asyncio.sleep(0.005)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "CHECK_SECONDS", 0.01)
+
+
+def test_keys_come_and_go_while_it_runs(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    (old, old_text), (new, new_text) = make_shop_key(), make_shop_key()
+    add_key(file, old)
+    source = KeySource(Access(keys_file=file), Metrics())
+    assert (opens(source, old_text), opens(source, new_text)) == (True, False)
+    watch(
+        source,
+        (lambda: add_key(file, new), lambda: opens(source, new_text) and opens(source, old_text)),
+        (lambda: remove_key(file, old.id), lambda: opens(source, new_text) and not opens(source, old_text)),
+    )
+
+
+@pytest.mark.parametrize("damage", ["{", "", None])
+def test_the_last_good_keys_outlive_a_bad_file(
+    tmp_path: Path, damage: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys.json"
+    (old, old_text), (new, new_text) = make_shop_key(), make_shop_key()
+    add_key(file, old)
+    good = file.read_text()
+    metrics = Metrics()
+    source = KeySource(Access(keys_file=file), metrics)
+
+    def readable(value: float) -> bool:
+        return f"lookalike_keys_readable {value}".encode() in metrics.render()
+
+    watch(
+        source,
+        (lambda: file.unlink() if damage is None else file.write_text(damage), lambda: readable(0.0)),
+        (lambda: None, lambda: opens(source, old_text)),
+        (lambda: file.write_text(good), lambda: readable(1.0)),
+        (lambda: add_key(file, new), lambda: opens(source, new_text)),
+    )
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1  # however often it was looked at
+    assert "1 keys known before stay valid" in errors[0].getMessage()
+    assert b"lookalike_keys 2.0" in metrics.render()
+
+
+def test_keys_from_the_environment(tmp_path: Path) -> None:
+    (given, given_text), (filed, filed_text) = make_shop_key(), make_shop_key()
+    file = tmp_path / "keys.json"
+    add_key(file, filed)
+    text = KeysDocument(keys=(given,)).model_dump_json()
+    source = KeySource(Access(keys=text, keys_file=file), Metrics())
+    assert opens(source, given_text)
+    assert opens(source, filed_text)
+
+
+@pytest.mark.parametrize("access", [{"keys": "nonsense"}, {"keys_file": "/nowhere/keys.json"}])
+def test_no_start_without_the_keys(access: dict[str, str]) -> None:
+    with pytest.raises(InputError):
+        KeySource(Access.model_validate(access), Metrics())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lookalike.serving.access.policy import Operation, Policy
+from lookalike.serving.access.admission import Operation, Policy
 from lookalike.serving.context import AccessScope
 from lookalike.serving.rest.requests import operation_of, route_path, server_port
 from tests.support.client import Client

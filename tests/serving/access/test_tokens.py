@@ -14,10 +14,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from lookalike.serving.access import issuer as issuers
-from lookalike.serving.access.issuer import Issuer
+from lookalike.serving.access import tokens as issuers
 from lookalike.serving.access.refusals import RefusedError
-from lookalike.serving.access.tokens import ALGORITHMS, Tokens
+from lookalike.serving.access.tokens import ALGORITHMS, Issuer, Tokens
 from lookalike.serving.context import AccessScope, Caller
 from lookalike.serving.rest.problems import respond
 from lookalike.serving.settings import Access

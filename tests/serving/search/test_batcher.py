@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lookalike.serving.background import supervise
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.batcher import Batcher
+from lookalike.serving.search.embedder import Batcher
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.base import Encoder
 

@@ -14,12 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.data.errors import ImageRejectedError
-from lookalike.serving.background import supervise
+from lookalike.serving.background import SingleFlight, supervise
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search import batcher
 from lookalike.serving.search.embedder import Embedder
 from lookalike.serving.search.query import Crop, Picture
-from lookalike.serving.search.single_flight import SingleFlight
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
@@ -109,7 +107,7 @@ def test_what_could_not_be_done_in_time_is_refused_at_once(
     encoder: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If a picture is taken to need 2 seconds, until one was measured, two may be ahead in half of 10."""
-    monkeypatch.setattr(batcher, "FIRST_GUESS_SECONDS", 2.0)
+    monkeypatch.setattr("lookalike.serving.search.embedder.FIRST_GUESS_SECONDS", 2.0)
     metrics = Metrics()
     encoder.free.clear()
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lookalike.serving.rest.replies import product_path
-from lookalike.serving.search import product_images, thumbnails
-from lookalike.serving.search.product_images import READS
+from lookalike.serving.search import pictures, thumbnails
+from lookalike.serving.search.pictures import READS
 from tests.serving.conftest import Serve
 from tests.support.client import Client, wait_for
 from tests.support.shop import Shop, picture, product_ids
@@ -38,7 +38,7 @@ class SlowPlace:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPlace]:
     found = SlowPlace()
-    monkeypatch.setattr("lookalike.serving.search.product_images.read_image", found.read)
+    monkeypatch.setattr("lookalike.serving.search.pictures.read_image", found.read)
     yield found
     found.may_answer.set()
 
@@ -80,7 +80,7 @@ def test_a_read_whose_caller_left_keeps_its_place_until_it_ends(client: Client, 
 def test_too_many_that_wait_are_told_to_come_back(
     client: Client, place: SlowPlace, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    monkeypatch.setattr(product_images, "WAITING", 3)
+    monkeypatch.setattr(pictures, "WAITING", 3)
     monkeypatch.setattr(thumbnails, "WAITING", READS + 3)
     asked = [ask(client, product_path(product, "image") + query) for product in IDS[: READS + 3]]
     wait_for(lambda: waiting(client), lambda found: found == 3)

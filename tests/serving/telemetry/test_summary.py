@@ -74,8 +74,7 @@ def test_the_page_of_a_server(served: tuple[Shop, Client]) -> None:
 
 def test_it_is_for_those_who_may_see_metrics(shop: Shop, serve: Serve) -> None:
     shop.publish(8)
-    from lookalike.serving.access.keys import create_key
-    from lookalike.serving.access.keys_file import add_key
+    from lookalike.serving.access.keys import add_key, create_key
     from lookalike.serving.context import AccessScope
 
     file = shop.folder / "keys.json"

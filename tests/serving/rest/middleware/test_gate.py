@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from lookalike.serving.access.admission import Admission
+from lookalike.serving.access.admission import Admission, Policy
 from lookalike.serving.access.audit import REFUSALS_AT_ONCE, REFUSALS_PER_MINUTE, Audit
 from lookalike.serving.access.authenticator import Authenticator
-from lookalike.serving.access.keys import create_key
-from lookalike.serving.access.keys_file import add_key
-from lookalike.serving.access.policy import Policy
+from lookalike.serving.access.keys import add_key, create_key
 from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.context import AccessScope, Caller
 from lookalike.serving.rest.middleware.gate import Gate
