@@ -17,8 +17,7 @@ from lookalike.serving.access.authenticator import Authenticator
 from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.background import supervise
 from lookalike.serving.live.follower import Follower
-from lookalike.serving.live.readiness import Readiness
-from lookalike.serving.live.recall import RecallProbe
+from lookalike.serving.live.probes import Readiness, RecallProbe
 from lookalike.serving.live.reload import Reloads
 from lookalike.serving.search.service import SearchService
 from lookalike.serving.search.thumbnails import Thumbnails

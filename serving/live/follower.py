@@ -21,8 +21,7 @@ from lookalike.data.stores.retry import Backoff
 from lookalike.serving.background import in_thread
 from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.live.last_good import LastGood, Published
-from lookalike.serving.live.loaded import LoadedSnapshot, prove
+from lookalike.serving.live.loaded import LastGood, LoadedSnapshot, Published, prove
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.search.searcher import Searcher
 

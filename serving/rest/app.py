@@ -9,19 +9,16 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from lookalike.serving.background import in_thread
-from lookalike.serving.rest.handlers import install_handlers
-from lookalike.serving.rest.middleware.cors import Cors
 from lookalike.serving.rest.middleware.gate import Gate
-from lookalike.serving.rest.middleware.head_method import HeadAsGet
+from lookalike.serving.rest.middleware.headers import Cors, HeadAsGet, SecurityHeaders
 from lookalike.serving.rest.middleware.limits import BodyLimit, Deadline
-from lookalike.serving.rest.middleware.security_headers import SecurityHeaders
-from lookalike.serving.rest.middleware.tracing import Tracing
+from lookalike.serving.rest.middleware.tracing import Tracing, trace
 from lookalike.serving.rest.openapi import DESCRIPTION, TAGS, install_openapi
-from lookalike.serving.rest.routes import admin, codes, docs, probes, products, search, snapshots
+from lookalike.serving.rest.problems import install_handlers
+from lookalike.serving.rest.routes import operations, pages, products, search, snapshots
 from lookalike.serving.rest.routes.common import give_runtime
 from lookalike.serving.runtime import Runtime
-from lookalike.serving.telemetry.traces import trace
-from lookalike.serving.telemetry.version import version
+from lookalike.serving.telemetry import version
 from lookalike.serving.web import page
 
 
@@ -69,7 +66,7 @@ def _add_layers(app: FastAPI, runtime: Runtime) -> None:
 
 
 def _add_routes(app: FastAPI) -> None:
-    gateways = (search.router, products.parts, products.router, snapshots.router, admin.router, probes.router)
-    for router in (*gateways, page.router, docs.router, codes.router):
+    gateways = (search.router, products.parts, products.router, snapshots.router, operations.admin, operations.probes)
+    for router in (*gateways, page.router, pages.router):
         app.include_router(router)
     app.mount("/static", page.static_files(), name="static")

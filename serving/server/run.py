@@ -95,7 +95,7 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
         "log_config": log_config(settings),
         "access_log": False,  # `Tracing` writes a better line
         "server_header": False,
-        "http": "lookalike.serving.server.timeouts:PatientProtocol",
+        "http": "lookalike.serving.server.connections:PatientProtocol",
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": settings.trusted_proxies or "",
         "timeout_graceful_shutdown": settings.shutdown_seconds,

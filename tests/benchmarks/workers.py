@@ -27,7 +27,7 @@ import psutil
 from lookalike.data.stores.local import LocalStore
 from lookalike.serving.access.keys import add_key, create_key
 from lookalike.serving.context import AccessScope
-from lookalike.serving.server.timeouts import HEAD_SECONDS
+from lookalike.serving.server.connections import HEAD_SECONDS
 from tests.benchmarks.fuzz import Connection
 from tests.support.client import wait_for
 from tests.support.processes import Server, server

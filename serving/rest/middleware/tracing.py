@@ -1,20 +1,26 @@
-"""The outermost layer: gives each request its id, measures it, and turns a bug into a problem."""
+"""The outermost layer: gives each request its id, measures it, and turns a bug into a problem.
+
+OpenTelemetry traces come by setting: the standard instrumentation, told where to send by the standard variables.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lookalike.data.errors import InputError
 from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.problems import respond
 from lookalike.serving.rest.requests import request_context
-from lookalike.serving.telemetry import ACCESS
+from lookalike.serving.telemetry import ACCESS, version
 from lookalike.serving.telemetry.metrics import Metrics
 
 HEADER = "x-request-id"
@@ -24,6 +30,10 @@ _SANE = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _log = logging.getLogger(__name__)
 _access = logging.getLogger(ACCESS)
+
+NAME = "lookalike"
+UNTRACED = "livez,readyz,metrics,static"
+"""Addresses that are asked all the time, and tell nothing."""
 
 
 class Tracing:
@@ -102,3 +112,24 @@ def _log_access(method: str, route: str, status: int, seconds: float, request: R
         "key": request.caller.id,
     }
     _access.info("request", extra={"fields": fields})
+
+
+def trace(app: FastAPI) -> Callable[[], None]:
+    """Let every request be a span, sent over OTLP and HTTP; return what sends the last ones and ends it.
+
+    `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER` and the like say where and what. Raises
+    `InputError` where the extra `otel` is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(f"traces need the extra `otel`: pip install 'lookalike[otel]' ({error})") from error
+    named = Resource({"service.name": NAME, "service.version": version()})
+    provider = TracerProvider(resource=Resource.create().merge(named).merge(OTELResourceDetector().detect()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, excluded_urls=UNTRACED)
+    return provider.shutdown

@@ -14,10 +14,9 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from lookalike.serving.rest.middleware.security_headers import DEFAULTS
-from lookalike.serving.server import timeouts
-from lookalike.serving.server.header_limit import HEAD_BYTES, HEAD_FIELDS
-from lookalike.serving.server.timeouts import PatientProtocol
+from lookalike.serving.rest.middleware.headers import DEFAULTS
+from lookalike.serving.server import connections
+from lookalike.serving.server.connections import HEAD_BYTES, HEAD_FIELDS, PatientProtocol
 from tests.support.client import wait_for
 
 PATIENCE = 0.4
@@ -44,7 +43,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(timeouts, "HEAD_SECONDS", PATIENCE)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", PATIENCE)
     config = uvicorn.Config(
         app, port=0, http=PatientProtocol, lifespan="off", log_level="error", timeout_graceful_shutdown=1
     )

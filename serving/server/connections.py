@@ -1,7 +1,11 @@
-"""How large a request's head may be, and what is answered where one is larger or cannot be read at all."""
+"""Connections: how large a request's head may be, and how long a client has to send it and to take its leave.
+
+They also say what is answered where a head is larger or cannot be read at all.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from http import HTTPStatus
@@ -12,9 +16,16 @@ from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lookalike.serving.errors import ERROR_CODES, ProblemError
-from lookalike.serving.rest.middleware.security_headers import DEFAULTS
+from lookalike.serving.rest.middleware.headers import DEFAULTS
 from lookalike.serving.rest.problems import respond
 from lookalike.serving.rest.requests import request_context
+
+HEAD_SECONDS = 10.0
+"""From the first byte to the last of a request's head; a new connection, and the rest of a refused body, have as long.
+
+uvicorn only bounds silence between requests, and any byte ends that: without this, clients that send one byte a second
+("slow loris") keep a connection each for as long as they like.
+"""
 
 HEAD_BYTES = 64 * 2**10
 """Of a request's address, header names and values; as many for the fields after a chunked body."""
@@ -81,6 +92,56 @@ class HeadLimit(H11Protocol):
         start = h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())
         for event in (start, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
+
+
+class PatientProtocol(HeadLimit):
+    """HTTP/1.1 for uvicorn. It hangs up on whoever neither is being answered nor asks within `HEAD_SECONDS`."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; where nothing is being answered, it must become a request in time.
+
+        From there on the request has a deadline of its own.
+        """
+        if self._is_idle:
+            self._wait()
+        super().data_received(data)
+        if not self._is_idle:
+            self._stop_waiting()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Leave the connection to another protocol."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+
+    def refuse(self, problem: ProblemError) -> None:
+        """Give a client that was refused as long to take its leave."""
+        super().refuse(problem)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timer too: it would keep the connection in memory."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 class _BoundedConnection(h11.Connection):

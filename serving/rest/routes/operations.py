@@ -1,4 +1,4 @@
-"""Probes: alive, ready, and how it goes."""
+"""For operators: alive, ready, how it goes, and what takes the scope `admin`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import time
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from lookalike.serving.rest.pages import page
+from lookalike.serving.access.refusals import missing_scope
+from lookalike.serving.context import AccessScope
 from lookalike.serving.rest.replies import reply
-from lookalike.serving.rest.requests import server_port
+from lookalike.serving.rest.requests import request_context, server_port
 from lookalike.serving.rest.routes.common import problems, runtime_of
-from lookalike.serving.rest.schema import LiveReply, ReadyReply, RefusedReply, StoreReply
+from lookalike.serving.rest.routes.pages import page
+from lookalike.serving.rest.schema import LiveReply, ReadyReply, RefusedReply, ReloadReply, StoreReply
 from lookalike.serving.telemetry.metrics import CONTENT_TYPE
 from lookalike.serving.telemetry.summary import summary
 
-router = APIRouter(tags=["probes"])
+probes = APIRouter(tags=["probes"])
+admin = APIRouter(tags=["admin"])
 
 
-@router.get("/livez", operation_id="live", summary="Is the process alive?", response_model=LiveReply)
+@probes.get("/livez", operation_id="live", summary="Is the process alive?", response_model=LiveReply)
 async def live() -> Response:
     """Cheap: restart the process if this does not answer."""
     return reply(LiveReply(live=True))
 
 
-@router.get(
+@probes.get(
     "/readyz",
     operation_id="ready",
     summary="Are queries answered?",
@@ -50,7 +53,7 @@ async def ready(request: Request) -> Response:
     return reply(shown, 200 if is_ready else 503)
 
 
-@router.get(
+@probes.get(
     "/metrics",
     operation_id="metrics",
     summary="Metrics for Prometheus",
@@ -62,7 +65,7 @@ async def metrics(request: Request) -> Response:
     return Response(runtime_of(request).metrics.render(), headers={"content-type": CONTENT_TYPE})
 
 
-@router.get(
+@probes.get(
     "/metrics/summary",
     operation_id="metricsSummary",
     summary="Metrics for people",
@@ -80,3 +83,22 @@ def _in_short(found: ReadyReply) -> ReadyReply:
     refused = found.refused and found.refused.model_copy(update={"reason": ""})
     store = StoreReply(state=found.store.state, detail="")
     return found.model_copy(update={"detail": detail, "store": store, "refused": refused})
+
+
+@admin.post(
+    "/v1/admin/reload",
+    operation_id="reload",
+    summary="Look at the channel now",
+    status_code=202,
+    response_model=ReloadReply,
+    responses=problems(),
+)
+async def reload(request: Request) -> Response:
+    """All server processes of this machine do, within a second; one that was refused is tried again."""
+    runtime, asked = runtime_of(request), request_context(request.scope)
+    if AccessScope.ADMIN not in asked.caller.scopes:  # admission saw to it: this holds should its policy ever be wrong
+        raise missing_scope(AccessScope.ADMIN, asked.caller.id)
+    runtime.audit.act(asked, "reload", "accepted")
+    await runtime.reloads.ask()
+    serving = runtime.follower.current
+    return reply(ReloadReply(snapshot=serving.manifest.id if serving else None), 202)
