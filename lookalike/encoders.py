@@ -10,13 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.base import EncoderSource, EncoderSpec
-from lookalike.tasks.encoders.fingerprints import fingerprint
+from lookalike.tasks.encoders.base import EncoderSource, EncoderSpec, fingerprint
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from lookalike.tasks.encoders.export import FromPixels, Gem, dimension, export
-    from lookalike.tasks.encoders.weights import WeightsFile
+    from lookalike.tasks.encoders.library import WeightsFile
 
 __all__ = [
     "EncoderError",
@@ -34,7 +33,7 @@ __all__ = [
 _WITH_TORCH = {
     "FromPixels": "lookalike.tasks.encoders.export",
     "Gem": "lookalike.tasks.encoders.export",
-    "WeightsFile": "lookalike.tasks.encoders.weights",
+    "WeightsFile": "lookalike.tasks.encoders.library",
     "dimension": "lookalike.tasks.encoders.export",
     "export": "lookalike.tasks.encoders.export",
 }

@@ -21,7 +21,7 @@ from lookalike.tasks.build.jobs import Measurement, build_delta, measure_refresh
 from lookalike.tasks.published import Published
 from lookalike.tasks.resolve import ResolvedDelta
 from lookalike.tasks.scan.join import ROWS_IN_A_SHARD
-from lookalike.tasks.search.group import SearchParameters
+from lookalike.tasks.search.neighbours import SearchParameters
 
 MOST_OF_BASE = 0.1  # of the last full build, in a delta or under tombstones: beyond, searches pay for it
 MOST_PRODUCTS = 50_000  # in a delta, which is searched exactly

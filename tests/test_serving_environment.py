@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from lookalike.data.stores import open_store
-from lookalike.infra.demo.ports import HOST, free_port
-from lookalike.infra.demo.processes import Service, Services
+from lookalike.infra.demo.processes import HOST, Service, Services, free_port
 from tests.support.servers import ROOT, answers
 from tests.support.shop import ODD_ID, Shop, picture
 

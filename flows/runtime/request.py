@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 from lookalike.flows.runtime.settings import BatchSettings, absolute
-from lookalike.tasks.gate import Limits
+from lookalike.tasks.draft import Limits
 
 DEFAULT_ENCODER = "efficientnet-lite0"
 

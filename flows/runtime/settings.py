@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lookalike.data.fetch.policy import FetchSettings, listed
-from lookalike.tasks.embed.partition import Device
+from lookalike.tasks.embed.work import Device
 
 
 class BatchSettings(BaseSettings):

@@ -13,8 +13,15 @@ from lookalike.flows.runtime.partitions import Partition, map_partitions
 from lookalike.flows.runtime.progress import stage_progress
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.stage import stage
-from lookalike.tasks.embed.partition import Embedded, embed_pictures, reject_unembedded
-from lookalike.tasks.embed.work import EmbedResult, ToEmbed, cut_partitions, find_pictures_left
+from lookalike.tasks.embed.work import (
+    Embedded,
+    EmbedResult,
+    ToEmbed,
+    cut_partitions,
+    embed_pictures,
+    find_pictures_left,
+    reject_unembedded,
+)
 from lookalike.tasks.encoders.stored import store_encoder
 
 

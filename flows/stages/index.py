@@ -15,9 +15,8 @@ from lookalike.flows.runtime.stage import stage
 from lookalike.flows.runtime.watch import gather
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import planner
-from lookalike.tasks.build.index_kinds import OperatingPoint
 from lookalike.tasks.build.jobs import Measurement, SampleQueries, Shard, Source, TrainedParts
-from lookalike.tasks.build.planner import Plan, Wish
+from lookalike.tasks.build.planner import OperatingPoint, Plan, Wish
 from lookalike.tasks.build.train import choose_sample_size
 
 

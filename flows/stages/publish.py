@@ -9,7 +9,7 @@ from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.stage import stage
 from lookalike.tasks.build import compare as comparing
 from lookalike.tasks.build.compare import Comparison
-from lookalike.tasks.gate import find_reasons_not_to_publish
+from lookalike.tasks.draft import find_reasons_not_to_publish
 from lookalike.tasks.published import Published, read_published
 from lookalike.tasks.resolve import Resolved
 

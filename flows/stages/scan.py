@@ -11,8 +11,7 @@ from lookalike.flows.runtime.partitions import Partition, map_partitions
 from lookalike.flows.runtime.progress import stage_progress
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.stage import stage
-from lookalike.tasks.embed.partition import hash_pictures, reject_unhashed
-from lookalike.tasks.embed.work import ToEmbed, find_pictures_to_embed
+from lookalike.tasks.embed.work import ToEmbed, find_pictures_to_embed, hash_pictures, reject_unhashed
 from lookalike.tasks.published import Published
 from lookalike.tasks.scan.scan import CatalogueScan, ScanRequest, ScanResult
 

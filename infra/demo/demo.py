@@ -16,13 +16,21 @@ import httpx
 
 from lookalike.data.catalogue.reader import locate, read_catalogue
 from lookalike.data.errors import ImageRejectedError, InputError
-from lookalike.infra.demo import cluster, openmoji, orchestration
+from lookalike.infra.demo import openmoji, orchestration
 from lookalike.infra.demo.environment import REPOSITORY, Environment
-from lookalike.infra.demo.ports import HOST, is_free
-from lookalike.infra.demo.processes import Service, ServiceError, Services, StepError
+from lookalike.infra.demo.processes import (
+    HOST,
+    Service,
+    ServiceError,
+    Services,
+    StepError,
+    Stopped,
+    is_free,
+    restore_signals,
+    stop_signals,
+)
 from lookalike.infra.demo.query import DAMAGE, QueryError, ask, make_question
 from lookalike.infra.demo.screen import Screen, format_moment
-from lookalike.infra.demo.signals import Stopped, restore_signals, stop_signals
 
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
 INTERRUPTED = 130
@@ -112,7 +120,7 @@ class _Demo:
 
     def _start_servers(self, services: Services) -> None:
         self._prefect = orchestration.make_server(self._place)
-        self._dask = [cluster.make_scheduler(self._place), cluster.make_workers(self._place)]
+        self._dask = [orchestration.make_scheduler(self._place), orchestration.make_workers(self._place)]
         for service in [self._prefect, *self._dask]:
             services.start(service)
 
@@ -126,7 +134,7 @@ class _Demo:
         with self.screen.step("Dask cluster") as line:
             for service in self._dask:
                 services.wait_ready(service)
-            line.result = f"{cluster.WORKERS} workers"
+            line.result = f"{orchestration.WORKERS} workers"
         with self.screen.step("Prefect server") as line:
             services.wait_ready(self._prefect)
             line.result = self._place.prefect_url

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike.infra.demo.ports import HOST, free_port
+from lookalike.infra.demo.processes import HOST, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

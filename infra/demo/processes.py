@@ -1,4 +1,4 @@
-"""Supervised child processes: started, waited for, stopped in reverse order, and never left behind.
+"""Supervised child processes: started, waited for, stopped in reverse order or by a signal, and never left behind.
 
 Each runs under a guard (`guard.py`) in its own session. So Ctrl-C reaches only the demo, which stops the others in
 order, and even `kill -9` of the demo ends all of them with all their descendants.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,9 +18,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+HOST = "127.0.0.1"
+
 GUARD = str(Path(__file__).with_name("guard.py"))
 TAIL_LINES = 15
 MARGIN_S = 5.0  # after the grace, the time for a guard to kill the remaining processes
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just left counts as free
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(preferred: int = 0) -> int:
+    """Return the preferred port if it is free, else one that the system chooses."""
+    if preferred and is_free(preferred):
+        return preferred
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @dataclass(frozen=True)
@@ -199,3 +225,45 @@ def _read_tail(log_file: Path | None) -> str:
         return ""
     lines = log_file.read_bytes()[-65536:].decode(errors="replace").splitlines()[-TAIL_LINES:]
     return f". The end of {log_file}:\n" + "\n".join(f"    {line}" for line in lines or ["(empty)"])
+
+
+class Stopped(BaseException):
+    """Somebody stopped the demo. Not an `Exception`, so that no handler takes it for a failure."""
+
+
+@contextlib.contextmanager
+def stop_signals(hurry: Callable[[], None]) -> Iterator[None]:
+    """Raise `Stopped` at the first signal; from then on, and after the block, call `hurry` instead.
+
+    The handlers stay after the block on purpose: what follows is the clean-up, which no signal may cut off.
+    """
+
+    def hurried(*_: object) -> None:
+        hurry()
+
+    def stopped(*_: object) -> None:
+        _set_handlers(hurried)
+        raise Stopped
+
+    _set_handlers(stopped)
+    try:
+        yield
+    finally:
+        _set_handlers(hurried)
+
+
+@contextlib.contextmanager
+def restore_signals() -> Iterator[None]:
+    """Restore the earlier signal handlers after the block."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _set_handlers(handler: Callable[..., None]) -> None:
+    for number in _SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, handler)

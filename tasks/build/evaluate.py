@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.tasks.search.group import SearchParameters
 from lookalike.tasks.search.index import ShardedIndex
-from lookalike.tasks.search.neighbours import EQUAL, RECALL_AT, Neighbours
+from lookalike.tasks.search.neighbours import EQUAL, RECALL_AT, Neighbours, SearchParameters
 
 Vectors = NDArray[np.float32]
 

@@ -27,8 +27,7 @@ from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, Shar
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import measure
 from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, compute_recall_by_score, measure_seconds_per_query
-from lookalike.tasks.build.index_kinds import KINDS, OperatingPoint, OperatingPoints
-from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.planner import KINDS, OperatingPoint, OperatingPoints, Plan
 from lookalike.tasks.build.shard import (
     ExactAnswers,
     build_index,
@@ -38,9 +37,8 @@ from lookalike.tasks.build.shard import (
     write_shard,
 )
 from lookalike.tasks.build.train import choose_sample_size, project, train
-from lookalike.tasks.search.group import SearchParameters
 from lookalike.tasks.search.index import ShardedIndex
-from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours, merge
+from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours, SearchParameters, merge
 from lookalike.tasks.search.projection import Projection, Vectors, learn, normalise
 
 OPERATING_POINTS = "operating-points/"

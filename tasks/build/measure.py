@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 
 from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, measure_seconds_per_query
-from lookalike.tasks.build.index_kinds import (
+from lookalike.tasks.build.planner import (
     GRAPH_OF_CENTROIDS_FROM,
     LINKS,
     SAMPLES_PER_LIST,

@@ -10,8 +10,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.tasks.build.index_kinds import SAMPLES_PER_LIST
-from lookalike.tasks.build.planner import TRAINING_SAMPLE, Plan
+from lookalike.tasks.build.planner import SAMPLES_PER_LIST, TRAINING_SAMPLE, Plan
 from lookalike.tasks.search.faiss_io import use_threads
 from lookalike.tasks.search.projection import Projection, Vectors, learn, normalise
 

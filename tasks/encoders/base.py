@@ -1,10 +1,16 @@
-"""What an encoder is: its description, and the steps that turn pictures into vectors in batch work and in queries."""
+"""What an encoder is: its description, its fingerprint, and the steps that turn pictures into vectors.
+
+The steps are the same in batch work and in queries. The fingerprint names an encoder by its content, so that vectors of
+two encoders are never taken for each other's.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +21,11 @@ from lookalike.tasks.images.preprocessing import Preprocessing, prepare
 
 MODEL_FILE = "model.onnx"
 """The name of the file that `EncoderSource.export` writes."""
+
+_DIGITS = 16
+
+EXPORT_VERSION = "export-1"
+"""Part of every exported encoder's fingerprint: a change to the export that changes vectors is a new version."""
 
 
 class EncoderSpec(BaseModel):
@@ -114,3 +125,20 @@ def encode(encoder: Encoder, images: Iterable[bytes]) -> NDArray[np.float32]:
     if not prepared:
         return np.empty((0, encoder.spec.dimension), dtype=np.float32)
     return encoder.finish(encoder.infer(np.stack(prepared)))
+
+
+def fingerprint(*, weights: str, preprocessing: Preprocessing, pooling: str, version: str, **more: Any) -> str:
+    """Sixteen hex digits over all that decides the vectors.
+
+    `weights` is a digest of the weights, `version` names the code that turns them into a model, and `more`
+    is anything else (JSON) that the vectors depend on.
+    """
+    parts = {
+        "weights": weights,
+        "preprocessing": preprocessing.identity(),
+        "pooling": pooling,
+        "version": version,
+        **more,
+    }
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGITS]

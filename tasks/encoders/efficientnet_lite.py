@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.base import EncoderSpec
-from lookalike.tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
+from lookalike.tasks.encoders.base import EXPORT_VERSION, EncoderSpec, fingerprint
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
-from lookalike.tasks.encoders.fingerprints import fingerprint
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, fingerprint
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 _VERSION = "fake-1"

@@ -1,24 +1,46 @@
-"""Encoders whose network comes from a library of models: the common part of torchvision's, timm's and open_clip's."""
+"""Encoders whose network comes from a library of models, with the library's own weights or with a file of weights.
+
+Here is the common part of torchvision's, timm's and open_clip's. Files are checked against their digest, and loaded
+without running code from them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import re
 from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import fsspec
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders import export
-from lookalike.tasks.encoders.base import EncoderSpec
+from lookalike.tasks.encoders.base import EXPORT_VERSION, EncoderSpec, fingerprint
 from lookalike.tasks.encoders.export import FromPixels
-from lookalike.tasks.encoders.fingerprints import EXPORT_VERSION, fingerprint
-from lookalike.tasks.encoders.weights import WeightsFile
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
+
+State = Mapping[str, Tensor]
+
+_DIGEST = re.compile(r"#sha256=(.*)$", re.IGNORECASE)
+_HEX_DIGITS = re.compile(r"[0-9a-f]{64}")
+_REMOTE = re.compile(r"^(?!file:|local:)[a-z][a-z0-9+.-]*:(?://|:)", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(r"GLOBAL (\S+) was not an allowed global")  # torch's message where loading would run code
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PARALLEL_PREFIX = "module."
+_VERSIONS = "_metadata"  # an attribute that only torch's own state dicts have
+_COUNTERS = ".num_batches_tracked"  # counters of training; no vector depends on them
+_SAFETENSORS_HEADER = slice(8, 9)  # behind its length, in eight bytes, the header is a JSON object
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +143,109 @@ def _measure_dimension(backbone: nn.Module, size: int, name: str) -> int:
         gives = " by ".join(map(str, shape)) or type(found).__name__
         raise EncoderError(f"{name} gives no vector for a picture, but {gives}: choose a model that pools what it sees")
     return shape[0]
+
+
+class WeightsFile:
+    """A state dict at a path or a URL, as safetensors or as torch saves it; `s3://…#sha256=…` for one in S3.
+
+    Raises `EncoderError` for a digest of another form, and for a URL without one: whoever may write there could change
+    the encoder unnoticed.
+    """
+
+    def __init__(self, reference: str) -> None:
+        found = _DIGEST.search(reference)
+        self.reference = reference
+        self._origin = reference[: found.start()] if found else reference
+        self._expected = found[1].lower() if found else None
+        if self._expected is not None and not _HEX_DIGITS.fullmatch(self._expected):
+            raise EncoderError(
+                f"the sha256 of weights {self._origin!r} has {len(self._expected)} characters: "
+                f"it is 64 hex digits, as `sha256sum` prints it, not {self._expected!r}"
+            )
+        if self._expected is None and _REMOTE.match(self._origin):
+            raise EncoderError(f"weights at a URL need their digest: {self._origin}#sha256=…, as `sha256sum` prints it")
+
+    def digest(self) -> str:
+        """Return the sha256 in hex digits; the file is read only where the reference has no digest.
+
+        Raises `EncoderError`.
+        """
+        return self._expected or hashlib.sha256(self._bytes).hexdigest()
+
+    def state(self) -> State:
+        """Read the tensors by name. Raises `EncoderError` for another digest, and for a file that is no state dict."""
+        data = self._bytes
+        try:
+            state = _load(data)
+        except Exception as error:  # neither torch.load nor safetensors has an error of its own for this
+            raise EncoderError(
+                f"{self._origin!r} is not a file of weights that can be loaded safely: {_explain(error)}"
+            ) from error
+        for wrapper in _WRAPPERS:
+            if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+                state = state[wrapper]
+        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise EncoderError(f"{self._origin!r} does not hold a state dict")
+        return rename_keys(state, lambda name: name.removeprefix(_PARALLEL_PREFIX))
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        try:
+            with fsspec.open(self._origin, "rb") as file:
+                data = cast("bytes", file.read())
+        except Exception as error:  # each file system raises what its own library raises
+            raise EncoderError(f"weights {self._origin!r} cannot be read: {error}") from error
+        if self._expected not in {None, found := hashlib.sha256(data).hexdigest()}:
+            raise EncoderError(f"weights {self._origin!r} have the sha256 {found}, not {self._expected}")
+        return data
+
+
+def rename_keys(state: State, rename: Callable[[str], str]) -> State:
+    """Return a state dict with renamed keys. The version of each layer, which torch keeps beside the tensors, stays."""
+    found = OrderedDict((rename(name), value) for name, value in state.items())
+    versions = getattr(state, _VERSIONS, None)
+    if versions is not None:
+        setattr(found, _VERSIONS, {rename(f"{layer}.")[:-1]: version for layer, version in versions.items()})
+    return found
+
+
+def fill(network: nn.Module, state: State, name: str, *, optional: tuple[str, ...] = ()) -> None:
+    """Load weights into a network; weights that it has no place for, such as those of a head, are left out.
+
+    Raises `EncoderError` where a weight has another shape or is missing; names that begin with one of `optional` may be
+    missing.
+    """
+    # set for the network as a whole only: layers tell by their names what an old file holds
+    if not hasattr(state, _VERSIONS):
+        state = rename_keys(state, str)
+        setattr(state, _VERSIONS, {"": {"version": network._version}})
+    try:
+        missing = network.load_state_dict(state, strict=False).missing_keys
+    except (RuntimeError, ValueError) as error:
+        raise EncoderError(f"the weights do not fit {name}: {error}") from error
+    if missing := [key for key in missing if not key.startswith(optional) and not key.endswith(_COUNTERS)]:
+        raise EncoderError(f"the weights do not fit {name}: no {', '.join(missing[:3])}, …")
+
+
+def compute_digest(network: nn.Module) -> str:
+    """Return the sha256 over all weights of a network, in hex digits: for weights that come without a file."""
+    found = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        found.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _load(data: bytes) -> Any:
+    if data[_SAFETENSORS_HEADER] == b"{":
+        return safetensors.torch.load(data)
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _explain(error: Exception) -> str:
+    """Say what is wrong with a file. Torch's own message advises to load unsafely, and has colour codes."""
+    if found := _NOT_ALLOWED.search(str(error)):
+        return f"it holds {found[1]}, and only tensors are loaded; save its state dict alone, as safetensors"
+    if "weights_only" in str(error) or not str(error):
+        return "it is damaged, or something else than a state dict; save one alone, as safetensors"
+    return str(error)

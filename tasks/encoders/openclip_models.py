@@ -12,8 +12,7 @@ import open_clip
 from torch import Tensor, nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.library import LibraryEncoder, Look, make_look
-from lookalike.tasks.encoders.weights import compute_digest, fill
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, compute_digest, fill, make_look
 
 _DEFAULT_SIZE = 224
 _DEFAULT_INTERPOLATION = "bicubic"

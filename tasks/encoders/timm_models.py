@@ -10,8 +10,7 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.library import LibraryEncoder, Look, make_look
-from lookalike.tasks.encoders.weights import compute_digest, fill
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, compute_digest, fill, make_look
 
 
 def list_models() -> list[str]:

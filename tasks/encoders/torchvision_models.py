@@ -8,8 +8,7 @@ import torchvision
 from torch import nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.library import LibraryEncoder, Look, make_look
-from lookalike.tasks.encoders.weights import State, fill, rename_keys
+from lookalike.tasks.encoders.library import LibraryEncoder, Look, State, fill, make_look, rename_keys
 
 # these two build parts that only training needs, and normalise their input again
 _WITH_TRAINING_PARTS = {"googlenet", "inception_v3"}

@@ -1,7 +1,8 @@
-"""Shards whose rows lie one after another: searched exactly, or by walking through a graph of neighbours.
+"""Exact search of the codes of one shard, and shards whose rows lie one after another.
 
-The graph is after Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical
-Navigable Small World graphs", IEEE TPAMI 2018.
+Codes are vectors in the order of the rows, in full precision or scalar-quantised. They are compared with each, or by
+walking through a graph of neighbours, after Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
+search using Hierarchical Navigable Small World graphs", IEEE TPAMI 2018.
 """
 
 from __future__ import annotations
@@ -12,14 +13,76 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.tasks.search.codes import GATHER_COST, Codes, estimate_exact_cost
-from lookalike.tasks.search.group import Group, SearchParameters
-from lookalike.tasks.search.neighbours import Neighbours, Rows
+from lookalike.tasks.search.neighbours import Group, Neighbours, Rows, SearchParameters, merge
+
+GATHER_UP_TO = 0.03  # share of rows: up to it, reading only the matching rows is faster than testing every row
+GATHER_COST = 50  # of reading one gathered row; scanning one short code costs 1
+COMPARE_COST = 15  # of reading a row in its place
+TEST_COST = 2  # of testing whether a row matches
+DECODED_AT_A_TIME = 4096  # vectors: so many of 256 dimensions stay in the cache of a core
+
+Vectors = NDArray[np.float32]
 
 DEFAULT_EF_SEARCH = 64
 ROWS_PER_CANDIDATE = 32  # vectors that the walk reads for each candidate it keeps
 
-Vectors = NDArray[np.float32]
+
+class Codes:
+    """Reads single vectors of a FAISS index that stores them one after the other. `owner` keeps it in memory."""
+
+    def __init__(self, index: faiss.IndexFlatCodes, owner: faiss.Index) -> None:
+        self._index = index
+        self._owner = owner
+        self.size = int(index.ntotal)
+        # a view: the file stays mapped, and only the pages that a search touches are read
+        view = faiss.rev_swig_ptr(index.codes.data(), self.size * index.code_size)
+        self._codes: NDArray[np.uint8] = view.reshape(self.size, index.code_size)
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the (n, bytes a vector) codes of (n,) rows."""
+        codes: NDArray[np.uint8] = self._codes[rows]
+        return codes
+
+    def decode(self, codes: NDArray[np.uint8]) -> Vectors:
+        """Return the (n, d) vectors of (n, bytes a vector) codes."""
+        vectors: Vectors = self._index.sa_decode(codes)
+        return vectors
+
+    def reconstruct(self, row: int) -> Vectors:
+        """Return the (d,) vector of one row."""
+        vector: Vectors = self.decode(self._codes[row : row + 1])[0]
+        return vector
+
+    def search(self, queries: Vectors, k: int, selector: faiss.IDSelector | None) -> Neighbours:
+        """Return the k nearest of (n, d) queries among all rows that the selector accepts, by reading each of them."""
+        scores, rows = self._index.search(queries, min(k, self.size), params=faiss.SearchParameters(sel=selector))
+        return Neighbours(scores, rows)
+
+    def search_rows(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
+        """Return the exact k nearest of (n, d) queries among `rows`."""
+        if rows.share > GATHER_UP_TO:
+            return self.search(queries, k, rows.to_selector(0, self.size))
+        return self._search_gathered(queries, k, rows.to_numbers(0, self.size))
+
+    def _search_gathered(self, queries: Vectors, k: int, rows: NDArray[np.int64]) -> Neighbours:
+        parts = [Neighbours.empty(len(queries))]
+        for start in range(0, len(rows), DECODED_AT_A_TIME):
+            some = rows[start : start + DECODED_AT_A_TIME]
+            vectors = self.decode(self._codes[some])
+            scores, places = faiss.knn(queries, vectors, min(k, len(some)), metric=faiss.METRIC_INNER_PRODUCT)
+            parts.append(Neighbours(scores, some[places]))
+        return merge(parts, k)
+
+    def touch(self) -> int:
+        """Read every page into memory, by a sum over one byte of each; the sum itself has no meaning."""
+        return int(self._codes.ravel()[::4096].sum())
+
+
+def estimate_exact_cost(rows: Rows) -> float:
+    """Return the cost of comparing a query with each of `rows`; scanning one short code costs 1."""
+    if rows.share > GATHER_UP_TO:
+        return TEST_COST * rows.size + COMPARE_COST * rows.count
+    return GATHER_COST * rows.count
 
 
 class FlatGroup(Group):

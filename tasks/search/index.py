@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from lookalike.data.errors import CorruptError
 from lookalike.tasks.search.exact import FlatGroup, GraphGroup
 from lookalike.tasks.search.faiss_io import read_mapped, use_threads
-from lookalike.tasks.search.group import Group, SearchParameters
 from lookalike.tasks.search.inverted import InvertedGroup
-from lookalike.tasks.search.neighbours import Neighbours, Rows, merge
+from lookalike.tasks.search.neighbours import Group, Neighbours, Rows, SearchParameters, merge
 
 Vectors = NDArray[np.float32]
 

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.data.errors import CorruptError
-from lookalike.tasks.search.codes import Codes, estimate_exact_cost
-from lookalike.tasks.search.group import Group, SearchParameters
-from lookalike.tasks.search.neighbours import Neighbours, Rows, select_best
+from lookalike.tasks.search.exact import Codes, estimate_exact_cost
+from lookalike.tasks.search.neighbours import Group, Neighbours, Rows, SearchParameters, select_best
 
 DEFAULT_K_FACTOR = 10
 FEWEST_CANDIDATES = 10  # times the factor: a search for one hit needs candidates to choose from, too

@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from lookalike.tasks.embed import partition
-from lookalike.tasks.embed.partition import Embedded
+from lookalike.tasks.embed import work
+from lookalike.tasks.embed.work import Embedded
 
-_embed_pictures = partition.embed_pictures
+_embed_pictures = work.embed_pictures
 
 
 def _counted(pictures: pa.Table, **arguments: Any) -> Embedded:
@@ -25,4 +25,4 @@ def _counted(pictures: pa.Table, **arguments: Any) -> Embedded:
 
 def dask_setup(worker: Any) -> None:
     """Let this worker count: what it is sent names the function, and finds this one under its name."""
-    partition.embed_pictures = _counted
+    work.embed_pictures = _counted

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from lookalike.tasks.build.index_kinds import Kind, OperatingPoint
+    from lookalike.tasks.build.planner import Kind, OperatingPoint
 
 K = 10
 TARGET = 0.95
@@ -224,9 +224,8 @@ class Lookalike(System):
     kind: Kind | None = None  # another one than the planner's choice
 
     def build(self, vectors: Vectors, folder: Path, threads: int) -> dict[str, Any]:
-        from lookalike.tasks.build.index_kinds import make_index_key
         from lookalike.tasks.build.measure import QUERIES, SAMPLE, measure
-        from lookalike.tasks.build.planner import plan
+        from lookalike.tasks.build.planner import make_index_key, plan
         from lookalike.tasks.build.shard import build_index
         from lookalike.tasks.build.train import choose_sample_size, train
 

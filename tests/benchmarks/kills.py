@@ -28,7 +28,7 @@ from typing import Any, Self
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store
-from lookalike.infra.demo.ports import HOST, free_port
+from lookalike.infra.demo.processes import HOST, free_port
 from tests.support.photos import write_photos
 from tests.support.servers import BIN, ROOT, prefect_server
 

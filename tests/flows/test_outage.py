@@ -19,7 +19,7 @@ from lookalike.data.embeddings import Embeddings
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store
-from lookalike.infra.demo.ports import HOST
+from lookalike.infra.demo.processes import HOST
 from tests.support.pictures import write_catalogue
 from tests.support.seaweedfs import SeaweedFS
 from tests.support.servers import BIN, ROOT

@@ -19,7 +19,7 @@ import pytest
 from lookalike.data.errors import CatalogueError, InputError
 from lookalike.infra.demo import openmoji
 from lookalike.infra.demo.demo import DemoOptions, run
-from lookalike.infra.demo.ports import HOST, free_port
+from lookalike.infra.demo.processes import HOST, free_port
 
 PICTURES = 24
 CODE = """

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
-from lookalike.infra.demo.ports import HOST
+from lookalike.infra.demo.processes import HOST
 
 
 @dataclass

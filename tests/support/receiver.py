@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from lookalike.infra.demo.ports import HOST
+from lookalike.infra.demo.processes import HOST
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.infra.demo.ports import HOST, free_port
-from lookalike.infra.demo.processes import Service, Services
+from lookalike.infra.demo.processes import HOST, Service, Services, free_port
 from tests.support.shared import shared_service
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.infra.demo.ports import HOST
+from lookalike.infra.demo.processes import HOST
 from tests.benchmarks.serving.load import OK, Plan, Reply
 from tests.benchmarks.serving.servers import Server
 from tests.support.servers import ROOT

@@ -13,7 +13,7 @@ import numpy as np
 
 from lookalike.data.snapshots.cache import BlobCache
 from lookalike.data.snapshots.manifest import Manifest
-from lookalike.infra.demo.ports import HOST
+from lookalike.infra.demo.processes import HOST
 from lookalike.tasks.search.searcher import Searcher
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.costs import Costs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.infra.demo.ports import HOST
+from lookalike.infra.demo.processes import HOST
 from tests.benchmarks.distortions import distorted
 from tests.benchmarks.picking import evenly
 from tests.benchmarks.serving.shops import product_id

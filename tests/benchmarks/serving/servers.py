@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike.infra.demo.ports import HOST, free_port
-from lookalike.infra.demo.processes import Service, Services
+from lookalike.infra.demo.processes import HOST, Service, Services, free_port
 from tests.support.servers import BIN, ROOT, answers
 
 PEERS = "tests.benchmarks.serving.peers"

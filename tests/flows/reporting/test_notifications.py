@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 from lookalike.data.reports import State
 from lookalike.flows.reporting.mail import SmtpMail
 from lookalike.flows.reporting.notifications import Message, link, message_about, notify, tell
-from lookalike.infra.demo.ports import HOST
+from lookalike.infra.demo.processes import HOST
 from tests.support.mailbox import mailbox
 from tests.support.receiver import Receiver, receiver
 from tests.support.reports import run_report

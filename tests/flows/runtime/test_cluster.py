@@ -19,7 +19,7 @@ from distributed import Client
 from lookalike.data.reports import recent_reports
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.stores import open_store
-from lookalike.infra.demo.ports import HOST, free_port
+from lookalike.infra.demo.processes import HOST, free_port
 from tests.support.pictures import write_catalogue
 from tests.support.servers import BIN, ROOT
 from tests.support.sites import certificates

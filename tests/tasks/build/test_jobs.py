@@ -22,9 +22,8 @@ from lookalike.data.stores import open_store
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import measure as measuring
 from lookalike.tasks.build.evaluate import compute_recall
-from lookalike.tasks.build.index_kinds import KINDS, OperatingPoints
 from lookalike.tasks.build.jobs import Measurement, SampleQueries, Shard, Source, TrainedParts, merge_exact_answers
-from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.planner import KINDS, OperatingPoints, Plan
 from lookalike.tasks.build.shard import ExactAnswers
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lookalike.tasks.build.index_kinds import KINDS, OperatingPoint
 from lookalike.tasks.build.measure import SAMPLE, measure, split
+from lookalike.tasks.build.planner import KINDS, OperatingPoint
 from lookalike.tasks.search.projection import normalise
 
 _random = np.random.default_rng(5)

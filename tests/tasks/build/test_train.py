@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from lookalike.tasks.build import train as training
-from lookalike.tasks.build.index_kinds import KINDS
-from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.planner import KINDS, Plan
 from lookalike.tasks.build.shard import build_index
 from lookalike.tasks.build.train import choose_sample_size, train, train_index
 from lookalike.tasks.search.faiss_io import read_bytes

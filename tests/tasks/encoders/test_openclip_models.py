@@ -15,12 +15,11 @@ import torch
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders import export
-from lookalike.tasks.encoders.base import MODEL_FILE, encode
-from lookalike.tasks.encoders.fingerprints import fingerprint
+from lookalike.tasks.encoders.base import MODEL_FILE, encode, fingerprint
+from lookalike.tasks.encoders.library import WeightsFile
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.openclip_models import OpenClipEncoder
 from lookalike.tasks.encoders.registry import find_source, list_models
-from lookalike.tasks.encoders.weights import WeightsFile
 
 MODEL = "Tiny-For-Tests"
 CONFIG = {

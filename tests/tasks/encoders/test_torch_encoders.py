@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders import efficientnet_lite, efficientnet_lite_network, export
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode, scale_to_unit_length
+from lookalike.tasks.encoders.library import State, rename_keys
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source, list_models
 from lookalike.tasks.encoders.torch_encoder import TorchEncoder, build_network
 from lookalike.tasks.encoders.torchvision_models import TorchvisionEncoder, _create_network, _cut_head
-from lookalike.tasks.encoders.weights import State, rename_keys
 from lookalike.tasks.images import preprocessing
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.images.preprocessing import Preprocessing

@@ -14,7 +14,7 @@ from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.publishing import publish
 from lookalike.data.stores import ObjectStore, open_store
-from lookalike.tasks.embed.partition import hash_pictures
+from lookalike.tasks.embed.work import hash_pictures
 from lookalike.tasks.published import Published, read_published
 from lookalike.tasks.scan.scan import CatalogueScan, ScanRequest, ScanResult, with_versions
 from tests.support.catalogues import read_all

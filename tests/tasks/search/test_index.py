@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 
 from lookalike.data.errors import CorruptError
 from lookalike.tasks.build.evaluate import Examination, compute_recall
-from lookalike.tasks.build.index_kinds import count_bytes_beside
-from lookalike.tasks.build.planner import Plan
+from lookalike.tasks.build.planner import Plan, count_bytes_beside
 from lookalike.tasks.build.shard import build_index
 from lookalike.tasks.build.train import train
 from lookalike.tasks.search import inverted
-from lookalike.tasks.search.group import SearchParameters
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.inverted import InvertedGroup
-from lookalike.tasks.search.neighbours import Neighbours
+from lookalike.tasks.search.neighbours import Neighbours, SearchParameters
 from lookalike.tasks.search.projection import normalise
 
 DIMENSION = 32

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.weights import WeightsFile, compute_digest, fill
+from lookalike.tasks.encoders.library import WeightsFile, compute_digest, fill
 
 STATE = {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.ones(2)}
 
