@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_list, is_text, item_type
 from lookalike.data.errors import CorruptError
-from lookalike.data.snapshots import blobs, tombstones
+from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.leases import STAT_THREADS
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest, ShardSection
-from lookalike.data.snapshots.products import read_shard_products
+from lookalike.data.snapshots.products import read_alive_rows, read_shard_products, tombstones_to_bytes
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.build.jobs import Measurement, build_delta, measure_refresh
 from lookalike.tasks.published import Published
@@ -114,12 +114,12 @@ def _by_shard(places: Rows) -> dict[int, Rows]:
 
 def _with_tombstones(store: ObjectStore, shard: ShardSection, rows: Iterable[int]) -> ShardSection:
     """Return a shard of the last full build with some more of its rows dead."""
-    alive = tombstones.read_alive_rows(store, shard)
+    alive = read_alive_rows(store, shard)
     alive[np.fromiter(rows, np.int64)] = False
     dead = np.flatnonzero(~alive)
     if len(dead) == shard.dead:
         return shard
-    blob = blobs.put_bytes(store, tombstones.to_bytes(dead))
+    blob = blobs.put_bytes(store, tombstones_to_bytes(dead))
     return shard.model_copy(update={"tombstones": blob, "dead": len(dead)})
 
 

@@ -20,7 +20,7 @@ import pytest
 from lookalike.data.catalogue.normalised import read_catalogue_range
 from lookalike.data.catalogue.rejects import read_rejects
 from lookalike.data.embeddings import Embeddings, hash_array
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store

@@ -1,21 +1,35 @@
-"""Normalised catalogues in a store: what one run found, with the hash of each picture."""
+"""Normalised catalogues in a store: what one run found, with the hash of each picture.
+
+The hashes of pictures that were read are kept on their own until a snapshot holds them: after a run that died, no
+picture is read twice.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lookalike.data.embeddings import hash_array, positions
-from lookalike.data.errors import NotFoundError
+from lookalike.data.embeddings import HASH, hash_array, positions
+from lookalike.data.errors import AlreadyExistsError, NotFoundError
 from lookalike.data.stores import ObjectStore
 
 PRODUCTS_PER_FILE = 16_384
+HASHES_FOLDER = "hashes/"
+# what others put there is neither read nor deleted
+HASHES_NAME = re.compile(rf"{HASHES_FOLDER}[0-9a-f]{{32}}[.]parquet")
+HASHES_SCHEMA = pa.schema(
+    [("id", pa.string()), ("image", pa.string()), ("image_version", pa.string()), ("image_hash", HASH)]
+)
 
 
 class LocalCatalogue:
@@ -91,3 +105,37 @@ def _in_order(products: pa.Table) -> pa.Table:
     """Sort by picture, then id: an order that depends on nothing but the products themselves."""
     ordered = products.sort_by([("image_hash", "ascending"), ("id", "ascending")])
     return ordered.combine_chunks()
+
+
+def write_hashes(store: ObjectStore, table: pa.Table) -> None:
+    """Store which hash the picture of a product has, in the version in which it was read."""
+    buffer = io.BytesIO()
+    pq.write_table(table.select(HASHES_SCHEMA.names).cast(HASHES_SCHEMA), buffer, compression="zstd")
+    data = buffer.getvalue()
+    with suppress(AlreadyExistsError):  # the same pictures, read again after an answer was lost
+        store.create(f"{HASHES_FOLDER}{hashlib.sha256(data).hexdigest()[:32]}.parquet", data)
+
+
+def list_hashes(store: ObjectStore) -> list[str]:
+    """Return the names of all such files."""
+    return [found.key for found in store.list(HASHES_FOLDER) if HASHES_NAME.fullmatch(found.key)]
+
+
+def read_hashes(store: ObjectStore, key: str) -> pa.Table:
+    """Return one of them, with the columns of HASHES_SCHEMA; empty where it is gone meanwhile."""
+    try:
+        return pq.read_table(pa.BufferReader(store.read(key))).cast(HASHES_SCHEMA)
+    except NotFoundError:
+        return HASHES_SCHEMA.empty_table()
+
+
+def forget_hashes(store: ObjectStore, keys: Iterable[str]) -> None:
+    """Remove files that a snapshot has made superfluous."""
+    for key in keys:
+        store.delete(key)
+
+
+def known_hashes(table: pa.Table, hashes: Sequence[bytes | None]) -> pa.Table:
+    """Return the rows of a table whose picture has a hash and a version, as `write_hashes` takes them."""
+    hashed = table.select(["id", "image", "image_version"]).append_column("image_hash", pa.array(hashes, HASH))
+    return hashed.filter(pc.and_(hashed["image_hash"].is_valid(), hashed["image_version"].is_valid()))

@@ -1,4 +1,9 @@
-"""Checksummed documents: small JSON files that carry the sha256 of everything else in them."""
+"""Checksummed documents: small JSON files that carry the sha256 of everything else in them.
+
+One of them is the marker, which says that a folder or a bucket's prefix is a store of Lookalike. The first writer of a
+snapshot creates it. What deletes asks for it first, because a wrong path or prefix would otherwise be enough to delete
+what belongs to somebody else.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,23 @@ import getpass
 import hashlib
 import json
 import socket
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, computed_field
 
-from lookalike.data.errors import CorruptError, UnsupportedFormatError
+from lookalike.data.errors import (
+    AlreadyExistsError,
+    CorruptError,
+    NotAStoreError,
+    NotFoundError,
+    UnsupportedFormatError,
+)
+from lookalike.data.stores import ObjectStore
 
 FORMAT_VERSION = 1  # of docs/format.md
+MARKER = "lookalike-store.json"
 
 
 class ChecksummedDocument(BaseModel):
@@ -91,3 +106,30 @@ def this_actor() -> str:
     except (KeyError, OSError):  # a container's user without a name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
+
+
+class StoreMarker(ChecksummedDocument):
+    """Since when a place is a store, and who made it one."""
+
+    created_at: AwareDatetime
+    created_by: str
+
+
+def mark_store(store: ObjectStore) -> None:
+    """Make the place a store, unless it is one."""
+    try:
+        store.stat(MARKER)
+    except NotFoundError:
+        with suppress(AlreadyExistsError):  # another writer was faster
+            store.create(MARKER, StoreMarker(created_at=datetime.now(UTC), created_by=this_actor()).to_json())
+
+
+def check_is_store(store: ObjectStore) -> StoreMarker:
+    """Return the store's marker. Raises `NotAStoreError`, `CorruptError`, `UnsupportedFormatError`."""
+    try:
+        return StoreMarker.from_json(store.read(MARKER), MARKER)
+    except NotFoundError as error:
+        raise NotAStoreError(
+            f"{store.uri} is no store of Lookalike, for it has no {MARKER}: nothing was deleted. Check the store's "
+            "address (--store or LOOKALIKE_STORE). The first reindex makes a place a store"
+        ) from error

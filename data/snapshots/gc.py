@@ -1,6 +1,6 @@
 """Garbage collection: remove what nothing needs any more, and nothing else.
 
-It works only in a place that says that it is a store (`lookalike.data.snapshots.marker`) and has a channel, and it
+It works only in a place that says that it is a store (`lookalike.data.snapshots.documents`) and has a channel, and it
 looks only at names that Lookalike itself gives: files of others may lie in the same folder or bucket.
 
 Kept are the snapshots that a channel's last entries point at, those that an entry pointed at within the grace period
@@ -26,7 +26,7 @@ from enum import Enum, auto
 from pydantic import ValidationError
 
 from lookalike.data import reports
-from lookalike.data.catalogue import image_hashes
+from lookalike.data.catalogue.normalised import HASHES_FOLDER
 from lookalike.data.errors import (
     CollectionRefusedError,
     CorruptError,
@@ -34,14 +34,13 @@ from lookalike.data.errors import (
     SnapshotNotFoundError,
     UnsupportedFormatError,
 )
-from lookalike.data.snapshots import channels, doctor, leases, pins
+from lookalike.data.snapshots import channels, doctor, leases
 from lookalike.data.snapshots.channels import Channel
-from lookalike.data.snapshots.documents import this_actor
+from lookalike.data.snapshots.documents import check_is_store, this_actor
 from lookalike.data.snapshots.leases import LEASE_SECONDS, Condemned, WriteLease
 from lookalike.data.snapshots.manifest import EncoderSection, find_needs
-from lookalike.data.snapshots.marker import check_is_store
 from lookalike.data.snapshots.store import FOLDER as SNAPSHOTS
-from lookalike.data.snapshots.store import read_manifest_document
+from lookalike.data.snapshots.store import pinned, read_manifest_document
 from lookalike.data.stores import ObjectInfo, ObjectStore
 
 _HEX_32 = "[0-9a-f]{32}"
@@ -51,7 +50,7 @@ _COLLECTED = {
     "objects/sha256/": "([0-9a-f]{2})/\\1[0-9a-f]{62}",
     "catalogues/": "[0-9a-f]{16}/products-[0-9a-f]{8}-[0-9a-f]{8}[.]parquet",
     "rejects/": f"{_RUN}[.]parquet",
-    image_hashes.FOLDER: f"{_HEX_32}[.]parquet",
+    HASHES_FOLDER: f"{_HEX_32}[.]parquet",
     reports.CONTACT_SHEETS: f"{_RUN}[.]png",
     reports.FOLDER: f"[^/]+/{_RUN}[.]json",
     leases.FOLDER: f"{_HEX_32}[.]json",
@@ -252,7 +251,7 @@ class _Collector:
         return set(needs), {need for need in needs if need.endswith("/")}
 
     def _kept_snapshots(self) -> list[str]:
-        kept = [*self._stays, *pins.pinned(self._store), *self._young_snapshots()]
+        kept = [*self._stays, *pinned(self._store), *self._young_snapshots()]
         names = channels.list_channels(self._store)
         if not names:
             raise CollectionRefusedError(

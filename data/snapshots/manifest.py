@@ -124,7 +124,7 @@ class ShardSection(_Section):
 
     Attributes:
         count: rows, those that are dead included.
-        tombstones: the rows that a refresh took out, as a `.npy` (`lookalike.data.snapshots.tombstones`); null if all
+        tombstones: the rows that a refresh took out, as a `.npy` (`lookalike.data.snapshots.products`); null if all
             are alive.
         dead: how many rows that are.
         delta: whether a refresh made this shard, on top of those of the last full build.

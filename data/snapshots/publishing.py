@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from lookalike.data.errors import SnapshotNotFoundError, SnapshotRefusedError
 from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.documents import mark_store
 from lookalike.data.snapshots.leases import OnStep, Step, hold_blobs, ignore
 from lookalike.data.snapshots.manifest import Manifest
-from lookalike.data.snapshots.marker import mark_store
-from lookalike.data.snapshots.pins import pin as pin_snapshot
+from lookalike.data.snapshots.store import pin as pin_snapshot
 from lookalike.data.snapshots.store import read_manifest, write_manifest
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.retry import retried

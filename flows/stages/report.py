@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lookalike.data.catalogue.image_hashes import forget_hashes
+from lookalike.data.catalogue.normalised import forget_hashes
 from lookalike.data.catalogue.rejects import store_rejects
 from lookalike.data.errors import StoreError
 from lookalike.data.reports import RunReport, State, last_state, recent_reports, write_report

@@ -42,7 +42,7 @@ def _search_store(store: str, channel: str, image: Path, k: int, filters: tuple[
     import tempfile
 
     from lookalike.data.errors import ImageRejectedError
-    from lookalike.data.snapshots.cache import BlobCache
+    from lookalike.data.snapshots.blobs import BlobCache
     from lookalike.data.snapshots.store import read_manifest
     from lookalike.tasks.search.filters import parse
     from lookalike.tasks.search.searcher import Searcher

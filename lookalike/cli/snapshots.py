@@ -12,7 +12,7 @@ from lookalike.data.errors import InputError
 
 if TYPE_CHECKING:
     from lookalike.data.snapshots.channels import Channel
-    from lookalike.data.snapshots.listing import Summary
+    from lookalike.data.snapshots.store import Summary
 
 
 @click.group()
@@ -27,7 +27,7 @@ def snapshots() -> None:
 @report_errors
 def list_snapshots(*, store: str, channel: str, output: str) -> None:
     """List all snapshots, oldest first; a star marks the one that the channel points at."""
-    from lookalike.data.snapshots.listing import list_summaries
+    from lookalike.data.snapshots.store import list_summaries
 
     rows = list_summaries(open_channel(store, channel).store, channel)
     if output == "json":
@@ -146,11 +146,11 @@ def rollback(*, store: str, channel: str, reason: str) -> None:
 @report_errors
 def pin_snapshot(*, snapshot: str, store: str, note: str) -> None:
     """Keep SNAPSHOT from garbage collection until it is unpinned."""
-    from lookalike.data.snapshots import pins
+    from lookalike.data.snapshots.store import pin
     from lookalike.data.stores import open_store
 
-    pin = pins.pin(open_store(store), snapshot, note)
-    click.echo(f"{pin.snapshot} is pinned by {pin.pinned_by} since {pin.pinned_at:%Y-%m-%d %H:%M:%SZ}  {pin.note}")
+    made = pin(open_store(store), snapshot, note)
+    click.echo(f"{made.snapshot} is pinned by {made.pinned_by} since {made.pinned_at:%Y-%m-%d %H:%M:%SZ}  {made.note}")
 
 
 @snapshots.command("unpin")
@@ -159,10 +159,10 @@ def pin_snapshot(*, snapshot: str, store: str, note: str) -> None:
 @report_errors
 def unpin_snapshot(*, snapshot: str, store: str) -> None:
     """Let SNAPSHOT go when its time comes."""
-    from lookalike.data.snapshots import pins
+    from lookalike.data.snapshots.store import unpin
     from lookalike.data.stores import open_store
 
-    pins.unpin(open_store(store), snapshot)
+    unpin(open_store(store), snapshot)
 
 
 @snapshots.command()

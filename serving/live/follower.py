@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lookalike.data.errors import LookalikeError
-from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import ObjectStore

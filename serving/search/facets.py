@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_text, item_type, type_name
-from lookalike.data.snapshots.columns import Column
-from lookalike.data.snapshots.products import Products
+from lookalike.data.snapshots.products import Column, Products
 
 MAX_VALUES = 50  # more than these, and a list of them helps nobody
 

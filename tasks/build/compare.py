@@ -21,7 +21,7 @@ from lookalike.data.errors import CorruptError, ImageRejectedError, NotFoundErro
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.fetch.images import read_image
 from lookalike.data.reports import write_contact_sheet
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.products import Product
 from lookalike.data.stores import ObjectStore, open_store

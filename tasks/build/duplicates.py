@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from lookalike.data.embeddings import HASH, LOST, Embeddings, differ, hash_array, positions
 from lookalike.data.errors import CorruptError
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.duplicates import read_groups, to_parquet
 from lookalike.data.snapshots.manifest import DuplicatesSection, Manifest, ShardSection
 from lookalike.data.stores import ObjectStore, open_store

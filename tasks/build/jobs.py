@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from lookalike.data.catalogue.normalised import read_catalogue_range
 from lookalike.data.embeddings import Embeddings, among, differ, hash_array
 from lookalike.data.errors import AlreadyExistsError, NotFoundError
-from lookalike.data.snapshots import blobs, tombstones
-from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, ShardSection, SpaceSection
+from lookalike.data.snapshots.products import read_alive_rows
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import measure
 from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, compute_recall_by_score, measure_seconds_per_query
@@ -274,7 +274,7 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
             nprobe=index.nprobe,
             ef_search=index.ef_search,
             k_factor=index.k_factor,
-            alive=np.concatenate([tombstones.read_alive_rows(opened, shard) for shard in shards]),
+            alive=np.concatenate([read_alive_rows(opened, shard) for shard in shards]),
         )
         queries, own, exact = _choose_delta_queries(searched, shards[-1].count)
         found = searched.search(queries, RECALL_AT + 1).exclude(own)

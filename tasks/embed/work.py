@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lookalike.data.catalogue.image_hashes import known_hashes, write_hashes
+from lookalike.data.catalogue.normalised import known_hashes, write_hashes
 from lookalike.data.embeddings import HASH, Embeddings, hash_array, positions
 from lookalike.data.errors import ImageRejectedError
 from lookalike.data.fetch.client import FetchPolicy

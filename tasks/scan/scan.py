@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lookalike.data.catalogue.image_hashes import list_hashes, read_hashes
+from lookalike.data.catalogue.normalised import list_hashes, read_hashes
 from lookalike.data.catalogue.reader import VERSION, Batch, read_catalogue
 from lookalike.data.catalogue.rejects import Reject, RejectLog, read_reject_table
 from lookalike.data.embeddings import hash_array, positions

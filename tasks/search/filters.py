@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import type_name
 from lookalike.data.errors import FilterError
-from lookalike.data.snapshots.columns import Column
-from lookalike.data.snapshots.products import Products
+from lookalike.data.snapshots.products import Column, Products
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEYOND = 10**40  # larger than any whole number of 64 bits

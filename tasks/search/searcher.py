@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lookalike.data.errors import CorruptError, InputError
-from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.duplicates import Duplicates, read_groups
 from lookalike.data.snapshots.manifest import Manifest
-from lookalike.data.snapshots.products import Product, Products
-from lookalike.data.snapshots.tombstones import alive_rows
+from lookalike.data.snapshots.products import Product, Products, alive_rows
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lookalike.data.catalogue.normalised import read_catalogue_range
 from lookalike.data.embeddings import Embeddings, hash_array
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import ObjectStore, open_store

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.gc import Retention, collect
 from lookalike.data.snapshots.publishing import promote, publish

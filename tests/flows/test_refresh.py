@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lookalike.data.errors import UnknownProductError
-from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import read_manifest, verify

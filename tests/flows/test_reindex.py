@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lookalike.data.catalogue.image_hashes import list_hashes
+from lookalike.data.catalogue.normalised import list_hashes
 from lookalike.data.catalogue.reader import Batch, read_catalogue
 from lookalike.data.catalogue.rejects import read_rejects
 from lookalike.data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.reports import RunReport, recent_reports, write_report
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.publishing import promote, rollback

@@ -11,7 +11,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.infra.demo.processes import HOST
 from lookalike.tasks.search.searcher import Searcher

@@ -21,15 +21,13 @@ from lookalike.data.errors import (
     StoreError,
     UnsupportedFormatError,
 )
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel, Entry
-from lookalike.data.snapshots.documents import FORMAT_VERSION, checksum
+from lookalike.data.snapshots.documents import FORMAT_VERSION, MARKER, checksum
 from lookalike.data.snapshots.gc import Retention, collect
-from lookalike.data.snapshots.listing import list_summaries
 from lookalike.data.snapshots.manifest import Manifest, content_hash, find_needs, parse_manifest
-from lookalike.data.snapshots.marker import MARKER
 from lookalike.data.snapshots.publishing import publish
-from lookalike.data.snapshots.store import read_manifest, verify
+from lookalike.data.snapshots.store import list_summaries, read_manifest, verify
 from lookalike.data.stores.local import LocalStore
 from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.search.searcher import Searcher
@@ -252,7 +250,7 @@ class TestCache:
         somebodys.write_text("years of work")
         cache.keep_only([])
         assert len(list(tmp_path.iterdir())) == len(set(manifest.blobs())) + 1
-        monkeypatch.setattr("lookalike.data.snapshots.cache.GRACE_SECONDS", -1)
+        monkeypatch.setattr("lookalike.data.snapshots.blobs.GRACE_SECONDS", -1)
         cache.keep_only(manifest.blobs()[:1])
         assert {path.name for path in tmp_path.iterdir()} == {manifest.blobs()[0].sha256, somebodys.name}
 

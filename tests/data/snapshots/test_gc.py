@@ -20,15 +20,14 @@ from lookalike.data.errors import (
     StoreUnavailableError,
     UnsupportedFormatError,
 )
-from lookalike.data.snapshots import blobs, pins
+from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.channels import Channel
-from lookalike.data.snapshots.documents import FORMAT_VERSION, checksum
+from lookalike.data.snapshots.documents import FORMAT_VERSION, MARKER, checksum
 from lookalike.data.snapshots.gc import Collection, Retention, collect
 from lookalike.data.snapshots.leases import ANNOUNCEMENTS, Condemned
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest
-from lookalike.data.snapshots.marker import MARKER
 from lookalike.data.snapshots.publishing import promote, publish, rollback, store_snapshot
-from lookalike.data.snapshots.store import list_snapshots, manifest_key, read_manifest, verify
+from lookalike.data.snapshots.store import list_snapshots, manifest_key, pin, read_manifest, read_pin, unpin, verify
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.local import LocalStore
 from lookalike.data.stores.memory import MemoryStore
@@ -100,10 +99,10 @@ def test_other_channels_and_pins_keep_theirs() -> None:
     store = MemoryStore()
     names = releases(store, 1, 2, 3, 4)
     promote(Channel(store, "canary"), names[0], reason="x")
-    pins.pin(store, names[1], "audit")
+    pin(store, names[1], "audit")
     collect(store, LAST)
     assert complete(store) == [names[0], names[1], names[3]]
-    pins.unpin(store, names[1])
+    unpin(store, names[1])
     collect(store, LAST)
     assert complete(store) == [names[0], names[3]]
 
@@ -269,7 +268,7 @@ def test_a_snapshot_that_is_needed_for_a_moment_keeps_its_files_with_its_manifes
         if steps == ["condemned"]:
             store.create(f"pins/{names[0]}.json", b"")
         elif steps == ["condemned", "spared", "deleted"]:
-            pins.unpin(store, names[0])
+            unpin(store, names[0])
 
     collect(store, LAST, on_step=pin_for_a_moment)
     assert complete(store) == [names[0], names[2]]
@@ -277,7 +276,7 @@ def test_a_snapshot_that_is_needed_for_a_moment_keeps_its_files_with_its_manifes
     assert complete(store) == names[2:]
 
 
-@pytest.mark.parametrize("point", [promote_it, pins.pin])
+@pytest.mark.parametrize("point", [promote_it, pin])
 def test_who_points_at_a_snapshot_sees_that_it_went_meanwhile(point: Callable[[ObjectStore, str], object]) -> None:
     store = MemoryStore()
     name = releases(store, 1, 1)[0]
@@ -406,7 +405,7 @@ def test_a_pin_holds_even_where_its_note_is_damaged() -> None:
     collect(store, LAST)
     assert complete(store) == names
     with pytest.raises(CorruptError):
-        pins.read_pin(store, names[0])
+        read_pin(store, names[0])
 
 
 def test_in_a_place_that_is_no_store_nothing_is_deleted(tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ from lookalike.data.errors import (
     SnapshotNotFoundError,
     StoreUnavailableError,
 )
-from lookalike.data.snapshots import gc, pins
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots import gc
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.gc import Retention
 from lookalike.data.snapshots.leases import FOLDER as MAKING
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.publishing import Step, promote, publish, rollback, store_snapshot
-from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.snapshots.store import list_snapshots, pin, pinned, read_manifest, read_pin, unpin, verify
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.local import LocalStore
 from lookalike.data.stores.memory import MemoryStore
@@ -240,13 +240,13 @@ class TestRollback:
         store = MemoryStore()
         manifest = store_snapshot(store, draft(store, [1]))
         promote(Channel(store, "canary"), manifest.id, reason="christmas", pin=True)
-        assert pins.pinned(store) == [manifest.id]
-        assert pins.read_pin(store, manifest.id).note == "christmas"
-        assert pins.pin(store, manifest.id, "again").note == "christmas"
-        pins.unpin(store, manifest.id)
-        pins.unpin(store, manifest.id)
+        assert pinned(store) == [manifest.id]
+        assert read_pin(store, manifest.id).note == "christmas"
+        assert pin(store, manifest.id, "again").note == "christmas"
+        unpin(store, manifest.id)
+        unpin(store, manifest.id)
         with pytest.raises(SnapshotNotFoundError, match="not pinned"):
-            pins.read_pin(store, manifest.id)
+            read_pin(store, manifest.id)
 
 
 class TestEntries:

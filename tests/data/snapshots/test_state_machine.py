@@ -20,12 +20,11 @@ from lookalike.data.errors import (
     SnapshotNotFoundError,
     StoreUnavailableError,
 )
-from lookalike.data.snapshots import pins
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.gc import Retention, collect
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.publishing import promote, publish, rollback, store_snapshot
-from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
+from lookalike.data.snapshots.store import list_snapshots, pin, pinned, read_manifest, unpin, verify
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.memory import MemoryStore
 from lookalike.data.stores.retry import Backoff
@@ -141,14 +140,14 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def pin(self, data: st.DataObject) -> None:
         snapshot = data.draw(st.sampled_from(sorted(self.made)))
-        pins.pin(self.store, snapshot)
+        pin(self.store, snapshot)
         self.pins.add(snapshot)
 
     @precondition(lambda self: self.pins)
     @rule(data=st.data())
     def unpin(self, data: st.DataObject) -> None:
         snapshot = data.draw(st.sampled_from(sorted(self.pins)))
-        pins.unpin(self.store, snapshot)
+        unpin(self.store, snapshot)
         self.pins.remove(snapshot)
 
     @rule()
@@ -189,7 +188,7 @@ class Machine(RuleBasedStateMachine):
         type(self).taken += 1
         assert set(list_snapshots(self.store)) == set(self.made)
         assert [entry.snapshot for entry in Channel(self.store).history()] == [name for name, _ in self.history]
-        assert set(pins.pinned(self.store)) == self.pins
+        assert set(pinned(self.store)) == self.pins
 
     @invariant()
     def no_snapshot_lacks_a_file(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from lookalike.data.embeddings import Embeddings
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import read_manifest, verify

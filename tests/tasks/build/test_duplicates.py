@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lookalike.data.embeddings import HASH, Embeddings, position
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.duplicates import read_groups
 from lookalike.data.snapshots.manifest import (
     CatalogueSection,

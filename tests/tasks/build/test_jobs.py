@@ -15,8 +15,7 @@ from lookalike.data.catalogue.normalised import LocalCatalogue
 from lookalike.data.embeddings import HASH, Embeddings
 from lookalike.data.errors import CorruptError
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.blobs import Blob
-from lookalike.data.snapshots.cache import BlobCache
+from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, SpaceSection
 from lookalike.data.stores import open_store
 from lookalike.tasks.build import jobs as building

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.data.catalogue.image_hashes import list_hashes
+from lookalike.data.catalogue.normalised import list_hashes
 from lookalike.data.catalogue.rejects import RejectLog
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.partitioned import PartitionedTable
