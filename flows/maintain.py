@@ -14,7 +14,7 @@ from lookalike.data.snapshots.gc import Retention
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.flows.reporting.maintenance import Maintenance, describe_damage, failure_message, show_maintenance
 from lookalike.flows.reporting.notifications import tell
-from lookalike.flows.runtime.parameters import describe_parameters
+from lookalike.flows.runtime.request import describe_parameters
 from lookalike.flows.runtime.settings import BatchSettings
 from lookalike.flows.stages.maintain import collect, verify_channel
 

@@ -14,9 +14,8 @@ from lookalike.data.reports import RunReport
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest, ShardSection
 from lookalike.flows import reindex
 from lookalike.flows.reporting.reports import Outcome, compose_skipped_report
-from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.parameters import takes
-from lookalike.flows.runtime.request import RefreshParameters, Request
+from lookalike.flows.runtime.progress import run_log
+from lookalike.flows.runtime.request import RefreshParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
 from lookalike.flows.stages import delta, embed, publish, report, resolve, scan

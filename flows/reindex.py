@@ -10,8 +10,7 @@ from prefect import flow
 from lookalike.data.reports import RunReport
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest
 from lookalike.flows.reporting.reports import Outcome
-from lookalike.flows.runtime.parameters import takes
-from lookalike.flows.runtime.request import ReindexParameters, Request
+from lookalike.flows.runtime.request import ReindexParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
 from lookalike.flows.stages import duplicates, embed, index, publish, report, resolve, scan

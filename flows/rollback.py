@@ -12,7 +12,7 @@ from lookalike.data.errors import InputError
 from lookalike.data.snapshots import publishing
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL, Channel
 from lookalike.data.stores import open_store
-from lookalike.flows.runtime.parameters import describe_parameters
+from lookalike.flows.runtime.request import describe_parameters
 from lookalike.flows.runtime.settings import BatchSettings
 
 

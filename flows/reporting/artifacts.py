@@ -8,22 +8,48 @@ as they are, ten rows a page.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import ParamSpec
 
+import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.exceptions import PrefectHTTPStatusError
 
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.data.reports import RunReport
 from lookalike.data.snapshots.manifest import DuplicatesSection
 from lookalike.data.stores import ObjectStore
-from lookalike.flows.reporting.figures import figures_table
-from lookalike.flows.reporting.show import NOTHING, artifact_key, cell, for_show, plain, size
+from lookalike.flows.runtime.progress import run_log
 from lookalike.tasks.resolve import Changes
 from lookalike.tasks.scan.join import ADDED, PICTURE, TEXT
 
 SHOWN_REJECTS = 100
 SHOWN_IDS = 5
 SHOWN_PICTURE_BYTES = 750_000  # base64 makes a third more of it, and the UI loads it with the list of artifacts
+EARLIER_RUNS = 5
+LONGEST_CELL = 200
+NOTHING = "—"
+
+# as few as possible: Prefect's newer UI shows cells as they are, backslashes and all
+_MARKDOWN = re.compile(r"([\\`*<\[]|(?<![^\W_])_|_(?![^\W_]))")
+_NOT_A_KEY = re.compile(r"[^a-z0-9]+")
+
+P = ParamSpec("P")
+
+
+def for_show(function: Callable[P, None]) -> Callable[P, None]:
+    """Log it where an artifact cannot be made, and go on: the run has done its work."""
+
+    @wraps(function)
+    def show(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except (httpx.HTTPError, PrefectHTTPStatusError, OSError, ValueError) as error:
+            run_log(__name__).warning("artifacts: %s could not be shown: %s", function.__name__, error)
+
+    return show
 
 
 def show_run(
@@ -180,3 +206,92 @@ def _for_example(ids: Sequence[str], count: int) -> str:
 def _promotion(report: RunReport, store: str) -> str:
     force = " --force" if report.state == "refused" else ""
     return f"lookalike snapshots promote {report.snapshot} --store {store} --channel {report.channel}{force}"
+
+
+@for_show
+def figures_table(report: RunReport, earlier: Sequence[RunReport]) -> None:
+    """Show this run's figures beside those of earlier ones, given newest first: a row for each figure."""
+    columns = {"this run": _figures(report)} | dict(_titled(earlier[:EARLIER_RUNS]))
+    names = dict.fromkeys(name for figures in columns.values() for name in figures)
+    rows = [
+        {"figure": name, **{title: figures.get(name, NOTHING) for title, figures in columns.items()}} for name in names
+    ]
+    what = f"**{report.kind} of {plain(report.catalogue)}: {report.state}.**{_said(report)}"
+    create_table_artifact(rows, key=artifact_key("figures", report.channel), description=what)
+
+
+def _said(report: RunReport) -> str:
+    said = f" {plain(report.message.rstrip('.'))}." if report.message else ""
+    if not report.snapshot:
+        return said
+    code = f"`{report.snapshot}`"
+    return said.replace(report.snapshot, code) if report.snapshot in said else f"{said} Snapshot {code}."
+
+
+def _titled(runs: Sequence[RunReport]) -> Iterator[tuple[str, dict[str, str]]]:
+    for run in runs:
+        minute = f"{run.started_at:%d %b %H:%M}"
+        alone = sum(f"{other.started_at:%d %b %H:%M}" == minute for other in runs) == 1
+        yield minute if alone else f"{minute}:{run.started_at:%S}", _figures(run)
+
+
+def _figures(run: RunReport) -> dict[str, str]:
+    counts = (
+        "products",
+        "added",
+        "changed_pictures",
+        "changed_text",
+        "removed",
+        "embedded",
+        "reused",
+        "unseen",
+        "rejected",
+    )
+    return {
+        "kind": run.kind,
+        "state": run.state,
+        "snapshot": f"…{run.snapshot[-8:]}" if run.snapshot else NOTHING,  # whole ones leave no room for other runs
+        **{name.replace("_", " "): f"{getattr(run, name):,}" for name in counts},
+        "index": plain(run.index) if run.index else NOTHING,
+        "shards": f"{run.shards:,}",
+        "size": NOTHING if run.bytes is None else size(run.bytes),
+        **{plain(name): f"{value:,.4g}" for name, value in run.figures.items()},
+        "whole run": duration(run.seconds),
+        **{f"stage {plain(name)}": duration(seconds) for name, seconds in run.stage_seconds.items()},
+        "task runs": NOTHING if run.task_runs is None else f"{run.task_runs:,}",
+        "flow's peak memory": NOTHING if run.flow_peak_bytes is None else size(run.flow_peak_bytes),
+        "a worker's peak memory": NOTHING if run.worker_peak_bytes is None else size(run.worker_peak_bytes),
+    }
+
+
+def artifact_key(name: str, channel: str) -> str:
+    """Return the key of a channel's artifact, of letters, digits and dashes as Prefect wants it."""
+    return f"{name}-{_NOT_A_KEY.sub('-', channel).strip('-')}"
+
+
+def plain(text: str) -> str:
+    """Return text that shows as it is where Markdown is understood."""
+    return _MARKDOWN.sub(r"\\\1", text.replace("\n", " "))
+
+
+def cell(text: str) -> str:
+    """Return text that shows as it is in a cell of a table, cut where it is too long to read."""
+    return plain(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: int) -> str:
+    """Return bytes as people say them."""
+    number = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:,.1f} TB"

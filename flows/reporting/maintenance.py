@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel
 
+from lookalike.flows.reporting.artifacts import NOTHING, cell, for_show, size
 from lookalike.flows.reporting.notifications import Message, link
-from lookalike.flows.reporting.show import NOTHING, cell, for_show, size
 
 SHOWN_PROBLEMS = 10
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway, writ
 from prometheus_client.parser import text_string_to_metric_families
 
 from lookalike.data.reports import RunReport, State
-from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.progress import run_log
 from lookalike.flows.runtime.settings import BatchSettings
 
 JOB = "lookalike"

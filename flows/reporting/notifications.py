@@ -22,7 +22,7 @@ from prefect.utilities.urls import url_for
 
 from lookalike.data.reports import RunReport, State
 from lookalike.flows.reporting.mail import SmtpMail
-from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.progress import run_log
 
 KNOWN = (SlackWebhook, SmtpMail, Webhook)  # importing their modules makes block types known to `Block.load`
 BAD = frozenset({"failed", "refused", "cancelled"})

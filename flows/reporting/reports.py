@@ -13,7 +13,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from lookalike.data.reports import Kind, RunReport, State
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.flows.runtime.cluster import peak_bytes
-from lookalike.flows.runtime.logs import run_log
+from lookalike.flows.runtime.progress import run_log
 from lookalike.flows.runtime.request import Request
 from lookalike.flows.runtime.run import Journal, Run
 from lookalike.tasks.build.compare import Comparison

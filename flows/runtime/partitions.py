@@ -1,4 +1,7 @@
-"""Partitions on Dask: bounded in flight, tried again, and split where one of them kills its worker."""
+"""Partitions on Dask: bounded in flight, tried again, and split where one of them kills its worker.
+
+Who waits for results, of partitions or of single calls, gives up where it is not worth waiting any longer.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,25 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 from distributed import Future, KilledWorker, wait
 
-from lookalike.data.errors import StoreUnavailableError
+from lookalike.data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
 from lookalike.data.partitioned import slices
 from lookalike.data.stores.retry import Backoff
-from lookalike.flows.runtime import watch
 from lookalike.flows.runtime.cluster import Cluster
-from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.watch import Watch
+from lookalike.flows.runtime.progress import run_log
 
 IN_FLIGHT_PER_WORKER = 3  # one computes, one waits, one is on its way
 RETRIES = 2
 SPLIT_INTO = 8
 STORE_TRIES = 6
 STORE_BACKOFF = Backoff(2.0, longest=60.0)  # two minutes in all, or one at least: a store may be away so long
+LOOK_SECONDS = 2.0
+FETCH_SECONDS = 15.0
 
 Result = TypeVar("Result")
 
@@ -92,7 +96,7 @@ def _outcome(
     work: _Work[Result], partition: Partition, future: Future, on_poison: Callable[[pa.Table], Result]
 ) -> Iterator[tuple[Partition, Result]]:
     try:
-        yield partition, future.result(timeout=watch.FETCH_SECONDS)
+        yield partition, future.result(timeout=FETCH_SECONDS)
     except TimeoutError:  # it was done, and its worker died before the result was fetched: it is computed again
         work.go_on(partition, future)
     except KilledWorker:
@@ -166,10 +170,10 @@ class _Work(Generic[Result]):
         while self._later and self._later[0][0] <= time.monotonic():
             self.submit(heapq.heappop(self._later)[2])
         if not self._under_way:
-            time.sleep(min(watch.LOOK_SECONDS, max(0.0, self._later[0][0] - time.monotonic())))
+            time.sleep(min(LOOK_SECONDS, max(0.0, self._later[0][0] - time.monotonic())))
             return []
         try:
-            done = wait(list(self._under_way), timeout=watch.LOOK_SECONDS, return_when="FIRST_COMPLETED").done
+            done = wait(list(self._under_way), timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
         except TimeoutError:
             return []
         return [(self._under_way.pop(future), future) for future in done]
@@ -177,3 +181,64 @@ class _Work(Generic[Result]):
     def cancel(self) -> None:
         if self._under_way:
             self._client.cancel(list(self._under_way))
+
+
+def gather(
+    cluster: Cluster,
+    futures: Sequence[Future],
+    deadline: float | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[Any]:
+    """Return the results of some futures, watching the cluster and the time as `map_partitions` does.
+
+    Args:
+        advance: is told now and then how many more are done.
+    """
+    watch, told = Watch(cluster, deadline), 0
+    try:
+        while True:
+            watch.look()
+            with suppress(TimeoutError):
+                wait(list(futures), timeout=LOOK_SECONDS)
+                results = [future.result(timeout=FETCH_SECONDS) for future in futures]
+                advance(len(futures) - told)
+                return results
+            if (done := sum(future.done() for future in futures)) > told:
+                advance(done - told)
+                told = done
+    finally:
+        cluster.client.cancel([future for future in futures if not future.done()])
+
+
+class Watch:
+    """Looks now and then whether it is worth going on."""
+
+    def __init__(self, cluster: Cluster, deadline: float | None) -> None:
+        self._cluster = cluster
+        self._deadline = deadline
+        self._looked = self._seen = time.monotonic()
+        self.workers = cluster.worker_count()
+
+    def look(self) -> None:
+        """Look at the time and at the workers.
+
+        Raises:
+            ClusterLostError: there is no worker, and none came while the cluster's patience lasted.
+            RunTimeoutError: the deadline has passed.
+        """
+        now = time.monotonic()
+        if self._deadline is not None and now > self._deadline:
+            raise RunTimeoutError(
+                "the run took longer than it may: give it more time, more workers or a smaller change"
+            )
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        self.workers = self._cluster.worker_count()
+        if self.workers:
+            self._seen = now
+        elif now - self._seen > self._cluster.patience_seconds:
+            raise ClusterLostError(
+                f"the Dask cluster has had no worker for {now - self._seen:.0f} s: start workers, then run again; "
+                "what was embedded is kept"
+            )

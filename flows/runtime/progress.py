@@ -1,19 +1,24 @@
-"""Progress of a stage: an artifact in the Prefect UI, a bar on a terminal, a line in the log now and then."""
+"""What a run says while it works: its log, and the progress of each stage.
+
+Progress is an artifact in the Prefect UI, a bar on a terminal, a line in the log now and then. The log is the run's
+where there is one; this process's own where a hook or a test calls.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from lookalike.flows.runtime.logs import run_log
 
 UI_SECONDS = 2.0
 LOG_SECONDS = 15.0
@@ -78,3 +83,11 @@ def stage_progress(stage: str, unit: str = "pictures") -> Iterator[StageProgress
     )
     with bar:
         yield StageProgress(stage, unit, bar)
+
+
+def run_log(name: str) -> logging.Logger | logging.LoggerAdapter[Any]:
+    """Return the run's logger, whose lines the Prefect UI shows; outside of a run that of module `name`."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(name)

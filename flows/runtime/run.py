@@ -2,6 +2,9 @@
 
 What stages find out for other stages they return: none changes what another one sees.
 None of these is a dataclass or a model: Prefect looks into those for futures, one field and row at a time.
+
+A stage is a step of a run, which counts the time it takes.
+A step is a Prefect task that runs where the flow runs; what the store failed at is tried again.
 """
 
 from __future__ import annotations
@@ -10,27 +13,37 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import prefect.runtime
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
 
 from lookalike.data.catalogue.rejects import RejectLog
 from lookalike.data.embeddings import Embeddings
+from lookalike.data.errors import StoreUnavailableError
 from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.reports import Kind
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest
 from lookalike.data.stores import ObjectStore, open_store
+from lookalike.data.stores.retry import Backoff
 from lookalike.flows.runtime.cluster import Cluster
+from lookalike.flows.runtime.partitions import gather
 from lookalike.flows.runtime.request import Request
-from lookalike.flows.runtime.watch import gather
 from lookalike.tasks.draft import Origin
 from lookalike.tasks.published import Published
 
+RETRIES = 5
+BACKOFF = Backoff(4.0, longest=60.0, jitter=0.0)  # two minutes in all
+
 Result = TypeVar("Result")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Workspace:
@@ -147,3 +160,33 @@ class Run:
         """Return an empty log for a stage, in place of what an earlier try of it wrote."""
         log = self.journal.rejects[stage] = RejectLog(self.workspace.new_path(f"rejects-{stage}.parquet"))
         return log
+
+
+def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a step, called as before; its result stays in the process: what must last lies in our store."""
+    return task(
+        name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=RETRIES,
+        retry_delay_seconds=[BACKOFF.seconds(failures) for failures in range(1, RETRIES + 1)],
+        retry_condition_fn=_worth_another_try,
+    )
+
+
+def _worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), StoreUnavailableError | OSError)
+
+
+def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Concatenate[Run, P], R]]:
+    """Make a function a stage: a Prefect task that runs where the flow runs, and puts its work on Dask."""
+
+    def decorate(function: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R]:
+        @wraps(function)
+        def timed(run: Run, *args: P.args, **kwargs: P.kwargs) -> R:
+            with run.journal.time_stage(name):
+                return function(run, *args, **kwargs)
+
+        return cast("Callable[Concatenate[Run, P], R]", step(name)(timed))
+
+    return decorate

@@ -1,17 +1,26 @@
-"""The session of a run: what it has around its stages, which is the channel to itself, a cluster and scratch space."""
+"""The session of a run: what it has around its stages, which is the channel to itself, a cluster and scratch space.
+
+The lock of a channel lets one run work on it at a time, whichever deployment or person started it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+
+from lookalike.data.errors import ChannelBusyError
 from lookalike.data.reports import Kind, State
-from lookalike.flows.runtime.channel_lock import channel_lock
 from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.request import Request
 from lookalike.flows.runtime.run import Journal, Run, Workspace
+
+LEASE_SECONDS = 60.0  # a run that was killed holds the lock no longer than this; Prefect allows no less
 
 OnFailure = Callable[[Run, State, str], None]
 """Takes the run, how it ended, and a sentence why."""
@@ -38,3 +47,32 @@ def run_session(kind: Kind, request: Request, *, wait_seconds: float, on_failure
             published = f" after it had published {run.journal.published}" if run.journal.published else ""
             on_failure(run, "cancelled", f"the run was cancelled{published}")
             raise
+
+
+@contextmanager
+def channel_lock(store: str, channel: str, *, wait_seconds: float) -> Iterator[None]:
+    """Hold the lock of a channel, on the Prefect server that records this run.
+
+    It spares work, and is not what keeps a channel right: publishing itself lets only one of two runs win.
+
+    Raises `ChannelBusyError` where another run has it for longer than `wait_seconds`.
+    """
+    name = lock_name(store, channel)
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name, limit=1)
+    held = concurrency(
+        name, timeout_seconds=max(wait_seconds, 1.0), lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False
+    )
+    try:
+        held.__enter__()
+    except TimeoutError as error:
+        raise ChannelBusyError(f"another run is working on channel {channel!r}: try again when it has ended") from error
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+def lock_name(store: str, channel: str) -> str:
+    """Return the name of the Prefect concurrency limit of a channel in a store."""
+    return f"lookalike-{channel}-{hashlib.sha256(store.encode()).hexdigest()[:8]}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest, ShardSection
-from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.stage import stage
+from lookalike.flows.runtime.progress import run_log
+from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks import delta
 from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.resolve import ResolvedDelta

@@ -6,10 +6,9 @@ from lookalike.data.errors import CorruptError, NotFoundError
 from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.flows.reporting import artifacts
-from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.stage import stage
-from lookalike.flows.runtime.watch import gather
+from lookalike.flows.runtime.partitions import gather
+from lookalike.flows.runtime.progress import run_log
+from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks.build import duplicates
 from lookalike.tasks.build.duplicates import InheritedPairs
 

@@ -8,11 +8,9 @@ from functools import partial
 from prefect.runtime import task_run
 
 from lookalike.data.snapshots.manifest import EncoderSection
-from lookalike.flows.runtime.logs import run_log
 from lookalike.flows.runtime.partitions import Partition, map_partitions
-from lookalike.flows.runtime.progress import stage_progress
-from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.stage import stage
+from lookalike.flows.runtime.progress import run_log, stage_progress
+from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks.embed.work import (
     Embedded,
     EmbedResult,

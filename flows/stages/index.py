@@ -8,11 +8,9 @@ from lookalike.data.errors import CorruptError, NotFoundError
 from lookalike.data.reports import recent_reports
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, Manifest
-from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.progress import stage_progress
-from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.stage import stage
-from lookalike.flows.runtime.watch import gather
+from lookalike.flows.runtime.partitions import gather
+from lookalike.flows.runtime.progress import run_log, stage_progress
+from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import planner
 from lookalike.tasks.build.jobs import Measurement, SampleQueries, Shard, Source, TrainedParts

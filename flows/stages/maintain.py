@@ -12,9 +12,9 @@ from lookalike.data.snapshots import store as snapshots
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.gc import Collection, Retention
 from lookalike.data.stores import ObjectStore
+from lookalike.flows.reporting.artifacts import size
 from lookalike.flows.reporting.maintenance import Verified
-from lookalike.flows.reporting.show import size
-from lookalike.flows.runtime.stage import step
+from lookalike.flows.runtime.run import step
 
 
 @step("verify")

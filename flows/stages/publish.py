@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from lookalike.data.snapshots import publishing
 from lookalike.data.snapshots.manifest import Manifest
-from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.stage import stage
+from lookalike.flows.runtime.progress import run_log
+from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks.build import compare as comparing
 from lookalike.tasks.build.compare import Comparison
 from lookalike.tasks.draft import find_reasons_not_to_publish

@@ -6,14 +6,12 @@ from lookalike.data.catalogue.normalised import forget_hashes
 from lookalike.data.catalogue.rejects import store_rejects
 from lookalike.data.errors import StoreError
 from lookalike.data.reports import RunReport, State, last_state, recent_reports, write_report
-from lookalike.flows.reporting.artifacts import show_run
-from lookalike.flows.reporting.figures import EARLIER_RUNS
+from lookalike.flows.reporting.artifacts import EARLIER_RUNS, show_run
 from lookalike.flows.reporting.metrics import push_metrics
 from lookalike.flows.reporting.notifications import notify
 from lookalike.flows.reporting.reports import Outcome, compose_report, compose_short_report, describe_outcome
-from lookalike.flows.runtime.logs import run_log
-from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.stage import stage
+from lookalike.flows.runtime.progress import run_log
+from lookalike.flows.runtime.run import Run, stage
 
 
 def report(run: Run, outcome: Outcome) -> RunReport:

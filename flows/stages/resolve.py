@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from lookalike.data.snapshots.manifest import CatalogueSection
-from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.stage import stage
+from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks import resolve
 from lookalike.tasks.embed.work import EmbedResult
 from lookalike.tasks.resolve import ResolvedCatalogue, ResolvedDelta

@@ -6,11 +6,9 @@ from functools import partial
 
 from lookalike.data.partitioned import regroup
 from lookalike.data.snapshots.manifest import EncoderSection
-from lookalike.flows.runtime.logs import run_log
 from lookalike.flows.runtime.partitions import Partition, map_partitions
-from lookalike.flows.runtime.progress import stage_progress
-from lookalike.flows.runtime.run import Run
-from lookalike.flows.runtime.stage import stage
+from lookalike.flows.runtime.progress import run_log, stage_progress
+from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks.embed.work import ToEmbed, find_pictures_to_embed, hash_pictures, reject_unhashed
 from lookalike.tasks.published import Published
 from lookalike.tasks.scan.scan import CatalogueScan, ScanRequest, ScanResult

@@ -20,7 +20,7 @@ from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store
-from lookalike.flows.runtime.channel_lock import channel_lock
+from lookalike.flows.runtime.session import channel_lock
 from lookalike.tasks import delta
 from lookalike.tasks.draft import Limits
 from lookalike.tasks.encoders.fake import FakeEncoder

@@ -17,9 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.flows.reporting import artifacts
-from lookalike.flows.reporting.artifacts import SHOWN_PICTURE_BYTES
-from lookalike.flows.reporting.figures import figures_table
-from lookalike.flows.reporting.show import artifact_key, duration, plain, size
+from lookalike.flows.reporting.artifacts import SHOWN_PICTURE_BYTES, artifact_key, duration, figures_table, plain, size
 from tests.support.reports import run_report
 
 Show = Callable[[Callable[[], None]], dict[str, dict[str, Any]]]

@@ -15,11 +15,10 @@ from distributed import LocalCluster
 from lookalike.data.errors import ClusterLostError, RunTimeoutError, StoreUnavailableError
 from lookalike.data.partitioned import slices
 from lookalike.data.stores.retry import Backoff
-from lookalike.flows.runtime import partitions, watch
+from lookalike.flows.runtime import partitions
 from lookalike.flows.runtime.cluster import Cluster
-from lookalike.flows.runtime.partitions import Partition, map_partitions
+from lookalike.flows.runtime.partitions import Partition, gather, map_partitions
 from lookalike.flows.runtime.settings import BatchSettings
-from lookalike.flows.runtime.watch import gather
 
 pytestmark = pytest.mark.services
 
@@ -104,7 +103,7 @@ def test_partitions_are_read_no_faster_than_they_are_worked_on(cluster: Cluster)
 
 
 def test_gathering_tells_what_is_done_while_it_waits(cluster: Cluster) -> None:
-    seconds = [0.0, watch.LOOK_SECONDS + 1]
+    seconds = [0.0, partitions.LOOK_SECONDS + 1]
     told: list[int] = []
     futures = [cluster.client.submit(waited, one, pure=False) for one in seconds]
     assert gather(cluster, futures, advance=told.append) == seconds
@@ -152,8 +151,8 @@ def test_a_row_that_kills_its_worker_is_found_and_the_others_are_done(cluster: C
 
 @pytest.mark.slow
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.2)
-    monkeypatch.setattr(watch, "FETCH_SECONDS", 0.5)
+    monkeypatch.setattr(partitions, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(partitions, "FETCH_SECONDS", 0.5)
     with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as remote:
         settings = BatchSettings(DASK_SCHEDULER_ADDRESS=remote.scheduler_address, dask_patience_seconds=1)
         with Cluster(settings) as cluster:

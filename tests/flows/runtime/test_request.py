@@ -6,7 +6,7 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, Field, ValidationError
 
-from lookalike.flows.runtime.parameters import describe_parameters, takes
+from lookalike.flows.runtime.request import describe_parameters, takes
 
 Colour = Annotated[str, Field(min_length=1, description="Which colour: `red`, or blue")]
 
