@@ -18,6 +18,7 @@ from lookalike.data.embeddings import HASH, Embeddings, position
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.documents import mark_store
 from lookalike.data.snapshots.duplicates import to_parquet
 from lookalike.data.snapshots.manifest import (
     CatalogueSection,
@@ -212,4 +213,5 @@ class Shop:
             quality={"recall_at_10": 1.0},
             duplicates=duplicates,
         )
+        mark_store(self.store)
         return write_manifest(self.store, manifest)
