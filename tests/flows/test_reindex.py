@@ -295,7 +295,7 @@ def test_a_run_that_died_leaves_its_hashes_to_the_next(
     store = open_store(str(tmp_path / "store"))
     with monkeypatch.context() as patch:
         patch.setattr(
-            "lookalike.flows.stages.embed.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here"))
+            "lookalike.flows.stages.embed.store_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here"))
         )
         with pytest.raises(ValueError, match="it died here"):
             run()
@@ -336,7 +336,7 @@ def test_hashes_of_a_run_that_died_are_kept_for_its_channel(
     write_catalogue(tmp_path / "pictures", 12)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "lookalike.flows.stages.embed.stored_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here"))
+            "lookalike.flows.stages.embed.store_encoder", lambda *_: (_ for _ in ()).throw(ValueError("it died here"))
         )
         with pytest.raises(ValueError, match="it died here"):
             run(channel="canary")
