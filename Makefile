@@ -34,7 +34,7 @@ demo: $(READY) ## Bring up everything on the sample catalogue: search page, API,
 PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # types take a minute on one processor where nothing is cached, and many tests wait for servers: beside each other
-test: style ## Check style, types and layers, and run all tests with real servers (6 to 8 minutes)
+test: style ## Check style, types and layers, and run all tests with real servers (docs/testing.md says how long)
 	@$(MAKE) --no-print-directory --jobs=2 types test-all
 
 test-all: $(READY)
