@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from lookalike.data.errors import CorruptError, OutdatedFormatError, SnapshotNotFoundError
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.manifest import Manifest
-from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.snapshots.store import read_manifest, read_manifest_document
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Published:
         entry: the channel's newest entry, None while it is empty: publishing moves on from it, or loses the race.
         manifest: the snapshot there; None where there is none, or where it cannot be built upon: then the run builds
             everything again.
-        attribution: to whom the pictures of the last snapshot are owed. It outlives a snapshot that is damaged.
+        attribution: to whom the pictures of the last snapshot are owed. It outlives a snapshot that cannot be built
+            upon, if its manifest can be read.
         problem: why the snapshot cannot be built upon; empty where it can.
     """
 
@@ -39,6 +40,9 @@ def read_published(channel: Channel) -> Published:
         return Published()
     try:
         manifest = read_manifest(channel.store, entry.snapshot)
-    except (CorruptError, OutdatedFormatError, SnapshotNotFoundError) as error:
+    except OutdatedFormatError as error:
+        document = read_manifest_document(channel.store, entry.snapshot)
+        return Published(entry, attribution=document["catalogue"]["attribution"], problem=str(error))
+    except (CorruptError, SnapshotNotFoundError) as error:
         return Published(entry, problem=str(error))
     return Published(entry, manifest, manifest.catalogue.attribution)

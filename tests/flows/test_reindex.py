@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -24,6 +25,7 @@ from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.reports import RunReport, recent_reports, write_report
 from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.documents import checksum
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.publishing import promote, rollback
 from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
@@ -67,6 +69,31 @@ def count_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr("lookalike.flows.stages.scan.map_partitions", counted)
     return read
+
+
+def make_outdated(folder: Path) -> None:
+    """Write the published manifest as it was before the first release: with the encoder and the index at the top."""
+    (path,) = (folder / "store").glob("snapshots/*/manifest.json")
+    document = json.loads(path.read_bytes())
+    space = document.pop("spaces")["image"]
+    projection = space["projection"] and space["projection"]["matrix"]
+    shards = [{**shard, **shard.pop("spaces")["image"]} for shard in document["shards"]]
+    old = {"format": 3, "encoder": space["encoder"], "index": {**space["index"], "projection": projection}}
+    document = {**document, **old, "shards": shards}
+    path.write_text(json.dumps({**document, "checksum": checksum(document)}))
+
+
+@pytest.mark.parametrize("flow", ["run", "refresh"])
+def test_a_store_from_before_the_first_release_is_built_anew_and_nothing_is_embedded(
+    flow: str, request: pytest.FixtureRequest, run: Reindex, tmp_path: Path
+) -> None:
+    write_catalogue(tmp_path / "pictures", 12)
+    run(attribution="Pictures by somebody")
+    make_outdated(tmp_path)
+    report = request.getfixturevalue(flow)()
+    assert (report.state, report.kind, report.embedded, report.reused) == ("published", "reindex", 0, 12)
+    assert current(tmp_path).catalogue.attribution == "Pictures by somebody"
+    assert Channel(open_store(str(tmp_path / "store"))).current().number == 2
 
 
 def test_a_changed_title_embeds_nothing_and_moves_one_shard(run: Reindex, tmp_path: Path) -> None:
