@@ -225,7 +225,8 @@ def _explain(error: ValidationError, model: type[BatchRequest | SearchRequest]) 
     first = error.errors(include_url=False, include_input=False)[0]  # all lists and names fail fast: there are few
     names = [part for part in first["loc"] if isinstance(part, str)]
     where = ".".join(str(part) for part in first["loc"])
-    said = sentence(first["msg"])
+    is_no_object = first["type"] == "model_type"  # pydantic would name our class
+    said = "Input should be an object." if is_no_object else sentence(first["msg"])
     if names and names[0] == "filter":  # what pydantic says of either form would hide the other
         place = ".".join(where.split(".")[:2])
         detail = (

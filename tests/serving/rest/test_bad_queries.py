@@ -149,6 +149,14 @@ def test_raw_json(client: Client, body: bytes, code: str) -> None:
     check(client.post("/v1/search", content=body, headers=JSON), code)
 
 
+@pytest.mark.parametrize(("body", "where"), [(b"[]", "The body"), (b'{"positive": [1]}', "`positive.0`")])
+def test_what_is_no_object_is_said_in_words_of_json(client: Client, body: bytes, where: str) -> None:
+    """Not in those of the class that it is read into."""
+    detail = client.post("/v1/search", content=body, headers=JSON).json()["detail"]
+    assert detail.startswith(where)
+    assert detail.endswith(": Input should be an object.")
+
+
 @pytest.mark.parametrize(
     "value", ["stock=99999999999999999999999", "stock<1e400", "stock=nan", "price=NaN", "price<-inf"]
 )
