@@ -66,10 +66,10 @@ class ScratchVectors:
         hashes, rows = self._sorted
         places = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
         there = hashes[places] == wanted
-        vectors: NDArray[np.float16] = self._mapped(len(hashes))[rows[places[there]]]
+        vectors: NDArray[np.float16] = self._map(len(hashes))[rows[places[there]]]
         return wanted[there], vectors
 
-    def _mapped(self, count: int) -> NDArray[np.float16]:
+    def _map(self, count: int) -> NDArray[np.float16]:
         return np.memmap(self._file, np.float16, "r", shape=(count, self._dimension))
 
 
@@ -152,7 +152,7 @@ class Embeddings:
         Args:
             wanted: (m,) sorted hashes: no others take memory then; None for all that there are.
         """
-        return _joined(list(self._parts(self._files, start, stop, wanted)))
+        return _join(list(self._parts(self._files, start, stop, wanted)))
 
     def read_ranges(
         self, edges: Sequence[int], wanted: NDArray[np.bytes_]
@@ -171,7 +171,7 @@ class Embeddings:
                 scratch.add(*part)
             for (start, stop), (first, last) in zip(pairwise(edges), pairwise(places), strict=True):
                 some = wanted[first:last]
-                yield _joined([*self._parts(narrow, start, stop, some), scratch.take(some)])
+                yield _join([*self._parts(narrow, start, stop, some), scratch.take(some)])
 
     def _parts(
         self, keys: Sequence[str], start: int, stop: int, wanted: NDArray[np.bytes_] | None
@@ -211,7 +211,7 @@ class Embeddings:
         return hash_array(table["image_hash"]), vector_array(table["vector"])
 
 
-def _joined(
+def _join(
     parts: Sequence[tuple[NDArray[np.bytes_], NDArray[np.float16]]],
 ) -> tuple[NDArray[np.bytes_], NDArray[np.float16]]:
     """Return the hashes of all parts, sorted, and their vectors; a repeated partition may hold a hash twice."""

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from lookalike.data.errors import InputError
-from lookalike.data.fetch.policy import FetchSettings, listed
+from lookalike.data.fetch.policy import FetchSettings, split_list
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 
 PREFIX = "LOOKALIKE_"
@@ -128,7 +128,7 @@ class Web(BaseModel):
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, value: str | None) -> str | None:
-        for origin in listed(value):
+        for origin in split_list(value):
             parts = urlsplit(origin)
             if origin != "*" and (f"{parts.scheme}://{parts.netloc}" != origin or not parts.hostname):
                 raise ValueError(f"{origin!r} is no origin: write https://shop.example, without a path")
@@ -137,7 +137,7 @@ class Web(BaseModel):
     @property
     def origins(self) -> tuple[str, ...]:
         """The origins, one by one."""
-        return listed(self.cors_origins)
+        return split_list(self.cors_origins)
 
 
 class QueryFetch(FetchSettings):

@@ -45,7 +45,7 @@ class LocalCatalogue:
         self._files: list[tuple[Path, str]] = []
         self.products = 0
         digest = hashlib.sha256()
-        for part in _coalesced(ranges):
+        for part in _coalesce(ranges):
             ordered = _in_order(part)
             digest.update(_digest(ordered))
             places = positions(hash_array(ordered["image_hash"]))
@@ -82,7 +82,7 @@ def _overlaps(key: str, start: int, stop: int) -> bool:
     return int(first, 16) < stop and int(last, 16) >= start
 
 
-def _coalesced(ranges: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _coalesce(ranges: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Join ranges until they make a file."""
     waiting: list[pa.Table] = []
     for table in ranges:

@@ -54,7 +54,7 @@ def read_catalogue(uri: str, policy: FetchPolicy = NO_FETCHING) -> Iterator[Batc
     """
     location = locate(uri)
     usable = 0
-    with _explained(uri):
+    with _explain_errors(uri):
         for batch in _batches(location, policy):
             usable += batch.products.num_rows
             yield batch
@@ -71,7 +71,7 @@ def locate(uri: str) -> str:
 
 
 @contextmanager
-def _explained(uri: str) -> Iterator[None]:
+def _explain_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotFoundError) as error:
@@ -99,7 +99,7 @@ def _batches(location: str, policy: FetchPolicy) -> Iterator[Batch]:
     with _local_copy(location, policy) as file:
         for table in read(file, location):
             rows += table.num_rows
-            yield _checked(_normal(table, location, base))
+            yield _check_rows(_normal(table, location, base))
     if not rows:
         raise CatalogueError(f"the catalogue {location} has no rows")
 
@@ -121,9 +121,9 @@ def _local_copy(location: str, policy: FetchPolicy) -> Iterator[Path]:
 
 
 def _download_s3(location: str, file: Path) -> None:
-    from lookalike.data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+    from lookalike.data.stores.s3 import file_system, translate_errors  # noqa: PLC0415 - a local catalogue need not import boto
 
-    with translated(location):
+    with translate_errors(location):
         file_system().get_file(location, str(file))
 
 
@@ -223,7 +223,7 @@ def _normal(table: pa.Table, location: str, base: str) -> pa.Table:
     return products.append_column("attributes", attributes(table, others)) if others else products
 
 
-def _checked(table: pa.Table) -> Batch:
+def _check_rows(table: pa.Table) -> Batch:
     keep, rejects = [], []
     for product, reference in zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True):
         problem = _row_problem(product, reference)

@@ -99,11 +99,11 @@ def _read_csv(file: Path, name: str) -> Iterator[pa.Table]:
     types = TextTypes()
     for batch in _csv_batches(file, names):
         _check_nameless(batch, name)
-        for place in _named(names):
+        for place in _find_named(names):
             if names[place].strip() not in OWN_COLUMNS:
                 types.narrow(names[place], batch.column(place))
     for batch in _csv_batches(file, names):
-        yield types.apply(batch.select(_named(names)))
+        yield types.apply(batch.select(_find_named(names)))
 
 
 def _refuse_utf16(file: Path, name: str) -> None:
@@ -129,13 +129,13 @@ def _csv_batches(file: Path, names: list[str]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-def _named(names: list[str]) -> list[int]:
+def _find_named(names: list[str]) -> list[int]:
     return [place for place, name in enumerate(names) if name.strip()]
 
 
 def _check_nameless(batch: pa.Table, name: str) -> None:
     """See that columns without a name, as spreadsheets write them, are empty. Raises `CatalogueError`."""
-    nameless = set(range(batch.num_columns)) - set(_named(batch.column_names))
+    nameless = set(range(batch.num_columns)) - set(_find_named(batch.column_names))
     for place in sorted(nameless - {0}):  # pandas writes the numbers of the rows into a first column without a name
         values = batch.column(place).drop_null()
         if len(values):
@@ -155,16 +155,16 @@ def _read_jsonl(file: Path, name: str) -> Iterator[pa.Table]:
     _refuse_utf16(file, name)
     types: dict[str, pa.DataType] = {}
     dates = TextTypes(only_dates=True)  # JSON writes all other types as what they are
-    for rows in _batched(_objects(file, name)):
+    for rows in _split_batches(_objects(file, name)):
         for column in dict.fromkeys(key for row in rows for key in row):
             _check_name(column, name)
             found = _json_type(column, rows)
             known = types.get(column, found)
             _look_for_dates(dates, column, rows, known, found)
             types[column] = _common(known, found)
-    for rows in _batched(_objects(file, name)):
+    for rows in _split_batches(_objects(file, name)):
         yield pa.table(
-            {column: _dated(_json_column(column, rows, kind), dates, column) for column, kind in types.items()}
+            {column: _cast_dates(_json_column(column, rows, kind), dates, column) for column, kind in types.items()}
         )
 
 
@@ -192,14 +192,14 @@ def _item(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_list(kind) else kind
 
 
-def _dated(column: pa.Array, dates: TextTypes, name: str) -> pa.Array:
+def _cast_dates(column: pa.Array, dates: TextTypes, name: str) -> pa.Array:
     kind = dates.found(name)
     if kind is None:
         return column
     return column.cast(pa.list_(kind) if pa.types.is_list(column.type) else kind)
 
 
-def _batched(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+def _split_batches(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
     waiting = iter(rows)
     while batch := list(itertools.islice(waiting, BATCH_ROWS)):
         yield batch

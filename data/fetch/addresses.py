@@ -78,7 +78,7 @@ def target_of(url: str) -> Target:
         raise FetchError("bad_url", f"{shown(url)} is no URL that can be fetched: {error}") from error
 
 
-def redirected(url: str, location: str) -> str:
+def resolve_redirect(url: str, location: str) -> str:
     """Return where a redirect from `url` leads. Raises `FetchError` `bad_url`."""
     if _UNSAFE.search(location.strip()):
         raise FetchError("bad_url", f"{shown(url)} redirects to an address with a control character or a backslash")

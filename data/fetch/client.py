@@ -19,7 +19,7 @@ from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError, SSLError
 
 from lookalike.data.errors import FetchError
-from lookalike.data.fetch.addresses import Target, lookup, redirected, refused_address, shown, target_of
+from lookalike.data.fetch.addresses import Target, lookup, refused_address, resolve_redirect, shown, target_of
 from lookalike.data.fetch.connections import deadline, pool_to, seconds_left
 from lookalike.data.fetch.policy import HOSTS_SETTING, NETWORKS_SETTING, PORTS_SETTING, FetchPolicy
 from lookalike.data.stores.retry import Backoff
@@ -54,7 +54,7 @@ def fetch(url: str, policy: FetchPolicy, *, max_bytes: int | None = None) -> byt
     """
     limit = policy.max_bytes if max_bytes is None else max_bytes
     with deadline(policy.total_seconds):
-        return _tried(_Request("GET", policy, limit), url).body
+        return _try(_Request("GET", policy, limit), url).body
 
 
 def remote_version(url: str, policy: FetchPolicy) -> str | None:
@@ -63,9 +63,9 @@ def remote_version(url: str, policy: FetchPolicy) -> str | None:
     It is the ETag, or the time of the last change with the size in bytes. Raises as `fetch` does.
     """
     with deadline(policy.total_seconds):
-        reply = _tried(_Request("HEAD", policy, None, _NO_HEAD), url)
+        reply = _try(_Request("HEAD", policy, None, _NO_HEAD), url)
         if reply.status in _NO_HEAD:
-            reply = _tried(_Request("GET", policy, None), url)
+            reply = _try(_Request("GET", policy, None), url)
     changed, size = reply.headers.get("Last-Modified"), reply.headers.get("Content-Length")
     return reply.headers.get("ETag") or (f"{changed} {size}" if changed and size else None)
 
@@ -95,10 +95,10 @@ class _TransientError(Exception):
         self.wait = wait
 
 
-def _tried(request: _Request, url: str) -> _Reply:
+def _try(request: _Request, url: str) -> _Reply:
     for attempt in range(request.policy.retries + 1):
         try:
-            return _followed(request, url, attempt)
+            return _follow(request, url, attempt)
         except _TransientError as error:
             wait = max(error.wait, BACKOFF.seconds(attempt + 1))
             if attempt == request.policy.retries or error.wait > MAX_RETRY_AFTER_SECONDS or not _slept(wait):
@@ -118,23 +118,23 @@ def _slept(seconds: float) -> bool:
     return in_time
 
 
-def _followed(request: _Request, url: str, attempt: int) -> _Reply:
+def _follow(request: _Request, url: str, attempt: int) -> _Reply:
     here = url
     for _ in range(request.policy.max_redirects + 1):
         target = target_of(here)
-        reply = _asked(request, target, url, attempt)
+        reply = _ask(request, target, url, attempt)
         if reply.status not in _REDIRECTS:
             return reply
-        here = redirected(here, reply.headers.get("Location", ""))
+        here = resolve_redirect(here, reply.headers.get("Location", ""))
         if target.scheme == "https" and target_of(here).scheme == "http":
             raise FetchError("bad_url", f"{shown(url)} redirects from https to http, which would give up its safety")
     raise FetchError("too_many_redirects", f"{shown(url)} redirects more than {request.policy.max_redirects} times")
 
 
-def _asked(request: _Request, target: Target, url: str, attempt: int) -> _Reply:
+def _ask(request: _Request, target: Target, url: str, attempt: int) -> _Reply:
     """Ask once, of one checked address; another attempt asks another of them."""
     try:
-        addresses = _checked_addresses(target, request.policy, url)
+        addresses = _check_addresses(target, request.policy, url)
         address = addresses[attempt % len(addresses)]
         response = _response(request, target, address)
         try:
@@ -147,7 +147,7 @@ def _asked(request: _Request, target: Target, url: str, attempt: int) -> _Reply:
         raise _TransientError(str(error)) from error
 
 
-def _checked_addresses(target: Target, policy: FetchPolicy, url: str) -> tuple[str, ...]:
+def _check_addresses(target: Target, policy: FetchPolicy, url: str) -> tuple[str, ...]:
     if not policy.allows_host(target.host):
         message = f"{shown(url)}: {target.host} is not among the hosts in {HOSTS_SETTING}"
         raise FetchError("host_not_allowed", message)
@@ -181,13 +181,15 @@ def _reply(request: _Request, response: BaseHTTPResponse, url: str) -> _Reply:
     status = response.status
     if status in _TRANSIENT:
         rest = response.headers.get("Retry-After", "")
-        raise _TransientError(f"the server answered {_named(status)}", float(rest) if _SECONDS.fullmatch(rest) else 0)
+        raise _TransientError(
+            f"the server answered {_status_line(status)}", float(rest) if _SECONDS.fullmatch(rest) else 0
+        )
     if status == HTTPStatus.OK and request.max_bytes is not None:
         return _Reply(status, response.headers, _body(response, request.max_bytes, url))
     is_redirect = status in _REDIRECTS and "Location" in response.headers
     if status == HTTPStatus.OK or is_redirect or status in request.tolerated:
         return _Reply(status, response.headers)
-    raise FetchError(_REASONS.get(status, "unreadable"), f"{shown(url)}: the server answered {_named(status)}")
+    raise FetchError(_REASONS.get(status, "unreadable"), f"{shown(url)}: the server answered {_status_line(status)}")
 
 
 def _body(response: BaseHTTPResponse, limit: int, url: str) -> bytes:
@@ -220,5 +222,5 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
 
 
-def _named(status: int) -> str:
+def _status_line(status: int) -> str:
     return f"{status} {responses.get(status, '')}".rstrip()

@@ -76,9 +76,9 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _read_s3(reference: str, limit: int) -> bytes:
-    from lookalike.data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+    from lookalike.data.stores.s3 import file_system, translate_errors  # noqa: PLC0415 - a local catalogue need not import boto
 
-    with translated(reference):
+    with translate_errors(reference):
         try:
             data: bytes = file_system().cat_file(reference, start=0, end=limit)
         except OSError as error:
@@ -95,9 +95,9 @@ def _is_empty(error: OSError) -> bool:
 
 
 def _s3_object_version(reference: str) -> str:
-    from lookalike.data.stores.s3 import file_system, translated  # noqa: PLC0415 - a local catalogue need not import boto
+    from lookalike.data.stores.s3 import file_system, translate_errors  # noqa: PLC0415 - a local catalogue need not import boto
 
-    with translated(reference):
+    with translate_errors(reference):
         return s3_version(file_system().info(reference, refresh=True))
 
 

@@ -111,12 +111,12 @@ class FetchSettings(BaseModel):
 
     def policy(self) -> FetchPolicy:
         """Return the same as what fetches. Raises `InputError` for what makes no sense."""
-        ports = listed(self.allowed_ports)
+        ports = split_list(self.allowed_ports)
         if not all(port.isdecimal() for port in ports):
             raise InputError(f"allowed_ports: {self.allowed_ports!r} are no ports: give numbers such as 80,443")
         return FetchPolicy(
-            allowed_hosts=listed(self.allowed_hosts),
-            allowed_networks=listed(self.allowed_networks),
+            allowed_hosts=split_list(self.allowed_hosts),
+            allowed_networks=split_list(self.allowed_networks),
             allowed_ports=tuple(int(port) for port in ports),
             max_bytes=self.max_bytes,
             connect_seconds=self.connect_seconds,
@@ -126,6 +126,6 @@ class FetchSettings(BaseModel):
         )
 
 
-def listed(text: str | None) -> tuple[str, ...]:
+def split_list(text: str | None) -> tuple[str, ...]:
     """Return the values that a setting lists with commas."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())

@@ -109,7 +109,7 @@ def _read_after_write(store: ObjectStore, folder: str) -> str:
     return "what was written is there at once, what was deleted is gone at once"
 
 
-def _aborted_upload(store: ObjectStore, folder: str) -> str:
+def _abort_upload(store: ObjectStore, folder: str) -> str:
     key = f"{folder}aborted"
     store.abandon(key, b"half of it")
     if _exists(store, key) or key in [found.key for found in store.list(folder)]:
@@ -189,7 +189,7 @@ _CHECKS: dict[str, tuple[_Check, str]] = {
     "permissions": (_permissions, "reindex cannot publish, or gc cannot clean up"),
     "create if absent": (_create_if_absent, "two reindex runs could both believe that they published: one is lost"),
     "read after write": (_read_after_write, "a server could be pointed at a snapshot that it cannot find"),
-    "aborted upload": (_aborted_upload, "a server could read half a file after a crash"),
+    "aborted upload": (_abort_upload, "a server could read half a file after a crash"),
     "large object": (_large_object, "index shards cannot be stored"),
     "clock": (_clock, "gc could take what is young for old; set the clock with NTP"),
 }

@@ -73,7 +73,7 @@ def read_document(data: bytes, name: str) -> dict[str, Any]:
         raise UnsupportedFormatError(
             f"{name} has format version {version}, this release reads {FORMAT_VERSION}: upgrade Lookalike"
         )
-    return _checked(document, name)
+    return _verify_checksum(document, name)
 
 
 def read_any_format(data: bytes, name: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def read_any_format(data: bytes, name: str) -> dict[str, Any]:
 
     Raises `CorruptError` naming `name`.
     """
-    return _checked(_parse(data, name)[0], name)
+    return _verify_checksum(_parse(data, name)[0], name)
 
 
 def _parse(data: bytes, name: str) -> tuple[dict[str, Any], Any]:
@@ -93,7 +93,7 @@ def _parse(data: bytes, name: str) -> tuple[dict[str, Any], Any]:
     return document, version
 
 
-def _checked(document: dict[str, Any], name: str) -> dict[str, Any]:
+def _verify_checksum(document: dict[str, Any], name: str) -> dict[str, Any]:
     if checksum(document) != document.pop("checksum"):
         raise CorruptError(f"{name} is damaged: its checksum does not match what it says")
     return document

@@ -40,7 +40,7 @@ from lookalike.data.snapshots.documents import check_is_store, this_actor
 from lookalike.data.snapshots.leases import LEASE_SECONDS, Condemned, WriteLease
 from lookalike.data.snapshots.manifest import EncoderSection, find_needs
 from lookalike.data.snapshots.store import FOLDER as SNAPSHOTS
-from lookalike.data.snapshots.store import pinned, read_manifest_document
+from lookalike.data.snapshots.store import list_pins, read_manifest_document
 from lookalike.data.stores import ObjectInfo, ObjectStore
 
 _HEX_32 = "[0-9a-f]{32}"
@@ -240,7 +240,7 @@ class _Collector:
     def _needed(self) -> tuple[set[str], set[str]]:
         try:
             # leases before channels: a writer withdraws its lease only when its entry is there to be read
-            needs = [*self._announced(), *self._encoders(), *reports.kept_reports(self._store)]
+            needs = [*self._list_announced(), *self._encoders(), *reports.kept_reports(self._store)]
             for snapshot in self._kept_snapshots():
                 needs.extend(self._needs_of(snapshot))
         except (CorruptError, UnsupportedFormatError, ValidationError) as error:
@@ -251,7 +251,7 @@ class _Collector:
         return set(needs), {need for need in needs if need.endswith("/")}
 
     def _kept_snapshots(self) -> list[str]:
-        kept = [*self._stays, *pinned(self._store), *self._young_snapshots()]
+        kept = [*self._stays, *list_pins(self._store), *self._young_snapshots()]
         names = channels.list_channels(self._store)
         if not names:
             raise CollectionRefusedError(
@@ -276,7 +276,7 @@ class _Collector:
             if number > last - self._entries or (number + 1 in numbers and self._is_young(numbers[number + 1]))
         ]
 
-    def _announced(self) -> list[str]:
+    def _list_announced(self) -> list[str]:
         found = [found.key for found in self._store.list(leases.FOLDER) if not self._is_old(found)]
         return [need for key in found for need in self._lease_needs(key)]
 

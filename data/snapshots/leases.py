@@ -43,7 +43,7 @@ from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.documents import ChecksummedDocument, this_actor
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.stores import ObjectStore
-from lookalike.data.stores.retry import retried
+from lookalike.data.stores.retry import retry_while_unavailable
 
 FOLDER = "leases/"
 ANNOUNCEMENTS = "gc/"
@@ -97,11 +97,11 @@ def hold_blobs(store: ObjectStore, manifest: Manifest, on_step: OnStep = ignore)
     """
     key = f"{FOLDER}{uuid.uuid4().hex}.json"
     lease = WriteLease(snapshot=manifest.id, needs=manifest.needs(), since=datetime.now(UTC), by=this_actor())
-    retried(lambda: _announce(store, key, lease))
+    retry_while_unavailable(lambda: _announce(store, key, lease))
     on_step(Step.ANNOUNCED)
     try:
-        retried(lambda: _wait_for_collectors(store, frozenset(lease.needs)))
-        retried(lambda: check_complete(store, manifest))
+        retry_while_unavailable(lambda: _wait_for_collectors(store, frozenset(lease.needs)))
+        retry_while_unavailable(lambda: check_complete(store, manifest))
         on_step(Step.CHECKED)
         yield
     except (ChannelConflictError, IncompleteSnapshotError, SnapshotNotFoundError, StoreRefusedError):

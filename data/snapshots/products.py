@@ -183,7 +183,7 @@ class Column:
         values, valid, words = _values(items)
         if valid is not None:
             values, owners = values[valid], owners[valid]
-        if (again := _repeated(values, owners)).any():
+        if (again := _find_repeated(values, owners)).any():
             values, owners = values[~again], owners[~again]
         return cls(items.type, rows, values, None, words, owners)
 
@@ -204,7 +204,7 @@ class Column:
         return self.values[chosen if self.valid is None else chosen & self.valid]
 
 
-def _repeated(values: NDArray[Any], owners: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _find_repeated(values: NDArray[Any], owners: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which values their rows have already."""
     again = np.zeros(len(values), bool)
     for shift in range(1, _SHORT + 1):  # of short lists, looking at each neighbour takes a hundredth of sorting

@@ -20,16 +20,16 @@ from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import pin as pin_snapshot
 from lookalike.data.snapshots.store import read_manifest, write_manifest
 from lookalike.data.stores import ObjectStore
-from lookalike.data.stores.retry import retried
+from lookalike.data.stores.retry import retry_while_unavailable
 
 __all__ = ["Step", "promote", "publish", "rollback", "store_snapshot"]
 
 
 def store_snapshot(store: ObjectStore, manifest: Manifest, *, on_step: OnStep = ignore) -> Manifest:
     """Make a snapshot exist, unpublished. Return what the store then holds. Raises `IncompleteSnapshotError`."""
-    retried(lambda: mark_store(store))
+    retry_while_unavailable(lambda: mark_store(store))
     with hold_blobs(store, manifest, on_step):
-        written = retried(lambda: write_manifest(store, manifest))
+        written = retry_while_unavailable(lambda: write_manifest(store, manifest))
         on_step(Step.DESCRIBED)
     return written
 
@@ -46,9 +46,9 @@ def publish(
         ChannelConflictError: the race is lost; the snapshot exists, unpublished.
         ChannelUnknownError: the channel may or may not have moved.
     """
-    retried(lambda: mark_store(channel.store))
+    retry_while_unavailable(lambda: mark_store(channel.store))
     with hold_blobs(channel.store, manifest, on_step):
-        written = retried(lambda: write_manifest(channel.store, manifest))
+        written = retry_while_unavailable(lambda: write_manifest(channel.store, manifest))
         on_step(Step.DESCRIBED)
         entry = channel.move(written.id, after=after, reason=reason, commit=f"{manifest.run}:{manifest.content[:16]}")
         on_step(Step.MOVED)
@@ -99,7 +99,8 @@ def _point(
     if pin:
         pin_snapshot(channel.store, snapshot, reason)
     with hold_blobs(channel.store, manifest, on_step):
-        retried(lambda: read_manifest(channel.store, snapshot))  # what was there before we announced may be collected
+        # what was there before we announced may be collected
+        retry_while_unavailable(lambda: read_manifest(channel.store, snapshot))
         entry = channel.move(snapshot, after=after, reason=reason, restores=restores)
         on_step(Step.MOVED)
     return entry

@@ -25,7 +25,7 @@ from lookalike.data.snapshots.documents import ChecksummedDocument, this_actor
 from lookalike.data.snapshots.leases import hold_blobs
 from lookalike.data.snapshots.manifest import Manifest, parse_manifest, read_manifest_fields
 from lookalike.data.stores import ObjectStore
-from lookalike.data.stores.retry import retried
+from lookalike.data.stores.retry import retry_while_unavailable
 
 FOLDER = "snapshots/"
 PINS_FOLDER = "pins/"
@@ -115,7 +115,8 @@ def pin(store: ObjectStore, snapshot: str, note: str = "") -> Pin:
     """
     wanted = Pin(snapshot=snapshot, note=note, pinned_at=datetime.now(UTC), pinned_by=this_actor())
     with hold_blobs(store, read_manifest(store, snapshot)):
-        retried(lambda: read_manifest(store, snapshot))  # what was there before we announced may be collected
+        # what was there before we announced may be collected
+        retry_while_unavailable(lambda: read_manifest(store, snapshot))
         try:
             store.create(_pin_key(snapshot), wanted.to_json())
         except AlreadyExistsError:
@@ -137,7 +138,7 @@ def read_pin(store: ObjectStore, snapshot: str) -> Pin:
         raise SnapshotNotFoundError(f"snapshot {snapshot} is not pinned") from error
 
 
-def pinned(store: ObjectStore) -> list[str]:
+def list_pins(store: ObjectStore) -> list[str]:
     """Return the ids of all pinned snapshots. A pin holds by its name, even where its note is damaged."""
     names = (found.key.removeprefix(PINS_FOLDER) for found in store.list(PINS_FOLDER))
     return [name.removesuffix(".json") for name in names if name.endswith(".json")]
@@ -166,7 +167,7 @@ def list_summaries(store: ObjectStore, channel: str) -> list[Summary]:
     points_at: dict[str, list[str]] = {}
     for name in list_channels(store):
         points_at.setdefault(Channel(store, name).current().snapshot, []).append(name)
-    kept = set(pinned(store))
+    kept = set(list_pins(store))
     return [
         _summary(store, Summary(snapshot=name, current=channel in at, channels=at, pinned=name in kept))
         for name in list_snapshots(store)

@@ -32,23 +32,23 @@ class LocalStore:
 
     def read(self, key: str) -> bytes:
         """Return the whole object."""
-        with _translated(key):
+        with _translate_errors(key):
             return self._path(key).read_bytes()
 
     def open(self, key: str) -> BinaryIO:
         """Open the object for seeking and reading in ranges."""
-        with _translated(key):
+        with _translate_errors(key):
             return self._path(key).open("rb")
 
     def download(self, key: str, path: Path) -> None:
         """Copy the object to a new file."""
-        with _translated(key):
+        with _translate_errors(key):
             shutil.copyfile(self._path(key), path)
 
     def create(self, key: str, data: bytes) -> None:
         """Write if absent: a hard link to a complete file has one winner and leaves nothing torn."""
         target = self._path(key)
-        with _translated(key), self._complete_file(target) as temporary:
+        with _translate_errors(key), self._complete_file(target) as temporary:
             temporary.write_bytes(data)
             _sync(temporary)
             os.link(temporary, target)
@@ -57,7 +57,7 @@ class LocalStore:
     def upload(self, key: str, path: Path) -> None:
         """Copy, sync, then rename: a reader sees all of it or nothing."""
         target = self._path(key)
-        with _translated(key), self._complete_file(target) as temporary:
+        with _translate_errors(key), self._complete_file(target) as temporary:
             shutil.copyfile(path, temporary)
             _sync(temporary)
             temporary.replace(target)
@@ -65,7 +65,7 @@ class LocalStore:
 
     def stat(self, key: str) -> ObjectInfo:
         """Return size and time of one object."""
-        with _translated(key):
+        with _translate_errors(key):
             path = self._path(key)
             if path.is_dir():
                 raise IsADirectoryError(path)
@@ -83,7 +83,7 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is already gone is no error."""
-        with _translated(key):
+        with _translate_errors(key):
             self._path(key).unlink(missing_ok=True)
 
     def sweep(
@@ -105,7 +105,7 @@ class LocalStore:
     def abandon(self, key: str, data: bytes) -> None:
         """Leave a temporary file."""
         check_key(key)
-        with _translated(key):
+        with _translate_errors(key):
             folder = self.root / TEMPORARY
             folder.mkdir(parents=True, exist_ok=True)
             (folder / uuid.uuid4().hex).write_bytes(data)
@@ -152,7 +152,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _translated(key: str) -> Iterator[None]:
+def _translate_errors(key: str) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:

@@ -48,7 +48,7 @@ def attempts() -> Iterator[int]:
         yield attempt
 
 
-def retried(call: Callable[[], Result]) -> Result:
+def retry_while_unavailable(call: Callable[[], Result]) -> Result:
     """Return what `call` does, trying again while the store does not answer. Raises what the last attempt raised."""
     for attempt in attempts():
         try:

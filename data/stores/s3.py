@@ -51,13 +51,13 @@ class S3Store:
 
     def read(self, key: str) -> bytes:
         """Return the whole object."""
-        with translated(key):
+        with translate_errors(key):
             data: bytes = self._files.cat_file(self._path(key))
             return data
 
     def open(self, key: str) -> BinaryIO:
         """Open the object for seeking and reading in ranges."""
-        with translated(key):
+        with translate_errors(key):
             file = self._files.open(self._path(key), "rb")
             if file.details["type"] != "file":  # a folder reads as an empty file otherwise
                 raise FileNotFoundError(key)
@@ -65,31 +65,31 @@ class S3Store:
 
     def download(self, key: str, path: Path) -> None:
         """Stream the object into a new file."""
-        with translated(key):
+        with translate_errors(key):
             self._files.get_file(self._path(key), str(path))
 
     def create(self, key: str, data: bytes) -> None:
         """Put with `If-None-Match: *`: the store itself decides the one winner."""
         bucket, _, name = self._path(key).partition("/")
-        with translated(key):
+        with translate_errors(key):
             self._files.call_s3("put_object", Bucket=bucket, Key=name, Body=data, IfNoneMatch="*")
 
     def upload(self, key: str, path: Path) -> None:
         """Stream a file up, in parts where it is large."""
-        with translated(key):
+        with translate_errors(key):
             self._files.put_file(str(path), self._path(key))
 
     def stat(self, key: str) -> ObjectInfo:
         """Return size and time of one object."""
         bucket, _, name = self._path(key).partition("/")
-        with translated(key):
+        with translate_errors(key):
             head = self._files.call_s3("head_object", Bucket=bucket, Key=name)
         return ObjectInfo(key, head["ContentLength"], head["LastModified"])
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the folder `prefix`, sorted by key."""
         bucket, _, root = self._path_of_folder(check_prefix(prefix)).partition("/")
-        with translated(prefix or self.uri):
+        with translate_errors(prefix or self.uri):
             objects = list(_pages(self._files, "list_objects_v2", "Contents", Bucket=bucket, Prefix=root))
         files = [found for found in objects if not found["Key"].endswith("/")]  # some servers leave marks of folders
         for found in sorted(files, key=itemgetter("Key")):  # and some sort by folder
@@ -99,7 +99,7 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Remove an object; one that is already gone is no error."""
         bucket, _, name = self._path(key).partition("/")
-        with translated(key):
+        with translate_errors(key):
             self._files.call_s3("delete_object", Bucket=bucket, Key=name)
 
     def sweep(
@@ -108,7 +108,7 @@ class S3Store:
         """Abort multipart uploads that nobody completed; a bucket keeps, and bills, their parts."""
         bucket, _, root = self._path_of_folder("").partition("/")
         freed = 0
-        with translated("unfinished uploads"):
+        with translate_errors("unfinished uploads"):
             for upload in list(_pages(self._files, "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=root)):
                 key = f"{bucket}/{upload['Key']}".removeprefix(f"{self._root}/")
                 if upload["Initiated"] >= before or not is_ours(key):
@@ -122,7 +122,7 @@ class S3Store:
     def abandon(self, key: str, data: bytes) -> None:
         """Begin a multipart upload, and never complete it."""
         bucket, _, name = self._path(key).partition("/")
-        with translated(key):
+        with translate_errors(key):
             upload = self._files.call_s3("create_multipart_upload", Bucket=bucket, Key=name)["UploadId"]
             self._files.call_s3("upload_part", Bucket=bucket, Key=name, UploadId=upload, PartNumber=1, Body=data)
 
@@ -152,7 +152,7 @@ def list_objects(location: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name below `location` (s3://bucket/folder) and the listing's entry of each object there."""
     bucket, _, folder = location.removeprefix("s3://").partition("/")
     root = f"{folder}/" if folder else ""
-    with translated(location):
+    with translate_errors(location):
         for found in _pages(file_system(), "list_objects_v2", "Contents", Bucket=bucket, Prefix=root):
             if not found["Key"].endswith("/"):  # some servers leave marks of folders
                 yield found["Key"].removeprefix(root), {"size": found["Size"], "ETag": found["ETag"]}
@@ -169,7 +169,7 @@ def _pages(files: s3fs.S3FileSystem, method: str, content: str, **where: str) ->
 
 
 @contextmanager
-def translated(key: str) -> Iterator[None]:
+def translate_errors(key: str) -> Iterator[None]:
     """Raise what S3 clients raise inside as our errors, which name `key`."""
     try:
         yield

@@ -211,7 +211,7 @@ def _promotion(report: RunReport, store: str) -> str:
 @for_show
 def figures_table(report: RunReport, earlier: Sequence[RunReport]) -> None:
     """Show this run's figures beside those of earlier ones, given newest first: a row for each figure."""
-    columns = {"this run": _figures(report)} | dict(_titled(earlier[:EARLIER_RUNS]))
+    columns = {"this run": _figures(report)} | dict(_title_runs(earlier[:EARLIER_RUNS]))
     names = dict.fromkeys(name for figures in columns.values() for name in figures)
     rows = [
         {"figure": name, **{title: figures.get(name, NOTHING) for title, figures in columns.items()}} for name in names
@@ -228,7 +228,7 @@ def _said(report: RunReport) -> str:
     return said.replace(report.snapshot, code) if report.snapshot in said else f"{said} Snapshot {code}."
 
 
-def _titled(runs: Sequence[RunReport]) -> Iterator[tuple[str, dict[str, str]]]:
+def _title_runs(runs: Sequence[RunReport]) -> Iterator[tuple[str, dict[str, str]]]:
     for run in runs:
         minute = f"{run.started_at:%d %b %H:%M}"
         alone = sum(f"{other.started_at:%d %b %H:%M}" == minute for other in runs) == 1

@@ -73,7 +73,7 @@ def _registry(report: RunReport, lasting: dict[str, float]) -> CollectorRegistry
     registry.put_one("lookalike_batch_products", "Products in the snapshot", report.products)
     registry.put_one("lookalike_batch_unseen", "Products kept though their picture could not be seen", report.unseen)
     registry.put_one("lookalike_batch_run_seconds", "Duration of the last run", report.seconds)
-    registry.put_one("lookalike_batch_last_run_timestamp_seconds", "When the last run ended", _ended(report))
+    registry.put_one("lookalike_batch_last_run_timestamp_seconds", "When the last run ended", _end_time(report))
     for name, value in lasting.items():
         registry.put_one(name, _LASTING[name], value)
     return registry.registry
@@ -110,7 +110,7 @@ def _states(report: RunReport) -> dict[str, float]:
     return {state: float(state == report.state) for state in get_args(State) if state != "skipped"}
 
 
-def _ended(report: RunReport) -> float:
+def _end_time(report: RunReport) -> float:
     return report.started_at.timestamp() + report.seconds
 
 
@@ -118,7 +118,7 @@ def _lasting(report: RunReport) -> dict[str, float]:
     """Return what holds until the next run that ends well says otherwise; nothing of one that did not."""
     if report.state not in SUCCEEDED:
         return {}
-    found = {_LAST_SUCCESS: _ended(report)}
+    found = {_LAST_SUCCESS: _end_time(report)}
     if report.state in CURRENT and report.snapshot:
         created = datetime.strptime(report.snapshot.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         found[_SNAPSHOT_CREATED] = created.timestamp()

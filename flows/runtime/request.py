@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 from lookalike.flows.runtime.settings import BatchSettings, absolute
-from lookalike.tasks.draft import Limits
+from lookalike.tasks.gate import Limits
 
 DEFAULT_ENCODER = "efficientnet-lite0"
 
@@ -106,7 +106,7 @@ class Request(ReindexParameters):
             "policy": settings.fetch.policy(),
             "settings": settings,
         }
-        return cls(**{"index_bytes": settings.index_bytes, **_given(parameters), **completed})
+        return cls(**{"index_bytes": settings.index_bytes, **_given_values(parameters), **completed})
 
     @property
     def timeout_seconds(self) -> float:
@@ -114,7 +114,7 @@ class Request(ReindexParameters):
         return 60 * self.timeout_minutes
 
 
-def _given(parameters: RefreshParameters) -> dict[str, object]:
+def _given_values(parameters: RefreshParameters) -> dict[str, object]:
     """Return the parameters that have a value."""
     return {name: value for name, value in parameters if value is not None}
 

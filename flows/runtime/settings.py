@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lookalike.data.fetch.policy import FetchSettings, listed
+from lookalike.data.fetch.policy import FetchSettings, split_list
 from lookalike.tasks.embed.work import Device
 
 
@@ -83,7 +83,7 @@ class BatchSettings(BaseSettings):
 
     def notify_blocks(self) -> list[str]:
         """Return the names of the blocks to notify."""
-        return list(listed(self.notify))
+        return list(split_list(self.notify))
 
     def absolute_store(self) -> str:
         """Return the store so that workers in other folders understand it."""

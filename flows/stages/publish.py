@@ -8,7 +8,7 @@ from lookalike.flows.runtime.progress import run_log
 from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks.build import compare as comparing
 from lookalike.tasks.build.compare import Comparison
-from lookalike.tasks.draft import find_reasons_not_to_publish
+from lookalike.tasks.gate import find_reasons_not_to_publish
 from lookalike.tasks.published import Published, read_published
 from lookalike.tasks.resolve import Resolved
 

@@ -62,7 +62,7 @@ class Tokens:
         try:
             header = jwt.get_unverified_header(token)
             key = await self._key(header)
-            claims = self._verified(token, header["alg"], key)
+            claims = self._verify(token, header["alg"], key)
         except ExpiredSignatureError as error:
             raise unauthorized("expired_token", "This token has expired: get a new one.") from error
         except (PyJWTError, ValueError, TypeError) as error:
@@ -82,7 +82,7 @@ class Tokens:
             raise _bad("the issuer has no such key")
         return key
 
-    def _verified(self, token: str, algorithm: str, key: SigningKey) -> dict[str, Any]:
+    def _verify(self, token: str, algorithm: str, key: SigningKey) -> dict[str, Any]:
         return jwt.decode(
             token,
             key.key,

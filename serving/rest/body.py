@@ -34,7 +34,7 @@ class _FormParser(MultiPartParser):
 
 async def read_form(request: Request, limits: Limits) -> Query:
     """Return the query in a request's form. Raises `ProblemError`."""
-    form = await _parsed_form(request, limits)
+    form = await _parse_form(request, limits)
     try:
         _check_fields(form)
         pictures = await _pictures(form, limits)
@@ -43,7 +43,7 @@ async def read_form(request: Request, limits: Limits) -> Query:
         await form.close()
 
 
-async def _parsed_form(request: Request, limits: Limits) -> FormData:
+async def _parse_form(request: Request, limits: Limits) -> FormData:
     parser = _FormParser(
         request.headers,
         request.stream(),
@@ -103,7 +103,7 @@ async def read_query(request: Request, limits: Limits) -> Query:
     if kind == "multipart/form-data":
         return await read_form(request, limits)
     if _is_json(kind):
-        return await _parsed(request, lambda body: read_json_query(body, limits))
+        return await _parse_json(request, lambda body: read_json_query(body, limits))
     if not kind:
         raise ProblemError("no_query", f"The request has no body. {ONE_OF}")
     detail = f"The body is {kind!r}: send multipart/form-data with a field `image`, or application/json."
@@ -114,7 +114,7 @@ async def read_batch(request: Request, limits: Limits) -> Batch:
     """Return the queries in a request's body, which must be JSON. Raises `ProblemError`."""
     kind = _kind(request)
     if _is_json(kind):
-        return await _parsed(request, lambda body: read_json_batch(body, limits))
+        return await _parse_json(request, lambda body: read_json_batch(body, limits))
     if not kind:
         raise ProblemError("no_query", "The request has no body: send `queries` as JSON.")
     raise ProblemError("unsupported_media_type", f"The body is {kind!r}: send application/json.")
@@ -128,7 +128,7 @@ def _is_json(kind: str) -> bool:
     return kind == "application/json" or kind.endswith("+json")
 
 
-async def _parsed(request: Request, parse: Callable[[bytes], T]) -> T:
+async def _parse_json(request: Request, parse: Callable[[bytes], T]) -> T:
     body = await request.body()
     if len(body) < LARGE_JSON:
         return parse(body)

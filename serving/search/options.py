@@ -142,7 +142,7 @@ class QueryOptions(RequestModel):
     @cached_property
     def conditions(self) -> tuple[Condition, ...]:
         """The filters, read. Raises `ProblemError`."""
-        return tuple(_checked(_read_condition(given)) for given in self.filter)
+        return tuple(_check_values(_read_condition(given)) for given in self.filter)
 
     @cached_property
     def hit_fields(self) -> HitFields | None:
@@ -315,7 +315,7 @@ def _read_hit_fields(texts: Sequence[str]) -> HitFields | None:
     return HitFields(frozenset({*names, "attributes"}), attributes)
 
 
-def _checked(condition: Condition) -> Condition:
+def _check_values(condition: Condition) -> Condition:
     if len(condition.values) > MAX_FILTER_VALUES:
         detail = f"A filter has {len(condition.values)} values: send {MAX_FILTER_VALUES:,} at most."
         raise ProblemError("bad_filter", detail)

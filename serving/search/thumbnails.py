@@ -67,14 +67,14 @@ class Thumbnails:
     async def _make(self, product: Product, size: int) -> Thumbnail:
         async with self._in_hand:
             data = await self._service.picture(product)
-            made = await asyncio.get_running_loop().run_in_executor(self._threads, self._reduced, data, size)
+            made = await asyncio.get_running_loop().run_in_executor(self._threads, self._reduce, data, size)
         self._metrics.thumbnails.labels("made").inc()
         is_as_indexed = hashlib.sha256(data).hexdigest() == product.image_hash
         if is_as_indexed and len(made.data) <= self._cache.maxsize:
             self._cache[product.image_hash, size] = made
         return made
 
-    def _reduced(self, data: bytes, size: int) -> Thumbnail:
+    def _reduce(self, data: bytes, size: int) -> Thumbnail:
         with self._metrics.stage("thumbnail"):
             picture = decode(data, target=size)
             picture.thumbnail((size, size), Image.Resampling.LANCZOS)

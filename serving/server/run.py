@@ -45,7 +45,7 @@ def serve(settings: ServingSettings) -> None:
         with _ends_quietly():
             _listen(app, settings)
     else:
-        with _ends_quietly(), _handed_over(settings):
+        with _ends_quietly(), _hand_over(settings):
             _listen("lookalike.serving.server.run:worker", settings, factory=True, workers=settings.workers)
 
 
@@ -105,7 +105,7 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
 
 
 @contextmanager
-def _handed_over(settings: ServingSettings) -> Iterator[None]:
+def _hand_over(settings: ServingSettings) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="lookalike-metrics-") as folder:
         os.environ[_HANDED_OVER] = settings.model_dump_json()
         given = os.environ.setdefault(_METRICS_FOLDER, folder)

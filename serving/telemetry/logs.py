@@ -47,7 +47,7 @@ class TextFormatter(DefaultFormatter):
         """Return the line of a record."""
         safe = copy.copy(record)
         fields = [f"{name}={value}" for name, value in getattr(record, "fields", {}).items()]
-        safe.message = _UNSAFE.sub(_escaped, " ".join([record.message, *fields]))
+        safe.message = _UNSAFE.sub(_escape, " ".join([record.message, *fields]))
         return super().formatMessage(safe)
 
 
@@ -71,5 +71,5 @@ def _text(formatter: dict[str, Any]) -> dict[str, Any]:
     return {**formatter, "()": TextFormatter}
 
 
-def _escaped(found: re.Match[str]) -> str:
+def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()

@@ -80,7 +80,7 @@ def summary(families: Iterable[Metric], now: float) -> str:
             _section("Requests", _HEAD[:-1], _requests(figures)),
             _section("Queue and encoder", (), _encoder(figures)),
             _section("Snapshot", (), _snapshot(figures, now)),
-            _section("Refused and dropped", (), _refused(figures)),
+            _section("Refused and dropped", (), _refusal_rows(figures)),
             _section("Build", (), _info(figures, "lookalike_build_info", "version", "python", "faiss", "onnxruntime")),
         )
     )
@@ -95,17 +95,17 @@ _HEAD = ("", "count", "mean", "p50 up to", "p95 up to", "p99 up to", "share")
 
 def _stage(name: str, timing: Timing, share: float) -> Sequence[str]:
     meter = f'<meter value="{share:.4f}">{share:.0%}</meter> {100 * share:.1f} %'
-    return (*_timed(name, timing), meter)
+    return (*_timing_row(name, timing), meter)
 
 
-def _timed(name: str, timing: Timing) -> Sequence[str]:
+def _timing_row(name: str, timing: Timing) -> Sequence[str]:
     quantiles = (_seconds(timing.quantile(share)) for share in (0.5, 0.95, 0.99))
     return (escape(name), f"{timing.count:,.0f}", _seconds(timing.mean), *quantiles)
 
 
 def _requests(figures: Figures) -> list[Sequence[str]]:
     timings = figures.timings("lookalike_request_seconds", "method", "route", "status")
-    return [_timed(name, timings[name]) for name in sorted(timings, key=lambda name: -timings[name].count)]
+    return [_timing_row(name, timings[name]) for name in sorted(timings, key=lambda name: -timings[name].count)]
 
 
 def _encoder(figures: Figures) -> list[Sequence[str]]:
@@ -137,7 +137,7 @@ def _snapshot(figures: Figures, now: float) -> list[Sequence[str]]:
     ]
 
 
-def _refused(figures: Figures) -> list[Sequence[str]]:
+def _refusal_rows(figures: Figures) -> list[Sequence[str]]:
     return [
         ("too many waited", f"{figures.value('lookalike_overloaded_total'):,.0f}"),
         *_counts("dropped", figures.by("lookalike_dropped_total", "reason")),

@@ -149,7 +149,7 @@ def walk_row(walk: Walk, folder: Path) -> set[str]:
             (folder / f"{number}.png").write_bytes(picture(number))
             rows.writerow([number, f"{number}.png", f"Product {number}", 10 + number])
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         prefect_server(folder) as api,
         temporary_settings({PREFECT_API_URL: api, PREFECT_LOGGING_TO_API_ENABLED: False}),
     ):

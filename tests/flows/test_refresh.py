@@ -22,8 +22,8 @@ from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store
 from lookalike.flows.runtime.session import channel_lock
 from lookalike.tasks import delta
-from lookalike.tasks.draft import Limits
 from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.gate import Limits
 from lookalike.tasks.search.searcher import Hit, Searcher
 from tests.flows.conftest import Reindex
 from tests.support.pictures import drawing, write_catalogue

@@ -31,8 +31,8 @@ from lookalike.data.snapshots.publishing import promote, rollback
 from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
 from lookalike.data.stores import open_store
 from lookalike.flows.runtime.partitions import Partition, map_partitions
-from lookalike.tasks.draft import Limits
 from lookalike.tasks.embed.work import Embedded
+from lookalike.tasks.gate import Limits
 from lookalike.tasks.published import Published, read_published
 from lookalike.tasks.search.index import ShardedIndex
 from tests.flows.conftest import Reindex

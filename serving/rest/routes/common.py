@@ -26,13 +26,13 @@ def runtime_of(request: Request) -> Runtime:
     return runtime
 
 
-def _described(name: str) -> Any:
+def _describe_parameter(name: str) -> Any:
     return Query(description=TEXT_FIELDS[name].description)
 
 
-FilterFromUrl = Annotated[list[str] | None, _described("filter")]
-FacetsFromUrl = Annotated[list[str] | None, _described("facets")]
-SnapshotFromUrl = Annotated[str | None, _described("snapshot")]
+FilterFromUrl = Annotated[list[str] | None, _describe_parameter("filter")]
+FacetsFromUrl = Annotated[list[str] | None, _describe_parameter("facets")]
+SnapshotFromUrl = Annotated[str | None, _describe_parameter("snapshot")]
 
 ACCESS = ("unauthorized", "forbidden", "rate_limited", "access_unavailable")
 """Problems of every address that is not open to all."""

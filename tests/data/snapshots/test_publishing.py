@@ -26,7 +26,7 @@ from lookalike.data.snapshots.gc import Retention
 from lookalike.data.snapshots.leases import FOLDER as MAKING
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.publishing import Step, promote, publish, rollback, store_snapshot
-from lookalike.data.snapshots.store import list_snapshots, pin, pinned, read_manifest, read_pin, unpin, verify
+from lookalike.data.snapshots.store import list_pins, list_snapshots, pin, read_manifest, read_pin, unpin, verify
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.local import LocalStore
 from lookalike.data.stores.memory import MemoryStore
@@ -240,7 +240,7 @@ class TestRollback:
         store = MemoryStore()
         manifest = store_snapshot(store, draft(store, [1]))
         promote(Channel(store, "canary"), manifest.id, reason="christmas", pin=True)
-        assert pinned(store) == [manifest.id]
+        assert list_pins(store) == [manifest.id]
         assert read_pin(store, manifest.id).note == "christmas"
         assert pin(store, manifest.id, "again").note == "christmas"
         unpin(store, manifest.id)

@@ -24,7 +24,7 @@ from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.gc import Retention, collect
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.publishing import promote, publish, rollback, store_snapshot
-from lookalike.data.snapshots.store import list_snapshots, pin, pinned, read_manifest, unpin, verify
+from lookalike.data.snapshots.store import list_pins, list_snapshots, pin, read_manifest, unpin, verify
 from lookalike.data.stores import ObjectStore
 from lookalike.data.stores.memory import MemoryStore
 from lookalike.data.stores.retry import Backoff
@@ -188,7 +188,7 @@ class Machine(RuleBasedStateMachine):
         type(self).taken += 1
         assert set(list_snapshots(self.store)) == set(self.made)
         assert [entry.snapshot for entry in Channel(self.store).history()] == [name for name, _ in self.history]
-        assert set(pinned(self.store)) == self.pins
+        assert set(list_pins(self.store)) == self.pins
 
     @invariant()
     def no_snapshot_lacks_a_file(self) -> None:

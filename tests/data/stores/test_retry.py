@@ -9,7 +9,7 @@ import pytest
 
 from lookalike.data.errors import NotFoundError, StoreUnavailableError
 from lookalike.data.stores import retry
-from lookalike.data.stores.retry import ATTEMPTS, Backoff, retried
+from lookalike.data.stores.retry import ATTEMPTS, Backoff, retry_while_unavailable
 
 
 def test_pauses_double_up_to_the_longest() -> None:
@@ -34,7 +34,7 @@ def test_a_store_that_is_away_is_asked_a_few_times_with_growing_pauses(
         raise StoreUnavailableError("the store does not answer")
 
     with caplog.at_level(logging.WARNING), pytest.raises(StoreUnavailableError):
-        retried(away)
+        retry_while_unavailable(away)
     assert slept == [0.2, 0.4, 0.8]
     assert len(slept) == ATTEMPTS - 1
     assert caplog.messages == ["the store does not answer; trying again"] * len(slept)
@@ -48,5 +48,5 @@ def test_other_errors_are_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
         raise NotFoundError("no such object")
 
     with pytest.raises(NotFoundError):
-        retried(missing)
+        retry_while_unavailable(missing)
     assert slept == []

@@ -153,7 +153,7 @@ def test_a_row_that_kills_its_worker_is_found_and_the_others_are_done(cluster: C
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitions, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(partitions, "FETCH_SECONDS", 0.5)
-    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as remote:
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as remote:
         settings = BatchSettings(DASK_SCHEDULER_ADDRESS=remote.scheduler_address, dask_patience_seconds=1)
         with Cluster(settings) as cluster:
             results = map_partitions(cluster, doubled, numbers(400, 1), on_poison=no_poison, columns=["n"])

@@ -8,7 +8,7 @@ import pytest
 
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.stores.memory import MemoryStore
-from lookalike.tasks.draft import Limits, find_reasons_not_to_publish
+from lookalike.tasks.gate import Limits, find_reasons_not_to_publish
 from tests.support.snapshots import draft
 
 

@@ -1,0 +1,66 @@
+"""The gate: what a snapshot must reach to be published, and why one may not be."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lookalike.data.snapshots.manifest import Manifest
+
+
+class Limits(BaseModel):
+    """What a new snapshot must reach to be published; one that does not is kept, unpublished, with the reasons."""
+
+    model_config = ConfigDict(frozen=True)
+
+    min_recall: float = Field(0.95, ge=0, le=1, description="Recall@10 against exact search that the index must reach")
+    max_rejected: float = Field(0.2, ge=0, le=1, description="Share of the catalogue that may be unusable")
+    max_vanished: float = Field(0.5, ge=0, le=1, description="Share of the last snapshot's products that may be gone")
+    min_overlap: float = Field(
+        0.5, ge=0, le=1, description="Share of the first ten hits that must be those of the last snapshot's"
+    )
+    max_growth: float = Field(10.0, gt=1, description="How many times the last snapshot's products there may be")
+    max_bytes: int | None = Field(None, ge=1, description="Largest snapshot, in bytes; default: any")
+
+
+def find_reasons_not_to_publish(
+    limits: Limits,
+    manifest: Manifest,
+    parent: Manifest | None,
+    *,
+    rejected: int,
+    removed: int,
+    overlap: float | None = None,
+) -> list[str]:
+    """Return a sentence for each limit that a snapshot does not reach; none where it may go out.
+
+    Args:
+        parent: the snapshot that is published now.
+        rejected: how many products of the catalogue cannot be used.
+        removed: how many products of the parent are gone.
+        overlap: share of the parent's first hits that are found again; None where that was not measured.
+    """
+    recall = manifest.quality["recall_at_10"]
+    unusable = rejected / (manifest.products + rejected)
+    before = parent.products if parent else 0
+    vanished = removed / before if before else 0.0
+    growth = manifest.products / before if before else 1.0
+    size = sum(blob.size for blob in set(manifest.blobs()))
+    failed = {
+        f"recall@10 is {recall:.3f}, the limit is {limits.min_recall}": recall < limits.min_recall,
+        f"{unusable:.0%} of the catalogue cannot be used, the limit is {limits.max_rejected:.0%}": (
+            unusable > limits.max_rejected
+        ),
+        f"{vanished:.0%} of the last snapshot's products are gone, the limit is {limits.max_vanished:.0%}": (
+            vanished > limits.max_vanished
+        ),
+        f"there are {growth:.1f} times as many products as before, the limit is {limits.max_growth}": (
+            growth > limits.max_growth
+        ),
+        f"the snapshot has {size:,} bytes, the limit is {limits.max_bytes or 0:,}": (
+            limits.max_bytes is not None and size > limits.max_bytes
+        ),
+        f"{overlap or 0:.0%} of the first hits are those of the last snapshot, the limit is {limits.min_overlap:.0%}": (
+            overlap is not None and overlap < limits.min_overlap
+        ),
+    }
+    return [reason for reason, is_failed in failed.items() if is_failed]
