@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from lookalike.data.reports import RunReport
+from tests.support.servers import as_prefect_client
 
 Reindex = Callable[..., RunReport]
 
@@ -23,8 +23,7 @@ def scheduler() -> Iterator[str]:
 @pytest.fixture
 def on_servers(prefect_api: str, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", scheduler)
-    # the log's sender outlives the server, and would wait for it when the session ends
-    with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+    with as_prefect_client(prefect_api):
         yield
 
 

@@ -12,7 +12,6 @@ import httpx
 import pytest
 from prefect.blocks.webhook import Webhook
 from prefect.exceptions import ParameterTypeError
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from lookalike.data.errors import (
     CollectionRefusedError,
@@ -29,6 +28,7 @@ from lookalike.flows.maintain import maintain
 from lookalike.flows.reporting.maintenance import Maintenance
 from lookalike.flows.rollback import rollback
 from tests.support.receiver import receiver
+from tests.support.servers import as_prefect_client
 from tests.support.snapshots import draft
 
 pytestmark = pytest.mark.services
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.services
 @pytest.fixture(autouse=True)
 def server(prefect_api: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     monkeypatch.chdir(tmp_path)
-    with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+    with as_prefect_client(prefect_api):
         yield prefect_api
 
 

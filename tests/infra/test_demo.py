@@ -20,6 +20,7 @@ from lookalike.data.errors import CatalogueError, InputError
 from lookalike.infra.demo import openmoji
 from lookalike.infra.demo.demo import DemoOptions, run
 from lookalike.infra.demo.processes import HOST, free_port
+from tests.support.servers import seed_database
 
 PICTURES = 24
 CODE = """
@@ -33,6 +34,7 @@ sys.exit(run(DemoOptions(once=sys.argv[1] == "once", catalogue=sys.argv[2], port
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     openmoji.render(folder / "sample", limit=PICTURES, processes=1)
+    seed_database(folder / "store" / "prefect")
     return folder
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from prefect import flow
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.flows.reporting import artifacts
 from lookalike.flows.reporting.artifacts import SHOWN_PICTURE_BYTES, artifact_key, duration, figures_table, plain, size
 from tests.support.reports import run_report
+from tests.support.servers import as_prefect_client
 
 Show = Callable[[Callable[[], None]], dict[str, dict[str, Any]]]
 
@@ -34,7 +34,7 @@ def show(prefect_api: str) -> Iterator[Show]:
         found = httpx.post(f"{prefect_api}/artifacts/filter", json=wanted, timeout=30).json()
         return {artifact["key"]: artifact for artifact in found}
 
-    with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+    with as_prefect_client(prefect_api):
         yield run
 
 

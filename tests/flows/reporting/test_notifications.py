@@ -12,7 +12,6 @@ from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
 from prefect.blocks.webhook import Webhook
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from lookalike.data.reports import State
 from lookalike.flows.reporting.mail import SmtpMail
@@ -21,6 +20,7 @@ from lookalike.infra.demo.processes import HOST
 from tests.support.mailbox import mailbox
 from tests.support.receiver import Receiver, receiver
 from tests.support.reports import run_report
+from tests.support.servers import as_prefect_client
 
 REASONS = ["recall@10 is 0.700, the limit is 0.95", "30% of the catalogue cannot be used, the limit is 20%"]
 
@@ -81,10 +81,7 @@ def test_a_failure_and_a_recovery_say_what_is_served() -> None:
 class TestBlocks:
     @pytest.fixture
     def inbox(self, prefect_api: str) -> Iterator[Receiver]:
-        with (
-            temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_LOGGING_TO_API_ENABLED: False}),
-            receiver() as inbox,
-        ):
+        with as_prefect_client(prefect_api), receiver() as inbox:
             yield inbox
 
     def save(self, block: Any, name: str) -> None:
