@@ -57,7 +57,7 @@ async def in_thread(function: Callable[[], T], *, name: str, yielding: bool = Fa
             if yielding:
                 _yield_to_others()
             result = function()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is to know
+        except BaseException as error:  # noqa: BLE001 - of any kind: the caller must know
             _report(loop, _fail, future, error)
         else:
             _report(loop, _finish, future, result)

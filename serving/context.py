@@ -36,7 +36,7 @@ def anonymous(*scopes: AccessScope) -> Caller:
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request, whatever gateway it came to.
+    """One request, of any gateway.
 
     Attributes:
         started, deadline: on the monotonic clock.

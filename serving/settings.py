@@ -116,7 +116,7 @@ class Rates(BaseModel):
 
 
 class Web(BaseModel):
-    """What browsers are told."""
+    """What browsers may do."""
 
     cors_origins: str | None = Field(
         None, description="Web sites whose pages may ask, with commas, such as https://shop.example."

@@ -83,7 +83,7 @@ def describe_refreshed_catalogue(shards: Sequence[ShardSection], *, uri: str, at
 
     Args:
         uri: where the catalogue came from.
-        attribution: to whom its pictures are owed.
+        attribution: the credit for its pictures.
     """
     content = "".join(f"{shard.products.sha256}{shard.tombstones}" for shard in shards)
     return CatalogueSection(

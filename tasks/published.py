@@ -18,7 +18,7 @@ class Published:
         entry: the channel's newest entry, None while it is empty: publishing moves on from it, or loses the race.
         manifest: the snapshot there; None where there is none, or where it cannot be built upon: then the run builds
             everything again.
-        attribution: to whom the pictures of the last snapshot are owed. It outlives a snapshot that cannot be built
+        attribution: the credit for the pictures of the last snapshot. It outlives a snapshot that cannot be built
             upon, if its manifest can be read.
         problem: why the snapshot cannot be built upon; empty where it can.
     """

@@ -1,6 +1,6 @@
 """What may be fetched over HTTP and HTTPS, and what it may cost.
 
-What may be fetched over HTTP, as it is set: `LOOKALIKE_FETCH__…`, for reindexing and for serving alike.
+What may be fetched over HTTP: the settings `LOOKALIKE_FETCH__…`, for reindexing and for serving.
 """
 
 from __future__ import annotations

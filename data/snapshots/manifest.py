@@ -38,7 +38,7 @@ class _Section(BaseModel):
 
 
 class CatalogueSection(_Section):
-    """Which catalogue was indexed: its id in the store, where it came from, and whom its pictures are owed to."""
+    """Which catalogue was indexed: its id in the store, where it came from, and the credit for its pictures."""
 
     id: str = Field(pattern=r"^[0-9a-z]{1,64}$")
     uri: str

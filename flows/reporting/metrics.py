@@ -38,7 +38,7 @@ def push_metrics(settings: BatchSettings, report: RunReport) -> None:
             try:
                 push(target, report)
             except (OSError, ValueError, HTTPException) as error:
-                run_log(__name__).error("metrics: %s was not told of this run: %s", target, error)
+                run_log(__name__).error("metrics: %s did not receive the figures of this run: %s", target, error)
 
 
 def textfile(folder: str, report: RunReport) -> Path:

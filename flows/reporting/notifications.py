@@ -32,7 +32,7 @@ SHOWN_REASONS = 10
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a person is told. `subject` is one line; `body` says why, what to do, and where to look."""
+    """What a person reads. `subject` is one line; `body` says why, what to do, and where to look."""
 
     subject: str
     body: str
@@ -41,11 +41,11 @@ class Message:
 def notify(
     report: RunReport, previous_state: State | None, blocks: Sequence[str], *, flow_run: str | None = None
 ) -> Message | None:
-    """Tell of a run through each of `blocks` where it is worth telling; return what was told.
+    """Send a message about a run through each of `blocks`, if it is worth one; return the message.
 
-    Told are failures, refusals, and the first good run after either or after a cancellation. A refresh that ends as
-    badly as the one before it is not told again: it runs every few minutes. A block that cannot be loaded or does
-    not deliver is an error in the log, and no more.
+    Failures and refusals are worth a message, and so is the first good run after one of them or after a
+    cancellation. A refresh that ends as badly as the one before it is not: it runs every few minutes. A block that
+    cannot be loaded or does not deliver is an error in the log, and no more.
 
     Args:
         previous_state: how the channel's run of this kind before this one ended, see
@@ -120,7 +120,7 @@ def _failure(report: RunReport) -> list[str]:
     return [
         f"{report.message or 'No reason is known.'}",
         f"The catalogue: {report.catalogue}. {_where_the_channel_is(report)}",
-        "Mend the cause and run it again; it goes on where it stopped. docs/operations.md lists causes by symptom.",
+        "Remove the cause and run it again: it continues where it stopped. docs/operations.md lists causes by symptom.",
     ]
 
 

@@ -72,7 +72,7 @@ class StageProgress:
 
 @contextmanager
 def stage_progress(stage: str, unit: str = "pictures") -> Iterator[StageProgress]:
-    """Show the progress of one stage; how much there is to do is told by `expect`."""
+    """Show the progress of one stage; `expect` says how much there is to do."""
     bar = Progress(
         TextColumn("  {task.description:<8}"),
         BarColumn(),

@@ -55,7 +55,7 @@ class RefreshParameters(BaseModel):
     ] = True
     attribution: Annotated[
         str | None,
-        Field(title="Attribution", description="Whom the pictures are owed to; default: as in the last snapshot"),
+        Field(title="Attribution", description="The credit for the pictures; default: as in the last snapshot"),
     ] = None
     limits: Annotated[
         Limits | None,
@@ -75,7 +75,9 @@ class ReindexParameters(RefreshParameters):
     shards: Annotated[
         int | None, Field(ge=1, title="Shards", description="Parts of the index; default: by the catalogue's size")
     ] = None
-    full: Annotated[bool, Field(title="Full", description="Read every picture again, and train the index anew")] = False
+    full: Annotated[
+        bool, Field(title="Full", description="Read every picture again, and train the index from scratch")
+    ] = False
     index_bytes: Annotated[
         int | None,
         Field(ge=1, title="Index bytes", description="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES"),

@@ -153,7 +153,7 @@ class Run:
         self.journal = journal
 
     def attribution(self, published: Published) -> str:
-        """Return to whom the pictures are owed: as was asked, else as in the last snapshot."""
+        """Return the credit for the pictures: what the request says, else that of the last snapshot."""
         return published.attribution if self.request.attribution is None else self.request.attribution
 
     def new_rejects(self, stage: str) -> RejectLog:

@@ -30,7 +30,7 @@ channel_option = click.option(
     "--channel", envvar="LOOKALIKE_CHANNEL", default="current", show_default=True, help="Which channel."
 )
 attribution_option = click.option(
-    "--attribution", help="Whom the pictures are owed to, for the search page; default: as in the last snapshot."
+    "--attribution", help="The credit for the pictures, for the search page; default: as in the last snapshot."
 )
 output_option = click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="For people or machines."

@@ -35,7 +35,7 @@ FRESH_SECONDS = 600.0
 STALE_SECONDS = 86_400.0
 """How long keys are used while the issuer does not answer; then no token is accepted."""
 FLOOR_SECONDS = 10.0
-"""Between two questions to the issuer, whatever tokens callers make up."""
+"""Between two questions to the issuer, also if callers make up tokens."""
 FETCH_SECONDS = 5.0
 MAX_BYTES = 256 * 1024
 MAX_KEYS = 100
@@ -162,7 +162,7 @@ class Issuer:
             try:
                 async with asyncio.timeout(FETCH_SECONDS):
                     self._keys = await in_thread(self._fetch, name="issuer")
-            except Exception as error:  # noqa: BLE001 - whatever an issuer sends, the keys known before stay
+            except Exception as error:  # noqa: BLE001 - an issuer may send anything; the keys known before stay
                 self._metrics.issuer_reachable.set(0)
                 _log.error("the keys of %s cannot be read: %s", self.url, str(error) or type(error).__name__)
                 return

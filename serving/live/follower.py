@@ -28,7 +28,7 @@ FIRST_LOOK_SECONDS = 5.0
 """How long a start waits for the store's answer, and then for a newer snapshot, before it makes do with the cache."""
 LONGEST_PAUSE_SECONDS = 60.0
 LISTING_EVERY = 15
-"""Each so many polls the whole channel is listed: only that shows a channel that began anew."""
+"""Each so many polls the whole channel is listed: only that shows a channel that began again."""
 
 T = TypeVar("T")
 
@@ -165,7 +165,7 @@ class Follower:
     async def _start_from_cache(self, noted: Published) -> None:
         try:
             searcher = await in_thread(lambda: self._open(noted), name="open cached snapshot")
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the store may have a better one
+        except Exception as error:  # noqa: BLE001 - of any kind: the store may have a better snapshot
             _log.warning("the cached snapshot %s cannot be used: %s", noted.manifest.id, error)
             return
         why = self.state.detail if self.state.state != "ok" else "a newer one is not there yet, or cannot be served"
@@ -177,7 +177,7 @@ class Follower:
         """Return the channel's newest entry, None where it is empty or unreachable; note which."""
         try:
             newest = await in_thread(self._read_newest, name="poll channel")
-        except Exception as error:  # noqa: BLE001 - following must outlive whatever a store's client raises
+        except Exception as error:  # noqa: BLE001 - following must outlive all that a store's client raises
             self._note_unreachable(str(error))
             return None
         self._newest = newest

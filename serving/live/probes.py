@@ -88,7 +88,7 @@ class Readiness:
         try:
             async with asyncio.timeout(self._seconds):
                 await self._send_picture()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the probe failed
+        except Exception as error:  # noqa: BLE001 - of any kind: the probe failed
             self._problem = str(error) or type(error).__name__
             _log.warning("the probe failed: %s", self._problem)
 

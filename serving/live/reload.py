@@ -28,7 +28,7 @@ class Reloads:
         try:
             await in_thread(self._write, name="ask for a reload")
         except OSError as error:
-            _log.warning("other server processes cannot be told to reload: %s", error)
+            _log.warning("other server processes do not receive the order to reload: %s", error)
 
     async def run(self) -> None:
         """Wake this process for ever, whenever any was asked."""

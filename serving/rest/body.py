@@ -47,7 +47,7 @@ async def _parse_form(request: Request, limits: Limits) -> FormData:
     parser = _FormParser(
         request.headers,
         request.stream(),
-        max_files=limits.max_examples + 1,  # one too many, so that it can be told
+        max_files=limits.max_examples + 1,  # one too many, so that it can be reported
         max_fields=len(FIELDS) + limits.max_filters + limits.max_examples + limits.max_facets + 16,
         max_part_size=MAX_FILTER_LENGTH * 4,
     )

@@ -1,4 +1,4 @@
-"""Problems: whatever ends a request, the caller gets `application/problem+json` (RFC 9457) with a stable code."""
+"""Problems: every request that fails is answered with `application/problem+json` (RFC 9457) and a stable code."""
 
 from __future__ import annotations
 

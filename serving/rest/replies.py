@@ -2,7 +2,7 @@
 
 Addresses of products: ids hold `/`, spaces and any letter, and still each has one address.
 
-Pictures by their first bytes: what a browser may be told they are.
+Pictures by their first bytes: the content type that a browser may see.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def route_path(scope: Scope) -> str:
 
 
 def client_address(scope: Scope) -> str:
-    """Return the address that a request came from: what uvicorn saw, or what a trusted proxy told it."""
+    """Return the address that a request came from: what uvicorn saw, or what a trusted proxy reported."""
     client = scope.get("client")
     return str(client[0]) if client else "unknown"
 

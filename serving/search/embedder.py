@@ -91,7 +91,7 @@ class Embedder:
                     raise  # else it was the time of whoever asked first that ran out
 
     async def embed_uncached(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
-        """The same, all the way through decoder and model, whatever is known: as a proof that it works."""
+        """The same without the cache, through decoder and model, as a proof that they work."""
         ahead = self._batcher.seconds_for(self._pending)
         if ahead > HOPE * (deadline - time.monotonic()):
             self._metrics.shed.inc()
@@ -167,7 +167,7 @@ class _Item:
 
 
 class Batcher:
-    """Encodes pictures in `lanes` threads: whatever waits when one is idle is its next batch, up to `max_batch`.
+    """Encodes pictures in `lanes` threads: an idle one takes all that wait as its next batch, up to `max_batch`.
 
     With `wait_seconds`, a batch that is not full is released only when its oldest item has waited so long. An item
     fails alone: a batch that fails is tried again one by one.
@@ -233,7 +233,7 @@ class Batcher:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _fill(self) -> str:
-        """Wait for a fuller batch as long as it may take; return why it goes: `full`, `waited` or `idle`."""
+        """Wait for a fuller batch as long as it may take; return why it is released: `full`, `waited` or `idle`."""
         while len(self._waiting) < self._max_batch:
             if not self._wait_seconds:
                 return "idle"

@@ -101,7 +101,7 @@ class HitFields:
 
 
 class QueryOptions(RequestModel):
-    """How hits are chosen, whatever is searched for, and what is sent of them."""
+    """How hits are chosen, for all kinds of query, and what is sent of them."""
 
     k: StrictInt = Field(10, description="How many hits.")
     offset: StrictInt = Field(0, description="How many hits to skip.")
@@ -287,7 +287,7 @@ def _text_field(name: str) -> TextField:
 
 
 def _bare(annotation: Any) -> Any:
-    """Return a type without what pydantic is told about it, and without None."""
+    """Return a type without its annotations for pydantic, and without None."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:

@@ -1,6 +1,6 @@
 """Pictures that have to be read: by URL, from allowed hosts only, or products', from where the catalogue has them.
 
-What goes wrong is told in words that show nothing of the network behind.
+Errors are in words that show nothing of the network behind.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def select(searcher: Searcher, direction: Vectors, options: QueryOptions, among:
 def count_hidden(searcher: Searcher, found: Matches, options: QueryOptions, among: Among) -> list[int] | None:
     """Return for each row to show how many others of its group it stands for; None where nothing is collapsed.
 
-    Those count that the query might have found: whatever their score, but not what the filters leave out.
+    Products that the query might have found count, with any score, but not those that the filters leave out.
     """
     if options.duplicates is None:
         return None
@@ -78,7 +78,7 @@ def _is_far_enough(found: Matches, options: QueryOptions) -> bool:
 
 
 def _is_below(score: float, options: QueryOptions) -> bool:
-    """Tell whether a score is lower than wanted, as it is shown: whoever sends a hit's own score gets that hit."""
+    """Tell whether a score as shown is lower than wanted: a caller that sends the score of a hit gets that hit."""
     return options.min_score is not None and round_score(score) < options.min_score
 
 

@@ -1,4 +1,4 @@
-"""The search service: what every gateway asks, whatever protocol it speaks."""
+"""The search service: what the gateways of all protocols call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a running server: metrics, logs, and the release that is running."""
+"""What a running server reports: metrics, logs, and its release."""
 
 from __future__ import annotations
 

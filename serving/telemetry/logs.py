@@ -52,7 +52,7 @@ class TextFormatter(DefaultFormatter):
 
 
 def log_config(settings: ServingSettings) -> dict[str, Any]:
-    """Return the configuration of all loggers. Audit lines are JSON and are written whatever the level is."""
+    """Return the configuration of all loggers. Audit lines are JSON and are written at every level."""
     config = copy.deepcopy(LOGGING_CONFIG)
     config["disable_existing_loggers"] = False
     formatters = config["formatters"]

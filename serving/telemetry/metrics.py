@@ -111,7 +111,7 @@ class Metrics:
         )
         self.issuer_reachable = Gauge(
             "lookalike_issuer_reachable",
-            "1 where the OIDC issuer last told its keys; 0 too where none is set",
+            "1 if the OIDC issuer answered with its keys the last time; 0 if it did not, or if none is set",
             registry=registry,
             multiprocess_mode="livemin",
         )

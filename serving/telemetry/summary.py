@@ -74,7 +74,7 @@ def summary(families: Iterable[Metric], now: float) -> str:
     ordered = sorted(stages, key=lambda name: -shares[name])
     return "".join(
         (
-            "<h1>How it goes</h1><p>Since the start, all server processes together.</p>",
+            "<h1>Status</h1><p>Since the start, all server processes together.</p>",
             _section("Where the time goes", _HEAD, [_stage(name, stages[name], shares[name]) for name in ordered]),
             _NOTE,
             _section("Requests", _HEAD[:-1], _requests(figures)),

@@ -53,7 +53,7 @@ class ScanRequest:
         catalogue: its path or address.
         policy: what may be fetched.
         encoder: the name of the run's encoder: what another encoder rejected is tried again.
-        full: read every picture again, whatever is known of it.
+        full: read every picture again, also those that are known.
         only_changes: leave out products that are as they are published.
     """
 

@@ -1,6 +1,7 @@
 """The outermost layer: gives each request its id, measures it, and turns a bug into a problem.
 
-OpenTelemetry traces come by setting: the standard instrumentation, told where to send by the standard variables.
+A setting turns OpenTelemetry traces on. The instrumentation is the standard one, and so are the variables that say
+where it sends them.
 """
 
 from __future__ import annotations

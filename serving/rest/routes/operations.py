@@ -1,4 +1,4 @@
-"""For operators: alive, ready, how it goes, and what takes the scope `admin`."""
+"""For operators: liveness, readiness, status, and what needs the scope `admin`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def live() -> Response:
     responses={503: {"model": ReadyReply, "description": "Queries are not answered; `detail` says why"}},
 )
 async def ready(request: Request) -> Response:
-    """Ready means that a picture went through encoder and index a moment ago, whatever the store does."""
+    """Ready means that a picture passed encoder and index a moment ago. The store need not answer."""
     runtime = runtime_of(request)
     is_ready, detail = runtime.readiness.state()
     follower = runtime.follower
@@ -74,7 +74,7 @@ async def metrics(request: Request) -> Response:
 )
 async def metrics_summary(request: Request) -> Response:
     """Each stage's share of the time, requests, queue, snapshot and what was refused."""
-    return page("How it goes", summary(runtime_of(request).metrics.families(), time.time()))
+    return page("Status", summary(runtime_of(request).metrics.families(), time.time()))
 
 
 def _in_short(found: ReadyReply) -> ReadyReply:

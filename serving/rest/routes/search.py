@@ -24,7 +24,7 @@ from lookalike.serving.search.service import Answer, Answers, SearchService
 router = APIRouter(tags=["search"])
 
 MARGIN = 0.05
-"""Share of a request's time that a batch keeps for its reply: queries that are not answered by then are told so."""
+"""Share of a request's time that a batch keeps for its reply: queries without an answer by then get an error."""
 
 
 _TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="

@@ -111,7 +111,7 @@ def test_a_run_does_not_fail_for_it(trouble: str, tmp_path: Path, caplog: pytest
             "no folder": {"metrics_textfile": str(tmp_path / "nothing")},
         }
         push_metrics(settings(**targets[trouble]), run_report())
-    assert "was not told of this run" in caplog.text
+    assert "did not receive the figures of this run" in caplog.text
 
 
 def test_nothing_is_told_where_nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
