@@ -105,13 +105,13 @@ class InvertedGroup(Group):
             nprobe = min(self.lists, math.ceil(budget * self.lists / self.size))
             ranked = self.lists if nprobe > self.lists * GRAPH_UP_TO else nprobe
             return self._search_in_parts(
-                queries, ranked, lambda some: self._scan(some, k, rows, *self._find_nearest_lists(some, nprobe))
+                queries, ranked, lambda some: self._scan(some, k, rows, *self.find_nearest_lists(some, nprobe))
             )
         counts = self._count_matches(rows)
         return self._search_in_parts(
             queries,
             self.lists,
-            lambda some: self._scan(some, k, rows, *self._choose_matching_lists(some, counts, rows.count, budget)),
+            lambda some: self._scan(some, k, rows, *self.choose_matching_lists(some, counts, rows.count, budget)),
         )
 
     def _search_in_parts(self, queries: Vectors, ranked: int, search: Callable[[Vectors], Neighbours]) -> Neighbours:
@@ -124,7 +124,7 @@ class InvertedGroup(Group):
             np.concatenate([part.scores for part in parts]), np.concatenate([part.rows for part in parts])
         )
 
-    def _choose_matching_lists(
+    def choose_matching_lists(
         self, queries: Vectors, counts: NDArray[np.int64], count: int, budget: float
     ) -> tuple[Vectors, NDArray[np.int64]]:
         """Return (n, m) scores and numbers of the lists to visit; FAISS skips a number of -1.
@@ -141,18 +141,18 @@ class InvertedGroup(Group):
         )  # lists that would hold `budget` matches, if matches were spread evenly
         depth = 2 * most + 1
         depth = self.lists if depth > self.lists * GRAPH_UP_TO else depth  # beyond that all are compared anyway
-        scores, lists = self._find_nearest_lists(queries, depth)
+        scores, lists = self.find_nearest_lists(queries, depth)
         matches = _count_matches_in(lists, counts)
         short = (matches.sum(axis=1) < budget) | ((matches > 0).sum(axis=1) < most)
         if depth < self.lists and short.any():
             scores, lists = _widen(self.lists, scores, lists)
-            scores[short], lists[short] = self._find_nearest_lists(queries[short], self.lists)
+            scores[short], lists[short] = self.find_nearest_lists(queries[short], self.lists)
             matches = _count_matches_in(lists, counts)
         lists[~_choose_visited(matches, budget, most) | (matches == 0)] = -1
         used = int(np.flatnonzero((lists >= 0).any(axis=0)).max(initial=0)) + 1
         return np.ascontiguousarray(scores[:, :used]), np.ascontiguousarray(lists[:, :used])
 
-    def _find_nearest_lists(self, queries: Vectors, nprobe: int) -> tuple[Vectors, NDArray[np.int64]]:
+    def find_nearest_lists(self, queries: Vectors, nprobe: int) -> tuple[Vectors, NDArray[np.int64]]:
         """Return (n, nprobe) scores and numbers of the nearest lists, best first.
 
         The graph of centroids is used where there is one and `nprobe` is a small share of the lists.
@@ -200,10 +200,10 @@ class InvertedGroup(Group):
         few = max(1, DECODED_AT_A_TIME // max(1, width))
         for start, left in product(range(0, count, few), range(0, width, DECODED_AT_A_TIME)):
             here = np.s_[start : start + few, left : left + DECODED_AT_A_TIME]
-            scores[here] = self._score_finely(queries[here[0]], found.rows[here])
+            scores[here] = self.score_finely(queries[here[0]], found.rows[here])
         return select_best([Neighbours(scores, found.rows)], k)
 
-    def _score_finely(self, queries: Vectors, rows: NDArray[np.int64]) -> Vectors:
+    def score_finely(self, queries: Vectors, rows: NDArray[np.int64]) -> Vectors:
         """Return the inner products (n, c) of (n, d) queries with the vectors of (n, c) rows."""
         flat = np.maximum(rows.ravel(), 0)
         codes = self._gather(flat)

@@ -207,23 +207,22 @@ def test_expired_and_cancelled_items_are_dropped() -> None:
 
 
 def test_it_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    encoder = Recorder()
-    take, broken = Batcher._take, [True]
+    encoder, metrics = Recorder(), Metrics()
 
-    def breaks_once(self: Batcher) -> Any:
-        if broken.pop():
-            broken.append(False)
-            raise RuntimeError("a bug")
-        broken.append(False)
-        return take(self)
+    def breaks_once(_reason: str) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Batcher, "_take", breaks_once)
+    monkeypatch.setattr(metrics.released, "labels", breaks_once)
 
     async def work(batcher: Batcher) -> Any:
+        lost = asyncio.ensure_future(encode(batcher, encoder, 4))
+        while "batcher failed" not in caplog.text:
+            await asyncio.sleep(0.01)
+        lost.cancel()
         return await encode(batcher, encoder, 5)
 
-    assert run(work)[0] == 5
-    assert "batcher failed" in caplog.text
+    assert run(work, metrics=metrics)[0] == 5
 
 
 def released(metrics: Metrics) -> dict[str, float]:

@@ -144,7 +144,7 @@ def test_a_list_without_a_match_is_no_end(
     group = InvertedGroup(built(vectors, "IVF256,SQ8"))
     random = np.random.default_rng(3)
     counts = np.where(random.random(256) < share, random.integers(1, 200, 256), 0)
-    scores, lists = group._choose_matching_lists(vectors[:300], counts, int(counts.sum()), 100)
+    scores, lists = group.choose_matching_lists(vectors[:300], counts, int(counts.sum()), 100)
     seen = np.where(lists < 0, 0, counts[lists]).sum(axis=1)
     assert seen.min() >= 100
     assert (np.diff(scores, axis=1)[lists[:, 1:] >= 0] <= 1e-6).all()
@@ -161,13 +161,13 @@ def test_many_queries_take_memory_for_some_at_a_time(
     allowed = vectors[:, 0] > np.quantile(vectors[:, 0], 1 - share)
     single = [index.search(query[None], 11, allowed=allowed) for query in vectors[:300]]
     ranked: list[int] = []
-    coarse = InvertedGroup._find_nearest_lists
+    coarse = InvertedGroup.find_nearest_lists
 
     def watch(self: InvertedGroup, queries: NDArray[np.float32], nprobe: int) -> Any:
         ranked.append(len(queries) * nprobe)
         return coarse(self, queries, nprobe)
 
-    monkeypatch.setattr(InvertedGroup, "_find_nearest_lists", watch)
+    monkeypatch.setattr(InvertedGroup, "find_nearest_lists", watch)
     monkeypatch.setattr(inverted, "RANKED_AT_A_TIME", 16 * 20)
     together = index.search(vectors[:300], 11, allowed=allowed)
     np.testing.assert_array_equal(together.rows, np.concatenate([one.rows for one in single]))
@@ -182,13 +182,13 @@ def test_where_what_matches_is_far_from_some_queries_these_rank_all_lists(
     index.nprobe = 2
     allowed = vectors @ vectors[0] < np.quantile(vectors @ vectors[0], 0.3)
     ranked: list[tuple[int, int]] = []
-    coarse = InvertedGroup._find_nearest_lists
+    coarse = InvertedGroup.find_nearest_lists
 
     def watch(self: InvertedGroup, queries: NDArray[np.float32], nprobe: int) -> Any:
         ranked.append((len(queries), nprobe))
         return coarse(self, queries, nprobe)
 
-    monkeypatch.setattr(InvertedGroup, "_find_nearest_lists", watch)
+    monkeypatch.setattr(InvertedGroup, "find_nearest_lists", watch)
     assert overlap(index.search(vectors[:200], 1, allowed=allowed), vectors, vectors[:200], allowed, k=1) >= 0.95
     (everyone, some_lists), (far, all_lists), *_ = ranked
     assert (everyone, all_lists) == (200, 256)
@@ -249,13 +249,13 @@ def test_ranking_again_decodes_some_at_a_time(
     pages = [(vectors[:1], 500), (vectors[:40], 10), (vectors[:3], 100)]
     whole = [index.search(queries, k).rows for queries, k in pages]
     decoded: list[int] = []
-    fine_scores = InvertedGroup._score_finely
+    fine_scores = InvertedGroup.score_finely
 
     def watch(self: InvertedGroup, queries: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         decoded.append(rows.size)
         return fine_scores(self, queries, rows)
 
-    monkeypatch.setattr(InvertedGroup, "_score_finely", watch)
+    monkeypatch.setattr(InvertedGroup, "score_finely", watch)
     monkeypatch.setattr(inverted, "DECODED_AT_A_TIME", 300)
     for (queries, k), rows in zip(pages, whole, strict=True):
         np.testing.assert_array_equal(index.search(queries, k).rows, rows)
