@@ -195,7 +195,7 @@ def test_a_short_rest_is_kept_and_a_long_one_not_waited_for(site: Site) -> None:
         site.pages["/a.png"] = [answer(b"", 429, Retry_After=rest), answer(b"picture")]
         start = time.monotonic()
         assert reason(at(site), policy(site, retries=1, total_seconds=60)) == "unreachable"
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - start < 5
     for rest in ("9" * 5000, "-1", "Wed, 21 Oct 2015 07:28:00 GMT"):
         site.pages["/a.png"] = [answer(b"", 503, Retry_After=rest), answer(b"picture")]
         assert fetch(at(site), policy(site, retries=1)) == b"picture"
@@ -204,8 +204,8 @@ def test_a_short_rest_is_kept_and_a_long_one_not_waited_for(site: Site) -> None:
 def test_no_sleep_beyond_the_deadline(site: Site) -> None:
     site.pages["/a.png"] = [answer(b"", 503, Retry_After="5")]
     start = time.monotonic()
-    assert reason(at(site), policy(site, retries=1, total_seconds=2)) == "unreachable"
-    assert time.monotonic() - start < 1
+    assert reason(at(site), policy(site, retries=1, total_seconds=4)) == "unreachable"
+    assert time.monotonic() - start < 3
 
 
 # Redirects
@@ -285,7 +285,7 @@ def test_a_length_over_the_limit_is_refused_before_the_body(site: Site) -> None:
     site.pages["/a.png"] = [raw(length(1000000), b"", pause=3)]
     start = time.monotonic()
     assert reason(at(site), policy(site, max_bytes=999_999)) == "too_many_bytes"
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 2.5
 
 
 def test_a_length_that_is_too_small(site: Site) -> None:
@@ -369,7 +369,7 @@ def test_the_deadline_holds_for_redirects_and_retries_together(site: Site) -> No
     site.pages["/a.png"] = [slowly]
     start = time.monotonic()
     assert reason(at(site), policy(site, total_seconds=0.3, max_redirects=100)) == "unreachable"
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 4
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -381,7 +381,7 @@ def test_nobody_accepts_or_greets(names: Names, scheme: str) -> None:
         allowed = replace(policy(), allowed_ports=(port,), connect_seconds=0.2, total_seconds=0.4)
         start = time.monotonic()
         assert reason(f"{scheme}://{HOST}:{port}/", allowed) == "unreachable"
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 4
     assert reason(f"{scheme}://{HOST}:{port}/", allowed) == "unreachable"  # refused
 
 
@@ -447,7 +447,7 @@ def test_a_name_server_that_says_nothing(names: Names) -> None:
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(lambda _: reason(f"http://{HOST}/", allowed), range(4)))
         assert found == ["unreachable"] * 4
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 4
         assert names.asked == [HOST]  # one question for all
     finally:
         never.set()
@@ -486,11 +486,11 @@ def test_versions(site: Site) -> None:
 @pytest.mark.parametrize("status", [403, 405, 501])
 def test_a_server_that_knows_no_head(site: Site, status: int) -> None:
     """Its GET is asked; of a body that never ends, none is read."""
-    endless = raw(OK + b'ETag: "abc"\r\nContent-Length: 99999999\r\n\r\n', b"x" * 1000, pause=0.01, times=100)
+    endless = raw(OK + b'ETag: "abc"\r\nContent-Length: 99999999\r\n\r\n', b"x" * 1000, pause=0.05, times=200)
     site.pages["/a.png"] = [answer(b"", status), endless]
     start = time.monotonic()
     assert remote_version(at(site), policy(site)) == '"abc"'
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < 5
     assert [method for method, _, _ in site.requests] == ["HEAD", "GET"]
     site.pages["/a.png"] = [answer(b"", status)]
     with pytest.raises(FetchError) as caught:

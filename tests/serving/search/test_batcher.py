@@ -112,7 +112,7 @@ def test_an_idle_model_does_not_wait_for_more() -> None:
         await encode(batcher, encoder, 2)
         return time.monotonic() - start
 
-    assert run(work) < 0.2
+    assert run(work) < 2
     assert encoder.batches == [[1], [2]]
 
 
@@ -237,13 +237,13 @@ def test_the_oldest_waits_its_time_for_a_fuller_batch() -> None:
     async def work(batcher: Batcher) -> float:
         start = time.monotonic()
         first = asyncio.ensure_future(encode(batcher, encoder, 1))
-        await asyncio.sleep(0.1)
-        assert 0.05 < batcher.oldest_wait() < 0.2
+        await asyncio.sleep(0.6)
+        assert 0.5 < batcher.oldest_wait() < 1
         await asyncio.gather(first, encode(batcher, encoder, 2))
         assert batcher.oldest_wait() == 0
         return time.monotonic() - start
 
-    assert 0.2 <= run(work, wait_seconds=0.2, metrics=metrics) < 0.28
+    assert 1 <= run(work, wait_seconds=1.0, metrics=metrics) < 1.5
     assert (encoder.batches, released(metrics)) == ([[1, 2]], {"waited": 1})
 
 
@@ -255,7 +255,7 @@ def test_a_full_batch_goes_at_once() -> None:
         await asyncio.gather(*(encode(batcher, encoder, value) for value in range(4)))
         return time.monotonic() - start
 
-    assert run(work, wait_seconds=5.0, metrics=metrics) < 1
+    assert run(work, wait_seconds=5.0, metrics=metrics) < 4
     assert (encoder.batches, released(metrics)) == ([[0, 1, 2, 3]], {"full": 1})
 
 
@@ -278,7 +278,7 @@ def test_who_leaves_a_batch_that_waits_leaves_the_others_their_time() -> None:
         gone.cancel()
         return await encode(batcher, encoder, 2)
 
-    assert run(work, wait_seconds=0.1)[0] == 2
+    assert run(work, wait_seconds=0.5)[0] == 2
     assert encoder.batches == [[2]]
 
 

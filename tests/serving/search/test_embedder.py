@@ -37,6 +37,7 @@ class Counting(OnnxEncoder):
         super().__init__(folder / "model.onnx", spec, threads=1)
         self.decoded = 0
         self.encoded = 0
+        self.busy = threading.Event()
         self.free = threading.Event()
         self.free.set()
 
@@ -45,6 +46,7 @@ class Counting(OnnxEncoder):
         return super().prepare(image, limits)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.busy.set()
         self.free.wait(10)
         self.encoded += len(batch)
         return super().infer(batch)
@@ -174,7 +176,7 @@ def test_when_all_have_left_the_work_is_dropped(encoder: Counting, tmp_path: Pat
 
     async def work(embedder: Embedder) -> None:
         busy = asyncio.ensure_future(embedder.embed(encoder, Picture(picture(9)), deadline=FAR))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(encoder.busy.wait, 10)
         asked = [asyncio.ensure_future(embedder.embed(encoder, Picture(picture(1)), deadline=FAR)) for _ in range(3)]
         await asyncio.sleep(0.05)
         for one in asked:
@@ -193,7 +195,7 @@ def test_the_short_time_of_one_is_not_that_of_another(encoder: Counting, tmp_pat
 
     async def work(embedder: Embedder) -> Any:
         busy = asyncio.ensure_future(embedder.embed(encoder, Picture(picture(9)), deadline=FAR))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(encoder.busy.wait, 10)
         soon = time.monotonic() + 0.05
         hasty = asyncio.ensure_future(embedder.embed(encoder, Picture(picture(1)), deadline=soon))
         await asyncio.sleep(0.02)

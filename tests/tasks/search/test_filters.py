@@ -171,17 +171,17 @@ def test_a_quote_must_end(text: str) -> None:
     "text", [" " * 4096, "not " * 1000 + "in", "a in " + " ," * 2000, 'a in "' + '"' * 4000, "is  " * 1000, '"' * 4095]
 )
 def test_no_text_takes_long_to_read(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with suppress(FilterError):
         parse(text)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("text", ["n=1e999999999", "n<-1e999999999", "n>=1e-999999999", "n<inf"])
 def test_no_number_takes_long_to_read(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     match_products(one_column(pa.array([1, 2])), [parse(text)])
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def one_column(values: pa.Array) -> Products:

@@ -104,7 +104,7 @@ def test_a_slow_answer_is_cut() -> None:
     start = time.monotonic()
     response = ask(Deadline(dawdle, seconds=0.1), "POST", content=b"x")
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
 
 
 def test_a_slow_body_is_cut() -> None:
@@ -143,7 +143,7 @@ def test_work_for_a_caller_who_left_is_dropped() -> None:
     start = time.monotonic()
     sent = talk(Deadline(works, seconds=5), [{"type": "http.request", "body": b"x"}, {"type": "http.disconnect"}])
     assert (sent, dropped) == ([], [True])
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
 
 
 def test_being_cancelled_from_outside_stays_cancelled() -> None:
