@@ -26,9 +26,10 @@ from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store
 from lookalike.data.stores.s3 import file_system
 from lookalike.tasks.search.searcher import Searcher
+from tests.support import processes
 from tests.support.pictures import drawing, write_catalogue, write_odd_pictures
 from tests.support.seaweedfs import SeaweedFS
-from tests.support.servers import BIN, ROOT, dask_cluster, lookalike_server
+from tests.support.servers import BIN, ROOT, dask_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(400)]
 
@@ -88,11 +89,11 @@ def job(seaweedfs: SeaweedFS, prefect_api: str, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def server(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with (
-        lookalike_server(tmp_path_factory.mktemp("server"), job.store, job.env) as url,
-        httpx.Client(base_url=url, timeout=30) as client,
-    ):
-        yield client
+    settings = {**job.env, "LOOKALIKE_STORE": job.store}
+    with processes.server(tmp_path_factory.mktemp("server"), **settings) as running:
+        running.wait(lambda state: state["ready"])
+        with httpx.Client(base_url=running.url, timeout=30) as client:
+            yield client
 
 
 def searched(client: httpx.Client, picture: bytes, k: int = 5) -> dict[str, Any]:

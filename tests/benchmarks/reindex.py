@@ -36,7 +36,8 @@ from lookalike.tasks.encoders.registry import find_source
 from tests.benchmarks.charts import Line, log_log
 from tests.benchmarks.live_recall import live_recall
 from tests.support.photos import photo, photo_path, write_photos
-from tests.support.servers import BIN, ROOT, lookalike_server, prefect_server
+from tests.support.processes import server
+from tests.support.servers import BIN, ROOT, prefect_server
 
 SHOWN = ("scan", "embed", "plan", "train", "build", "evaluate", "duplicates", "compare")
 AS_BARE = ("scan", "encoder", "diff", "embed", "record")  # what the bare loop does, and the start of workers
@@ -223,7 +224,9 @@ def refreshing(products: int, added: int, scratch: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lookalike-shop-") as place, shop(Path(place) / "shop.csv", "fake") as one:
         write_table(one.catalogue, files)
         full = measured(one.run("reindex"))
-        with lookalike_server(Path(place), str(one.store), {}) as url:
+        with server(Path(place), LOOKALIKE_STORE=str(one.store), LOOKALIKE_POLL_SECONDS="2") as serving:
+            serving.wait(lambda state: state["ready"])
+            url = serving.url
             unseen = [photo(seed) for seed in range(10 * products, 10 * products + HELD_OUT)]
             recall = live_recall(url, str(one.store), unseen)
             for attempt in range(3):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,12 +13,10 @@ from typing import Any
 
 import httpx
 
+from lookalike.infra.demo.processes import free_port
 from tests.support.client import wait_for
 
-SCRIPT = (
-    "from lookalike.serving.server.run import serve; "
-    "from lookalike.serving.settings import ServingSettings; serve(ServingSettings())"
-)
+COMMAND = [str(Path(sys.executable).parent / "lookalike"), "serve"]
 
 
 class Server:
@@ -58,13 +55,6 @@ class Server:
         return self.process.wait(30)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 @contextmanager
 def server(folder: Path, **settings: str) -> Iterator[Server]:
     port = free_port()
@@ -77,9 +67,7 @@ def server(folder: Path, **settings: str) -> Iterator[Server]:
     }
     log = folder / f"server-{port}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT], env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(COMMAND, env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT)
     running = Server(process, port, log)
     try:
         yield running

@@ -1,4 +1,4 @@
-"""Real servers for tests: Prefect, a Dask cluster of two worker processes, and our own HTTP server."""
+"""Real servers for tests: Prefect, and a Dask cluster of worker processes."""
 
 from __future__ import annotations
 
@@ -138,24 +138,6 @@ def dask_cluster(folder: Path, workers: int = 2, env: Mapping[str, str] | None =
             services.start(service)
             services.wait_ready(service)
         yield address
-
-
-@contextmanager
-def lookalike_server(folder: Path, store: str, env: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run `lookalike serve` on a free port, until it is ready to answer; yield its URL."""
-    port = free_port()
-    url = f"http://{HOST}:{port}"
-    service = Service(
-        "Lookalike server",
-        [str(BIN / "lookalike"), "serve", "--store", store, "--port", str(port)],
-        {**os.environ, "LOOKALIKE_CACHE": str(folder / "cache"), **(env or {})},
-        folder / "serve.log",
-        ready=lambda: answers(f"{url}/readyz"),
-    )
-    with Services(ROOT) as services:
-        services.start(service)
-        services.wait_ready(service)
-        yield url
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
+from lookalike.infra.demo.processes import free_port
 from lookalike.serving.access.keys import add_key, create_key, remove_key
 from lookalike.serving.context import AccessScope
 from tests.support.client import wait_for
 from tests.support.oidc import AUDIENCE, issuer, rsa_key
-from tests.support.processes import Server, free_port, server
+from tests.support.processes import Server, server
 from tests.support.shop import Shop, picture
 
 pytestmark = pytest.mark.services

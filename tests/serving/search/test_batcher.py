@@ -207,9 +207,10 @@ def test_expired_and_cancelled_items_are_dropped() -> None:
 
 
 def test_it_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    encoder, metrics = Recorder(), Metrics()
+    encoder, metrics, broken = Recorder(), Metrics(), asyncio.Event()
 
     def breaks_once(_reason: str) -> None:
+        broken.set()
         monkeypatch.undo()
         raise RuntimeError("a bug")
 
@@ -217,12 +218,12 @@ def test_it_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch, caplog: pytes
 
     async def work(batcher: Batcher) -> Any:
         lost = asyncio.ensure_future(encode(batcher, encoder, 4))
-        while "batcher failed" not in caplog.text:
-            await asyncio.sleep(0.01)
+        await broken.wait()
         lost.cancel()
         return await encode(batcher, encoder, 5)
 
     assert run(work, metrics=metrics)[0] == 5
+    assert "batcher failed" in caplog.text
 
 
 def released(metrics: Metrics) -> dict[str, float]:
