@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from lookalike.infra.demo.processes import HOST, Service, Services, free_port
-from tests.support.shared import shared_service
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -148,10 +147,10 @@ def running_prefect() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(request: pytest.FixtureRequest) -> str:
-    """A Prefect server for all test processes: one costs ten seconds of a processor to start, and more to keep."""
-    api: str = shared_service(request.config, running_prefect)
-    return api
+def prefect_api() -> Iterator[str]:
+    """A Prefect server for each test process: those who share one make SQLite refuse, and clients wait for seconds."""
+    with running_prefect() as api:
+        yield api
 
 
 def _text(path: Path) -> str:
