@@ -122,7 +122,7 @@ def test_a_cluster_that_scales_from_nothing_and_back(tmp_path: Path, prefect_api
 
 def test_what_fails_on_the_runs_own_workers_is_said_once(tmp_path: Path, prefect_api: str) -> None:
     write_catalogue(tmp_path / "pictures", 40)
-    without_gpu = {"LOOKALIKE_EMBED_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+    without_gpu = {"LOOKALIKE_BATCH_WORKERS": "1", "LOOKALIKE_EMBED_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}
     process = reindex(tmp_path, {"PREFECT_API_URL": prefect_api, **without_gpu})
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1

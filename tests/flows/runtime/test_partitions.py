@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from lookalike.flows.runtime import partitions
 from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.partitions import Partition, gather, map_partitions
 from lookalike.flows.runtime.settings import BatchSettings
+from tests.support.work import doubled, failing, killing, slow, waited, without_store
 
 pytestmark = pytest.mark.services
 
@@ -33,40 +32,6 @@ def numbers(count: int, size: int) -> Iterator[Partition]:
     table = pa.table({"n": range(count), "unseen": ["x"] * count})
     for number, part in enumerate(slices(table, size)):
         yield Partition(str(number), part)
-
-
-def doubled(rows: pa.Table) -> list[int]:
-    assert rows.column_names == ["n"]
-    return [2 * item for item in rows["n"].to_pylist()]
-
-
-def failing(rows: pa.Table) -> list[int]:
-    if 3 in rows["n"].to_pylist():
-        raise ValueError("three")
-    return []
-
-
-def killing(rows: pa.Table) -> list[int]:
-    if 5 in rows["n"].to_pylist():
-        os.kill(os.getpid(), signal.SIGKILL)
-    found: list[int] = rows["n"].to_pylist()
-    return found
-
-
-def without_store(rows: pa.Table, away_until: str) -> list[int]:
-    if time.time() < float(Path(away_until).read_text()):
-        raise StoreUnavailableError("the store is away")
-    return doubled(rows)
-
-
-def slow(rows: pa.Table) -> list[int]:
-    time.sleep(5)
-    return []
-
-
-def waited(seconds: float) -> float:
-    time.sleep(seconds)
-    return seconds
 
 
 def no_poison(rows: pa.Table) -> list[int]:

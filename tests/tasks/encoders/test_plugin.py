@@ -89,7 +89,8 @@ def test_a_catalogue_is_indexed_and_searched_with_it(site: Path, tmp_path: Path,
 
     shown = json.loads(lookalike(site, tmp_path, "encoders", "show", "colours", "--store", store))
     arguments = [str(pictures), "--store", store, "--encoder", "colours", "--output", "json"]
-    report = json.loads(lookalike(site, tmp_path, "reindex", *arguments, PREFECT_API_URL=prefect_api))
+    environment = {"PREFECT_API_URL": prefect_api, "LOOKALIKE_BATCH_WORKERS": "1"}
+    report = json.loads(lookalike(site, tmp_path, "reindex", *arguments, **environment))
     query = str(pictures / "hats" / "0007.png")
     found = json.loads(lookalike(site, tmp_path, "search", query, "--store", store, "-k", "1", "--output", "json"))
 
