@@ -33,6 +33,9 @@ demo: $(READY) ## Bring up everything on the sample catalogue: search page, API,
 # docs/testing.md says where the time goes, and how to run one test
 PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# else each process that a test starts compiles all modules again
+export PYTHONDONTWRITEBYTECODE :=
+
 # types take a minute on one processor where nothing is cached, and many tests wait for servers: beside each other
 test: style ## Check style, types and layers, and run all tests with real servers (docs/testing.md says how long)
 	@$(MAKE) --no-print-directory --jobs=2 types test-all

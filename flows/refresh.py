@@ -25,7 +25,7 @@ from lookalike.tasks.draft import describe_refreshed_catalogue, draft_snapshot
 from lookalike.tasks.published import Published
 from lookalike.tasks.resolve import ResolvedDelta
 
-BUSY_SECONDS = 5.0  # a run that has the channel will see what changed, or the refresh after this one will
+BUSY_SECONDS = 20.0  # a run that has the channel will see what changed, or the refresh after this one will
 
 
 @flow(name="refresh", persist_result=False, validate_parameters=True, flow_run_name="refresh-{channel}")

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest_plugins = ["tests.support.shared", "tests.support.seaweedfs", "tests.support.servers"]
+
+FAST = "not slow and not services"
+_IS_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.(slow|services)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what `make test-fast` deselects as a whole: to import torch for it takes 15 seconds."""
+    if config.option.markexpr != FAST or collection_path.suffix != ".py":
+        return None
+    return bool(_IS_SLOW.search(collection_path.read_text())) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

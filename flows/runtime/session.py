@@ -66,11 +66,23 @@ def channel_lock(store: str, channel: str, *, wait_seconds: float) -> Iterator[N
     try:
         held.__enter__()
     except TimeoutError as error:
-        raise ChannelBusyError(f"another run is working on channel {channel!r}: try again when it has ended") from error
+        raise ChannelBusyError(_explain_timeout(name, channel, wait_seconds)) from error
     try:
         yield
     finally:
         held.__exit__(None, None, None)
+
+
+def _explain_timeout(name: str, channel: str, seconds: float) -> str:
+    with get_client(sync_client=True) as client:
+        is_held = client.read_global_concurrency_limit_by_name(name).active_slots > 0
+    if is_held:
+        return f"another run is working on channel {channel!r}: try again when it has ended"
+    # a server on SQLite refuses one of two clients that write at once, and Prefect then waits 2, 4, 8 seconds
+    return (
+        f"the Prefect server did not give the lock of channel {channel!r} within {seconds:.0f} s, and no run holds it: "
+        "the server is too busy; try again, or give it PostgreSQL"
+    )
 
 
 def lock_name(store: str, channel: str) -> str:

@@ -6,6 +6,7 @@ import contextvars
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store
+from lookalike.flows import refresh as refresh_module
+from lookalike.flows.runtime import session
 from lookalike.flows.runtime.session import channel_lock
 from lookalike.tasks import delta
 from lookalike.tasks.encoders.fake import FakeEncoder
@@ -335,7 +338,9 @@ def test_a_refresh_of_too_few_products_is_refused(refresh: Reindex, pictures: Pa
     assert current(tmp_path).id == published
 
 
-def test_a_refresh_beside_another_run_is_skipped(refresh: Reindex, pictures: Path, tmp_path: Path) -> None:
+def test_a_refresh_beside_another_run_is_skipped(
+    refresh: Reindex, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -349,10 +354,27 @@ def test_a_refresh_beside_another_run_is_skipped(refresh: Reindex, pictures: Pat
     try:
         assert held.wait(30)
         drawing(900).save(pictures / "new.png")
-        report = refresh()
+        with monkeypatch.context() as patched:
+            patched.setattr(refresh_module, "BUSY_SECONDS", 3.0)
+            report = refresh()
     finally:
         done.set()
         thread.join()
     assert report.state == "skipped"
     assert "another run is working on channel 'current'" in report.message
     assert refresh().state == "published"
+
+
+def test_a_prefect_server_that_is_late_is_not_taken_for_another_run(
+    refresh: Reindex, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def too_late(*_names: str, **_more: object) -> Iterator[None]:
+        raise TimeoutError
+        yield
+
+    monkeypatch.setattr(session, "concurrency", too_late)
+    drawing(900).save(pictures / "new.png")
+    report = refresh()
+    assert report.state == "skipped"
+    assert "did not give the lock of channel 'current' within 20 s, and no run holds it" in report.message

@@ -18,6 +18,8 @@ from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.images.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.slow  # torch takes ten seconds to import
+
 SPEC = EncoderSpec(
     name="small", fingerprint="0" * 16, dimension=16, preprocessing=Preprocessing(size=64), pooling="gem3"
 )
@@ -57,7 +59,6 @@ def test_the_pictures_are_real() -> None:
     assert {picture[:4] for picture in export.read_pictures()} == {b"\xff\xd8\xff\xe0", b"\x89PNG"}
 
 
-@pytest.mark.slow
 def test_a_good_export_passes(model: nn.Module, exported: bytes, tmp_path: Path) -> None:
     (tmp_path / MODEL_FILE).write_bytes(exported)
 

@@ -18,6 +18,8 @@ from torch import nn
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.library import WeightsFile, compute_digest, fill
 
+pytestmark = pytest.mark.slow  # torch takes ten seconds to import
+
 STATE = {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.ones(2)}
 
 

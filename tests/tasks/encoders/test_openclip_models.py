@@ -21,6 +21,8 @@ from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.openclip_models import OpenClipEncoder
 from lookalike.tasks.encoders.registry import find_source, list_models
 
+pytestmark = pytest.mark.slow  # torch takes ten seconds to import
+
 MODEL = "Tiny-For-Tests"
 CONFIG = {
     "embed_dim": 32,
@@ -51,7 +53,6 @@ def test_models() -> None:
     assert "openclip:ViT-B-32/laion2b_s34b_b79k" in list_models("openclip")
 
 
-@pytest.mark.slow
 def test_it_computes_what_open_clip_does(clip: Any, weights: Path, tmp_path: Path) -> None:
     origin = find_source(f"openclip:{MODEL}@{weights}")
     spec = origin.export(tmp_path)

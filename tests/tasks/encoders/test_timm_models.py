@@ -16,6 +16,8 @@ from lookalike.tasks.encoders.base import MODEL_FILE, encode
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source, list_models
 
+pytestmark = pytest.mark.slow  # torch takes ten seconds to import
+
 MODEL = "test_resnet.r160_in1k"
 
 
@@ -35,7 +37,6 @@ def test_models() -> None:
     assert len(found) > 1000
 
 
-@pytest.mark.slow
 def test_it_computes_what_timm_does(weights: Path, tmp_path: Path) -> None:
     origin = find_source(f"timm:{MODEL}@{weights}")
     spec = origin.export(tmp_path)

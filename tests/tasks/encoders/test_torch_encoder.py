@@ -17,6 +17,8 @@ from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.torch_encoder import TorchEncoder, build_network, check_same_vectors, open_on_gpu
 from lookalike.tasks.images.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.slow  # torch takes ten seconds to import
+
 FIT = Preprocessing(size=32)
 
 

@@ -26,6 +26,8 @@ from lookalike.tasks.images import preprocessing
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.images.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.slow  # torch takes ten seconds to import
+
 
 def picture(seed: int, format_: str = "JPEG") -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -79,7 +81,6 @@ def test_normalisation_is_part_of_the_model() -> None:
     torch.testing.assert_close(planes, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_export_is_quiet_and_the_same_each_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = export.FromPixels(Tiny(), (0.5,) * 3, (0.5,) * 3)
     models = []
@@ -102,7 +103,6 @@ def test_a_model_that_cannot_be_exported(tmp_path: Path) -> None:
         export.export(export.FromPixels(Unsteady(), (0.5,) * 3, (0.5,) * 3), spec_of(8), tmp_path)
 
 
-@pytest.mark.slow
 def test_efficientnet_lite0(tmp_path: Path) -> None:
     origin = find_source("efficientnet-lite0")
     spec = origin.export(tmp_path)
@@ -118,7 +118,6 @@ def test_efficientnet_lite0(tmp_path: Path) -> None:
     assert export.measure_least_cosine(encoder, half) >= 0.999
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size", "dimension"), [("efficientnet-lite2", 260, 2000)])
 def test_a_larger_one_sees_the_same_kinds(name: str, size: int, dimension: int) -> None:
     """In torch: all are exported in the same way, which takes half a minute."""
@@ -150,7 +149,6 @@ def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_torchvision_with_weights_from_a_file(tmp_path: Path, resnet18: Path) -> None:
     origin = find_source(f"torchvision:resnet18@{resnet18}")
     spec = origin.export(tmp_path)
@@ -176,7 +174,6 @@ def check_that_it_has(state: State, origin: TorchvisionEncoder) -> None:
     assert all(bool((state[name] == value).all()) for name, value in found.items())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", ["densenet121", "mnasnet0_5", "mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5"])
 def test_weights_of_a_family_as_torch_and_safetensors_keep_them(model: str, tmp_path: Path) -> None:
     network = torchvision.models.get_model(model, weights=None)
@@ -277,7 +274,6 @@ def test_the_head_of_a_regnet_is_cut_off() -> None:
     check_that_the_head_is_cut_off("regnet_y_400mf", "cpu")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(ALL - FEW - REGNETS))
 def test_the_head_of_every_other_network_is_cut_off(model: str) -> None:
     check_that_the_head_is_cut_off(model, "meta")
