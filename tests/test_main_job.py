@@ -200,7 +200,7 @@ def manifest_of(job: Job) -> Any:
 
 
 class QueryLoad:
-    """Queries one after the other in a thread; counts the snapshots that answered, and keeps every failure."""
+    """Twenty queries a second at most, in a thread; counts the snapshots that answered, and keeps every failure."""
 
     def __init__(self, url: str, picture: bytes) -> None:
         self._url = url
@@ -226,7 +226,7 @@ class QueryLoad:
 
     def _run(self) -> None:
         with httpx.Client(base_url=self._url, timeout=30) as client:
-            while not self._stop.is_set():
+            while not self._stop.wait(0.05):
                 try:
                     self.snapshots[searched(client, self._picture)["snapshot"]] += 1
                 except (AssertionError, httpx.HTTPError) as error:

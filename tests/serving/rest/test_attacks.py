@@ -35,4 +35,4 @@ def test_mutated_pictures_are_answered_or_refused(shop: Shop, tmp_path: Path) ->
 @pytest.mark.slow
 def test_a_killed_worker_takes_only_its_own_requests_along(shop: Shop, tmp_path: Path) -> None:
     shop.publish(8)
-    assert "all of them its own" in kill(tmp_path, 15)
+    assert "all of them its own" in kill(tmp_path, 9)

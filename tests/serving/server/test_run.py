@@ -24,9 +24,17 @@ pytestmark = pytest.mark.services
 
 
 class Load:
-    """Queries without a pause, from several threads, each with its own connection."""
+    """Queries from several threads, each with its own connection; without `pause`, as fast as they are answered."""
 
-    def __init__(self, url: str, ask: Callable[[httpx.Client, int], httpx.Response], threads: int = 4) -> None:
+    def __init__(
+        self,
+        url: str,
+        ask: Callable[[httpx.Client, int], httpx.Response],
+        *,
+        threads: int = 4,
+        pause: float = 0.0,
+    ) -> None:
+        self._pause = pause
         self.replies: list[tuple[int, str, str]] = []
         self._url = url
         self._ask = ask
@@ -45,7 +53,7 @@ class Load:
 
     def _run(self, number: int) -> None:
         with httpx.Client(base_url=self._url, timeout=20) as client:
-            while not self._ends.is_set():
+            while not self._ends.wait(self._pause):
                 number += 1
                 try:
                     response = self._ask(client, number)
@@ -200,7 +208,7 @@ def test_every_damage_to_every_file_is_refused_and_no_query_fails(shop: Shop, tm
     parts = files_of(good)
     with server(tmp_path) as running:
         running.wait(lambda state: state["ready"])
-        with Load(running.url, by_picture, threads=2) as load:
+        with Load(running.url, by_picture, threads=1, pause=0.05) as load:
             for part in parts:
                 for name, damage in DAMAGES.items():
                     seeds += 100
