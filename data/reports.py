@@ -28,6 +28,26 @@ _NAME = re.compile(rf"{_RUN}\.json")
 CONTACT_SHEETS = "contact-sheets/"
 
 
+class AttributeFinding(BaseModel):
+    """Which type an attribute has, and why.
+
+    Attributes:
+        type: as the API names it, such as `number`.
+        how: how the values are read, such as `decimal comma, currency EUR`; or why they stay text.
+        example: a value as the catalogue writes it.
+        misfits: how many values cannot be read as that type, and count as missing.
+        misfit: one of these, or one that keeps a column of text from being numbers.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    how: str = ""
+    example: str | None = None
+    misfits: int = 0
+    misfit: str | None = None
+
+
 class RunReport(BaseModel):
     """What one run did. A field that the run did not reach has its default.
 
@@ -42,6 +62,8 @@ class RunReport(BaseModel):
         embedded, reused: pictures embedded by this run, and those whose vector was there.
         unseen: products that stay as they were published, for their picture could not be looked at.
         rejected: products left out, by reason in `reject_reasons`; the object `rejects` lists them.
+        notes: what people should know of how the catalogue was read.
+        attributes: which type each attribute has, and why.
         refused: why the snapshot was not published, where a limit was not reached.
         bytes: of all the snapshot's files.
         figures: how good it is: `recall_at_10`, `query_ms`, `overlap_at_10`, …
@@ -73,6 +95,8 @@ class RunReport(BaseModel):
     rejected: int = 0
     reject_reasons: dict[str, int] = {}
     rejects: str | None = None
+    notes: list[str] = []
+    attributes: dict[str, AttributeFinding] = {}
     refused: list[str] = []
     shards: int = 0
     index: str | None = None

@@ -30,6 +30,7 @@ def find_reasons_not_to_publish(
     rejected: int,
     removed: int,
     overlap: float | None = None,
+    why_rejected: str = "",
 ) -> list[str]:
     """Return a sentence for each limit that a snapshot does not reach; none where it may go out.
 
@@ -37,6 +38,7 @@ def find_reasons_not_to_publish(
         parent: the snapshot that is published now.
         rejected: how many products of the catalogue cannot be used.
         removed: how many products of the parent are gone.
+        why_rejected: a sentence about the most frequent reason.
         overlap: share of the parent's first hits that are found again; None where that was not measured.
     """
     recall = manifest.quality["recall_at_10"]
@@ -47,9 +49,8 @@ def find_reasons_not_to_publish(
     size = sum(blob.size for blob in set(manifest.blobs()))
     failed = {
         f"recall@10 is {recall:.3f}, the limit is {limits.min_recall}": recall < limits.min_recall,
-        f"{unusable:.0%} of the catalogue cannot be used, the limit is {limits.max_rejected:.0%}": (
-            unusable > limits.max_rejected
-        ),
+        f"{unusable:.0%} of the catalogue cannot be used, the limit is {limits.max_rejected:.0%}"
+        + (f" ({why_rejected})" if why_rejected else ""): (unusable > limits.max_rejected),
         f"{vanished:.0%} of the last snapshot's products are gone, the limit is {limits.max_vanished:.0%}": (
             vanished > limits.max_vanished
         ),

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lookalike.data.catalogue.normalised import LocalCatalogue
-from lookalike.data.catalogue.rejects import Reject, RejectLog
+from lookalike.data.catalogue.rejects import Reject, RejectLog, describe_rejects
 from lookalike.data.errors import CatalogueError
 from lookalike.data.partitioned import BUCKETS
 from lookalike.tasks.embed.work import EmbedResult
@@ -106,8 +106,7 @@ def resolve_catalogue(
     resolver = _Resolver(scanned, embedded, rejects)
     catalogue = LocalCatalogue(folder, map(join.without_findings, resolver.usable_products()))
     if not catalogue.products:
-        first = next(log.first[0] for log in (scanned.rejects, rejects) if log.first)
-        raise CatalogueError(f"no picture of {uri} could be used; the first one: {first.message}")
+        raise CatalogueError(f"no picture of {uri} could be used: {describe_rejects([scanned.rejects, rejects])}")
     return ResolvedCatalogue(catalogue, resolver.count_changes(), resolver.pictures, resolver.rejected())
 
 

@@ -1,31 +1,56 @@
-"""Catalogues: products from a folder of images, CSV, JSONL or Parquet, as one normal form, a batch at a time."""
+"""Catalogues: products from a folder of pictures, CSV, JSONL or Parquet, as one normal form, a batch at a time."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import posixpath
-import tempfile
+import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lookalike.data.catalogue.rejects import Reject
-from lookalike.data.catalogue.tables import BATCH_ROWS, OWN_COLUMNS, check_names, table_reader
-from lookalike.data.catalogue.types import attributes
+from lookalike.data.catalogue.columns import OWN_COLUMNS, Columns
+from lookalike.data.catalogue.csv_files import read_csv
+from lookalike.data.catalogue.findings import Findings, shorten
+from lookalike.data.catalogue.folders import FolderList, Listed
+from lookalike.data.catalogue.json_files import read_json
+from lookalike.data.catalogue.parquet_files import read_parquet
+from lookalike.data.catalogue.references import (
+    PICTURE_SUFFIXES,
+    PLAIN_ADDRESS,
+    PLAIN_NAME,
+    absolute_reference,
+    first_reference,
+)
+from lookalike.data.catalogue.rejects import Reject, describe_reasons
+from lookalike.data.catalogue.source import (
+    absolute_location,
+    is_http,
+    is_remote,
+    is_s3,
+    is_table,
+    open_source,
+    temporary_folder,
+)
+from lookalike.data.catalogue.tables import BATCH_ROWS, TableRequest, join_variants
+from lookalike.data.catalogue.types import attributes, is_list, type_name
 from lookalike.data.errors import CatalogueError, FetchError, NotFoundError, StoreRefusedError
-from lookalike.data.fetch.client import FetchPolicy, fetch
-from lookalike.data.fetch.images import s3_version, stat_version
+from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.reports import AttributeFinding
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 VERSION = "image_version"
-MAX_FETCHED_BYTES = 2**30  # of a catalogue over HTTP, which is held in memory once
-CATALOGUE_SECONDS = 600.0  # it may take longer than a picture
 NO_FETCHING = FetchPolicy()
+
+EMPTY = pa.table({name: pa.array([], pa.string()) for name in ("id", "title", "image", VERSION)})
+
+_READERS = {"csv": read_csv, "json": read_json, "parquet": read_parquet}
+_EXACT_FLOAT = 2.0**53
+_SHORTENED = re.compile(r"^\d([.,]\d+)?[eE]\+\d+$")
 
 
 @dataclass(frozen=True)
@@ -36,36 +61,60 @@ class Batch:
         products: columns `id`, `title`, `image` (an absolute reference), `image_version` (null where only a
             look at the image can tell) and, where there are any, `attributes`, a struct with one field for each.
             An id may be there twice.
-        rejects: rows that are no product: without id or without image.
+        rejects: rows that are no product: without id or without image, or that cannot be understood.
     """
 
     products: pa.Table
     rejects: list[Reject]
 
 
-def read_catalogue(uri: str, policy: FetchPolicy = NO_FETCHING) -> Iterator[Batch]:
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read a catalogue.
+
+    Attributes:
+        policy: what may be fetched over HTTP.
+        columns: what people say of its columns.
+        encoding: how its text was saved, if people have said it.
+        store: where the run's own store is: its files are no products.
+    """
+
+    policy: FetchPolicy = NO_FETCHING
+    columns: Columns = field(default_factory=Columns)
+    encoding: str | None = None
+    store: str | None = None
+
+
+def read_catalogue(
+    uri: str, policy: FetchPolicy = NO_FETCHING, *, options: ReadOptions | None = None, findings: Findings | None = None
+) -> Iterator[Batch]:
     """Yield a catalogue, a few thousand products at a time.
 
     Args:
-        uri: a folder of images, local or s3://; or a .csv, .jsonl or .parquet, local, s3:// or https://.
-        policy: what may be fetched over HTTP.
+        uri: a folder of pictures, or of the parts of a table, local or s3://; or a table, local, s3:// or https://.
+        policy: what may be fetched over HTTP, where `options` do not say it.
+        findings: takes what people should know of how it was read.
 
     Raises `CatalogueError` with what to do about it, `StoreUnavailableError`.
     """
     location = locate(uri)
-    usable = 0
+    options, findings = options or ReadOptions(policy), findings or Findings()
+    usable, counts, first = 0, Counter[str](), dict[str, Reject]()
     with _explain_errors(uri):
-        for batch in _batches(location, policy):
+        for batch in _batches(location, options, findings):
             usable += batch.products.num_rows
+            for reject in batch.rejects:
+                counts[reject.reason] += 1
+                first.setdefault(reject.reason, reject)
             yield batch
     if not usable:
-        raise CatalogueError(f"the catalogue {uri} has no usable product: each row lacks an id or an image")
+        raise CatalogueError(f"the catalogue {uri} has no usable product: {describe_reasons(counts, first)}")
 
 
 def locate(uri: str) -> str:
     """Return where a catalogue is, absolutely. Raises `CatalogueError` at once for a path that does not exist."""
-    location = _absolute(uri)
-    if not _is_remote(location) and not Path(location).exists():
+    location = absolute_location(uri)
+    if not is_remote(location) and not Path(location).exists():
         raise CatalogueError(f"there is no catalogue at {uri}: check the path")
     return location
 
@@ -81,63 +130,62 @@ def _explain_errors(uri: str) -> Iterator[None]:
     except FetchError as error:
         raise CatalogueError(f"the catalogue {uri} cannot be fetched: {error}") from error
     except pa.ArrowException as error:
-        hint = "; save it as UTF-8" if "UTF8" in str(error) else ""
-        raise CatalogueError(f"the catalogue {uri} cannot be understood: {error}{hint}") from error
+        raise CatalogueError(f"the catalogue {uri} cannot be understood: {error}") from error
     except OSError as error:
         raise CatalogueError(f"the catalogue {uri} cannot be read: {error}") from error
 
 
-def _batches(location: str, policy: FetchPolicy) -> Iterator[Batch]:
-    read = table_reader(PurePosixPath(location).name)
-    if read is None:
-        if _is_http(location) or (not _is_s3(location) and Path(location).is_file()):
-            raise CatalogueError(f"{location}: a catalogue is a folder, or a file in .csv, .jsonl or .parquet")
-        yield from _folder_batches(location)
-        return
-    base = location.rsplit("/", 1)[0]
-    rows = 0
-    with _local_copy(location, policy) as file:
-        for table in read(file, location):
-            rows += table.num_rows
-            yield _check_rows(_normal(table, location, base))
-    if not rows:
+def _batches(location: str, options: ReadOptions, findings: Findings) -> Iterator[Batch]:
+    if is_table(location):
+        yield from _table_batches(location, options, findings)
+    elif options.columns != Columns():
+        raise CatalogueError(f"{location} is a folder of pictures, and has no columns: leave out --columns")
+    else:
+        yield from _folder_batches(location, options.store, findings)
+
+
+def _table_batches(location: str, options: ReadOptions, findings: Findings) -> Iterator[Batch]:
+    base = _base_of(location)
+    empty, waiting = EMPTY, list[Reject]()
+    with temporary_folder() as folder, open_source(location, options.policy, Path(folder)) as source:
+        request = TableRequest(location, options.columns, options.encoding, findings, Path(folder))
+        for part in join_variants(_READERS[source.kind](source.files, request), request):
+            waiting += part.rejects
+            if part.table is not None and part.table.num_rows:
+                batch = _check_rows(_normal(part.table, location, base, findings))
+                yield Batch(batch.products, [*waiting, *batch.rejects])
+                empty, waiting = batch.products.slice(0, 0), []
+    if waiting:
+        yield Batch(empty, waiting)
+    elif empty is EMPTY:
         raise CatalogueError(f"the catalogue {location} has no rows")
 
 
-@contextmanager
-def _local_copy(location: str, policy: FetchPolicy) -> Iterator[Path]:
-    """Yield a local file: tables are read twice, and in no order that suits a network."""
-    if not _is_remote(location):
-        yield Path(location)
-        return
-    with tempfile.TemporaryDirectory(prefix="lookalike-catalogue-") as folder:
-        file = Path(folder) / "catalogue"
-        if _is_http(location):
-            patient = replace(policy, total_seconds=max(policy.total_seconds, CATALOGUE_SECONDS))
-            file.write_bytes(fetch(location, patient, max_bytes=MAX_FETCHED_BYTES))
-        else:
-            _download_s3(location, file)
-        yield file
+def _base_of(location: str) -> str:
+    """Return the folder that references are relative to: of parts, the folder that they are in."""
+    if is_http(location):
+        location = re.split(r"[?#]", location, maxsplit=1)[0]
+    elif not is_s3(location) and Path(location).is_dir():
+        return location
+    return location.rsplit("/", 1)[0]
 
 
-def _download_s3(location: str, file: Path) -> None:
-    from lookalike.data.stores.s3 import file_system, translate_errors  # noqa: PLC0415 - a local catalogue need not import boto
-
-    with translate_errors(location):
-        file_system().get_file(location, str(file))
-
-
-def _folder_batches(location: str) -> Iterator[Batch]:
-    listed = iter(_list_s3(location) if _is_s3(location) else _list_local(Path(location)))
+def _folder_batches(location: str, store: str | None, findings: Findings) -> Iterator[Batch]:
+    folder = FolderList(location, findings, store)
+    listed = folder.s3() if is_s3(location) else folder.local()
     empty = True
     while found := list(itertools.islice(listed, BATCH_ROWS)):
         empty = False
         yield _folder_batch(found)
     if empty:
-        raise CatalogueError(f"no images below {location}: Lookalike looks for {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise CatalogueError(
+            f"no images below {location}: Lookalike looks for pictures, such as {', '.join(sorted(PICTURE_SUFFIXES))}"
+            + "".join(f"; {note}" for note in findings.notes[:3])
+        )
+    findings.attributes["category"] = AttributeFinding(type="string", how="the first folder")
 
 
-def _folder_batch(listed: Iterable[tuple[str, str, str]]) -> Batch:
+def _folder_batch(listed: Iterable[Listed]) -> Batch:
     found = [image for image in listed if _is_text(image[0])]
     rejects = [_unreadable_name(*image[:2]) for image in listed if not _is_text(image[0])]
     names = [name for name, _, _ in found]
@@ -153,7 +201,7 @@ def _folder_batch(listed: Iterable[tuple[str, str, str]]) -> Batch:
 
 
 def _title(name: str) -> str:
-    stem = name.rpartition("/")[2].rpartition(".")[0]
+    stem = name.rpartition("/")[2].rpartition(".")[0] or name.rpartition("/")[2]
     return stem.replace("_", " ").replace("-", " ").strip()
 
 
@@ -170,74 +218,122 @@ def _unreadable_name(name: str, reference: str) -> Reject:
     return Reject(shown, where, "scan", "unreadable_name", "the file's name is not UTF-8: rename the file")
 
 
-def _list_local(folder: Path) -> Iterator[tuple[str, str, str]]:
-    if not folder.is_dir():
-        raise FileNotFoundError(folder)
-    return _walk(str(folder), "")
-
-
-def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str, str]]:
-    # names are text, not paths: a million of them is listed in seconds
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{prefix}{entry.name}/")
-        elif _is_image(entry.name) and entry.is_file():
-            with suppress(FileNotFoundError):  # removed while we listed
-                yield prefix + entry.name, entry.path, stat_version(entry.stat())
-
-
-def _list_s3(location: str) -> Iterator[tuple[str, str, str]]:
-    from lookalike.data.stores.s3 import list_objects  # noqa: PLC0415 - a local catalogue need not import boto
-
-    for name, entry in list_objects(location):
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        if _is_image(name) and not hidden:
-            yield name, f"{location}/{name}", s3_version(entry)
-
-
-def _is_image(name: str) -> bool:
-    """Hidden files are left out by those who list: .DS_Store, ._photo.jpg, .thumbnails/ are nobody's products."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a path for each name takes seconds
-
-
-def _normal(table: pa.Table, location: str, base: str) -> pa.Table:
-    names = [name.strip() for name in table.column_names]
-    check_names(names, location)
-    table = table.rename_columns(names)
-    references = [None if not value else _resolve(value, base) for value in _text(table, "image", location).to_pylist()]
+def _normal(table: pa.Table, location: str, base: str, findings: Findings) -> pa.Table:
     titles = _text(table, "title", location) if "title" in table.column_names else pa.nulls(table.num_rows, pa.string())
     products = pa.table(
         {
-            "id": _text(table, "id", location),
-            "title": pc.fill_null(titles, ""),
-            "image": pa.array(references, pa.string()),
+            "id": _ids(table, location),
+            "title": _one_form(pc.fill_null(titles, "")),
+            "image": _references(table, location, base, findings),
             VERSION: pa.nulls(table.num_rows, pa.string()),
         }
     )
-    others = [name for name in names if name and name not in OWN_COLUMNS]
-    # Parquet has no struct without fields, so a catalogue without attributes has no such column
-    return products.append_column("attributes", attributes(table, others)) if others else products
+    others = [name for name in table.column_names if name and name not in OWN_COLUMNS]
+    for place, name in enumerate(table.column_names):
+        if name in others and pa.types.is_string(table[name].type):
+            table = table.set_column(place, name, _one_form(table[name]))
+    if not others:  # Parquet has no struct without fields, so a catalogue without attributes has no such column
+        return products
+    found = attributes(table, others)
+    for name in others:
+        _describe(name, pc.struct_field(found, name), findings)
+    return products.append_column("attributes", found)
+
+
+def _describe(name: str, column: pa.Array, findings: Findings) -> None:
+    """Say of an attribute which type it has, where no reader of text has more to say."""
+    if name in findings.attributes and findings.attributes[name].example is not None:
+        return
+    values = column.slice(0, 100).drop_null()
+    example = shorten(values[0].as_py()) if len(values) else None
+    findings.attributes[name] = AttributeFinding(type=type_name(column.type), example=example)
+
+
+def _ids(table: pa.Table, location: str) -> pa.ChunkedArray:
+    """Return ids as text. pandas makes floats of numbers where one is missing: they are the numbers again."""
+    column = table["id"]
+    if not pa.types.is_floating(column.type):
+        return _text(table, "id", location)
+    return pa.chunked_array([pa.array([_float_id(value) for value in column.to_pylist()], pa.string())])
+
+
+def _float_id(value: float | None) -> str | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return str(int(value)) if value.is_integer() and abs(value) <= _EXACT_FLOAT else repr(value)
+
+
+def _one_form(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return text with its accents in one form, so that what people type is found."""
+    return column if pc.all(pc.string_is_ascii(column)).as_py() is not False else pc.utf8_normalize(column, form="NFC")
+
+
+def _references(table: pa.Table, location: str, base: str, findings: Findings) -> pa.Array:
+    column = table["image"]
+    if pa.types.is_string(column.type) and (plain := _plain_references(column, base)) is not None:
+        return plain
+    values = column.to_pylist() if is_list(column.type) else _text(table, "image", location).to_pylist()
+    found: list[str | None] = []
+    for value in values:
+        reference, count = first_reference(value)
+        if count > 1:
+            findings.note("products name several pictures; the first one is used", 1, str(value))
+        found.append(None if reference is None else _resolve(reference, base))
+    return pa.array(found, pa.string())
+
+
+def _plain_references(column: pa.ChunkedArray, base: str) -> pa.ChunkedArray | None:
+    """Return references that are addresses, or names below the catalogue's folder, all together; None for others.
+
+    Looking at each costs more time than reading it.
+    """
+    if pc.all(pc.match_substring_regex(column, PLAIN_ADDRESS)).as_py():
+        return column
+    if not is_http(base) and not is_s3(base) and pc.all(pc.match_substring_regex(column, PLAIN_NAME)).as_py():
+        return pc.binary_join_element_wise(base, column, "/")
+    return None
+
+
+def _resolve(reference: str, base: str) -> str:
+    try:
+        return absolute_reference(reference, base)
+    except ValueError as error:
+        return f"{UNUSABLE}{error}"
+
+
+UNUSABLE = "unusable: "
 
 
 def _check_rows(table: pa.Table) -> Batch:
+    if not _has_problems(table["id"], table["image"]):
+        return Batch(table, [])
     keep, rejects = [], []
     for product, reference in zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True):
         problem = _row_problem(product, reference)
         keep.append(problem is None)
         if problem:
-            rejects.append(Reject(product or "", reference or "", "scan", *problem))
+            rejects.append(Reject(product or "", (reference or "").removeprefix(UNUSABLE), "scan", *problem))
     return Batch(table.filter(pa.array(keep, pa.bool_())) if rejects else table, rejects)
+
+
+def _has_problems(ids: pa.ChunkedArray, images: pa.ChunkedArray) -> bool:
+    """Tell whether any row may be no product."""
+    if ids.null_count or images.null_count:
+        return True
+    odd = (pc.equal(ids, ""), pc.match_substring_regex(ids, _SHORTENED.pattern), pc.equal(images, ""))
+    return any(pc.any(mask).as_py() for mask in (*odd, pc.starts_with(images, UNUSABLE)))
 
 
 def _row_problem(product: str | None, reference: str | None) -> tuple[str, str] | None:
     if not product:
         return "missing_id", "the row has no id"
+    if _SHORTENED.fullmatch(product):
+        message = f"a spreadsheet has shortened the id to {product}: export the column as text"
+        return "shortened_id", message
     if not reference:
         return "missing_image", f"product {product!r} names no image"
+    if reference.startswith(UNUSABLE):
+        return "unsupported_reference", reference.removeprefix(UNUSABLE)
     return None
 
 
@@ -251,35 +347,3 @@ def _text(table: pa.Table, name: str, location: str) -> pa.ChunkedArray:
             f"the catalogue {location} cannot be understood: its column {name!r} is of type {column.type} and must be "
             f"{wanted if name == 'image' else 'text or numbers'}"
         ) from error
-
-
-def _absolute(uri: str) -> str:
-    if not uri.strip():
-        raise CatalogueError("name a catalogue: a folder of images, or a file in .csv, .jsonl or .parquet")
-    if _is_remote(uri):
-        return uri.rstrip("/")
-    scheme, separator, rest = uri.partition("://")
-    if separator and scheme != "file":
-        raise CatalogueError(f"{uri}: a catalogue is read from a path, file://, s3:// or https://")
-    return str(Path(rest if separator else uri).expanduser().resolve())
-
-
-def _resolve(reference: str, base: str) -> str:
-    if "://" in reference or reference.startswith("/"):
-        return reference
-    if _is_remote(base):  # neither a bucket nor every web server knows `..`
-        scheme, _, rest = base.partition("://")
-        return f"{scheme}:/" + posixpath.normpath(f"/{rest}/{reference}")
-    return f"{base}/{reference}"
-
-
-def _is_remote(location: str) -> bool:
-    return _is_s3(location) or _is_http(location)
-
-
-def _is_s3(location: str) -> bool:
-    return location.startswith("s3://")
-
-
-def _is_http(location: str) -> bool:
-    return location.startswith(("http://", "https://"))

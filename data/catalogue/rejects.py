@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class RejectLog:
     Attributes:
         counts: how many there are for each reason.
         first: the first few, to show.
+        first_of: the first one of each reason.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,6 +54,7 @@ class RejectLog:
         self._waiting: list[Reject] = []
         self.counts: Counter[str] = Counter()
         self.first: list[Reject] = []
+        self.first_of: dict[str, Reject] = {}
 
     @property
     def total(self) -> int:
@@ -63,6 +65,7 @@ class RejectLog:
         """Add some."""
         for reject in rejects:
             self.counts[reject.reason] += 1
+            self.first_of.setdefault(reject.reason, reject)
             self._waiting.append(reject)
             if len(self.first) < SHOWN:
                 self.first.append(reject)
@@ -79,6 +82,20 @@ class RejectLog:
     def _flush(self) -> None:
         self._writer.write_table(_table(self._waiting))
         self._waiting.clear()
+
+
+def describe_rejects(logs: Sequence[RejectLog]) -> str:
+    """Return a sentence about the most frequent reason, its count and an example; empty where there are none."""
+    first = {reason: reject for log in reversed(logs) for reason, reject in log.first_of.items()}
+    return describe_reasons(sum((log.counts for log in logs), Counter[str]()), first)
+
+
+def describe_reasons(counts: Counter[str], first: Mapping[str, Reject]) -> str:
+    """Return a sentence about the most frequent reason; `first` has a reject of each."""
+    if not counts:
+        return ""
+    reason, count = counts.most_common(1)[0]
+    return f"{count:,} of {counts.total():,} rejects are {reason}; the first one: {first[reason].message}"
 
 
 def store_rejects(store: ObjectStore, run: str, logs: Iterable[RejectLog], scratch: Path) -> str:

@@ -14,30 +14,9 @@ import pyarrow.compute as pc
 
 from lookalike.data.errors import CatalogueError
 
-_INSTANT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
-
-_DATES = (
-    (pa.date32(), r"^\d{4}-\d{2}-\d{2}$"),
-    (pa.timestamp("us"), rf"{_INSTANT}$"),
-    (pa.timestamp("us", "UTC"), rf"{_INSTANT}(Z|[+-]\d{{2}}:?\d{{2}})$"),
-)
-
 _FIRST_DAY = (date.min - date(1970, 1, 1)).days
 _DAYS_END = (date.max - date(1970, 1, 1)).days + 1
 _UNITS_OF_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000}
-
-# no number is +49…, a phone's, nor 007, 1e5 or 12e-3, which are codes; programs write 1.0E5 and 1e+05
-_WHOLE = r"(0|[1-9]\d{0,14})"
-_FLOAT = rf"^-?({_WHOLE}|{_WHOLE}?\.\d+([eE][+-]?\d{{1,2}})?|\d[eE][+-]\d{{1,2}})$"
-_EXACT = 15  # a float keeps so many digits, whichever they are
-
-# tried in this order; a type is taken where every value of the column is written as one of it
-_WRITTEN_AS = (
-    (pa.int64(), r"^-?(0|[1-9]\d{0,17})$"),
-    (pa.float64(), _FLOAT),
-    (pa.bool_(), r"^(true|false|True|False|TRUE|FALSE)$"),
-    *_DATES,
-)
 
 
 def attributes(table: pa.Table, names: list[str]) -> pa.StructArray:
@@ -102,58 +81,6 @@ def _canonical_plain(kind: pa.DataType) -> pa.DataType | None:
         return pa.float32()
     plain = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
     return kind if any(is_kind(kind) for is_kind in plain) else None
-
-
-class TextTypes:
-    """The types that columns of text are written in, found batch by batch: one that every value is written as."""
-
-    def __init__(self, *, only_dates: bool = False) -> None:
-        self._tried = _DATES if only_dates else _WRITTEN_AS
-        self._candidates: dict[str, list[tuple[pa.DataType, str]]] = {}
-        self._filled: set[str] = set()
-
-    def narrow(self, name: str, column: pa.ChunkedArray | pa.Array) -> None:
-        """Drop the types that a value of this batch is not written as."""
-        candidates = self._candidates.setdefault(name, list(self._tried))
-        self._candidates[name] = [candidate for candidate in candidates if _is_written_as(column, *candidate)]
-        if column.null_count < len(column):
-            self._filled.add(name)
-
-    def keep_text(self, name: str) -> None:
-        """Leave a column as it is."""
-        self._candidates[name] = []
-
-    def found(self, name: str) -> pa.DataType | None:
-        """Return the type of a column; None where it has no value, or is text."""
-        return self._candidates[name][0][0] if name in self._filled and self._candidates[name] else None
-
-    def apply(self, table: pa.Table) -> pa.Table:
-        """Return a batch with its columns in the types found; one without any value stays text."""
-        for place, name in enumerate(table.column_names):
-            if (kind := self.found(name)) is not None:
-                table = table.set_column(place, name, table.column(place).cast(kind))
-        return table
-
-
-def _is_written_as(column: pa.ChunkedArray | pa.Array, kind: pa.DataType, pattern: str) -> bool:
-    if not pc.all(pc.match_substring_regex(column, pattern)).as_py():
-        return False
-    try:
-        column.cast(kind)
-    except pa.ArrowInvalid:  # looks like one and is none: 2026-02-31
-        return False
-    return not pa.types.is_floating(kind) or _keeps_digits(column)
-
-
-def _keeps_digits(column: pa.ChunkedArray | pa.Array) -> bool:
-    """Tell whether floats would be written with the digits that the texts have."""
-    long = column.filter(pc.greater(pc.utf8_length(column), _EXACT))
-    return all(_digits(text) == _digits(repr(float(text))) for text in long.to_pylist())
-
-
-def _digits(number: str) -> str:
-    mantissa = number.lower().partition("e")[0]
-    return mantissa.lstrip("-").replace(".", "").strip("0")
 
 
 def _attribute(name: str, column: pa.ChunkedArray) -> pa.Array:

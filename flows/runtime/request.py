@@ -37,9 +37,20 @@ class RefreshParameters(BaseModel):
         Field(
             min_length=1,
             title="Catalogue",
-            description="A folder of images, or a .csv, .jsonl or .parquet; a path, s3:// or (a file) https://",
+            description="A folder of pictures, or a table as CSV, JSONL or Parquet; a path, s3:// or (a table) https://",
         ),
     ]
+    columns: Annotated[
+        str | None,
+        Field(
+            title="Columns",
+            description="Which column is which, and of which type: id=Artikelnr,image=Bild,price=Preis:decimal_comma",
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        Field(title="Encoding", description="How the catalogue was saved, such as cp1250; default: found by its bytes"),
+    ] = None
     store: Annotated[
         str | None,
         Field(title="Store", description="Where snapshots live: a folder or s3://…; default: LOOKALIKE_STORE"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lookalike.data.catalogue.rejects import describe_rejects
 from lookalike.data.snapshots import publishing
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.flows.runtime.progress import run_log
@@ -59,6 +60,7 @@ def gate(
         rejected=resolved.rejected,
         removed=resolved.changes.removed,
         overlap=overlap,
+        why_rejected=describe_rejects(list(run.journal.rejects.values())),
     )
     for reason in reasons:
         run_log(__name__).error("gate: not published: %s", reason)

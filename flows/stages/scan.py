@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from lookalike.data.catalogue.findings import describe_attribute
 from lookalike.data.partitioned import regroup
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.flows.runtime.partitions import Partition, map_partitions
@@ -20,7 +21,15 @@ PICTURES_PER_PARTITION = 512
 def scan(run: Run, published: Published, *, only_changes: bool) -> ScanResult:
     """Read the catalogue, beside what the published snapshot has; hash the pictures that moved."""
     request, workspace = run.request, run.workspace
-    asked = ScanRequest(request.catalogue, request.policy, request.encoder, request.full, only_changes)
+    asked = ScanRequest(
+        request.catalogue,
+        request.policy,
+        request.encoder,
+        request.full,
+        only_changes,
+        request.columns,
+        request.encoding,
+    )
     rejects, moved = run.new_rejects("scan"), 0
     with stage_progress("scan") as progress:
         scanning = CatalogueScan(
@@ -57,6 +66,10 @@ def _log_result(found: ScanResult, moved: int, rejected: int) -> None:
     log.info(
         "scan: %s products, %s pictures new or moved, %s rejected", f"{found.listed:,}", f"{moved:,}", f"{rejected:,}"
     )
+    for note in found.findings.notes:
+        log.info("scan: %s", note)
+    for name, attribute in found.findings.attributes.items():
+        log.info("scan: %s", describe_attribute(name, attribute))
     if found.published.problem:
         log.warning("the published snapshot cannot be built upon, all is rebuilt: %s", found.published.problem)
     if found.unseen:

@@ -20,8 +20,18 @@ if TYPE_CHECKING:
     from lookalike.data.reports import RunReport
 
 
+columns_option = click.option(
+    "--columns",
+    metavar="OURS=THEIRS[:TYPE],…",
+    help="Which column is which; see below. Exports of shop programs are known.",
+)
+encoding_option = click.option("--encoding", help="How a table was saved, such as cp1250; default: found by its bytes.")
+
+
 @click.command()
 @click.argument("catalogue")
+@columns_option
+@encoding_option
 @store_option
 @channel_option
 @click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
@@ -37,6 +47,8 @@ if TYPE_CHECKING:
 def reindex(
     *,
     catalogue: str,
+    columns: str | None,
+    encoding: str | None,
     store: str,
     channel: str,
     encoder: str,
@@ -47,13 +59,19 @@ def reindex(
     attribution: str | None,
     output: str,
 ) -> None:
-    """Bring a channel up to date with CATALOGUE: a folder of images, or a .csv, .jsonl or .parquet.
+    """Bring a channel up to date with CATALOGUE: a folder of pictures, or CSV, JSONL or Parquet.
+
+    A table may be compressed, or an address. Where its columns are not called id, image and title, say which they are:
+    --columns 'id=Artikelnr,image=Bild,price=Preis:decimal_comma'. The types are text, number, decimal_point,
+    decimal_comma, boolean, date, date_dmy and date_mdy; a type is needed only where the values do not say it.
 
     Embeds what is new, builds a snapshot and publishes it. Exits with 1 where a limit keeps it from being published.
     """
     report = _run(
         "reindex",
         catalogue,
+        columns=columns,
+        encoding=encoding,
         store=store,
         channel=channel,
         encoder=encoder,
@@ -68,6 +86,8 @@ def reindex(
 
 @click.command()
 @click.argument("catalogue")
+@columns_option
+@encoding_option
 @store_option
 @channel_option
 @click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
@@ -76,7 +96,16 @@ def reindex(
 @output_option
 @report_errors
 def refresh(
-    *, catalogue: str, store: str, channel: str, encoder: str, no_publish: bool, attribution: str | None, output: str
+    *,
+    catalogue: str,
+    columns: str | None,
+    encoding: str | None,
+    store: str,
+    channel: str,
+    encoder: str,
+    no_publish: bool,
+    attribution: str | None,
+    output: str,
 ) -> None:
     """Add to a channel what came, changed or went in CATALOGUE since the last reindex, in seconds.
 
@@ -85,6 +114,8 @@ def refresh(
     report = _run(
         "refresh",
         catalogue,
+        columns=columns,
+        encoding=encoding,
         store=store,
         channel=channel,
         encoder=encoder,
@@ -101,9 +132,11 @@ def _run(flow: str, catalogue: str, *, store: str, **parameters: Any) -> RunRepo
     quiet_prefect()
     from importlib import import_module
 
+    from lookalike.data.catalogue.columns import parse_columns
     from lookalike.data.catalogue.reader import locate
     from lookalike.flows.runtime.settings import absolute
 
+    parse_columns(parameters.get("columns"))  # a slip is reported before anything starts
     run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
     show_stages()
     report: RunReport = run(catalogue=locate(catalogue), store=absolute(store), **parameters)

@@ -13,8 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lookalike.data.catalogue.columns import parse_columns
+from lookalike.data.catalogue.findings import Findings
 from lookalike.data.catalogue.normalised import list_hashes, read_hashes
-from lookalike.data.catalogue.reader import VERSION, Batch, read_catalogue
+from lookalike.data.catalogue.reader import VERSION, Batch, ReadOptions, read_catalogue
+from lookalike.data.catalogue.references import find_key_spellings, find_spelling, forget_folders
 from lookalike.data.catalogue.rejects import Reject, RejectLog, read_reject_table
 from lookalike.data.embeddings import hash_array, positions
 from lookalike.data.errors import CorruptError, ImageRejectedError, NotFoundError
@@ -55,6 +58,8 @@ class ScanRequest:
         encoder: the name of the run's encoder: what another encoder rejected is tried again.
         full: read every picture again, also those that are known.
         only_changes: leave out products that are as they are published.
+        columns: what people say of the catalogue's columns, as `parse_columns` reads it.
+        encoding: how its text was saved, if people have said it.
     """
 
     catalogue: str
@@ -62,6 +67,8 @@ class ScanRequest:
     encoder: str
     full: bool
     only_changes: bool
+    columns: str | None = None
+    encoding: str | None = None
 
 
 class ScanResult:
@@ -76,6 +83,7 @@ class ScanResult:
         unseen: how many products stay as they are published, for their picture could not be looked at.
         hash_files: names of the files of hashes that earlier runs left.
         needed_files: those of them with a hash that a snapshot made of this scan would not hold.
+        findings: what people should know of how the catalogue was read.
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class ScanResult:
         self.unseen = 0
         self.hash_files = hash_files
         self.needed_files: set[str] = set()
+        self.findings = Findings()
 
     def superfluous_files(self) -> list[str]:
         """Return the names of the files of hashes that nobody needs once a snapshot of this scan is published."""
@@ -190,9 +199,11 @@ class CatalogueScan:
             self.result.needed_files.update(self.result.hash_files[file] for file, row in rows if row not in held)
 
     def _list(self) -> PartitionedTable:
-        listed = self._new_table("listed")
-        for batch in read_catalogue(self._request.catalogue, self._request.policy):
-            seen = with_versions(batch, self._request.policy)
+        listed, request, findings = self._new_table("listed"), self._request, self.result.findings
+        options = ReadOptions(request.policy, parse_columns(request.columns), request.encoding, self._store.uri)
+        forget_folders()
+        for batch in read_catalogue(request.catalogue, options=options, findings=findings):
+            seen = with_versions(batch, request.policy, findings)
             self._rejects.extend(seen.rejects)
             listed.add(seen.products, id_buckets(seen.products["id"].to_pylist()))
         return listed
@@ -231,8 +242,10 @@ class CatalogueScan:
         return rejected
 
 
-def with_versions(batch: Batch, policy: FetchPolicy) -> Batch:
+def with_versions(batch: Batch, policy: FetchPolicy, findings: Findings | None = None) -> Batch:
     """Return a batch with each picture's version, without reading pictures; those that are away are rejects.
+
+    A picture that is there under another spelling of its name gets that as its reference.
 
     Those that cannot be looked at for a passing reason have no version: whoever reads them may have more luck.
     """
@@ -244,14 +257,18 @@ def with_versions(batch: Batch, policy: FetchPolicy) -> Batch:
         found = [one for chunk in pool.map(lambda part: _versions(part, policy), chunks) for one in chunk]
     rejects = [
         Reject(product, reference, "scan", problem.reason, str(problem))
-        for product, reference, problem in zip(batch.products["id"].to_pylist(), references, found, strict=True)
+        for product, reference, (_, problem) in zip(batch.products["id"].to_pylist(), references, found, strict=True)
         if _is_away(problem)
     ]
-    versions = [None if isinstance(version, ImageRejectedError) else version for version in found]
-    place = batch.products.schema.get_field_index(VERSION)
-    products = batch.products.set_column(place, VERSION, pa.array(versions, pa.string()))
+    products = batch.products
+    for asked, (there, _) in zip(references, found, strict=True):
+        if findings is not None and asked != there:
+            findings.note("pictures found under another spelling of their names", 1, f"{asked} is {there}")
+    versions = [None if isinstance(version, ImageRejectedError) else version for _, version in found]
+    for name, values in (("image", [there for there, _ in found]), (VERSION, versions)):
+        products = products.set_column(products.schema.get_field_index(name), name, pa.array(values, pa.string()))
     if rejects:
-        present = [not _is_away(problem) for problem in found]
+        present = [not _is_away(problem) for _, problem in found]
         products = products.filter(pa.array(present, pa.bool_()))
     return Batch(products, [*batch.rejects, *rejects])
 
@@ -260,8 +277,29 @@ def _is_away(found: str | ImageRejectedError | None) -> TypeGuard[ImageRejectedE
     return isinstance(found, ImageRejectedError) and found.reason not in PASSING
 
 
-def _versions(references: Sequence[str], policy: FetchPolicy) -> list[str | ImageRejectedError | None]:
-    return [_version(reference, policy) for reference in references]
+_Seen: TypeAlias = tuple[str, str | ImageRejectedError | None]  # a picture's reference, and its version
+
+
+def _versions(references: Sequence[str], policy: FetchPolicy) -> list[_Seen]:
+    return [_find_version(reference, policy) for reference in references]
+
+
+def _find_version(reference: str, policy: FetchPolicy) -> _Seen:
+    version = _version(reference, policy)
+    if isinstance(version, ImageRejectedError) and version.reason == "missing":
+        for spelling in _spellings(reference):
+            found = _version(spelling, policy)
+            if not isinstance(found, ImageRejectedError):
+                return spelling, found
+    return reference, version
+
+
+def _spellings(reference: str) -> Sequence[str]:
+    """Return where a picture may be that is not where it is said to be."""
+    if reference.startswith("s3://"):
+        return find_key_spellings(reference)
+    found = find_spelling(reference) if reference.startswith("/") else None
+    return [] if found is None else [found]
 
 
 def _version(reference: str, policy: FetchPolicy) -> str | ImageRejectedError | None:

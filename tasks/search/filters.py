@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lookalike.data.catalogue.readings import looks_like_value
 from lookalike.data.catalogue.types import type_name
 from lookalike.data.errors import FilterError
 from lookalike.data.snapshots.products import Column, Products
@@ -235,6 +237,8 @@ def _match_column(column: Column, positive: str, condition: Condition) -> Mask:
     if positive == "is not null":
         return np.ones(len(column.values), bool)
     if column.words is not None:
+        if positive in _ORDERS:
+            _refuse_range_of_numbers(column.words, condition)
         return _match_words(column.values, column.words, positive, condition.values)
     if positive in _ORDERS and pa.types.is_boolean(column.kind):
         raise FilterError(f"{condition.name!r} is true or false, and has no order: write {condition.name}=true")
@@ -245,10 +249,31 @@ def _match_column(column: Column, positive: str, condition: Condition) -> Mask:
     return _match_spans(column.values, spans)
 
 
+def _refuse_range_of_numbers(words: pa.StringArray, condition: Condition) -> None:
+    """See that a range is not asked of texts that people read as numbers or dates: texts are compared letter by letter.
+
+    Codes of digits that all have the same length are in the order of numbers. Raises `FilterError`.
+    """
+    (value,) = condition.values
+    if not looks_like_value(pa.array([value], pa.string()))[0].as_py() or not len(words):
+        return
+    like = pc.filter(words, looks_like_value(words))
+    if not len(like):
+        return
+    codes = rf"^[0-9]{{{len(value)}}}$"
+    if value.isdecimal() and pc.all(pc.match_substring_regex(words, codes)).as_py():
+        return
+    raise FilterError(
+        f"{condition.name!r} is text, so {condition.operator} would compare letters: its values, such as "
+        f"{like[0].as_py()[:40]!r}, look like numbers or dates. Index the catalogue again with the type of the column, "
+        f"such as --columns {condition.name}:decimal_comma or {condition.name}:date_dmy, or filter with = or in"
+    )
+
+
 def _match_words(places: NDArray[Any], words: pa.StringArray, positive: str, values: Sequence[str]) -> Mask:
     """Compare each distinct word once, instead of the value of each row; `places` are numbers of words."""
     try:
-        wanted = pa.array(values, pa.string())
+        wanted = pa.array([unicodedata.normalize("NFC", value) for value in values], pa.string())
     except UnicodeEncodeError as error:
         raise FilterError(f"a filter holds half a character: {error}") from error
     if positive not in _ORDERS and len(values) <= _FEW:  # a comparison costs a fifth of a lookup

@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from lookalike.data.catalogue.types import TextTypes, type_name
+from lookalike.data.catalogue.findings import Findings
+from lookalike.data.catalogue.reader import read_catalogue
+from lookalike.data.catalogue.text_types import TextTypes
+from lookalike.data.catalogue.types import type_name
 from lookalike.data.embeddings import HASH
-from lookalike.data.errors import CatalogueError
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.rest.replies import to_json_value
 from lookalike.tasks.search.filters import match_products, parse
@@ -268,10 +270,12 @@ def of_parquet(column: pa.Array, folder: Path) -> pa.Array:
     "column",
     [pa.array([b"x"]), pa.array([{"a": 1}]), pa.array([[["a"]]]), pa.array([1], pa.duration("s"))],
 )
-def test_types_that_no_filter_understands(column: pa.Array, tmp_path: Path) -> None:
+def test_a_column_that_no_filter_understands_is_left_out(column: pa.Array, tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["1"], "image": ["a.png"], "x": column}), tmp_path / "shop.parquet")
-    with pytest.raises(CatalogueError, match=r"'x' is of type .*: give text, numbers"):
-        read_all(str(tmp_path / "shop.parquet"))
+    findings = Findings()
+    (batch,) = read_catalogue(str(tmp_path / "shop.parquet"), findings=findings)
+    assert "attributes" not in batch.products.column_names
+    assert findings.notes[0].startswith("the column 'x' is left out: no filter understands its type")
 
 
 def test_nothing_is_found_where_nothing_was_looked_at() -> None:

@@ -1,0 +1,308 @@
+"""CSV as shops write it, read a batch of rows at a time, each column in one type throughout.
+
+A row that cannot be understood is a reject with its line, and the rows after it are read.
+"""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from lookalike.data.catalogue.columns import OWN_COLUMNS, Layout, find_layout
+from lookalike.data.catalogue.dialect import SEPARATORS, find_separator, split_first_row, split_row
+from lookalike.data.catalogue.findings import shorten
+from lookalike.data.catalogue.rejects import Reject
+from lookalike.data.catalogue.tables import Part, TableRequest
+from lookalike.data.catalogue.text_file import MOST_BAD_LINES, TextFile, bad_line, read_as_utf8
+from lookalike.data.catalogue.text_types import DeclaredTypes, TextTypes
+from lookalike.data.errors import CatalogueError
+
+CSV_BLOCK_BYTES = 4 * 2**20  # no single row may be longer
+_LINE_END = re.compile(rb"\r\n?|\n")
+_FLOAT_ID = r"^\d+\.0$"
+_OPEN_QUOTE = (
+    'the quote (") that opens a value here is not closed. Close it; a value that contains a quote is written "12"" pan"'
+)
+
+
+@functools.lru_cache(maxsize=len(SEPARATORS))
+def _sound(separator: str) -> re.Pattern[bytes]:
+    """Return what matches text whose quotes are all closed.
+
+    One pattern for many values: a step of Python for each of them would take as long as reading does.
+    """
+    sign = re.escape(separator).encode()
+    return re.compile(
+        rb"""(?:
+            [^"]++
+            | " (?: (?<=[^SEPARATOR\r\n]") (?<!\A\xef\xbb\xbf")      # in the middle of a value: a part of it
+                  | [^"]*+ (?: "" [^"]*+ )*+ " (?=[SEPARATOR\r\n]|\Z)  # opens a value, and another closes it at its end
+                  | [^"\r\n]*+ (?: "" [^"\r\n]*+ )*+ " (?!")         # or before its end, but in the same line
+            )
+        ){0,10000}+""".replace(b"SEPARATOR", sign),
+        re.VERBOSE,
+    )
+
+
+@dataclass
+class _CsvFile:
+    """A CSV that can be read. `rows_before` is how many lines stand above the first row of names."""
+
+    text: TextFile
+    separator: str
+    lines_before: int
+    names: list[str]
+
+
+@dataclass
+class _Unusual:
+    """Rows of one batch that are not like the others: a count and the text of each that cannot be used."""
+
+    expected: int
+    bad: list[tuple[int, str]] = field(default_factory=list)
+    repaired: list[list[str]] = field(default_factory=list)
+    empty: int = 0
+
+
+class _UnusualRows:
+    """Takes rows that have more or fewer values than there are names, from the threads of Arrow that read ahead."""
+
+    def __init__(self, separator: str, expected: int) -> None:
+        self._separator = separator
+        self._expected = expected
+        self._rows: deque[tuple[int, str]] = deque()
+
+    def take(self, row: pa.csv.InvalidRow) -> str:
+        """Take one."""
+        self._rows.append((row.actual_columns, row.text))
+        return "skip"
+
+    def drain(self) -> _Unusual:
+        """Return what was taken. Rows that differ in empty values only are rows like others."""
+        found = _Unusual(self._expected)
+        while self._rows:
+            count, text = self._rows.popleft()
+            values = split_row(text, self._separator)
+            while len(values) > self._expected and not values[-1].strip():
+                values.pop()
+            if not any(value.strip() for value in values):
+                found.empty += 1
+            elif len(values) == self._expected:
+                found.repaired.append(values)
+            else:
+                found.bad.append((count, text))
+        return found
+
+
+def read_csv(files: Sequence[Path], request: TableRequest) -> Iterator[Part]:
+    """Yield the products of CSV files that are parts of one catalogue. Raises `CatalogueError`."""
+    parts = [_prepare(file, request) for file in files]
+    first = parts[0]
+    layout = find_layout(
+        first.names, request.columns, request.name, request.findings, separator=SEPARATORS[first.separator]
+    )
+    for part in parts[1:]:
+        if [name.strip() for name in part.names] != [name.strip() for name in first.names]:
+            raise CatalogueError(f"the parts of {request.name} have different columns: {first.names} and {part.names}")
+    request.use(layout)
+    if first.separator != ",":
+        request.findings.note(f"the file has {SEPARATORS[first.separator]} between its values")
+    yield from _Typed(parts, layout, request).read()
+
+
+class _Typed:
+    """Two passes: the first finds the types, for a guess from the first rows fails on the later ones."""
+
+    def __init__(self, parts: Sequence[_CsvFile], layout: Layout, request: TableRequest) -> None:
+        self._parts = parts
+        self._layout = layout
+        self._request = request
+        self._types = TextTypes(semicolons=parts[0].separator == ";")
+        declared = {name: kind for name, kind in request.columns.types.items() if name in layout.attributes}
+        self._declared = DeclaredTypes(declared)
+        self._float_ids = True
+
+    def read(self) -> Iterator[Part]:
+        for part in self._parts:
+            for table, _ in _read_rows(part, self._layout):
+                self._narrow(table)
+        for part in self._parts:
+            for reject in part.text.rejects:
+                yield Part(None, [reject])
+            lines = _Lines(part)
+            for table, unusual in _read_rows(part, self._layout):
+                if unusual.empty:
+                    self._request.findings.note("rows of empty cells, skipped", unusual.empty)
+                typed = self._types.apply(self._declared.apply(self._whole_ids(table)))
+                yield Part(typed, lines.rejects_of(unusual))
+        for name in self._layout.attributes:
+            found = self._declared if name in self._declared else self._types
+            self._request.findings.attributes[name] = found.describe(name)
+
+    def _narrow(self, table: pa.Table) -> None:
+        for name in table.column_names:
+            column = table.column(name)
+            if name in self._declared:
+                self._declared.count(name, column)
+                self._types.keep_text(name)
+            elif name in self._layout.several or name == self._layout.parent:
+                self._types.keep_text(name)
+            elif name not in OWN_COLUMNS:
+                self._types.narrow(name, column)
+            elif name == "id" and self._float_ids:
+                self._float_ids = pc.all(pc.match_substring_regex(column, _FLOAT_ID)).as_py() is not False
+
+    def _whole_ids(self, table: pa.Table) -> pa.Table:
+        """Return ids without the .0 that pandas writes where one of them is missing."""
+        if not self._float_ids:
+            return table
+        place = table.schema.get_field_index("id")
+        return table.set_column(place, "id", pc.replace_substring_regex(table.column(place), r"\.0$", ""))
+
+
+def _prepare(file: Path, request: TableRequest) -> _CsvFile:
+    name = request.name
+    if not file.stat().st_size:
+        raise CatalogueError(f"the catalogue {name} is empty")
+    text = read_as_utf8(file, name, request.folder, request.encoding, request.findings)
+    with text.path.open("rb") as lines:
+        first = next((line for line in lines if line.strip()), b"")
+    if not first:
+        raise CatalogueError(f"the catalogue {name} is empty")
+    separator = find_separator(text.path)
+    before = first.strip().strip(b'"').lower().startswith(b"sep=")
+    text = _close_quotes(text, separator, name, request.folder)
+    names = split_first_row(text.path, separator, skipped=int(before))
+    return _CsvFile(text, separator, int(before), names)
+
+
+def _close_quotes(text: TextFile, separator: str, name: str, folder: Path) -> TextFile:
+    """Return the text without the lines where a quote opens a value and nothing closes it. Raises `CatalogueError`."""
+    bad: dict[int, str] = {}
+    sound = _sound(separator)
+    with text.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        place, line, counted = 0, 1, 0
+        while place < len(data):
+            found = sound.match(data, place)
+            if found and found.end() > place:
+                place = found.end()
+                continue
+            line, counted = line + sum(1 for _ in _LINE_END.finditer(data, counted, place)), place
+            if line == 1 or len(bad) == MOST_BAD_LINES:
+                raise CatalogueError(f"{name}, line {text.original_line(min(bad, default=line))}: {_OPEN_QUOTE}")
+            bad[line] = _OPEN_QUOTE
+            end = _LINE_END.search(data, place)
+            place = end.end() if end else len(data)
+    return text.leave_out(folder / f"{text.path.name}.sound", bad) if bad else text
+
+
+def _read_rows(file: _CsvFile, layout: Layout) -> Iterator[tuple[pa.Table, _Unusual]]:
+    """Yield the columns that are used, trimmed, as text; and the rows that are not like others."""
+    rows = _UnusualRows(file.separator, len(file.names))
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(file.names, pa.string()), strings_can_be_null=True, null_values=[""]
+    )
+    options = pa.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, skip_rows=file.lines_before)
+    parse = pa.csv.ParseOptions(delimiter=file.separator, newlines_in_values=True, invalid_row_handler=rows.take)
+    nameless = [place for place, name in enumerate(file.names) if place and not name.strip()]
+    with pa.csv.open_csv(file.text.path, read_options=options, convert_options=convert, parse_options=parse) as reader:
+        for batch in reader:
+            unusual = rows.drain()
+            table = pa.Table.from_batches([batch])
+            if unusual.repaired:
+                table = pa.concat_tables([table, _as_table(unusual.repaired, table.schema)])
+            table = _without_shifted(table, nameless, file.separator, unusual)
+            trimmed = _trim(layout.select(table), apostrophes=_has_apostrophes(layout))
+            yield _without_empty(trimmed, unusual), unusual
+        unusual = rows.drain()
+        last = _as_table(unusual.repaired, reader.schema) if unusual.repaired else reader.schema.empty_table()
+        yield _trim(layout.select(last)), unusual
+
+
+def _as_table(rows: list[list[str]], schema: pa.Schema) -> pa.Table:
+    columns = [[value or None for value in column] for column in zip(*rows, strict=True)]
+    return pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], schema=schema)
+
+
+def _without_shifted(table: pa.Table, nameless: list[int], separator: str, unusual: _Unusual) -> pa.Table:
+    """Return the rows without a value where there is no name: a comma too many has moved their values."""
+    for place in nameless:
+        shifted = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(table.column(place)), ""), False)
+        wrong = table.filter(shifted)
+        for row in range(wrong.num_rows):
+            cells = [column[row].as_py() or "" for column in wrong.columns]
+            unusual.bad.append((place + 1, separator.join(cells).rstrip(separator)))
+        table = table.filter(pc.invert(shifted)) if wrong.num_rows else table
+    return table
+
+
+def _has_apostrophes(layout: Layout) -> bool:
+    return layout.preset is not None and layout.preset.apostrophes
+
+
+def _trim(table: pa.Table, *, apostrophes: bool = False) -> pa.Table:
+    """Return values without the spaces around them; what has nothing else is missing."""
+    columns = []
+    for column in table.columns:
+        trimmed = pc.utf8_trim_whitespace(column)
+        if apostrophes:
+            trimmed = pc.replace_substring_regex(trimmed, r"^'([-+=@\d])", r"\1")
+        blank = pc.equal(trimmed, "")
+        columns.append(pc.if_else(blank, pa.scalar(None, pa.string()), trimmed) if pc.any(blank).as_py() else trimmed)
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _without_empty(table: pa.Table, unusual: _Unusual) -> pa.Table:
+    """Return the rows that have any value: spreadsheets write rows of empty cells behind the last one."""
+    empty = pc.and_(table["id"].is_null(), table["image"].is_null())
+    if not pc.any(empty).as_py():
+        return table
+    for column in table.columns:
+        empty = pc.and_(empty, column.is_null())
+    unusual.empty += pc.sum(empty).as_py() or 0
+    return table.filter(pc.invert(empty))
+
+
+class _Lines:
+    """Finds the lines of rows in a file, as long as there are few."""
+
+    def __init__(self, file: _CsvFile) -> None:
+        self._file = file
+        self._place = 0
+        self._line = 1
+        self._found = 0
+
+    def rejects_of(self, rows: _Unusual) -> list[Reject]:
+        return [bad_line(self._find(text), self._describe(rows.expected, count, text)) for count, text in rows.bad]
+
+    def _describe(self, expected: int, count: int, text: str) -> str:
+        sign = SEPARATORS[self._file.separator]
+        return (
+            f"{count} values, and the first line has {expected} names, separated by {sign}: {shorten(text)}. Quote a "
+            'value that contains the sign, as in "small, red"'
+        )
+
+    def _find(self, text: str) -> int | None:
+        if self._found == MOST_BAD_LINES:
+            return None
+        self._found += 1
+        wanted = text.encode()
+        with self._file.text.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            place = data.find(wanted, self._place)
+            if place < 0:
+                self._place, self._line = 0, 1
+                place = data.find(wanted)
+            if place < 0:
+                return None
+            self._line += sum(1 for _ in _LINE_END.finditer(data, self._place, place))
+            self._place = place
+        return self._file.text.original_line(self._line)

@@ -1,0 +1,72 @@
+"""Presets: exports of well-known shop programs, found by the names in their first line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How to read the export of one program.
+
+    Attributes:
+        name: for people.
+        needs: columns that only this program's export has together.
+        own: the columns of `id`, `image` and `title`.
+        several: a pattern of columns with several values in one cell, with a comma between them.
+        of_variants: a pattern of columns that differ between the rows of one product: their values become a list.
+        parent: the column that names the product of which a row is a variant; `id` where the id is repeated; else None.
+        apostrophes: values begin with an apostrophe where a spreadsheet would take them for a formula or a date.
+    """
+
+    name: str
+    needs: frozenset[str]
+    own: dict[str, str]
+    several: str = r"(?!)"
+    of_variants: str = r"(?!)"
+    parent: str | None = None
+    apostrophes: bool = False
+
+
+PRESETS: Final = (
+    Preset(
+        "Google Merchant",
+        frozenset({"id", "title", "image_link"}),
+        {"id": "id", "image": "image_link", "title": "title"},
+    ),
+    Preset(
+        "Shopify",
+        frozenset({"handle", "title", "image_src"}),
+        {"id": "handle", "image": "image_src", "title": "title"},
+        several="tags",
+        of_variants=r"variant_.*|option\d_value|image_alt_text",
+        parent="id",
+        apostrophes=True,
+    ),
+    Preset(
+        "WooCommerce",
+        frozenset({"id", "sku", "name", "images"}),
+        {"id": "id", "image": "images", "title": "name"},
+        several=r"categories|tags|attribute_\d+_value\(s\)",
+        of_variants=r"sku|.*_price|stock|in_stock\?|attribute_\d+_value\(s\)",
+        parent="parent",
+        apostrophes=True,
+    ),
+)
+OWN_NAMES: Final = frozenset(name for preset in PRESETS for name in preset.own.values())
+
+
+def find_preset(names: Sequence[str]) -> Preset | None:
+    """Return the preset of an export with these columns; None where it is of no program that is known."""
+    found = {plain_name(name) for name in names}
+    if {"id", "image"} <= found:
+        return None
+    return next((preset for preset in PRESETS if preset.needs <= found), None)
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name as presets write it: `Image Src`, `image src` and `g:image_src` are the same."""
+    return re.sub(r"\s+", "_", name.strip().lower().removeprefix("g:"))
