@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.data.errors import InputError
@@ -58,6 +59,8 @@ class Tracing:
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange, request: RequestContext) -> None:
         try:
             await self._app(scope, receive, exchange.send)
+        except ClientDisconnect:
+            _log.debug("request %s: the client hung up before its body was complete", request.id)
         except Exception:
             _log.exception("request %s failed: %s %s", request.id, scope["method"], scope["path"])
             if exchange.status is not None:
