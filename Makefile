@@ -101,6 +101,7 @@ $(SCHEMATHESIS)/.ready: tests/benchmarks/schemathesis-requirements.txt
 bench-attack: $(READY) $(SCHEMATHESIS)/.ready ## Measure what hostile clients can do, an hour (CATALOGUE=folder of pictures)
 	@test -d "$(or $(CATALOGUE),$(SAMPLES))" || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first, or name a folder: CATALOGUE=PATH"; exit 1; }
 	@$(BIN)/python -m tests.benchmarks.bombs
+	@$(BIN)/python -m tests.benchmarks.floods
 	@$(BIN)/python -m tests.benchmarks.workers all
 	@$(BIN)/python -m tests.benchmarks.fuzz "$(or $(CATALOGUE),$(SAMPLES))" --cases 50000
 	@$(BIN)/python -m tests.benchmarks.conformance --cases 20000

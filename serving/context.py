@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from lookalike.serving.budget import Share
+
 
 class AccessScope(StrEnum):
     """What a key or a token is good for; neither contains the other."""
@@ -42,6 +44,7 @@ class RequestContext:
         started, deadline: on the monotonic clock.
         caller, address: who asks, and from which network address; admission sets them, with the deadline.
         snapshot: the one that was answered from.
+        reply: what the reply holds of the budget for replies; a gateway sets it.
     """
 
     # not uuid4: it asks the system, which lets other threads run first, and an id is no secret
@@ -51,6 +54,12 @@ class RequestContext:
     caller: Caller = field(default_factory=anonymous)
     address: str = "unknown"
     snapshot: str | None = None
+    reply: Share | None = None
+
+    @property
+    def payer(self) -> str:
+        """Who is charged for what the request holds: a key or token, else the address."""
+        return self.address if self.caller.kind == "anonymous" else f"{self.caller.kind} {self.caller.id}"
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)

@@ -236,6 +236,13 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "There is no picture of this size",
         "Ask for a `size` of 64, 128, 256, 512 or 1024, or for none.",
     ),
+    "reply_too_large": ErrorCode(
+        422,
+        GrpcStatus.RESOURCE_EXHAUSTED,
+        "The reply would be too large",
+        "32 MiB of products by default (`LOOKALIKE_LIMITS__MAX_REPLY_BYTES`): ask for fewer hits with `k`, or name the "
+        "`fields` that you need.",
+    ),
     "too_many_examples": ErrorCode(
         422,
         GrpcStatus.INVALID_ARGUMENT,

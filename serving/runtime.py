@@ -16,6 +16,7 @@ from lookalike.serving.access.audit import Audit
 from lookalike.serving.access.authenticator import Authenticator
 from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.background import supervise
+from lookalike.serving.budget import Budget
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.probes import Readiness, RecallProbe
 from lookalike.serving.live.reload import Reloads
@@ -44,6 +45,9 @@ class Runtime:
             retain_seconds=settings.retain_seconds,
         )
         self.service = SearchService(settings, self.follower, self.metrics)
+        limits = settings.limits
+        self.bodies = Budget("request bodies", limits.bodies_bytes, self.metrics.shed.inc)
+        self.replies = Budget("replies", limits.replies_bytes, self.metrics.shed.inc)
         self.thumbnails = Thumbnails(self.service, self.metrics, max_bytes=settings.thumbnail_bytes)
         self.readiness = Readiness(
             self.follower,

@@ -40,6 +40,24 @@ class Limits(BaseModel):
     max_pictures: int = Field(64, ge=1, description="Most pictures in one batch, those behind URLs included.")
     max_facets: int = Field(8, ge=0, description="Most attributes whose values one query may have counted.")
     request_seconds: float = Field(10.0, gt=0, description="Deadline of a request, its body included; then 504 or 408.")
+    max_reply_bytes: int = Field(
+        32 * 2**20, ge=2**20, description="Most bytes of products in one reply; queries that would need more get 422."
+    )
+    bodies_bytes: int = Field(
+        96 * 2**20,
+        ge=2**20,
+        description="Most bytes of request bodies in memory, in each worker, half of it for one caller; more get 429.",
+    )
+    replies_bytes: int = Field(
+        128 * 2**20,
+        ge=2**20,
+        description="Most bytes of replies in memory, in each worker, half of it for one caller; more get 429.",
+    )
+    connections: int = Field(
+        1000,
+        ge=16,
+        description="Most connections of each worker; if there are more, those that keep it waiting are closed.",
+    )
 
 
 class Batching(BaseModel):

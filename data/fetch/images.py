@@ -32,6 +32,7 @@ def read_image(reference: str, *, max_bytes: int = MAX_BYTES, policy: FetchPolic
     with _rejecting(reference):
         data = _read_s3(reference, max_bytes + 1) if _is_s3(reference) else _read_file(reference, max_bytes + 1)
     if len(data) > max_bytes:
+        del data  # an error keeps what its frames hold
         raise ImageRejectedError("too_many_bytes", f"{reference} has more bytes than the limit, {max_bytes:,}")
     return data
 

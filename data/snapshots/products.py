@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,12 +119,33 @@ class Products:
             return False
         return True
 
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> list[Product]:
-        """Return the products of some rows, in that order."""
+    def take(
+        self,
+        rows: Sequence[int] | NDArray[np.int64],
+        *,
+        names: Collection[str] | None = None,
+        check: Callable[[int], None] | None = None,
+    ) -> list[Product]:
+        """Return the products of some rows, in that order, with the attributes named, or all of them.
+
+        `check` gets the bytes of what will be returned, before it is made, and may raise.
+        """
+        table = self.table if names is None else self._with_attributes(names)
+        taken = table.take(pa.array(rows, pa.int64()))
+        if check is not None:
+            check(taken.nbytes)
         return [
             Product(row["id"], row["title"], row["image"], row["image_hash"].hex(), row.get("attributes") or {})
-            for row in self.table.take(pa.array(rows, pa.int64())).to_pylist()
+            for row in taken.to_pylist()
         ]
+
+    def _with_attributes(self, names: Collection[str]) -> pa.Table:
+        base = self.table.select([name for name in self.table.column_names if name != "attributes"])
+        kept = [name for name in self.attributes if name in names]
+        if not kept:
+            return base
+        arrays = [self._attribute(name) for name in kept]
+        return base.append_column("attributes", pa.StructArray.from_arrays(arrays, kept))
 
     def _attribute(self, name: str) -> pa.Array:
         return pc.struct_field(_one_array(self.table["attributes"]), name)

@@ -11,7 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from lookalike.serving.background import in_thread
 from lookalike.serving.rest.middleware.gate import Gate
 from lookalike.serving.rest.middleware.headers import Cors, HeadAsGet, SecurityHeaders
-from lookalike.serving.rest.middleware.limits import BodyLimit, Deadline
+from lookalike.serving.rest.middleware.limits import BodyLimit, Deadline, UnderWay
 from lookalike.serving.rest.middleware.tracing import Tracing, trace
 from lookalike.serving.rest.openapi import DESCRIPTION, TAGS, install_openapi
 from lookalike.serving.rest.problems import install_handlers
@@ -56,6 +56,7 @@ def _add_layers(app: FastAPI, runtime: Runtime) -> None:
     settings = runtime.settings
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5, exclude_content_types=("image/*", "text/*"))
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
+    app.add_middleware(UnderWay, bodies=runtime.bodies, replies=runtime.replies)
     app.add_middleware(Deadline, seconds=settings.limits.request_seconds)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Gate, admission=runtime.admission, max_body_bytes=settings.limits.max_body_bytes)

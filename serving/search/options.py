@@ -92,6 +92,11 @@ class HitFields:
     names: frozenset[str]
     attributes: frozenset[str] | None
 
+    @property
+    def needed_attributes(self) -> frozenset[str] | None:
+        """The attributes that are sent at all, None for all of them."""
+        return self.attributes if "attributes" in self.names else frozenset()
+
     def select(self, hit: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of a hit that was asked for; its id is always there."""
         kept = {name: value for name, value in hit.items() if name == "id" or name in self.names}

@@ -11,9 +11,10 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
-from lookalike.data.errors import FetchError
-from lookalike.data.fetch.images import read_image
+from lookalike.data.errors import FetchError, ImageRejectedError
+from lookalike.data.fetch.images import MAX_BYTES, read_image
 from lookalike.data.fetch.policy import FetchPolicy
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.background import in_thread
@@ -41,6 +42,9 @@ _PROBLEMS: Mapping[str, tuple[str, str]] = {
 _log = logging.getLogger(__name__)
 
 READS = 16  # at a time: a store may take long to answer, and each read holds a picture in memory
+USUAL_BYTES = 4 * 2**20
+"""A picture with more is one of the large ones, of which few are read at a time."""
+LARGE_READS = 2
 WAITING = 256
 """As many as queries may wait by default: a page of products asks for a hundred at once."""
 
@@ -88,17 +92,26 @@ class PictureReads:
         self._policy = policy if policy.allowed_hosts else None
         self._metrics = metrics
         self._free = asyncio.Semaphore(READS)
+        self._free_for_large = asyncio.Semaphore(LARGE_READS)
         self._waiting = 0
         self._reading: set[asyncio.Task[bytes]] = set()
 
     async def read(self, product: Product) -> bytes:
         """Return a product's picture. Raises `ImageRejectedError`, `ProblemError` where too many wait."""
-        await self._take_place()
+        try:
+            return await self._read(product, USUAL_BYTES, self._free)
+        except ImageRejectedError as error:
+            if error.reason != "too_many_bytes":
+                raise
+        return await self._read(product, MAX_BYTES, self._free_for_large)
+
+    async def _read(self, product: Product, max_bytes: int, free: asyncio.Semaphore) -> bytes:
+        await self._take_place(free)
         task = asyncio.create_task(
-            in_thread(lambda: read_image(product.image, policy=self._policy), name="read picture")
+            in_thread(lambda: read_image(product.image, max_bytes=max_bytes, policy=self._policy), name="read picture")
         )
         self._reading.add(task)
-        task.add_done_callback(self._give_place_back)
+        task.add_done_callback(partial(self._give_place_back, free))
         return await asyncio.shield(task)
 
     def close(self) -> None:
@@ -106,18 +119,18 @@ class PictureReads:
         for task in self._reading:
             task.cancel()
 
-    async def _take_place(self) -> None:
+    async def _take_place(self, free: asyncio.Semaphore) -> None:
         if self._waiting >= WAITING:
             self._metrics.shed.inc()
             raise overload_problem(1.0)
         self._waiting += 1
         try:
-            await self._free.acquire()
+            await free.acquire()
         finally:
             self._waiting -= 1
 
-    def _give_place_back(self, task: asyncio.Task[bytes]) -> None:
+    def _give_place_back(self, free: asyncio.Semaphore, task: asyncio.Task[bytes]) -> None:
         self._reading.discard(task)
-        self._free.release()
+        free.release()
         if not task.cancelled():
             task.exception()  # its caller may have left: nobody else asks

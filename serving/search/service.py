@@ -17,6 +17,8 @@ import pyarrow as pa
 
 from lookalike.data.errors import FilterError, ImageRejectedError, LookalikeError
 from lookalike.data.snapshots.products import Product
+from lookalike.serving.budget import Share
+from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError, as_problem, overload_problem
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
@@ -42,6 +44,12 @@ from lookalike.tasks.search.searcher import Hit, Searcher
 
 LARGE_REPLY = 100
 """Hits from which a reply is written in a thread: writing them takes so long that other requests would notice."""
+
+MADE_TWICE = 2
+"""Products are in memory twice: as they were read, and as they are written."""
+
+BATCHED = 8
+"""Queries of batches in progress for each processor: other queries do not wait for more of them."""
 
 MEASURE_SECONDS = 1.0
 
@@ -91,6 +99,7 @@ class SearchService:
         self.proved_at: float | None = None
         """When a picture last went through decoder, model and index, on the monotonic clock."""
         self._in_progress = 0
+        self._batched = asyncio.Semaphore(BATCHED * settings.share_of_processors)
         self._embedder = Embedder(settings, metrics)
         self._urls = UrlReader(settings.urls.policy(), metrics)
         self._writers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="write")
@@ -100,14 +109,15 @@ class SearchService:
     async def search(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
         with self._take_place(), self.follower.lease(query.options.snapshot) as loaded:
-            return await self._answer(loaded, query, deadline)
+            return await self._answer(loaded, query, deadline, self._room())
 
     async def search_all(
         self, queries: Sequence[Query | ProblemError], snapshot: str | None, *, deadline: float
     ) -> Answers:
         """Answer each query for itself, all from one snapshot. Raises `ProblemError` where there is no snapshot."""
         with self.follower.lease(snapshot) as loaded:
-            answers = await asyncio.gather(*(self._one_of_batch(loaded, query, deadline) for query in queries))
+            room = self._room()
+            answers = await asyncio.gather(*(self._one_of_batch(loaded, query, deadline, room) for query in queries))
             return Answers(loaded.manifest.id, answers)
 
     async def product(self, product: str) -> tuple[str, Product]:
@@ -124,7 +134,7 @@ class SearchService:
         """Return some products that satisfy the conditions, as mixed as they lie in the index."""
         with self._take_place(), self.follower.lease(options.snapshot) as loaded:
             _check_attributes(loaded, options)
-            return await self._in_searcher(partial(_list_products, loaded, options))
+            return await self._in_searcher(partial(_list_products, loaded, options, self._room()))
 
     async def picture(self, product: Product) -> bytes:
         """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
@@ -177,28 +187,30 @@ class SearchService:
             self.metrics.in_progress.set(self._in_progress)
 
     async def _one_of_batch(
-        self, loaded: LoadedSnapshot, query: Query | ProblemError, deadline: float
+        self, loaded: LoadedSnapshot, query: Query | ProblemError, deadline: float, room: _Room
     ) -> Answer | ProblemError:
         if isinstance(query, ProblemError):
             return query
         try:
             async with asyncio.timeout_at(deadline):
-                with self._take_place():
-                    return await self._answer(loaded, query, deadline)
+                async with self._batched:
+                    with self._take_place():
+                        return await self._answer(loaded, query, deadline, room)
         except TimeoutError:
             return ProblemError("deadline_exceeded", "There was no time left for this query: send smaller batches.")
         except LookalikeError as error:
-            return as_problem(error)
+            return _forget_frames(as_problem(error))
         except Exception:  # noqa: BLE001 - a bug in one must not cost the others their answers
             _log.exception("a query of a batch failed")
             return ProblemError("internal", "The server failed to answer this one: try again, and tell its operator.")
 
-    async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float) -> Answer:
+    async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float, room: _Room) -> Answer:
+        room.check()
         _check_attributes(loaded, query.options)
         began = time.monotonic()
         rows = [_find_row(loaded, example) for example in query.examples]
         vectors = await self._vectors(loaded, query.examples, deadline)
-        answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors))
+        answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors, room))
         if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
             self.proved_at = time.monotonic()
         return answer
@@ -230,7 +242,12 @@ class SearchService:
         return await self._embedder.embed(loaded.searcher.encoder, example, deadline=deadline)
 
     def _find(
-        self, loaded: LoadedSnapshot, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]
+        self,
+        loaded: LoadedSnapshot,
+        query: Query,
+        rows: Sequence[int | None],
+        vectors: Sequence[Vectors | None],
+        room: _Room,
     ) -> Answer:
         options = query.options
         conditions = options.conditions
@@ -239,13 +256,53 @@ class SearchService:
             direction = _find_direction(loaded.searcher, query, rows, vectors)
             among = Among(allowed, {row for row in rows if row is not None})
             found = NOTHING if direction is None else select(loaded.searcher, direction, options, among)
-            hits, hidden = loaded.searcher.hits(found), count_hidden(loaded.searcher, found, options, among)
+            needed = options.hit_fields.needed_attributes if options.hit_fields else None
+            hits = loaded.searcher.hits(found, needed, room.take)
+            hidden = count_hidden(loaded.searcher, found, options, among)
         with self.metrics.stage("facets") if options.facets else nullcontext():
             facets = {name: count_values(loaded.searcher.products, name, allowed) for name in options.facets}
         return Answer(loaded.manifest.id, hits, facets, hidden)
 
+    def _room(self) -> _Room:
+        """Return the room for the reply to the request that is being answered."""
+        request = current()
+        return _Room(self.settings.limits.max_reply_bytes, request.reply if request else None)
+
     async def _in_searcher(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._searchers, function)
+
+
+def _forget_frames(problem: ProblemError) -> ProblemError:
+    """Let a problem that is kept keep nothing but itself: frames hold pictures and products."""
+    problem.__cause__ = problem.__context__ = None
+    return problem.with_traceback(None)
+
+
+@dataclass(slots=True)
+class _Room:
+    """The bytes of products that one reply may hold; `share` is what it holds of the budget of all replies."""
+
+    limit: int
+    share: Share | None
+    held: int = 0
+    is_full: bool = False
+
+    def check(self) -> None:
+        """Raise `ProblemError` where something did not fit: the other queries of a batch need not be tried."""
+        if self.is_full:
+            detail = (
+                f"The reply would have more than {self.limit:,} bytes of products: ask for fewer hits with `k`, or "
+                "name the `fields` that you need."
+            )
+            raise ProblemError("reply_too_large", detail)
+
+    def take(self, size: int) -> None:
+        """Let products of so many bytes in. Raises `ProblemError`."""
+        self.is_full = self.is_full or self.held + size > self.limit
+        self.check()
+        if self.share:
+            self.share.add(MADE_TWICE * size)
+        self.held += size
 
 
 async def _name_example(work: Awaitable[Vectors | None], place: int) -> Vectors | None:
@@ -284,12 +341,12 @@ def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:
     return loaded.searcher.products.row(example.product) if isinstance(example, ProductId) else None
 
 
-def _list_products(loaded: LoadedSnapshot, options: QueryOptions) -> Listing:
+def _list_products(loaded: LoadedSnapshot, options: QueryOptions, room: _Room) -> Listing:
     products = loaded.searcher.products
     with _explain_comparison(options.conditions):
         mask = match_products(products, options.conditions)
     rows = np.flatnonzero(mask)
-    shown = products.take(rows[options.offset : options.offset + options.k])
+    shown = products.take(rows[options.offset : options.offset + options.k], check=room.take)
     facets = {name: count_values(products, name, mask) for name in options.facets}
     return Listing(loaded.manifest.id, len(rows), shown, facets)
 

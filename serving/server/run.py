@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import os
+import resource
 import signal
 import socket
 import sys
@@ -26,6 +27,8 @@ from lookalike.serving.telemetry.logs import log_config
 _HANDED_OVER = "_LOOKALIKE_SERVING"
 """How a worker process, which is spawned and not forked, learns the settings that its parent was given."""
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_RESERVED = 256
+"""File descriptors that a worker keeps for what is no connection: its store, its log, pictures, other servers."""
 _FAILED = 3  # as uvicorn itself exits where it cannot start
 
 _log = logging.getLogger(__name__)
@@ -96,12 +99,28 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
         "access_log": False,  # `Tracing` writes a better line
         "server_header": False,
         "http": "lookalike.serving.server.connections:PatientProtocol",
+        "limit_concurrency": _bound_connections(settings.limits.connections),
+        "ws": "none",  # there is no WebSocket to open: such an offer is ignored, as any other
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": settings.trusted_proxies or "",
         "timeout_graceful_shutdown": settings.shutdown_seconds,
         # longer than load balancers keep a connection, mostly 60 s: else they send a request into one that just closed
         "timeout_keep_alive": 75,
     }
+
+
+def _bound_connections(wanted: int) -> int:
+    """Return how many connections a worker may have, after making room for them in its file descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _RESERVED + wanted
+    if soft != resource.RLIM_INFINITY and soft < most:
+        soft = most if hard == resource.RLIM_INFINITY else min(hard, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return wanted
+    bound = max(soft - _RESERVED, soft // 2)
+    _log.warning("a process may open %d files here: %d connections, not %d", soft, bound, wanted)
+    return bound
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,9 +168,11 @@ class Searcher:
         kept = found.rows[0] >= 0
         return Matches(np.clip(found.scores[0][kept], -1.0, 1.0), found.rows[0][kept])
 
-    def hits(self, found: Matches) -> list[Hit]:
-        """Return the products of the found rows with their scores, best first."""
-        products = self.products.take(found.rows)
+    def hits(
+        self, found: Matches, names: Collection[str] | None = None, check: Callable[[int], None] | None = None
+    ) -> list[Hit]:
+        """Return the products of the found rows with their scores, best first; `names` and `check` as `take` has."""
+        products = self.products.take(found.rows, names=names, check=check)
         return [Hit(score, product) for score, product in zip(found.scores.tolist(), products, strict=True)]
 
     def product(self, product: str) -> Product:

@@ -1,4 +1,7 @@
-"""Limits: no body is larger than it may be, and nothing takes longer than it may, or goes on for a caller who left."""
+"""Limits: no body is larger than it may be, and nothing takes longer than it may, or goes on for a caller who left.
+
+What requests hold in memory together is bounded, too: their bodies, and their replies until they are sent.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lookalike.serving.budget import Budget, Share
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.problems import HttpProblemError, respond
 from lookalike.serving.rest.requests import request_context
@@ -17,6 +21,9 @@ DRAINED_BYTES = 64 * 2**20
 
 The server throws it away as it comes. Beyond, the connection is closed.
 """
+
+SMALL_REPLY = 64 * 2**10
+"""Bytes up to which a reply is not counted: the bound on connections bounds them."""
 
 
 class BodyLimit:
@@ -53,6 +60,75 @@ class BodyLimit:
     def _problem(self, *, close: bool) -> HttpProblemError:
         detail = f"The body has more than {self._max_bytes:,} bytes: send a smaller picture."
         return HttpProblemError("body_too_large", detail, close=close)
+
+
+class UnderWay:
+    """Counts the bytes of a request's body and reply against the budgets, until the reply is sent."""
+
+    def __init__(self, app: ASGIApp, *, bodies: Budget, replies: Budget) -> None:
+        self._app = app
+        self._bodies = bodies
+        self._replies = replies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = request_context(scope)
+
+        def caller() -> str:
+            return request.payer
+
+        with self._bodies.share(caller) as body, self._replies.share(caller) as request.reply:
+            reply = _Reply(scope, receive, send, request.reply)
+            await self._app(scope, _charged(receive, body), reply.send)
+
+
+def _charged(receive: Receive, share: Share) -> Receive:
+    async def charged() -> Message:
+        message = await receive()
+        if part := message.get("body"):
+            try:
+                share.add(len(part))
+            except ProblemError as problem:
+                raise HttpProblemError(problem.code, str(problem), retry_after=1, close=True) from problem
+        return message
+
+    return charged
+
+
+class _Reply:
+    """Holds back the head of a reply until its first bytes have their share: without one, a problem is sent."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, share: Share) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._share = share
+        self._head: Message | None = None
+        self._is_refused = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        if self._head is not None:
+            head, self._head = self._head, None
+            try:
+                self._take(message)
+            except ProblemError as problem:
+                self._is_refused = True
+                await respond(self._scope, problem)(self._scope, self._receive, self._send)
+                return
+            await self._send(head)
+        if not self._is_refused:
+            await self._send(message)
+
+    def _take(self, message: Message) -> None:
+        size = len(message.get("body", b""))
+        if size > SMALL_REPLY:
+            self._share.raise_to(size)
 
 
 class Deadline:

@@ -1,4 +1,4 @@
-"""Clients that take their time or send no end of a head, at a real server on a port."""
+"""Clients that take their time, do not read, send no end of a head or come in crowds, at a real server on a port."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from lookalike.serving.server.connections import HEAD_BYTES, HEAD_FIELDS, Patien
 from tests.support.client import wait_for
 
 PATIENCE = 0.4
+CONNECTIONS = 20
+LARGE = 20 * 2**20
 OFFER = (
     b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
     b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
@@ -30,6 +32,8 @@ OFFER = (
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer at once without reading, after twice the patience, or with the body that came."""
     body = b"ok"
+    if scope["path"] == "/large":
+        body = bytes(LARGE)
     if scope["path"] == "/slow":
         await asyncio.sleep(2 * PATIENCE)
     if scope["path"] == "/echo":
@@ -44,8 +48,16 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(connections, "HEAD_SECONDS", PATIENCE)
+    monkeypatch.setattr(connections, "READ_SECONDS", PATIENCE)
     config = uvicorn.Config(
-        app, port=0, http=PatientProtocol, lifespan="off", log_level="error", timeout_graceful_shutdown=1
+        app,
+        port=0,
+        http=PatientProtocol,
+        ws="none",
+        limit_concurrency=CONNECTIONS,
+        lifespan="off",
+        log_level="error",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     listening = config.bind_socket()
@@ -227,3 +239,86 @@ def test_each_of_two_requests_at_once_gets_its_own_answer(port: int) -> None:
     first, _, second = answers.partition(b"ok")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert second.startswith(b"HTTP/1.1 400 ")
+
+
+def read_to_end(connection: socket.socket) -> int:
+    received = 0
+    with suppress(ConnectionError):
+        while data := connection.recv(2**20):
+            received += len(data)
+    return received
+
+
+def open_slowly_read(port: int) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", port))
+    return connection
+
+
+@pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"], ids=["kept", "to be closed"])
+@pytest.mark.parametrize("times", [1, 50])
+def test_a_reply_that_is_not_read_is_given_up(port: int, close: bytes, times: int) -> None:
+    with open_slowly_read(port) as connection:
+        connection.sendall((b"GET /large HTTP/1.1\r\nHost: x\r\n" + close + b"\r\n") * times)
+        time.sleep(3 * PATIENCE)
+        assert read_to_end(connection) < LARGE
+
+
+def test_a_reply_that_is_read_by_drops_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "READ_BYTES_PER_SECOND", 10 * LARGE)
+    with open_slowly_read(port) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        end = time.monotonic() + 4 * PATIENCE
+        with suppress(ConnectionError):
+            while time.monotonic() < end:
+                connection.recv(2**16)
+                time.sleep(PATIENCE / 20)
+        assert read_to_end(connection) < LARGE
+
+
+def test_a_reply_that_is_read_steadily_comes_whole(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received, start = 0, time.monotonic()
+        while data := connection.recv(2**17):
+            received += len(data)
+            time.sleep(PATIENCE / 50)
+        assert received > LARGE
+        assert time.monotonic() - start > 2 * PATIENCE
+
+
+def test_large_replies_follow_one_another(port: int) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for path in ("/large", "/", "/large"):
+            assert len(client.get(path).content) == (LARGE if path == "/large" else 2)
+
+
+BODY_TO_COME = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nh"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", BODY_TO_COME, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_crowd_of_connections_leaves_room_for_others(port: int, sent: bytes) -> None:
+    crowd = []
+    with socket.create_connection(("127.0.0.1", port), 5) as answered:
+        answered.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            for _ in range(2 * CONNECTIONS):
+                crowd.append(open_slowly_read(port))
+                crowd[-1].sendall(sent)
+            assert httpx.get(f"http://127.0.0.1:{port}/", timeout=20).text == "ok"
+            assert answered.recv(4096).startswith(b"HTTP/1.1 200 ")
+        finally:
+            for one in crowd:
+                one.close()
+
+
+def test_an_offer_of_a_websocket_is_ignored(port: int) -> None:
+    offer = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "eA==",
+    }
+    assert httpx.get(f"http://127.0.0.1:{port}/?key=secret", headers=offer).text == "ok"
