@@ -26,6 +26,7 @@ def test_list() -> None:
     assert "fake" not in names
 
 
+@pytest.mark.slow
 def test_list_the_models_of_a_family() -> None:
     assert "torchvision:mobilenet_v3_small" in call("list", "torchvision").stdout.split()
     unknown = call("list", "keras")

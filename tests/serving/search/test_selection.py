@@ -44,6 +44,7 @@ def pages(key: str, query: int, size: int, most: int, among: Among) -> list[int]
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("among", [Among(), Among(VECTORS[:, 0] > 0, {0, 5})], ids=["all", "some"])
 def test_pages_neither_repeat_nor_skip(key: str, among: Among) -> None:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.servers import ROOT
 
 PIXELS = """
@@ -59,6 +61,7 @@ print((max(swapped() for _ in range(5)) - before) // 2**20)
 """
 
 
+@pytest.mark.slow
 def test_columns_of_a_snapshot_that_was_let_go_go_back(tmp_path: Path) -> None:
     """Arrow's own allocator keeps 20 MB and more of these, and 250 MB of half a million products."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -28,6 +28,8 @@ from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours
 from lookalike.tasks.search.projection import normalise
 
+pytestmark = pytest.mark.slow
+
 Vectors = NDArray[np.float32]
 
 COUNT = 4000

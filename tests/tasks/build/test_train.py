@@ -67,6 +67,7 @@ def test_what_comes_in_parts_is_learnt_from_alike(key: str, monkeypatch: pytest.
     assert whole[1] == parts[1]
 
 
+@pytest.mark.slow
 def test_many_lists_are_learnt_at_once() -> None:
     vectors = np.random.default_rng(3).standard_normal((8192, 24), np.float32)
     index = read_bytes(train_index("IVF2048_HNSW4,SQ8", vectors, threads=2))

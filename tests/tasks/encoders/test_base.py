@@ -62,6 +62,7 @@ def test_it_stays_the_same() -> None:
     assert fingerprint(weights="w", preprocessing=crop, pooling="avg", version="1") == "9248166c9544c40e"
 
 
+@pytest.mark.slow
 def test_those_of_the_packaged_encoders_stay_the_same() -> None:
     assert FakeEncoder().fingerprint() == "6ce382c914bf96b2"
     assert find_source("efficientnet-lite0").fingerprint() == "7ad1adc39dbe64c9"
