@@ -1,0 +1,17 @@
+"""Search by picture in a shop's own catalogue.
+
+No process of ours sends anything to a host that it is not configured for. Some packages that we use would, unless
+these variables are set before they are imported. A variable that is set already keeps its value.
+"""
+
+from __future__ import annotations
+
+import os
+
+_PRIVATE = {
+    "DO_NOT_TRACK": "1",  # Prefect's client and huggingface_hub
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime: an id of this machine, and names and hashes of models
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # the server that a run starts for itself
+}
+for _name, _value in _PRIVATE.items():
+    os.environ.setdefault(_name, _value)

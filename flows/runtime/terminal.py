@@ -13,7 +13,6 @@ OURS = str(Path(__file__).parents[1])
 def quiet_prefect() -> None:
     """Keep Prefect's own lines off the terminal; the UI has them. Call before Prefect is imported."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # without PREFECT_API_URL Prefect starts a server for the run, and a busy machine takes its time
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, **settings: str) -> Iterator[Server]:
+def server(folder: Path, *, under: Sequence[str] = (), **settings: str) -> Iterator[Server]:
+    """Run `lookalike serve` until the context ends; `under` is a program that runs it, such as a tracer."""
     port = free_port()
     given = {
         "LOOKALIKE_STORE": str(folder / "store"),
@@ -67,7 +68,9 @@ def server(folder: Path, **settings: str) -> Iterator[Server]:
     }
     log = folder / f"server-{port}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(COMMAND, env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [*under, *COMMAND], env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT
+        )
     running = Server(process, port, log)
     try:
         yield running

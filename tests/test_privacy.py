@@ -1,0 +1,115 @@
+"""Nothing is sent to anybody: what each command asks for over the network, and what it leaves in a home, recorded."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from lookalike.data.stores import open_store
+from tests.support.pictures import write_catalogue
+from tests.support.processes import server
+from tests.support.servers import ROOT, seed_database
+from tests.support.shop import Shop
+
+OURS = {".prefect", ".lookalike"}  # Prefect's database is on this machine
+VARIABLES = ("DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY", "PREFECT_SERVER_ANALYTICS_ENABLED")
+TRACE = ["strace", "--follow-forks", "--seccomp-bpf", "--quiet=all", "--signal=none", "--trace=connect,sendto,sendmmsg"]
+_ADDRESS = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
+
+pytestmark = [pytest.mark.slow, pytest.mark.services]
+
+
+@pytest.fixture(scope="module")
+def strace() -> list[str]:
+    if shutil.which("strace") is None:
+        problem = "Debian's package strace is not installed"
+        pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
+    if subprocess.run([*TRACE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not allow a process to trace another one")
+    return TRACE
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures and a store, made before there is a home to look at."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_catalogue(folder / "pictures", 30)
+    Shop(open_store(str(folder / "store")), folder / "shop").publish(8)
+    return folder
+
+
+@pytest.fixture
+def home(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home that nobody has used, and an environment that says nothing of telemetry."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    for name in ("CI", "XDG_CACHE_HOME", "PREFECT_HOME", "PREFECT_API_URL", *VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def strangers(trace: str) -> set[str]:
+    """Return the addresses in a trace that are not of this machine; a question to a name server is one."""
+    found = {first or second for first, second in _ADDRESS.findall(trace)}
+    return {address for address in found if not ip_address(address).is_loopback}
+
+
+def test_the_trace_shows_who_is_asked(strace: list[str], home: Path, tmp_path: Path) -> None:
+    """Else the tests below could not fail. The address is one of documentation: nobody has it."""
+    code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.7', 53))"
+    subprocess.run([*strace, "-o", str(tmp_path / "trace"), sys.executable, "-c", code], check=True)
+    assert strangers((tmp_path / "trace").read_text()) == {"192.0.2.7"}
+
+
+def test_onnx_runtime_alone_leaves_an_id_of_this_machine(home: Path) -> None:
+    """Why the variables are there. If this fails, it has stopped, and they can go."""
+    subprocess.run([sys.executable, "-c", "import onnxruntime; onnxruntime.get_available_providers()"], check=True)
+    assert list(home.rglob("deviceid"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["reindex", "pictures", "--encoder", "fake", "--store", "new"],
+        ["search", "pictures/hats/0001.png", "--store", "store", "-k", "1"],
+        ["encoders", "list"],
+        ["snapshots", "verify", "--store", "store"],
+        ["doctor", "--store", "store"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_command_asks_nobody(command: list[str], strace: list[str], home: Path, shop: Path, tmp_path: Path) -> None:
+    if command[0] == "reindex":
+        seed_database(home / ".prefect")  # of the server that it starts
+    arguments = [sys.executable, "-m", "lookalike", *command]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOOKALIKE_BATCH_WORKERS": "1"}
+    done = subprocess.run(
+        [*strace, "-o", str(tmp_path / "trace"), *arguments],
+        cwd=shop,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    assert strangers((tmp_path / "trace").read_text()) == set()
+    assert {path.name for path in home.iterdir() if path.name != ".cache"} <= OURS
+    assert not [path for path in home.rglob("*") if "deviceid" in path.name.lower() or "Microsoft" in path.parts]
+    assert "telemetry" not in (done.stdout + done.stderr).lower()
+
+
+def test_a_server_asks_nobody(strace: list[str], home: Path, shop: Path, tmp_path: Path) -> None:
+    traced = [*strace, "--daemonize", "-o", str(tmp_path / "trace")]
+    with server(tmp_path, under=traced, LOOKALIKE_STORE=str(shop / "store")) as running:
+        running.wait(lambda state: state["ready"])
+    assert strangers((tmp_path / "trace").read_text()) == set()
+    assert list(home.iterdir()) == []
