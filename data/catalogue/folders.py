@@ -6,14 +6,16 @@ A file is a picture if its first bytes say so; names are only asked first, for t
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from lookalike.data.catalogue.findings import Findings
+from lookalike.data.catalogue.findings import Findings, shorten
 from lookalike.data.catalogue.references import PICTURE_SUFFIXES
 from lookalike.data.fetch.images import s3_version, stat_version
 
@@ -38,6 +40,8 @@ _OTHER: Final = frozenset(
     }
 )
 MARKER: Final = "lookalike-store.json"  # of `data/snapshots/documents.py`, which a catalogue may not import
+MOST_SUFFIXES: Final = 100
+_OF_STORE = re.compile(r"/(?:contact-sheets|objects/sha256|embeddings|catalogues)/")
 _HEAD = 32
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
@@ -67,6 +71,8 @@ class FolderList:
         self._location = location
         self._findings = findings
         self._store = store and store.rstrip("/")
+        self._others: Counter[str] = Counter()
+        self._stores: dict[str, bool] = {}
 
     def local(self) -> Iterator[Listed]:
         """Yield the pictures of a local folder, folder by folder, in the order of names."""
@@ -87,12 +93,12 @@ class FolderList:
                     prefixes.append(f"{prefixes[-1]}{entry.name}/")
             else:
                 yield from self._file(entry, prefixes[-1])
+        self._note_others()
 
     def s3(self) -> Iterator[Listed]:
         """Yield the pictures below a prefix of a bucket."""
         from lookalike.data.stores.s3 import list_objects  # noqa: PLC0415 - a local catalogue need not import boto
 
-        stores: set[str] = set()
         for name, entry in list_objects(self._location):
             folders = name.split("/")
             if any(map(_is_hidden, folders)) or name.endswith("/"):
@@ -100,14 +106,23 @@ class FolderList:
             waste = next((one for one in folders[:-1] if one.lower() in WASTE), None)
             if waste is not None:
                 self._left_out("files in folders of thumbnails, copies and deleted files were left out", waste)
-            elif self._is_in_store(f"{self._location}/{name}") or any(name.startswith(one) for one in stores):
+            elif self._is_in_store(f"{self._location}/{name}") or self._is_below_marker(name):
                 self._left_out("files of a store of Lookalike were left out", name)
-            elif folders[-1] == MARKER:
-                stores.add(name.removesuffix(MARKER))
             elif self._is_picture(name, partial(_s3_head, f"{self._location}/{name}")):
                 yield unicodedata.normalize("NFC", name), f"{self._location}/{name}", s3_version(entry)
             else:
                 self._no_picture(name)
+        self._note_others()
+
+    def _is_below_marker(self, name: str) -> bool:
+        """Tell whether an object has a name that a store gives, and there is the marker of one."""
+        found = _OF_STORE.search(f"/{name}")
+        if found is None:
+            return name.rpartition("/")[2] == MARKER
+        root = f"/{name}"[1 : found.start() + 1]
+        if root not in self._stores:
+            self._stores[root] = _is_object(f"{self._location}/{root}{MARKER}")
+        return self._stores[root]
 
     def _enter(self, entry: os.DirEntry[str], prefix: str) -> Iterator[os.DirEntry[str]] | None:
         """Return what a folder holds; None where none of it is a product."""
@@ -151,8 +166,13 @@ class FolderList:
 
     def _no_picture(self, name: str) -> None:
         suffix = os.path.splitext(name)[1].lower()[:12]  # noqa: PTH122 - as above
-        kind = f"files with the suffix {suffix}" if suffix else "files without a suffix"
-        self._left_out(f"{kind} are no pictures and were left out", name)
+        self._others[suffix if suffix in self._others or len(self._others) < MOST_SUFFIXES else "others"] += 1
+
+    def _note_others(self) -> None:
+        if self._others:
+            most = self._others.most_common(10)
+            kinds = ", ".join(f"{count:,} {shorten(name) or 'without a suffix'}" for name, count in most)
+            self._findings.note(f"files that are no pictures were left out ({kinds})", self._others.total())
 
     def _left_out(self, what: str, example: str) -> None:
         self._findings.note(what, 1, example.encode("utf-8", "backslashreplace").decode())
@@ -183,6 +203,12 @@ def _local_head(path: str) -> bytes:
         return os.read(descriptor, _HEAD)
     finally:
         os.close(descriptor)
+
+
+def _is_object(reference: str) -> bool:
+    from lookalike.data.stores.s3 import file_system  # noqa: PLC0415 - a local catalogue need not import boto
+
+    return bool(file_system().isfile(reference))
 
 
 def _s3_head(reference: str) -> bytes:

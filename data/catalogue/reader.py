@@ -155,10 +155,17 @@ def _table_batches(location: str, options: ReadOptions, findings: Findings) -> I
                 batch = _check_rows(_normal(part.table, location, base, findings))
                 yield Batch(batch.products, [*waiting, *batch.rejects])
                 empty, waiting = batch.products.slice(0, 0), []
+    _say_types(empty, findings)
     if waiting:
         yield Batch(empty, waiting)
     elif empty is EMPTY:
         raise CatalogueError(f"the catalogue {location} has no rows")
+
+
+def _say_types(products: pa.Table, findings: Findings) -> None:
+    """Say of each attribute which type it has in the end: values of variants are lists."""
+    for one in products.schema.field("attributes").type if "attributes" in products.column_names else ():
+        findings.attributes[one.name] = findings.attributes[one.name].model_copy(update={"type": type_name(one.type)})
 
 
 def _base_of(location: str) -> str:

@@ -74,6 +74,7 @@ def show_run(
         report,
         {**{name: changes.samples[kind] for name, kind in samples.items()}, "removed": changes.removed_sample},
     )
+    attributes_table(report)
     rejects_table(report.channel, rejects, total=report.rejected, reasons=report.reject_reasons, stored=report.rejects)
     if report.contact_sheet:
         png = store.read(report.contact_sheet)
@@ -104,6 +105,28 @@ def rejects_table(
     ]
     create_table_artifact(
         rows, key=artifact_key("rejects", channel), description=_rejects_sentence(len(rows), total, reasons, stored)
+    )
+
+
+@for_show
+def attributes_table(report: RunReport) -> None:
+    """Show which type each attribute has, from which values, and what was noticed while the catalogue was read."""
+    rows = [
+        {
+            "attribute": cell(name),
+            "type": found.type,
+            "read as": cell(found.how) or NOTHING,
+            "for example": NOTHING if found.example is None else cell(found.example),
+            "do not fit": f"{found.misfits:,}" if found.misfits else NOTHING,
+            "such as": NOTHING if found.misfit is None else cell(found.misfit),
+        }
+        for name, found in report.attributes.items()
+    ]
+    notes = "".join(f"\n- {plain(note)}" for note in report.notes)
+    create_table_artifact(
+        rows,
+        key=artifact_key("attributes", report.channel),
+        description=f"What {plain(report.catalogue)} can be filtered by{notes}",
     )
 
 

@@ -266,7 +266,7 @@ def _refuse_range_of_numbers(words: pa.StringArray, condition: Condition) -> Non
     raise FilterError(
         f"{condition.name!r} is text, so {condition.operator} would compare letters: its values, such as "
         f"{like[0].as_py()[:40]!r}, look like numbers or dates. Index the catalogue again with the type of the column, "
-        f"such as --columns {condition.name}:decimal_comma or {condition.name}:date_dmy, or filter with = or in"
+        f"such as --columns '{condition.name}:decimal_comma' or '{condition.name}:date_dmy', or filter with = or in"
     )
 
 

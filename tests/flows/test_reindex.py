@@ -20,7 +20,6 @@ from lookalike.data.catalogue.normalised import list_hashes
 from lookalike.data.catalogue.reader import Batch, read_catalogue
 from lookalike.data.catalogue.rejects import read_rejects
 from lookalike.data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
-from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.reports import RunReport, recent_reports, write_report
 from lookalike.data.snapshots.blobs import BlobCache
@@ -272,9 +271,9 @@ def test_a_rollback_while_the_catalogue_is_listed_stands(
     drawing(1234).save(folder / "new.png")
     run()
 
-    def rolled_back(uri: str, policy: FetchPolicy) -> Iterator[Batch]:
+    def rolled_back(uri: str, **how: Any) -> Iterator[Batch]:
         rollback(Channel(open_store(str(tmp_path / "store"))), reason="the catalogue is wrong")
-        yield from read_catalogue(uri, policy)
+        yield from read_catalogue(uri, **how)
 
     monkeypatch.setattr("lookalike.tasks.scan.scan.read_catalogue", rolled_back)
     drawing(1235).save(folder / "newer.png")

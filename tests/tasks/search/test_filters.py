@@ -310,3 +310,46 @@ def test_text_is_compared_as_it_is_written() -> None:
     assert rows(pa.array([None, None], pa.string()), "n in a,b,c,d,e") == []
     with pytest.raises(FilterError, match="half a character"):
         match_products(one_column(words), [Condition("n", "=", ("\ud800",))])
+
+
+def of_text(*values: str) -> Products:
+    """Return products with one attribute of text, `x`."""
+    count = len(values)
+    table = pa.table({name: [str(row) for row in range(count)] for name in ("id", "title", "image", "image_version")})
+    attributes = pa.StructArray.from_arrays([pa.array(values, pa.string())], ["x"])
+    return Products(table.append_column("attributes", attributes))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (["19.90 EUR", "9.90 EUR", "on request"], "x<=50"),
+        (["19,90", "1.249,00"], "x>49,90"),
+        (["31.01.2026", "soon"], "x>=2026-01-31"),
+        (["S", "M", "40"], "x>=38"),
+        (["10 cm", "5 cm"], "x<7"),
+        (["€5", "$6"], "x<50 EUR"),
+        (["7", "12"], "x<9"),
+    ],
+)
+def test_a_range_of_numbers_asked_of_text_is_refused(values: list[str], text: str) -> None:
+    with pytest.raises(FilterError, match=r"'x' is text, so .* would compare letters: .* --columns 'x:decimal_comma'"):
+        match_products(of_text(*values), [parse(text)])
+    assert match_products(of_text(*values), [parse(f"x={values[0]}")]).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "expected"),
+    [
+        (["apple", "pear"], "x>=b", [False, True]),
+        (["007", "042", "123"], "x<=042", [True, True, False]),
+        (["A100", "B200"], "x>=B", [False, True]),
+        (["red", "blue"], "x>5", [True, True]),
+    ],
+)
+def test_a_range_of_words_and_codes_is_what_it_was(values: list[str], text: str, expected: list[bool]) -> None:
+    assert match_products(of_text(*values), [parse(text)]).tolist() == expected
+
+
+def test_accents_are_compared_however_they_are_typed() -> None:
+    assert match_products(of_text("Gr\u00fcn", "rot"), [parse("x=Gru\u0308n")]).tolist() == [True, False]
