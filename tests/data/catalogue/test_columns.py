@@ -66,7 +66,7 @@ def test_one_column_may_be_the_picture_and_a_name_that_was_taken_gives_way(tmp_p
     [
         (
             "Artikelnr;Bezeichnung;Bilddatei",
-            "separated by semicolons. Say which is which: --columns id=Artikelnr,image=B",
+            r"separated by semicolons\). Say which is which: --columns id=Artikelnr,image=B",
         ),
         ("sku\tname\timage_url", r"\(separated by tabs\). Say which is which: --columns id=sku,image=image_url"),
         ("ID,Image", r"--columns id=ID,image=Image"),
