@@ -9,6 +9,7 @@ LookalikeError
 │   └── SnapshotRefusedError  the snapshot did not reach its limits: it is published by force only
 ├── UnavailableError          try again later: what was done is kept
 │   ├── StoreUnavailableError the store did not answer, or not whole; for a write the outcome is unknown
+│   ├── CacheError            the local cache cannot be written: no space, no permission
 │   ├── ChannelUnknownError   the channel may or may not have moved: read it before doing anything else
 │   ├── ChannelBusyError      another run is working on the channel
 │   ├── ClusterLostError      the Dask cluster has no worker any more
@@ -134,6 +135,10 @@ class CollectionRefusedError(ConflictError):
 
 class ChannelConflictError(ConflictError):
     """Somebody else moved the channel first; nothing was changed."""
+
+
+class CacheError(UnavailableError):
+    """The local cache cannot be written; the message names its folder and says what to do."""
 
 
 class ChannelUnknownError(UnavailableError):

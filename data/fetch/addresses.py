@@ -33,6 +33,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PORTS = {"http": 80, "https": 443}
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
 _USER = re.compile(r"//[^/?#]*@")
+_PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#?]*)=([^&;#]*)")
+_SECRET_NAME = re.compile(
+    r"sig|token|secret|pass|pwd|auth|cred|key|jwt|session|code|policy|hmac|hash|expires", re.IGNORECASE
+)
+_SECRET_LENGTH = 24
+"""A value as long as this is hidden whatever its name: names of pictures and sizes are shorter."""
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\[\]:@%\s]+)(?::(?P<port>[1-9][0-9]{0,4}))?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -110,10 +116,25 @@ def normal_host(text: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return a URL as a message may have it: short, without secrets of a user, and with nothing that breaks a line."""
-    known = _USER.sub("//…@", url)[: 2 * SHOWN]
+    """Return a URL as a message may have it: short, without secrets, and with nothing that breaks a line.
+
+    Hidden are a user with a password, and those values of a query that sign it or prove who asks.
+    """
+    known = hide_secrets(url)[: 2 * SHOWN]
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in known)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def hide_secrets(url: str) -> str:
+    """Return a URL without its user, and without the values of its query that may be secret."""
+    start, mark, query = _USER.sub("//…@", url[:MAX_URL]).partition("?")
+    return start + mark + _PARAMETER.sub(_hide_value, f"?{query}")[1:] if mark else start
+
+
+def _hide_value(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    is_secret = bool(value) and (len(value) >= _SECRET_LENGTH or _SECRET_NAME.search(name))
+    return f"{name}=…" if is_secret else f"{name}={value}"
 
 
 def refused_address(addresses: Iterable[str], allowed: tuple[str, ...]) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lookalike.data.errors import FetchError, ImageRejectedError, NotFoundError, StoreError
+from lookalike.data.fetch.addresses import shown
 from lookalike.data.fetch.policy import HOSTS_SETTING, FetchPolicy
 
 MAX_BYTES = 64 * 2**20
@@ -129,7 +130,7 @@ def _remote_version(reference: str, policy: FetchPolicy | None) -> str | None:
 
 def _policy(reference: str, policy: FetchPolicy | None) -> FetchPolicy:
     if policy is None:
-        message = f"{reference}: images over HTTP come from allowed hosts only: name them in {HOSTS_SETTING}"
+        message = f"{shown(reference)}: images over HTTP come from allowed hosts only: name them in {HOSTS_SETTING}"
         raise ImageRejectedError("host_not_allowed", message)
     return policy
 
@@ -154,6 +155,6 @@ def _local_name(reference: str) -> str:
     scheme, separator, rest = reference.partition("://")
     if separator and scheme != "file":
         raise ImageRejectedError(
-            "unsupported_reference", f"{reference}: give a path, file://, s3://, http:// or https://"
+            "unsupported_reference", f"{shown(reference)}: give a path, file://, s3://, http:// or https://"
         )
     return rest if separator else reference

@@ -5,21 +5,25 @@ What a reader maps into memory lies in the cache, checked, and outlives the stor
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lookalike.data.errors import CorruptError, NotFoundError
+from lookalike.data.errors import CacheError, CorruptError, NotFoundError, StoreError
 from lookalike.data.stores import ObjectStore
 
 GRACE_SECONDS = 3600  # another process may just be about to open what the cache would remove
+_OF_A_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+"""What only writing the local file can raise while an object is read."""
 _NAME = re.compile("[0-9a-f]{64}([.][0-9a-f]{32}[.]partial)?")  # what others put into the cache's folder stays there
 
 
@@ -113,17 +117,20 @@ class BlobCache:
         self._checked: set[str] = set()
 
     def get(self, store: ObjectStore, blob: Blob) -> Path:
-        """Return a local file with the blob's bytes. Raises `CorruptError`, `NotFoundError`."""
+        """Return a local file with the blob's bytes. Raises `CacheError`, `CorruptError`, `NotFoundError`."""
         path = self.folder / blob.sha256
         if self._is_good(path, blob):
             os.utime(path)
             return path
         partial = self.folder / f"{blob.sha256}.{uuid.uuid4().hex}.partial"
-        try:
-            fetch(store, blob, partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with self._explain_failure():
+            self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
+            partial.touch()
+            try:
+                fetch(store, blob, partial)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
         self.fetched_bytes += blob.size
         self._checked.add(blob.sha256)
         return path
@@ -145,16 +152,36 @@ class BlobCache:
     def _has_size(path: Path, size: int) -> bool:
         try:
             return path.stat().st_size == size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def keep_only(self, needed: Iterable[Blob]) -> None:
+    @contextmanager
+    def _explain_failure(self) -> Iterator[None]:
+        """Say of errors of this machine's disk that they are the cache's: stores report them as their own."""
+        try:
+            yield
+        except (OSError, StoreError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if isinstance(cause, OSError) and (error is cause or self._is_of_this_disk(cause)):
+                raise CacheError(
+                    f"the local cache {self.folder} cannot be written: {cause.strerror or cause}; free space there, or "
+                    "name another folder in LOOKALIKE_CACHE"
+                ) from error
+            raise
+
+    def _is_of_this_disk(self, error: OSError) -> bool:
+        names = (error.filename, error.filename2)
+        return error.errno in _OF_A_DISK or any(str(name).startswith(str(self.folder)) for name in names if name)
+
+    def keep_only(self, needed: Iterable[Blob], *, grace_seconds: float = GRACE_SECONDS) -> None:
         """Remove blobs that are not needed and have not been asked for lately; open maps of them stay valid.
 
-        Files of any other name stay: the folder may be somebody's own.
+        What is being fetched keeps its hour, so that no other process loses it. Files of any other name stay: the
+        folder may be somebody's own.
         """
         names = {blob.sha256 for blob in needed}
-        oldest = time.time() - GRACE_SECONDS
-        for path in self.folder.iterdir():
-            if _NAME.fullmatch(path.name) and path.name not in names and path.stat().st_mtime < oldest:
+        now = time.time()
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            grace = GRACE_SECONDS if path.suffix else grace_seconds
+            if _NAME.fullmatch(path.name) and path.name not in names and path.stat().st_mtime < now - grace:
                 path.unlink(missing_ok=True)

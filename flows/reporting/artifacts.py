@@ -18,6 +18,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import PrefectHTTPStatusError
 
 from lookalike.data.catalogue.rejects import Reject
+from lookalike.data.fetch.addresses import hide_secrets
 from lookalike.data.reports import RunReport
 from lookalike.data.snapshots.manifest import DuplicatesSection
 from lookalike.data.stores import ObjectStore
@@ -99,7 +100,7 @@ def rejects_table(
             "reason": row.reason,
             "message": cell(row.message),
             "stage": row.stage,
-            "picture": cell(row.reference),
+            "picture": cell(hide_secrets(row.reference)),
         }
         for row in rejects[:SHOWN_REJECTS]
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from lookalike.data.errors import LookalikeError
+from lookalike.data.errors import CacheError, LookalikeError
 from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.store import read_manifest
@@ -26,6 +26,8 @@ from lookalike.tasks.search.searcher import Searcher
 
 FIRST_LOOK_SECONDS = 5.0
 """How long a start waits for the store's answer, and then for a newer snapshot, before it makes do with the cache."""
+LOOK_SECONDS = 15.0
+"""How long one look at the channel may take: a store that accepts and never answers is as good as away."""
 LONGEST_PAUSE_SECONDS = 60.0
 LISTING_EVERY = 15
 """Each so many polls the whole channel is listed: only that shows a channel that began again."""
@@ -108,7 +110,7 @@ class Follower:
 
     def _find(self, snapshot: str | None) -> LoadedSnapshot:
         if self.current is None:
-            raise ProblemError("not_ready", self.why_not_ready(), retry_after=5)
+            raise ProblemError("not_ready", self.why_not_ready(in_short=True), retry_after=5)
         if snapshot is None:
             return self.current
         found = next((one for one in self.loaded if one.manifest.id == snapshot), None)
@@ -176,7 +178,11 @@ class Follower:
     async def _look(self) -> Entry | None:
         """Return the channel's newest entry, None where it is empty or unreachable; note which."""
         try:
-            newest = await in_thread(self._read_newest, name="poll channel")
+            async with asyncio.timeout(LOOK_SECONDS):
+                newest = await in_thread(self._read_newest, name="poll channel")
+        except TimeoutError:
+            self._note_unreachable(f"the store does not answer within {LOOK_SECONDS:g} seconds")
+            return None
         except Exception as error:  # noqa: BLE001 - following must outlive all that a store's client raises
             self._note_unreachable(str(error))
             return None
@@ -203,6 +209,8 @@ class Follower:
             searcher = await self._in_thread(lambda: self._open(published), name="open snapshot")
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, and none may stop what serves
             self._refuse(entry, error)
+            if isinstance(error, CacheError):
+                await self._clean_cache(entry)
             return
         seconds = time.monotonic() - started
         self._adopt(LoadedSnapshot(searcher, entry))
@@ -292,14 +300,30 @@ class Follower:
         except OSError as error:
             _log.warning("the local cache cannot be kept in order: %s", error)
 
+    async def _clean_cache(self, entry: Entry) -> None:
+        """Remove at once what neither this server nor the new snapshot needs, so that the next try finds room."""
+        loaded = {blob for one in self.loaded for blob in one.manifest.blobs()}
+
+        def clean() -> None:
+            needed = loaded.union(read_manifest(self.store, entry.snapshot).blobs())
+            self._cache.keep_only(needed, grace_seconds=0)
+
+        try:
+            await in_thread(clean, name="clean cache")
+        except (OSError, LookalikeError) as error:
+            _log.warning("the local cache cannot be cleaned: %s", error)
+
     def _is_served(self, entry: Entry) -> bool:
         return self.current is not None and self.current.entry == entry
 
     def _is_waiting(self, entry: Entry) -> bool:
         return self.refusal is not None and self.refusal.entry == entry and time.monotonic() < self.refusal.retry_at
 
-    def why_not_ready(self) -> str:
-        """Return a sentence for callers while no snapshot is loaded."""
+    def why_not_ready(self, *, in_short: bool = False) -> str:
+        """Return a sentence about why no snapshot is loaded; `in_short` for callers, without buckets and folders."""
+        if in_short and (self.refusal is not None or self.state.state == "unreachable"):
+            what = "The store of snapshots" if self.refusal is None else "The newest snapshot"
+            return f"{what} cannot be read: the server's log says why, and it tries again by itself."
         if self.refusal is not None:
             return f"Snapshot {self.refusal.entry.snapshot} cannot be opened: {self.refusal.reason}."
         if self.state.state == "unreachable":

@@ -79,6 +79,7 @@ class LastGood:
             "entry": published.entry.model_dump(mode="json"),
             "manifest": published.manifest.model_dump(mode="json"),
         }
+        self._file.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
         temporary = self._file.with_name(f"{self._file.name}.{uuid.uuid4().hex}.tmp")
         try:
             with temporary.open("w", encoding="utf-8") as file:

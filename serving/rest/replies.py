@@ -19,6 +19,7 @@ from urllib.parse import quote
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic_core import to_json
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
@@ -30,6 +31,11 @@ from lookalike.serving.search.query import round_score
 from lookalike.tasks.search.searcher import Hit
 
 PRODUCTS = "/v1/products"
+ANY = "_"
+"""Stands in a path for a product whose id is in the query, as `?id=`."""
+
+NOT_STORED = {"cache-control": "no-store"}
+"""What is answered belongs to one caller and one snapshot: no cache on the way may keep it."""
 
 _TYPES = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
@@ -43,11 +49,28 @@ _TYPES = (
 
 def product_path(product: str, part: str = "") -> str:
     """Return the path of a product, or of a part of it (`similar`, `image`), from the server's root."""
+    if product in {".", ".."}:  # each client resolves these segments, percent-encoded ones too
+        return f"{PRODUCTS}/{ANY}{f'/{part}' if part else ''}?id={product}"
     # Plain slashes stay: some proxies refuse %2F. Empty and dotted segments would be "tidied" by others.
     tidied = any(segment in {"", ".", ".."} for segment in product.split("/"))
     hidden = not part and product.endswith(("/similar", "/image"))
     encoded = quote(product, safe="" if tidied or hidden else "/")
     return f"{PRODUCTS}/{encoded}/{part}" if part else f"{PRODUCTS}/{encoded}"
+
+
+class _ProductConvertor(Convertor[str]):
+    """An id in a path: any letters, line ends too."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("product", _ProductConvertor())
 
 
 class PartRoute(APIRoute):
@@ -87,7 +110,7 @@ def encode_with(content: Mapping[str, Any], name: str, items: Iterable[Mapping[s
 
 def respond_json(body: bytes, status: int = 200) -> Response:
     """Return JSON as a response."""
-    return Response(body, status_code=status, media_type="application/json")
+    return Response(body, status_code=status, media_type="application/json", headers=NOT_STORED)
 
 
 def write_product(product: Product) -> dict[str, Any]:

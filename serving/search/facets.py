@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,10 @@ from lookalike.data.catalogue.types import is_text, item_type, type_name
 from lookalike.data.snapshots.products import Column, Products
 
 MAX_VALUES = 50  # more than these, and a list of them helps nobody
+MAX_BYTES = 16 * 2**10
+"""Of one attribute's values as text: longer ones are descriptions, which nobody chooses from a list."""
+MAX_BYTES_OF_ALL = 256 * 2**10
+"""Of the values of all attributes of a snapshot together."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,7 +31,7 @@ class Facet:
     """The most frequent values with their counts, most frequent first.
 
     Attributes:
-        values: as a filter would write them, MAX_VALUES at most.
+        values: as a filter would write them, MAX_VALUES and MAX_BYTES at most.
         others: how many other values there are.
         missing: how many of the products have no value.
         low, high: the least and the greatest of all values of numbers, dates and times, as JSON has them; else None.
@@ -50,9 +55,8 @@ class Attribute:
 def count_attributes(products: Products) -> Mapping[str, Attribute]:
     """Return the attributes that products can be filtered by, counted once for each snapshot."""
     if products not in _counted_attributes:
-        _counted_attributes[products] = {
-            name: _attribute(products, name, kind) for name, kind in sorted(products.attributes.items())
-        }
+        found = {name: _attribute(products, name, kind) for name, kind in sorted(products.attributes.items())}
+        _counted_attributes[products] = _leave_out_large(found)
     return _counted_attributes[products]
 
 
@@ -72,13 +76,31 @@ def count_values(products: Products, name: str, mask: NDArray[np.bool_] | None) 
     distinct, counts = _count(column, values)
     best = _most_frequent(column, distinct, counts)
     low, high = _find_ends(column, values)
+    shown = _shorten({_as_text(column, distinct[place]): int(counts[place]) for place in best})
     return Facet(
-        {_as_text(column, distinct[place]): int(counts[place]) for place in best},
-        len(distinct) - len(best),
+        shown,
+        len(distinct) - len(shown),
         _count_missing(column, chosen),
         low,
         high,
     )
+
+
+def _shorten(values: dict[str, int]) -> dict[str, int]:
+    """Return the first of some values that have no more than MAX_BYTES together."""
+    ends = accumulate(len(value.encode()) for value in values)
+    return {value: count for (value, count), end in zip(values.items(), ends, strict=True) if end <= MAX_BYTES}
+
+
+def _leave_out_large(attributes: Mapping[str, Attribute]) -> Mapping[str, Attribute]:
+    """Leave out the values of those attributes that have the longest, until the rest is no longer than it may be."""
+    sizes = {name: sum(len(value.encode()) for value in one.values or ()) for name, one in attributes.items()}
+    fitting, total = set(), 0
+    for name in sorted(sizes, key=lambda name: sizes[name]):
+        total += sizes[name]
+        if total <= MAX_BYTES_OF_ALL:
+            fitting.add(name)
+    return {name: one if name in fitting else replace(one, values=None) for name, one in attributes.items()}
 
 
 def _attribute(products: Products, name: str, kind: pa.DataType) -> Attribute:

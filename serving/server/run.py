@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import multiprocessing
 import os
 import resource
 import signal
@@ -58,7 +59,22 @@ def worker() -> FastAPI:
     from lookalike.serving.runtime import Runtime  # noqa: PLC0415
 
     give_back_memory()
+    _end_with_parent()
     return create_app(Runtime(ServingSettings.model_validate_json(os.environ[_HANDED_OVER])))
+
+
+def _end_with_parent() -> None:
+    """Let this worker finish what it took and end when its parent is gone: nobody else would ever stop it."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        _log.error("the parent of this worker is gone: it ends, too")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="watch parent", daemon=True).start()
 
 
 def _listen(app: FastAPI | str, settings: ServingSettings, **more: Any) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from lookalike.data.errors import ImageRejectedError, UnknownProductError
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.openapi import describe_parameters
-from lookalike.serving.rest.replies import PRODUCTS, PartRoute, content_type, reply, write_facets, write_product
+from lookalike.serving.rest.replies import ANY, PRODUCTS, PartRoute, content_type, reply, write_facets, write_product
 from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.routes.common import (
     FacetsFromUrl,
@@ -44,6 +44,11 @@ _log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["products"])
 parts = APIRouter(tags=["products"], route_class=PartRoute)
+
+IdFromUrl = Annotated[
+    str | None,
+    FromUrl(alias="id", description=f"The product's id, where the path has `{ANY}` for it: for the ids `.` and `..`."),
+]
 
 _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
 
@@ -86,7 +91,7 @@ async def list_products(
 
 
 @parts.get(
-    f"{PRODUCTS}/{{product_id:path}}/similar",
+    f"{PRODUCTS}/{{product_id:product}}/similar",
     operation_id="similarProducts",
     summary="Find what looks like a product",
     response_model=SearchReply,
@@ -105,10 +110,11 @@ async def list_products(
     ),
     openapi_extra={"parameters": describe_parameters()},
 )
-async def similar_products(request: Request, product_id: str) -> Response:
+async def similar_products(request: Request, product_id: str, named: IdFromUrl = None) -> Response:
     """The product itself is left out."""
     service = runtime_of(request).service
     options = check_options(read_options(request.query_params.getlist), service.settings.limits)
+    product_id = _choose_id(product_id, named)
     query = Query((ProductId(product_id),), options)
     asked = request_context(request.scope)
     try:
@@ -121,7 +127,7 @@ async def similar_products(request: Request, product_id: str) -> Response:
 
 
 @parts.get(
-    f"{PRODUCTS}/{{product_id:path}}/image",
+    f"{PRODUCTS}/{{product_id:product}}/image",
     operation_id="productImage",
     summary="Get a product's picture",
     response_class=Response,
@@ -144,9 +150,11 @@ async def product_image(
             json_schema_extra={"enum": [*SIZES, None]},
         ),
     ] = None,
+    named: IdFromUrl = None,
 ) -> Response:
     """With an ETag, so that an unchanged picture is sent once. A small copy is a JPEG, upright and on white."""
     service = runtime_of(request).service
+    product_id = _choose_id(product_id, named)
     if _is_whole_id(service, product_id, "image"):
         return await get_product(request, f"{product_id}/image")
     if size is not None and size not in SIZES:
@@ -164,16 +172,20 @@ async def product_image(
 
 
 @router.get(
-    f"{PRODUCTS}/{{product_id:path}}",
+    f"{PRODUCTS}/{{product_id:product}}",
     operation_id="getProduct",
     summary="Get a product",
     response_model=OneProductReply,
     responses=problems("unknown_product", "not_ready"),
 )
-async def get_product(request: Request, product_id: str) -> Response:
+async def get_product(request: Request, product_id: str, named: IdFromUrl = None) -> Response:
     """An id may hold `/`. One that ends in `/similar` or `/image` is written with `%2F` for that slash."""
-    snapshot, product = await runtime_of(request).service.product(product_id)
+    snapshot, product = await runtime_of(request).service.product(_choose_id(product_id, named))
     return reply({**write_product(product), "snapshot": snapshot})
+
+
+def _choose_id(in_path: str, in_query: str | None) -> str:
+    return in_query if in_path == ANY and in_query is not None else in_path
 
 
 def _is_whole_id(service: SearchService, product: str, part: str) -> bool:

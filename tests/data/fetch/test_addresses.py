@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from lookalike.data.errors import FetchError
-from lookalike.data.fetch.addresses import is_public, normal_host, target_of
+from lookalike.data.fetch.addresses import hide_secrets, is_public, normal_host, shown, target_of
 from lookalike.data.fetch.client import fetch, remote_version
 from lookalike.data.fetch.policy import FetchPolicy
 from tests.support.fetches import HOST, reason
@@ -168,3 +168,31 @@ def test_what_is_not_allowed_is_not_even_looked_up(names: Names) -> None:
     with pytest.raises(FetchError, match="LOOKALIKE_FETCH__ALLOWED_HOSTS"):
         remote_version(f"http://{HOST}/", FetchPolicy())
     assert names.asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("https://user:pw@shop.com/a.jpg", "https://…@shop.com/a.jpg"),
+        ("https://shop.com/a.jpg?size=256&v=3", "https://shop.com/a.jpg?size=256&v=3"),
+        (
+            "https://b.s3.amazonaws.com/a.jpg?X-Amz-Credential=AKIA%2F1&X-Amz-Signature=0a1b&X-Amz-Date=20261129T000000Z",
+            "https://b.s3.amazonaws.com/a.jpg?X-Amz-Credential=…&X-Amz-Signature=…&X-Amz-Date=20261129T000000Z",
+        ),
+        (
+            "https://x.blob.core.windows.net/a.jpg?sv=2022&sig=a%2Bb",
+            "https://x.blob.core.windows.net/a.jpg?sv=2022&sig=…",
+        ),
+        (
+            "https://shop.com/image.php?id=3;token=abc#access_token=x",
+            "https://shop.com/image.php?id=3;token=…#access_token=…",
+        ),
+        ("https://shop.com/a.jpg?" + "z" * 30, "https://shop.com/a.jpg?" + "z" * 30),
+        ("https://shop.com/a.jpg?z=" + "z" * 30, "https://shop.com/a.jpg?z=…"),
+        ("/shop/a?b.jpg", "/shop/a?b.jpg"),
+        ("p\u00e4.jpg", "p\u00e4.jpg"),
+    ],
+)
+def test_secrets_of_a_url_are_not_shown(url: str, safe: str) -> None:
+    assert hide_secrets(url) == safe
+    assert shown(url) == safe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
 import threading
@@ -369,3 +370,73 @@ def test_last_good_survives_nonsense(tmp_path: Path, shop: Shop) -> None:
     for text in ("", "{", "[]", "{}", '{"entry": {}, "manifest": {}}'):
         (tmp_path / "note.json").write_text(text)
         assert note.load() is None
+
+
+def test_a_full_cache_is_cleaned_at_once_and_recovers(
+    shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shop.publish(8)
+    client = serve()
+    serving(client, first)
+    folder = client.runtime.follower._cache.folder
+    (folder / ("0" * 64)).write_bytes(b"of a snapshot that nobody serves any more")
+    download = type(client.runtime.follower.store).download
+
+    def fill(store: object, key: str, path: Path) -> None:
+        if any(file.name == "0" * 64 for file in folder.iterdir()):
+            error = OSError(errno.ENOSPC, "No space left on device")
+            raise StoreUnavailableError(f"{key}: {error}") from error
+        download(client.runtime.follower.store, key, path)
+
+    monkeypatch.setattr(type(client.runtime.follower.store), "download", fill)
+    second = shop.publish(12, first_seed=50)
+    serving(client, second)
+    assert not (folder / ("0" * 64)).exists()
+
+
+def test_a_full_cache_is_reported_as_the_cache(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve()
+    store = client.runtime.follower.store
+
+    def fill(_: object, key: str, path: Path) -> None:
+        error = OSError(errno.ENOSPC, "No space left on device")
+        raise StoreUnavailableError(f"{key}: {error}") from error
+
+    monkeypatch.setattr(type(store), "download", fill)
+    shop.publish(8)
+    state = client.wait(lambda state: state["refused"] is not None)
+    assert f"the local cache {client.runtime.follower._cache.folder} cannot be written" in state["refused"]["reason"]
+    told = client.search(product_id="a").json()
+    assert told["code"] == "not_ready"
+    assert str(shop.folder) not in told["detail"]
+    assert "The newest snapshot cannot be read" in told["detail"]
+
+
+def test_a_removed_cache_folder_does_not_stop_the_next_snapshot(shop: Shop, serve: Serve) -> None:
+    client = serve()
+    serving(client, shop.publish(8))
+    shutil.rmtree(client.runtime.follower._cache.folder.parent)
+    second = shop.publish(12, first_seed=50)
+    serving(client, second)
+    assert search(client) == second.id
+
+
+def test_a_store_that_hangs_is_noticed(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.2)
+    client = serve()
+    ends = threading.Event()
+
+    def hang(*_: object) -> None:
+        ends.wait(30)
+
+    monkeypatch.setattr(type(client.runtime.follower.store), "list", hang)
+    monkeypatch.setattr(type(client.runtime.follower.store), "read", hang)
+    try:
+        state = client.wait(lambda state: state["store"]["state"] == "unreachable")
+        assert "does not answer within" in state["store"]["detail"]
+        told = client.search(product_id="a").json()
+        assert (told["code"], told["status"]) == ("not_ready", 503)
+        assert "store" in told["detail"]
+        assert str(shop.folder) not in told["detail"]
+    finally:
+        ends.set()

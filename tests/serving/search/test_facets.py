@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lookalike.data.snapshots.products import Products
-from lookalike.serving.search.facets import Facet, count_values
+from lookalike.serving.search.facets import MAX_BYTES, Facet, count_attributes, count_values
 from lookalike.tasks.search.filters import Condition, match_products
 from tests.serving.conftest import Serve
 from tests.support.catalogues import read_all
@@ -69,3 +69,28 @@ def test_days_that_no_calendar_has_are_missing_in_hits_and_facets(shop: Shop, se
     facets = found.json()["facets"]
     assert (facets["day"], facets["days"], facets["at"]["missing"]) == (day, day, 2)
     assert client.get("/v1/products", params={"filter": "day is null"}).json()["total"] == 2
+
+
+def test_long_values_are_counted_and_not_listed() -> None:
+    products = one_column(pa.array(["red"] * 3 + [f"{number} ".ljust(200_000, "x") for number in range(12)]))
+    facet = count_values(products, "n", None)
+    assert (facet.values, facet.others) == ({"red": 3}, 12)
+    assert count_attributes(products)["n"].values is None
+
+
+def test_values_are_bounded_by_bytes_and_not_by_letters() -> None:
+    facet = count_values(one_column(pa.array([f"{number:02}" + "漢" * 500 for number in range(50)])), "n", None)
+    assert sum(len(value.encode()) for value in facet.values) <= MAX_BYTES
+    assert len(facet.values) + facet.others == 50
+    assert len(facet.values) == MAX_BYTES // 1502
+
+
+def test_the_values_of_many_attributes_are_bounded_together() -> None:
+    words = pa.array(["x" * 5000 + str(row) for row in range(3)])
+    names = [f"a{number}" for number in range(100)]
+    columns = pa.StructArray.from_arrays([words] * 100 + [pa.array(["red", "red", "blue"])], names=[*names, "z"])
+    attributes = count_attributes(Products(pa.table({"id": ["1", "2", "3"], "attributes": columns})))
+    listed = [name for name, one in attributes.items() if one.values is not None]
+    assert attributes["z"].values == {"red": 2, "blue": 1}
+    assert 10 < len(listed) < 20
+    assert len(attributes) == 101

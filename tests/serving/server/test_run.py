@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -12,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from lookalike.data.snapshots.manifest import Manifest
@@ -235,3 +237,32 @@ def test_an_impossible_store_is_said_at_once(tmp_path: Path) -> None:
     with server(tmp_path, LOOKALIKE_STORE="ftp://somewhere") as running:
         assert running.process.wait(30) != 0
     assert "is no store" in running.log
+
+
+def children(parent: int, called: str) -> list[int]:
+    found = psutil.Process(parent).children(recursive=True)
+    return [child.pid for child in found if called in " ".join(child.cmdline())]
+
+
+def test_workers_end_when_their_parent_is_killed(shop: Shop, tmp_path: Path) -> None:
+    shop.publish(8)
+    with server(tmp_path, LOOKALIKE_WORKERS="2") as running:
+        running.wait(lambda state: state["ready"])
+        workers = children(running.process.pid, "spawn_main")
+        assert len(workers) == 2
+        running.process.kill()
+        running.process.wait(10)
+        try:
+            wait_for(lambda: [pid for pid in workers if psutil.pid_exists(pid)], lambda left: not left, 20)
+        finally:
+            for pid in filter(psutil.pid_exists, workers):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_websocket_leaves_no_query_in_the_log(shop: Shop, tmp_path: Path) -> None:
+    shop.publish(8)
+    offer = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    with server(tmp_path) as running:
+        running.wait(lambda state: state["ready"])
+        assert httpx.get(f"{running.url}/v1/stream?key=secret", headers=offer).status_code == 404
+        assert "secret" not in running.log

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 
+from lookalike.data.stores.local import LocalStore
+from lookalike.serving.rest.app import create_app
 from lookalike.serving.rest.replies import content_type, product_path, to_json_value
-from tests.serving.conftest import Serve
-from tests.support.client import Client
-from tests.support.shop import ODD_ID, Shop, picture, product_ids
+from lookalike.serving.runtime import Runtime
+from tests.serving.conftest import Serve, make_settings
+from tests.support.client import Client, running
+from tests.support.shop import ODD_ID, Shop, picture, product_ids, write_pictures
 
 IDS = product_ids(24)
 
@@ -138,3 +142,45 @@ def test_paths() -> None:
     assert product_path("a/../b") == "/v1/products/a%2F..%2Fb"
     assert product_path("ä?#%") == "/v1/products/%C3%A4%3F%23%25"
     assert Path(product_path("x", "similar")).name == "similar"
+
+
+ODDER = [".", "..", "...", "../..", "_", "a\nb", "\n", "\r\n", "x/image\n", "\u2028", "./image"]
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("odd")
+    rows = write_pictures(folder, len(ODDER))
+    for row, product in zip(rows, ODDER, strict=True):
+        row["id"] = product
+    shop = Shop(LocalStore(folder / "store"), folder)
+    shop.point_at(shop.build_rows(rows))
+    with running(create_app(Runtime(make_settings(folder)))) as client:
+        client.wait(lambda state: state["ready"])
+        yield client
+
+
+@pytest.mark.parametrize("product", ODDER)
+def test_ids_of_dots_and_line_ends_have_addresses_that_no_client_changes(odd: Client, product: str) -> None:
+    place = ODDER.index(product)
+    for part in ("", "image", "similar"):
+        address = product_path(product, part)
+        assert urljoin("http://shop/", address) == f"http://shop{address}"
+        reply = odd.get(address)
+        assert reply.status_code == 200, reply.text
+        if part == "image":
+            assert reply.content == picture(place)
+        elif part == "similar":
+            assert product not in [hit["id"] for hit in reply.json()["hits"]]
+        else:
+            assert reply.json()["id"] == product
+            assert odd.get(reply.json()["image_url"]).content == picture(place)
+    assert odd.search(product_id=product).status_code == 200
+
+
+def test_replies_are_not_kept_by_caches(client: Client) -> None:
+    for path in ("/v1/products/a", "/v1/products/a/similar", "/v1/products", "/v1/snapshots/current", "/v1/snapshots"):
+        assert client.get(path).headers["cache-control"] == "no-store", path
+    assert client.search(product_id="a").headers["cache-control"] == "no-store"
+    assert client.post("/v1/search/batch", json={"queries": []}).headers["cache-control"] == "no-store"
+    assert client.get(product_path("a", "image")).headers["cache-control"] == "private, max-age=300"
