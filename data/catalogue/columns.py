@@ -121,6 +121,8 @@ def find_layout(
         findings.note(f"read as an export of {preset.name}")
         in_preset = {source: own for own, source in preset.own.items() if own not in columns.sources}
         ours |= {name: in_preset[plain_name(name)] for name in names if plain_name(name) in in_preset}
+    else:
+        ours |= _find_other_case(names, columns)
     _check_asked(columns, names, location)
     taken = set(ours.values())
     by_place: dict[int, str] = {}
@@ -142,6 +144,16 @@ def find_layout(
         frozenset(our for our, name in matching.items() if preset and re.fullmatch(preset.of_variants, name)),
         frozenset(our for our, name in matching.items() if preset and re.fullmatch(preset.several, name)),
     )
+
+
+def _find_other_case(names: Sequence[str], columns: Columns) -> dict[str, str]:
+    """Return which of our columns others are that differ in case only, such as `ID` and `Image`."""
+    found: dict[str, str] = {}
+    for own in OWN_COLUMNS:
+        alike = [name for name in names if name.lower() == own]
+        if len(alike) == 1 and own not in columns.sources and alike[0] not in columns.sources.values():
+            found[alike[0]] = own
+    return found
 
 
 def leave_out_nested(table: pa.Table, findings: Findings) -> pa.Table:

@@ -10,7 +10,7 @@ import mmap
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from lookalike.data.catalogue.columns import OWN_COLUMNS, Layout, find_layout
-from lookalike.data.catalogue.dialect import SEPARATORS, find_separator, split_first_row, split_row
+from lookalike.data.catalogue.dialect import SEPARATORS, Dialect, find_dialect, rewrite_unspaced, split_row
 from lookalike.data.catalogue.findings import shorten
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.data.catalogue.tables import Part, TableRequest
@@ -55,12 +55,10 @@ def _sound(separator: str) -> re.Pattern[bytes]:
 
 @dataclass
 class _CsvFile:
-    """A CSV that can be read. `rows_before` is how many lines stand above the first row of names."""
+    """A CSV that can be read."""
 
     text: TextFile
-    separator: str
-    lines_before: int
-    names: list[str]
+    dialect: Dialect
 
 
 @dataclass
@@ -94,7 +92,7 @@ class _UnusualRows:
             values = split_row(text, self._separator)
             while len(values) > self._expected and not values[-1].strip():
                 values.pop()
-            if not any(value.strip() for value in values):
+            if not any(value.strip() for value in values or [text]):
                 found.empty += 1
             elif len(values) == self._expected:
                 found.repaired.append(values)
@@ -106,16 +104,17 @@ class _UnusualRows:
 def read_csv(files: Sequence[Path], request: TableRequest) -> Iterator[Part]:
     """Yield the products of CSV files that are parts of one catalogue. Raises `CatalogueError`."""
     parts = [_prepare(file, request) for file in files]
-    first = parts[0]
-    layout = find_layout(
-        first.names, request.columns, request.name, request.findings, separator=SEPARATORS[first.separator]
-    )
+    first = parts[0].dialect
+    sign, names = SEPARATORS[first.separator], first.names
+    layout = find_layout(names, request.columns, request.name, request.findings, separator=sign)
     for part in parts[1:]:
-        if [name.strip() for name in part.names] != [name.strip() for name in first.names]:
-            raise CatalogueError(f"the parts of {request.name} have different columns: {first.names} and {part.names}")
+        if [name.strip() for name in part.dialect.names] != [name.strip() for name in names]:
+            raise CatalogueError(
+                f"the parts of {request.name} have different columns: {names} and {part.dialect.names}"
+            )
     request.use(layout)
     if first.separator != ",":
-        request.findings.note(f"the file has {SEPARATORS[first.separator]} between its values")
+        request.findings.note(f"the file has {sign} between its values")
     yield from _Typed(parts, layout, request).read()
 
 
@@ -126,7 +125,7 @@ class _Typed:
         self._parts = parts
         self._layout = layout
         self._request = request
-        self._types = TextTypes(semicolons=parts[0].separator == ";")
+        self._types = TextTypes(semicolons=parts[0].dialect.separator == ";")
         declared = {name: kind for name, kind in request.columns.types.items() if name in layout.attributes}
         self._declared = DeclaredTypes(declared)
         self._float_ids = True
@@ -178,17 +177,20 @@ def _prepare(file: Path, request: TableRequest) -> _CsvFile:
         first = next((line for line in lines if line.strip()), b"")
     if not first:
         raise CatalogueError(f"the catalogue {name} is empty")
-    separator = find_separator(text.path)
-    before = first.strip().strip(b'"').lower().startswith(b"sep=")
-    text = _close_quotes(text, separator, name, request.folder)
-    names = split_first_row(text.path, separator, skipped=int(before))
-    return _CsvFile(text, separator, int(before), names)
+    dialect = find_dialect(text.path)
+    if dialect.spaced:
+        unspaced = request.folder / f"{text.path.name}.unspaced"
+        rewrite_unspaced(text.path, unspaced, dialect.separator)
+        text = replace(text, path=unspaced)
+    if dialect.lines_before:
+        request.findings.note("lines above the names of the columns, skipped", dialect.lines_before)
+    return _CsvFile(_close_quotes(text, dialect, name, request.folder), dialect)
 
 
-def _close_quotes(text: TextFile, separator: str, name: str, folder: Path) -> TextFile:
+def _close_quotes(text: TextFile, dialect: Dialect, name: str, folder: Path) -> TextFile:
     """Return the text without the lines where a quote opens a value and nothing closes it. Raises `CatalogueError`."""
     bad: dict[int, str] = {}
-    sound = _sound(separator)
+    sound = _sound(dialect.separator)
     with text.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         place, line, counted = 0, 1, 0
         while place < len(data):
@@ -197,7 +199,7 @@ def _close_quotes(text: TextFile, separator: str, name: str, folder: Path) -> Te
                 place = found.end()
                 continue
             line, counted = line + sum(1 for _ in _LINE_END.finditer(data, counted, place)), place
-            if line == 1 or len(bad) == MOST_BAD_LINES:
+            if line <= dialect.lines_before + 1 or len(bad) == MOST_BAD_LINES:
                 raise CatalogueError(f"{name}, line {text.original_line(min(bad, default=line))}: {_OPEN_QUOTE}")
             bad[line] = _OPEN_QUOTE
             end = _LINE_END.search(data, place)
@@ -207,21 +209,22 @@ def _close_quotes(text: TextFile, separator: str, name: str, folder: Path) -> Te
 
 def _read_rows(file: _CsvFile, layout: Layout) -> Iterator[tuple[pa.Table, _Unusual]]:
     """Yield the columns that are used, trimmed, as text; and the rows that are not like others."""
-    rows = _UnusualRows(file.separator, len(file.names))
+    dialect = file.dialect
+    rows = _UnusualRows(dialect.separator, len(dialect.names))
     convert = pa.csv.ConvertOptions(
-        column_types=dict.fromkeys(file.names, pa.string()), strings_can_be_null=True, null_values=[""]
+        column_types=dict.fromkeys(dialect.names, pa.string()), strings_can_be_null=True, null_values=[""]
     )
-    options = pa.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, skip_rows=file.lines_before)
-    parse = pa.csv.ParseOptions(delimiter=file.separator, newlines_in_values=True, invalid_row_handler=rows.take)
-    nameless = [place for place, name in enumerate(file.names) if place and not name.strip()]
+    options = pa.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, skip_rows=dialect.lines_before)
+    parse = pa.csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True, invalid_row_handler=rows.take)
+    nameless = [place for place, name in enumerate(dialect.names) if place and not name.strip()]
     with pa.csv.open_csv(file.text.path, read_options=options, convert_options=convert, parse_options=parse) as reader:
         for batch in reader:
             unusual = rows.drain()
             table = pa.Table.from_batches([batch])
             if unusual.repaired:
                 table = pa.concat_tables([table, _as_table(unusual.repaired, table.schema)])
-            table = _without_shifted(table, nameless, file.separator, unusual)
-            trimmed = _trim(layout.select(table), apostrophes=_has_apostrophes(layout))
+            table = _without_shifted(table, nameless, dialect.separator, unusual)
+            trimmed = _trim(layout.select(table), apostrophes=_has_apostrophes(layout), formulas=dialect.formulas)
             yield _without_empty(trimmed, unusual), unusual
         unusual = rows.drain()
         last = _as_table(unusual.repaired, reader.schema) if unusual.repaired else reader.schema.empty_table()
@@ -249,13 +252,15 @@ def _has_apostrophes(layout: Layout) -> bool:
     return layout.preset is not None and layout.preset.apostrophes
 
 
-def _trim(table: pa.Table, *, apostrophes: bool = False) -> pa.Table:
+def _trim(table: pa.Table, *, apostrophes: bool = False, formulas: bool = False) -> pa.Table:
     """Return values without the spaces around them; what has nothing else is missing."""
     columns = []
     for column in table.columns:
         trimmed = pc.utf8_trim_whitespace(column)
         if apostrophes:
             trimmed = pc.replace_substring_regex(trimmed, r"^'([-+=@\d])", r"\1")
+        if formulas:
+            trimmed = pc.replace_substring_regex(trimmed, r'^="([^"]*)"$', r"\1")
         blank = pc.equal(trimmed, "")
         columns.append(pc.if_else(blank, pa.scalar(None, pa.string()), trimmed) if pc.any(blank).as_py() else trimmed)
     return pa.Table.from_arrays(columns, names=table.column_names)
@@ -285,7 +290,7 @@ class _Lines:
         return [bad_line(self._find(text), self._describe(rows.expected, count, text)) for count, text in rows.bad]
 
     def _describe(self, expected: int, count: int, text: str) -> str:
-        sign = SEPARATORS[self._file.separator]
+        sign = SEPARATORS[self._file.dialect.separator]
         return (
             f"{count} values, and the first line has {expected} names, separated by {sign}: {shorten(text)}. Quote a "
             'value that contains the sign, as in "small, red"'

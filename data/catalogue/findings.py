@@ -8,6 +8,7 @@ from lookalike.data.reports import AttributeFinding
 
 SHOWN = 60  # characters of a value
 MOST_NOTES = 200
+MOST_SAID = 30  # attributes in a log
 
 
 @dataclass
@@ -37,6 +38,19 @@ def shorten(value: object) -> str:
     """Return a value as a message shows it: in one line, and short."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(value)[: SHOWN + 1])
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def describe_attributes(findings: Findings) -> list[str]:
+    """Return a sentence about each attribute with something to know, and one that lists the types of the others."""
+    special = {name: one for name, one in findings.attributes.items() if one.how or one.misfit is not None}
+    plain = [f"{shorten(name)} ({one.type})" for name, one in findings.attributes.items() if name not in special]
+    said = [describe_attribute(name, one) for name, one in list(special.items())[:MOST_SAID]]
+    if len(special) > MOST_SAID:
+        said.append(f"{len(special) - MOST_SAID:,} more attributes are in the report of the run")
+    if plain:
+        more = f" and {len(plain) - MOST_SAID:,} more" if len(plain) > MOST_SAID else ""
+        said.append(f"attributes: {', '.join(plain[:MOST_SAID])}{more}")
+    return said
 
 
 def describe_attribute(name: str, found: AttributeFinding) -> str:

@@ -21,6 +21,7 @@ from lookalike.data.errors import CatalogueError
 
 LONGEST_ITEM = 16 * 2**20  # characters of one object of an array
 _CHUNK = 2**20
+_EXACT_FLOAT = 2**53
 _GAP = re.compile(r"[\s,]*")
 
 _Row: TypeAlias = dict[str, Any]
@@ -47,7 +48,10 @@ def read_json(files: Sequence[Path], request: TableRequest) -> Iterator[Part]:
     request.use(layout)
     rejects = [reject for text in texts for reject in text.rejects]
     for rows in _batches(texts, request, rejects):
-        columns = {column: _typed(_json_column(column, rows, kind), types, column) for column, kind in kinds.items()}
+        columns = {
+            column: _typed(_json_column(column, rows, kind, own=request.columns.may_be_own(column)), types, column)
+            for column, kind in kinds.items()
+        }
         table = leave_out_nested(declared.apply(pa.table(columns)), request.findings)
         yield Part(_select(layout, table, list(kinds)), rejects[:])
         rejects.clear()
@@ -189,16 +193,21 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return pa.string()
 
 
-def _json_column(column: str, rows: list[_Row], kind: pa.DataType) -> pa.Array:
+def _json_column(column: str, rows: list[_Row], kind: pa.DataType, *, own: bool = False) -> pa.Array:
     values: Iterable[Any] = [row.get(column) for row in rows]
     if pa.types.is_string(kind):
-        values = [_as_text(value) for value in values]
+        values = [_as_text(_whole(value) if own else value) for value in values]
     elif pa.types.is_floating(kind):  # Arrow takes no whole number for one that a float cannot hold exactly
         values = [None if value is None else float(value) for value in values]
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError as error:
         raise CatalogueError(f"the column {column!r} holds half a character: {error}") from error
+
+
+def _whole(value: Any) -> Any:
+    """Return the whole number that pandas has made a float of."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT else value
 
 
 def _as_text(value: Any) -> str | None:

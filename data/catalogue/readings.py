@@ -57,12 +57,21 @@ _DMY = rf"(?:{_DAY}\.{_MONTH}\.\d{{4}}|{_DAY}/{_MONTH}/\d{{4}}|{_DAY}-{_MONTH}-\
 _MDY = rf"(?:{_MONTH}/{_DAY}/\d{{4}}|{_MONTH}-{_DAY}-\d{{4}})"
 _YMD = rf"(?:\d{{4}}/{_MONTH}/{_DAY}|\d{{4}}\.{_MONTH}\.{_DAY})"
 
+
 # loosely what people would read as a number or a date, units and ranges of codes included
-LOOKS_LIKE_NUMBER: Final = (
-    rf"^{_SPACES}*(?:{_CURRENCY}{_SPACES}*)?[-+\x{{2212}}]?\d[\d.,'\x{{2019}}\s\x{{a0}}\x{{202f}}]*"
-    rf"(?:[-\x{{2013}}]|{_CURRENCY}|%|[a-zA-Zµ²³°\"]{{1,3}})?{_SPACES}*$"
+def _loose_number(units: str) -> str:
+    return (
+        rf"^[\s(]*(?:{_CURRENCY}{_SPACES}*)?[-+\x{{2212}}]?\d[\d.,'\x{{2019}}\s\x{{a0}}\x{{202f}}]*"
+        rf"(?:[-\x{{2013}}]|{_CURRENCY}|%{units})?[\s)]*$"
+    )
+
+
+_NUMBER_ASKED = _loose_number("")
+_NUMBER_HELD = _loose_number(r"|[a-zA-Zµ²³°\"]{1,3}")
+_DATE_HELD = (
+    r"^\s*(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:[ T].*)?"
+    r"|\d{1,2}\.?[ -]\pL{3,9}\.?[ -]\d{2,4}|\pL{3,9}\.? \d{1,2},? \d{4})\s*$"
 )
-LOOKS_LIKE_DATE: Final = r"^\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:[ T].*)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,7 @@ COMMA = Reading("decimal comma", pa.float64(), _number(r"\.", ","), partial(_to_
 DMY = _dates("day, month, year", _DMY, r"\3-\2-\1")
 MDY = _dates("month, day, year", _MDY, r"\3-\1-\2")
 YMD = _dates("year, month, day", _YMD, r"\1-\2-\3")
+_SHORT_YEAR = Reading(DMY[0].name, pa.date32(), rf"^{_DAY}[./-]{_MONTH}[./-]\d{{2}}$", partial(_to_days, r"20\3-\2-\1"))
 
 DECLARED: Final[dict[str, tuple[Reading, ...]]] = {
     "text": (),
@@ -147,17 +157,20 @@ DECLARED: Final[dict[str, tuple[Reading, ...]]] = {
     "decimal_point": (POINT, FLOAT),
     "decimal_comma": (COMMA,),
     "boolean": (BOOLEAN,),
-    "date": (ISO_DATES[0], DMY[0], MDY[0], YMD[0]),
-    "date_dmy": (DMY[0], ISO_DATES[0]),
-    "date_mdy": (MDY[0], ISO_DATES[0]),
+    "date": (*ISO_DATES, *DMY, *MDY, *YMD),
+    "date_dmy": (*DMY, _SHORT_YEAR, ISO_DATES[0]),
+    "date_mdy": (*MDY, ISO_DATES[0]),
 }
 
 
-def looks_like_value(column: Texts) -> Texts:
-    """Return a mask of the texts that people would read as a number or a date."""
-    return pc.or_(
-        pc.match_substring_regex(column, LOOKS_LIKE_NUMBER), pc.match_substring_regex(column, LOOKS_LIKE_DATE)
-    )
+def looks_like_value(column: Texts, *, asked: bool = False) -> Texts:
+    """Return a mask of the texts that people would read as a number or a date.
+
+    Args:
+        asked: they are what a query asks for; those that products have may have a unit, such as 5 cm.
+    """
+    patterns = (_NUMBER_ASKED if asked else _NUMBER_HELD, _DATE_HELD)
+    return pc.or_(*(pc.match_substring_regex(column, pattern) for pattern in patterns))
 
 
 def _keeps_digits(column: Texts) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from lookalike.data.catalogue.findings import describe_attribute
+from lookalike.data.catalogue.findings import describe_attributes
 from lookalike.data.partitioned import regroup
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.flows.runtime.partitions import Partition, map_partitions
@@ -68,8 +68,8 @@ def _log_result(found: ScanResult, moved: int, rejected: int) -> None:
     )
     for note in found.findings.notes:
         log.info("scan: %s", note)
-    for name, attribute in found.findings.attributes.items():
-        log.info("scan: %s", describe_attribute(name, attribute))
+    for line in describe_attributes(found.findings):
+        log.info("scan: %s", line)
     if found.published.problem:
         log.warning("the published snapshot cannot be built upon, all is rebuilt: %s", found.published.problem)
     if found.unseen:

@@ -255,7 +255,7 @@ def _refuse_range_of_numbers(words: pa.StringArray, condition: Condition) -> Non
     Codes of digits that all have the same length are in the order of numbers. Raises `FilterError`.
     """
     (value,) = condition.values
-    if not looks_like_value(pa.array([value], pa.string()))[0].as_py() or not len(words):
+    if not looks_like_value(pa.array([value], pa.string()), asked=True)[0].as_py() or not len(words):
         return
     like = pc.filter(words, looks_like_value(words))
     if not len(like):

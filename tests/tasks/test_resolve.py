@@ -112,7 +112,9 @@ def test_a_catalogue_without_anything_usable_says_why(tmp_path: Path) -> None:
     desk = Desk(tmp_path, product("1", "bad"))
     desk.reject("bad")
     (tmp_path / "catalogue").mkdir()
-    with pytest.raises(CatalogueError, match=r"no picture of shop\.csv could be used; the first one: it is damaged"):
+    with pytest.raises(
+        CatalogueError, match=r"shop\.csv could be used: 1 of 1 rejects are .*; the first one: it is damaged"
+    ):
         resolve_catalogue(
             desk.scanned, desk.embedded, rejects=desk.rejects, folder=tmp_path / "catalogue", uri="shop.csv"
         )

@@ -69,7 +69,7 @@ def test_one_column_may_be_the_picture_and_a_name_that_was_taken_gives_way(tmp_p
             r"separated by semicolons\). Say which is which: --columns id=Artikelnr,image=B",
         ),
         ("sku\tname\timage_url", r"\(separated by tabs\). Say which is which: --columns id=sku,image=image_url"),
-        ("ID,Image", r"--columns id=ID,image=Image"),
+        ("ID,Id,Image", r"--columns id=I"),
         ("a,b", r"--columns id=…,image=…"),
     ],
 )

@@ -156,3 +156,36 @@ def test_parts_of_a_csv(tmp_path: Path) -> None:
     read = read_all(str(folder))
     assert attributes_of(read) == [{"n": "1"}, {"n": "x"}]
     assert read.products["image"].to_pylist() == [f"{folder}/a.png", f"{folder}/b.png"]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_quotes_behind_a_space(separator: str, tmp_path: Path) -> None:
+    lines = [["id", ' "image"', " title"], ["1", ' "a.png"', ' "Shoe, ""red""; 5"'], ["2", " b.png", " plain"]]
+    read = read_all(write(tmp_path, "\n".join(separator.join(line) for line in lines)))
+    assert read.products["title"].to_pylist() == ['Shoe, "red"; 5', "plain"]
+
+
+def test_lines_above_the_names_are_skipped(tmp_path: Path) -> None:
+    findings = Findings()
+    text = 'Products of our shop;;\n"exported\n2026";;\n\nid;image;price\n1;a.png;9,90\n2;b.png\n'
+    read = read_all(write(tmp_path, text), findings=findings)
+    assert attributes_of(read) == [{"price": 9.9}]
+    assert read.rejects[0].message.startswith("line 7: 2 values")
+    assert "lines above the names of the columns, skipped: 4" in findings.notes
+
+
+def test_values_that_a_spreadsheet_protects(tmp_path: Path) -> None:
+    read = read_all(write(tmp_path, 'id,image,code\n="0042",a.png,"=""007"""\n="0043",b.png,8\n'))
+    assert read.products["id"].to_pylist() == ["0042", "0043"]
+    assert attributes_of(read) == [{"code": "007"}, {"code": "8"}]
+
+
+def test_names_may_be_in_another_case(tmp_path: Path) -> None:
+    read = read_all(write(tmp_path, "ID,Image,Title,Price\n1,a.png,Shoe,5\n"))
+    assert read.products.select(["id", "title"]).to_pylist() == [{"id": "1", "title": "Shoe"}]
+    assert attributes_of(read) == [{"Price": 5}]
+
+
+def test_a_very_long_value_in_a_bad_row_is_no_empty_row(tmp_path: Path) -> None:
+    read = read_all(write(tmp_path, f"id,image\n1,a.png\n2,b.png,{'x' * 500_000}\n"))
+    assert len(read.rejects) == 1

@@ -136,6 +136,11 @@ def test_an_array_of_objects(tmp_path: Path) -> None:
         read_all(str(tmp_path / "feed.json"))
 
 
+def test_float_ids_of_jsonl(tmp_path: Path) -> None:
+    (tmp_path / "feed.jsonl").write_text('{"id": 4006381333931.0, "image": "a"}\n{"id": 1.5, "image": "b"}\n')
+    assert read_all(str(tmp_path / "feed.jsonl")).products["id"].to_pylist() == ["4006381333931", "1.5"]
+
+
 def test_float_ids_and_nested_columns_of_programs(tmp_path: Path) -> None:
     table = pa.table(
         {

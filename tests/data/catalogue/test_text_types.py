@@ -123,6 +123,8 @@ def test_what_keeps_a_column_text_is_named(tmp_path: Path) -> None:
         ("number", ["19.90", "1e+05", "n/a"], [19.9, 1e5, None]),
         ("date_dmy", ["01/02/2026", "31.02.2026", "soon"], [dt.date(2026, 2, 1), None, None]),
         ("date_mdy", ["01/02/2026", "2026-03-04", "soon"], [dt.date(2026, 1, 2), None, None]),
+        ("date_dmy", ["31.01.26", "1.2.26"], [dt.date(2026, 1, 31), dt.date(2026, 2, 1)]),
+        ("date_dmy", ["31.01.2026 10:30"], [dt.datetime(2026, 1, 31, 10, 30)]),
         ("date", ["2026-01-31", "soon"], [dt.date(2026, 1, 31), None]),
         ("boolean", ["true", "perhaps"], [True, None]),
         ("text", ["7", "8"], ["7", "8"]),

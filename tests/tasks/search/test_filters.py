@@ -330,6 +330,8 @@ def of_text(*values: str) -> Products:
         (["10 cm", "5 cm"], "x<7"),
         (["€5", "$6"], "x<50 EUR"),
         (["7", "12"], "x<9"),
+        (["31 Jan 2026", "1. Feb. 2026"], "x>=2026-01-31"),
+        (["(5.00)", "7.00"], "x>6"),
     ],
 )
 def test_a_range_of_numbers_asked_of_text_is_refused(values: list[str], text: str) -> None:
@@ -345,6 +347,7 @@ def test_a_range_of_numbers_asked_of_text_is_refused(values: list[str], text: st
         (["007", "042", "123"], "x<=042", [True, True, False]),
         (["A100", "B200"], "x>=B", [False, True]),
         (["red", "blue"], "x>5", [True, True]),
+        (["100A", "99B"], "x>=100A", [True, True]),
     ],
 )
 def test_a_range_of_words_and_codes_is_what_it_was(values: list[str], text: str, expected: list[bool]) -> None:
