@@ -43,7 +43,7 @@ def refresh(parameters: RefreshParameters) -> RunReport:
 
 def run_stages(run: Run, published: Published) -> RunReport:
     """Run the stages, one after the other; those of a reindex where a delta will not do."""
-    encoder, attribution = embed.prepare_encoder(run), run.attribution(published)
+    encoder, attribution = embed.prepare_encoder(run, published), run.attribution(published)
     reason = find_reason_to_rebuild(published, encoder, channel=run.request.channel, attribution=attribution)
     if reason:
         return _run_full_build(run, published, reason)

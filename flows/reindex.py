@@ -34,7 +34,7 @@ def run_stages(run: Run, published: Published) -> RunReport:
     """Run the stages, one after the other."""
     scanned = scan.scan(run, published, only_changes=False)
     parent, attribution = scanned.published.manifest, run.attribution(published)
-    encoder = embed.prepare_encoder(run)
+    encoder = embed.prepare_encoder(run, published)
     to_embed = scan.diff(run, scanned, encoder)
     embedded = embed.embed(run, to_embed, encoder)
     resolved = resolve.resolve_catalogue(run, scanned, embedded)

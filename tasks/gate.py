@@ -19,6 +19,7 @@ class Limits(BaseModel):
         0.5, ge=0, le=1, description="Share of the first ten hits that must be those of the last snapshot's"
     )
     max_growth: float = Field(10.0, gt=1, description="How many times the last snapshot's products there may be")
+    new_encoder: bool = Field(False, description="Whether the encoder may be another one than the last snapshot's")
     max_bytes: int | None = Field(None, ge=1, description="Largest snapshot, in bytes; default: any")
 
 
@@ -46,6 +47,7 @@ def find_reasons_not_to_publish(
     before = parent.products if parent else 0
     vanished = removed / before if before else 0.0
     growth = manifest.products / before if before else 1.0
+    encoder_before = parent.encoder.name if parent else "none"
     size = sum(blob.size for blob in set(manifest.blobs()))
     failed = {
         f"recall@10 is {recall:.3f}, the limit is {limits.min_recall}": recall < limits.min_recall,
@@ -57,6 +59,10 @@ def find_reasons_not_to_publish(
         f"there are {growth:.1f} times as many products as before, the limit is {limits.max_growth}": (
             growth > limits.max_growth
         ),
+        f"the encoder is {manifest.encoder.name}, and that of the last snapshot is {encoder_before}: "
+        "scores change, and vectors that clients keep find nothing": (
+            not limits.new_encoder and _is_another_encoder(manifest, parent)
+        ),
         f"the snapshot has {size:,} bytes, the limit is {limits.max_bytes or 0:,}": (
             limits.max_bytes is not None and size > limits.max_bytes
         ),
@@ -65,3 +71,10 @@ def find_reasons_not_to_publish(
         ),
     }
     return [reason for reason, is_failed in failed.items() if is_failed]
+
+
+def _is_another_encoder(manifest: Manifest, parent: Manifest | None) -> bool:
+    """Tell whether somebody chose another encoder; the same one with new weights, or in another place, is none."""
+    if parent is None or manifest.encoder.name == parent.encoder.name:
+        return False
+    return not manifest.encoder.is_same(parent.encoder)

@@ -18,6 +18,7 @@ class Published:
         entry: the channel's newest entry, None while it is empty: publishing moves on from it, or loses the race.
         manifest: the snapshot there; None where there is none, or where it cannot be built upon: then the run builds
             everything again.
+        encoder: the name of the last snapshot's encoder, empty where there is none. It outlives a snapshot as well.
         attribution: the credit for the pictures of the last snapshot. It outlives a snapshot that cannot be built
             upon, if its manifest can be read.
         problem: why the snapshot cannot be built upon; empty where it can.
@@ -25,6 +26,7 @@ class Published:
 
     entry: Entry | None = None
     manifest: Manifest | None = None
+    encoder: str = ""
     attribution: str = ""
     problem: str = ""
 
@@ -42,7 +44,8 @@ def read_published(channel: Channel) -> Published:
         manifest = read_manifest(channel.store, entry.snapshot)
     except OutdatedFormatError as error:
         document = read_manifest_document(channel.store, entry.snapshot)
-        return Published(entry, attribution=document["catalogue"]["attribution"], problem=str(error))
+        credit, encoder = document["catalogue"]["attribution"], document["encoder"]["name"]
+        return Published(entry, encoder=encoder, attribution=credit, problem=str(error))
     except (CorruptError, SnapshotNotFoundError) as error:
         return Published(entry, problem=str(error))
-    return Published(entry, manifest, manifest.catalogue.attribution)
+    return Published(entry, manifest, manifest.encoder.name, manifest.catalogue.attribution)

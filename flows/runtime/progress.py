@@ -20,6 +20,8 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lookalike.data.printable import escape_record
+
 UI_SECONDS = 2.0
 LOG_SECONDS = 15.0
 
@@ -88,6 +90,9 @@ def stage_progress(stage: str, unit: str = "pictures") -> Iterator[StageProgress
 def run_log(name: str) -> logging.Logger | logging.LoggerAdapter[Any]:
     """Return the run's logger, whose lines the Prefect UI shows; outside of a run that of module `name`."""
     try:
-        return get_run_logger()
+        logger = get_run_logger()
     except MissingContextError:
-        return logging.getLogger(name)
+        logger = logging.getLogger(name)
+    named = logger.logger if isinstance(logger, logging.LoggerAdapter) else logger
+    named.addFilter(escape_record)  # a second time changes nothing
+    return logger

@@ -58,9 +58,13 @@ class RefreshParameters(BaseModel):
     channel: Annotated[
         str, Field(title="Channel", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Which to publish to")
     ] = DEFAULT_CHANNEL
-    encoder: Annotated[str, Field(title="Encoder", description="`lookalike encoders list` shows them")] = (
-        DEFAULT_ENCODER
-    )
+    encoder: Annotated[
+        str | None,
+        Field(
+            title="Encoder",
+            description=f"See `lookalike encoders list`; default: as in the last snapshot, else {DEFAULT_ENCODER}",
+        ),
+    ] = None
     publish: Annotated[
         bool, Field(title="Publish", description="Point the channel at the new snapshot, if it is good enough")
     ] = True

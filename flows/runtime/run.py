@@ -34,7 +34,7 @@ from lookalike.data.stores import ObjectStore, open_store
 from lookalike.data.stores.retry import Backoff
 from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.partitions import gather
-from lookalike.flows.runtime.request import Request
+from lookalike.flows.runtime.request import DEFAULT_ENCODER, Request
 from lookalike.tasks.draft import Origin
 from lookalike.tasks.published import Published
 
@@ -155,6 +155,10 @@ class Run:
     def attribution(self, published: Published) -> str:
         """Return the credit for the pictures: what the request says, else that of the last snapshot."""
         return published.attribution if self.request.attribution is None else self.request.attribution
+
+    def encoder_name(self, published: Published) -> str:
+        """Return the name of the encoder: what the request says, else that of the last snapshot."""
+        return self.request.encoder or published.encoder or DEFAULT_ENCODER
 
     def new_rejects(self, stage: str) -> RejectLog:
         """Return an empty log for a stage, in place of what an earlier try of it wrote."""

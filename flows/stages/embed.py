@@ -21,12 +21,13 @@ from lookalike.tasks.embed.work import (
     reject_unembedded,
 )
 from lookalike.tasks.encoders.stored import store_encoder
+from lookalike.tasks.published import Published
 
 
 @stage("encoder")
-def prepare_encoder(run: Run) -> EncoderSection:
+def prepare_encoder(run: Run, published: Published) -> EncoderSection:
     """Bring the encoder into the store, exported once."""
-    encoder = store_encoder(run.workspace.store, run.request.encoder)
+    encoder = store_encoder(run.workspace.store, run.encoder_name(published))
     run_log(__name__).info("encoder: %s, fingerprint %s", encoder.name, encoder.fingerprint)
     return encoder
 

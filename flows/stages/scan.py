@@ -24,7 +24,7 @@ def scan(run: Run, published: Published, *, only_changes: bool) -> ScanResult:
     asked = ScanRequest(
         request.catalogue,
         request.policy,
-        request.encoder,
+        run.encoder_name(published),
         request.full,
         only_changes,
         request.columns,

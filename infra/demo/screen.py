@@ -12,9 +12,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from lookalike.data.printable import escape_controls
 from lookalike.infra.demo.query import Hit
 
 NAME_WIDTH = 20
+
+
+def _clean(text: str) -> str:
+    """Return text of a catalogue, or of a program's log, that is neither markup nor an order to the terminal."""
+    return escape(escape_controls(text, keep="\n"))
 
 
 class Screen:
@@ -25,7 +31,7 @@ class Screen:
         self._began = time.monotonic()
 
     def title(self, text: str) -> None:
-        self._console.print(f"\n[bold]{escape(text)}[/bold]\n")
+        self._console.print(f"\n[bold]{_clean(text)}[/bold]\n")
 
     @contextmanager
     def step(self, name: str, *, quiet: bool = False) -> Iterator[StepLine]:
@@ -38,13 +44,13 @@ class Screen:
         line = StepLine()
         began = time.monotonic()
         if quiet:
-            self._console.print(f"  [cyan]…[/cyan] {escape(name)}")
+            self._console.print(f"  [cyan]…[/cyan] {_clean(name)}")
             yield line
         else:
-            with self._console.status(f"{escape(name)} …"):
+            with self._console.status(f"{_clean(name)} …"):
                 yield line
         took = f"[dim]{_format_seconds(time.monotonic() - began)}[/dim]"
-        self._console.print(f"  [green]✓[/green] {escape(name):<{NAME_WIDTH}} {escape(line.result)}  {took}")
+        self._console.print(f"  [green]✓[/green] {_clean(name):<{NAME_WIDTH}} {_clean(line.result)}  {took}")
 
     @contextmanager
     def progress(self, name: str) -> Iterator[ProgressLine]:
@@ -56,34 +62,34 @@ class Screen:
         with bar:
             yield line
         took = f"[dim]{_format_seconds(time.monotonic() - began)}[/dim]"
-        self._console.print(f"  [green]✓[/green] {escape(name):<{NAME_WIDTH}} {escape(line.result)}  {took}")
+        self._console.print(f"  [green]✓[/green] {_clean(name):<{NAME_WIDTH}} {_clean(line.result)}  {took}")
 
     def hits(self, question: str, hits: Sequence[Hit], wanted: str) -> None:
         """Show one query and its answer."""
-        self._console.print(f"\n[bold]One query[/bold]: {escape(question)}\n")
+        self._console.print(f"\n[bold]One query[/bold]: {_clean(question)}\n")
         table = Table(box=None, padding=(0, 2), show_header=False)
         for widest in (3, 5, 28, 20, None):  # together they fit the 80 columns of a log
             table.add_column(no_wrap=True, max_width=widest)
         for rank, hit in enumerate(hits, start=1):
             mark = "[green]← itself[/green]" if hit.id == wanted else ""
-            table.add_row(str(rank), f"{hit.score:.3f}", escape(hit.title), f"[dim]{escape(hit.id)}[/dim]", mark)
+            table.add_row(str(rank), f"{hit.score:.3f}", _clean(hit.title), f"[dim]{_clean(hit.id)}[/dim]", mark)
         self._console.print(table)
 
     def summary(self, heading: str, facts: Mapping[str, str]) -> None:
         """Show where everything is."""
         took = _format_seconds(time.monotonic() - self._began)
-        self._console.print(f"\n[bold green]{escape(heading)}[/bold green] [dim]It took {took}.[/dim]\n")
+        self._console.print(f"\n[bold green]{_clean(heading)}[/bold green] [dim]It took {took}.[/dim]\n")
         for name, fact in facts.items():
-            self._console.print(f"  {escape(name):<{NAME_WIDTH}} {escape(fact)}")
+            self._console.print(f"  {_clean(name):<{NAME_WIDTH}} {_clean(fact)}")
         self._console.print()
 
     def say(self, text: str) -> None:
         """Show one sentence."""
-        self._console.print(escape(text))
+        self._console.print(_clean(text))
 
     def fail(self, what: str, advice: str) -> None:
         """Show what went wrong and what to do."""
-        self._console.print(f"\n[bold red]{escape(what)}[/bold red]\n\n{escape(advice)}\n")
+        self._console.print(f"\n[bold red]{_clean(what)}[/bold red]\n\n{_clean(advice)}\n")
 
 
 class StepLine:

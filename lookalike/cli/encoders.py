@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lookalike.cli.output import output_option, print_value, report_errors, store_option
+from lookalike.cli.output import output_option, print_value, report_errors, say, store_option
 
 
 @click.group()
@@ -25,7 +25,7 @@ def list_encoders(*, family: str | None, output: str) -> None:
         print_value(names, output)
         return
     for name in names:
-        click.echo(name)
+        say(name)
 
 
 @encoders.command("show")

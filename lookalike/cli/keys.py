@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lookalike.cli.output import output_option, print_value, report_errors
+from lookalike.cli.output import output_option, print_value, report_errors, say
 
 keys_file_option = click.option(
     "--keys-file",
@@ -50,8 +50,8 @@ def create_api_key(*, keys_file: Path, name: str, scopes: tuple[str, ...], expir
     if output == "json":
         print_value({"key": text, **key.model_dump(mode="json", exclude={"sha256"})}, output)
         return
-    click.echo(text)
-    click.echo(f"key {key.id} for {key.name!r}: it cannot be shown again", err=True)
+    say(text)
+    say(f"key {key.id} for {key.name!r}: it cannot be shown again", err=True)
 
 
 @keys.command("list")
@@ -71,7 +71,7 @@ def list_api_keys(*, keys_file: Path, output: str) -> None:
         return
     for key in found:
         expiry = f"{'expired' if key.expired(now) else 'until'} {key.expires_at:%Y-%m-%d}" if key.expires_at else ""
-        click.echo(f"{key.id}  {','.join(key.scopes):<12}  {key.created_at:%Y-%m-%d}  {expiry:<18}  {key.name}")
+        say(f"{key.id}  {','.join(key.scopes):<12}  {key.created_at:%Y-%m-%d}  {expiry:<18}  {key.name}")
 
 
 @keys.command("revoke")
@@ -83,4 +83,4 @@ def revoke_api_key(*, key_id: str, keys_file: Path) -> None:
     from lookalike.serving.access.keys import remove_key
 
     key = remove_key(keys_file.expanduser(), key_id)
-    click.echo(f"key {key.id} for {key.name!r} is revoked", err=True)
+    say(f"key {key.id} for {key.name!r} is revoked", err=True)

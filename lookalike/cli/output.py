@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 
 from lookalike.data.errors import InputError, LookalikeError
+from lookalike.data.printable import escape_controls
 
 if TYPE_CHECKING:
     from lookalike.data.snapshots.channels import Channel
@@ -45,10 +46,15 @@ def report_errors(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except LookalikeError as error:
-            click.echo(f"Error: {error}", err=True)
+            say(f"Error: {error}", err=True)
             sys.exit(2 if isinstance(error, InputError) else 1)
 
     return run
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines. What a catalogue or a server wrote cannot move the cursor, or hide what stands there."""
+    click.echo(escape_controls(text, keep="\n\t"), err=err)
 
 
 def open_channel(store: str, channel: str) -> Channel:
@@ -61,7 +67,7 @@ def open_channel(store: str, channel: str) -> Channel:
 def print_value(value: Any, output: str) -> None:
     """Print a value as JSON, or a mapping as lines for people."""
     if output == "json":
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+        say(json.dumps(value, ensure_ascii=False, indent=2, default=str))
         return
     for name, item in value.items():
-        click.echo(f"{name:<13} {item}")
+        say(f"{name:<13} {escape_controls(str(item))}")

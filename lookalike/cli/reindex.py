@@ -25,6 +25,10 @@ columns_option = click.option(
     metavar="OURS=THEIRS[:TYPE],…",
     help="Which column is which; see below. Exports of shop programs are known.",
 )
+encoder_option = click.option(
+    "--encoder",
+    help="See `lookalike encoders list`; default: as in the last snapshot, and efficientnet-lite0 in a new channel.",
+)
 encoding_option = click.option("--encoding", help="How a table was saved, such as cp1250; default: found by its bytes.")
 
 
@@ -34,7 +38,7 @@ encoding_option = click.option("--encoding", help="How a table was saved, such a
 @encoding_option
 @store_option
 @channel_option
-@click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
+@encoder_option
 @click.option("--shards", type=click.IntRange(min=1), help="Parts of the index; default: by the catalogue's size.")
 @click.option(
     "--index-bytes", type=click.IntRange(min=1), help="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES."
@@ -51,7 +55,7 @@ def reindex(
     encoding: str | None,
     store: str,
     channel: str,
-    encoder: str,
+    encoder: str | None,
     shards: int | None,
     index_bytes: int | None,
     full: bool,
@@ -90,7 +94,7 @@ def reindex(
 @encoding_option
 @store_option
 @channel_option
-@click.option("--encoder", default="efficientnet-lite0", show_default=True, help="See `lookalike encoders list`.")
+@encoder_option
 @click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
 @attribution_option
 @output_option
@@ -102,7 +106,7 @@ def refresh(
     encoding: str | None,
     store: str,
     channel: str,
-    encoder: str,
+    encoder: str | None,
     no_publish: bool,
     attribution: str | None,
     output: str,

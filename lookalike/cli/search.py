@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 
-from lookalike.cli.output import channel_option, open_channel, output_option, print_value, report_errors, store_option
+from lookalike.cli.output import (
+    channel_option,
+    open_channel,
+    output_option,
+    print_value,
+    report_errors,
+    say,
+    store_option,
+)
 from lookalike.data.errors import InputError, LookalikeError
+from lookalike.data.printable import escape_controls
 
 API_KEY = "LOOKALIKE_API_KEY"
 
@@ -35,7 +44,7 @@ def search(
         print_value(found, output)
         return
     for hit in found["hits"]:
-        click.echo(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}")
+        say(escape_controls(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}"))
 
 
 def _search_store(store: str, channel: str, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:

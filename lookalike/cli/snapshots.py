@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lookalike.cli.output import channel_option, open_channel, output_option, print_value, report_errors, store_option
+from lookalike.cli.output import (
+    channel_option,
+    open_channel,
+    output_option,
+    print_value,
+    report_errors,
+    say,
+    store_option,
+)
 from lookalike.data.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ def list_snapshots(*, store: str, channel: str, output: str) -> None:
         print_value([{**row.model_dump(mode="json"), **row.quality} for row in rows], output)
         return
     for row in rows:
-        click.echo(f"{'*' if row.current else ' '} {row.snapshot}  {_in_short(row)}")
+        say(f"{'*' if row.current else ' '} {row.snapshot}  {_in_short(row)}")
 
 
 @snapshots.command()
@@ -64,7 +72,7 @@ def history(*, store: str, channel: str, output: str) -> None:
         return
     for entry in entries:
         back = f" (back to entry {entry.restores})" if entry.restores else ""
-        click.echo(
+        say(
             f"{entry.number:>5}  {entry.snapshot}  {entry.moved_at:%Y-%m-%d %H:%M:%SZ}  {entry.moved_by}  "
             f"{entry.reason}{back}"
         )
@@ -88,7 +96,7 @@ def diff_snapshots(*, before: str | None, after: str | None, store: str, channel
     opened = open_channel(store, channel)
     old, new = (before, after) if before and after else _last_two(opened, before)
     found = diff(opened.store, read_manifest(opened.store, old), read_manifest(opened.store, new))
-    print_value(found.model_dump(mode="json"), "json") if output == "json" else click.echo(found.to_text())
+    print_value(found.model_dump(mode="json"), "json") if output == "json" else say(found.to_text())
 
 
 @snapshots.command()
@@ -104,10 +112,10 @@ def verify(*, snapshot: str | None, store: str, channel: str) -> None:
     manifest = stored.read_manifest(opened.store, snapshot or opened.current().snapshot)
     problems = stored.verify(opened.store, manifest)
     for problem in problems:
-        click.echo(problem, err=True)
+        say(problem, err=True)
     if problems:
         sys.exit(1)
-    click.echo(f"{manifest.id}: {len(set(manifest.blobs()))} files, every byte as promised")
+    say(f"{manifest.id}: {len(set(manifest.blobs()))} files, every byte as promised")
 
 
 @snapshots.command()
@@ -123,7 +131,7 @@ def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool, 
     from lookalike.data.snapshots import publishing
 
     entry = publishing.promote(open_channel(store, channel), snapshot, reason=reason, pin=pin, force=force)
-    click.echo(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number})")
+    say(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number})")
 
 
 @snapshots.command()
@@ -136,7 +144,7 @@ def rollback(*, store: str, channel: str, reason: str) -> None:
     from lookalike.data.snapshots import publishing
 
     entry = publishing.rollback(open_channel(store, channel), reason=reason)
-    click.echo(f"channel {channel!r} points at {entry.snapshot} again (entry {entry.number})")
+    say(f"channel {channel!r} points at {entry.snapshot} again (entry {entry.number})")
 
 
 @snapshots.command("pin")
@@ -150,7 +158,7 @@ def pin_snapshot(*, snapshot: str, store: str, note: str) -> None:
     from lookalike.data.stores import open_store
 
     made = pin(open_store(store), snapshot, note)
-    click.echo(f"{made.snapshot} is pinned by {made.pinned_by} since {made.pinned_at:%Y-%m-%d %H:%M:%SZ}  {made.note}")
+    say(f"{made.snapshot} is pinned by {made.pinned_by} since {made.pinned_at:%Y-%m-%d %H:%M:%SZ}  {made.note}")
 
 
 @snapshots.command("unpin")
@@ -192,11 +200,11 @@ def gc(*, store: str, keep: int, grace: str, time_limit: str, dry_run: bool, out
         print_value({"dry_run": dry_run, **found}, output)
         return
     for key in keys:
-        click.echo(key)
+        say(key)
     freed = "would be freed" if dry_run else "freed"
-    click.echo(f"{len(done.snapshots)} snapshots, {len(keys)} objects, {done.freed:,} bytes {freed}", err=True)
+    say(f"{len(done.snapshots)} snapshots, {len(keys)} objects, {done.freed:,} bytes {freed}", err=True)
     if done.left:
-        click.echo(f"{len(done.left)} objects are left, for the time was up: run it again", err=True)
+        say(f"{len(done.left)} objects are left, for the time was up: run it again", err=True)
 
 
 @click.command()
@@ -212,9 +220,9 @@ def doctor(*, store: str, output: str) -> None:
     for finding in examine(open_store(store)):
         findings.append(finding)
         if output == "text":
-            click.echo(f"{'ok    ' if finding.ok else 'FAILED'}  {finding.check:<18} {finding.detail}")
+            say(f"{'ok    ' if finding.ok else 'FAILED'}  {finding.check:<18} {finding.detail}")
             if not finding.ok:
-                click.echo(f"{'':26} so {finding.breaks}")
+                say(f"{'':26} so {finding.breaks}")
     if output == "json":
         print_value([finding.model_dump() for finding in findings], output)
     sys.exit(0 if all(finding.ok for finding in findings) else 1)

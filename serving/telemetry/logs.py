@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.logging import DefaultFormatter
 
+from lookalike.data.printable import escape_controls
 from lookalike.serving.context import current
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry import ACCESS, AUDIT
 
 OURS = ("lookalike.serving", "lookalike.data", "lookalike.tasks")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class JsonFormatter(logging.Formatter):
@@ -47,7 +46,7 @@ class TextFormatter(DefaultFormatter):
         """Return the line of a record."""
         safe = copy.copy(record)
         fields = [f"{name}={value}" for name, value in getattr(record, "fields", {}).items()]
-        safe.message = _UNSAFE.sub(_escape, " ".join([record.message, *fields]))
+        safe.message = escape_controls(" ".join([record.message, *fields]))
         return super().formatMessage(safe)
 
 
@@ -69,7 +68,3 @@ def log_config(settings: ServingSettings) -> dict[str, Any]:
 
 def _text(formatter: dict[str, Any]) -> dict[str, Any]:
     return {**formatter, "()": TextFormatter}
-
-
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()

@@ -210,21 +210,43 @@ def rename_keys(state: State, rename: Callable[[str], str]) -> State:
 
 
 def fill(network: nn.Module, state: State, name: str, *, optional: tuple[str, ...] = ()) -> None:
-    """Load weights into a network; weights that it has no place for, such as those of a head, are left out.
+    """Load weights into a network; those of a head that was cut off, or of other parts, are left out.
 
-    Raises `EncoderError` where a weight has another shape or is missing; names that begin with one of `optional` may be
-    missing.
+    Raises `EncoderError` where a weight has another shape, is missing, or has no place in a part that the network has.
+    Names that begin with one of `optional` may be missing or left out.
     """
     # set for the network as a whole only: layers tell by their names what an old file holds
     if not hasattr(state, _VERSIONS):
         state = rename_keys(state, str)
         setattr(state, _VERSIONS, {"": {"version": network._version}})
     try:
-        missing = network.load_state_dict(state, strict=False).missing_keys
+        missing, unexpected = network.load_state_dict(state, strict=False)
     except (RuntimeError, ValueError) as error:
         raise EncoderError(f"the weights do not fit {name}: {error}") from error
     if missing := [key for key in missing if not key.startswith(optional) and not key.endswith(_COUNTERS)]:
         raise EncoderError(f"the weights do not fit {name}: no {', '.join(missing[:3])}, …")
+    if left := [key for key in unexpected if not key.startswith(optional) and _has_no_place(network, key)]:
+        raise EncoderError(
+            f"the weights are of another model than {name}, which has no place for {len(left)} of them: "
+            f"{', '.join(left[:3])}, …"
+        )
+
+
+def _has_no_place(network: nn.Module, key: str) -> bool:
+    """Tell whether a weight belongs to a part that the network has, and does not fit there.
+
+    ResNet-18 has `layer1`, but no third block in it as ResNet-34 has: to leave that out would give another network.
+    A head that was replaced by the identity, a part that is not there at all, and what old files keep of masks, is left
+    out.
+    """
+    *path, weight = key.split(".")
+    module = network
+    for depth, name in enumerate(path):
+        child = getattr(module, name, None)
+        if not isinstance(child, nn.Module):
+            return depth > 0 and not isinstance(module, nn.Identity)
+        module = child
+    return weight in {"weight", "bias"} and not isinstance(module, nn.Identity)
 
 
 def compute_digest(network: nn.Module) -> str:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from lookalike.cli import cli
 from lookalike.data.stores import open_store
-from tests.support.shop import ODD_ID, Shop, picture
+from tests.support.shop import ODD_ID, Shop, picture, write_pictures
 
 
 @pytest.fixture
@@ -40,6 +40,18 @@ def test_search_finds_the_picture_itself(shop: Shop, query: str) -> None:
     text = call("search", query, "--store", shop.store.uri, "-k", "3", "--filter", "category=hats")
     assert len(text.stdout.splitlines()) == 3
     assert ODD_ID not in text.stdout
+
+
+def test_a_title_moves_no_cursor(shop: Shop, query: str, tmp_path: Path) -> None:
+    rows = write_pictures(tmp_path, 8)
+    rows[0] |= {"title": "nice \x1b]0;owned\x07\n0.999  fake", "attributes": {"note": "\x9b2J\u202e"}}
+    shop.point_at(shop.build_rows(rows))
+    text = call("search", query, "--store", shop.store.uri, "-k", "2").stdout
+    assert r"nice \u001b]0;owned\u0007\n0.999  fake" in text
+    assert len(text.splitlines()) == 2
+    found = call("search", query, "--store", shop.store.uri, "-k", "1", "--output", "json").stdout
+    assert found.replace("\n", "").isprintable()
+    assert json.loads(found)["hits"][0]["attributes"]["note"] == "\x9b2J\u202e"
 
 
 @pytest.mark.parametrize(

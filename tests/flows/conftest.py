@@ -33,7 +33,7 @@ def run(tmp_path: Path, on_servers: None) -> Reindex:
     from lookalike.flows.reindex import reindex
 
     def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> RunReport:
-        report: RunReport = reindex(str(catalogue), store=str(tmp_path / "store"), encoder="fake", **parameters)
+        report: RunReport = reindex(str(catalogue), store=str(tmp_path / "store"), **{"encoder": "fake", **parameters})
         return report
 
     return run
@@ -45,7 +45,7 @@ def refresh(tmp_path: Path, on_servers: None) -> Reindex:
     from lookalike.flows.refresh import refresh
 
     def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> RunReport:
-        report: RunReport = refresh(str(catalogue), store=str(tmp_path / "store"), encoder="fake", **parameters)
+        report: RunReport = refresh(str(catalogue), store=str(tmp_path / "store"), **{"encoder": "fake", **parameters})
         return report
 
     return run

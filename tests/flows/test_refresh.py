@@ -134,6 +134,22 @@ def test_an_encoder_whose_weights_were_moved_is_the_same(
     assert current(tmp_path).encoder.name == "fake@elsewhere"
 
 
+def test_a_channel_keeps_its_encoder_until_a_person_names_another(
+    refresh: Reindex, run: Reindex, pictures: Path, tmp_path: Path
+) -> None:
+    drawing(900).save(pictures / "new.png")
+    report = refresh(encoder=None)
+    assert (report.kind, report.state, report.embedded) == ("refresh", "published", 1)
+    other = "tests.support.shop:OtherEncoder"
+    report = run(encoder=other, shards=2)
+    assert report.state == "refused"
+    (reason,) = report.refused
+    assert reason.startswith("the encoder is other, and that of the last snapshot is fake: scores change")
+    assert current(tmp_path).encoder.name == "fake"
+    assert run(encoder=other, shards=2, limits=Limits(new_encoder=True)).state == "published"
+    assert refresh(encoder=other).state == "unchanged"
+
+
 def some_hits(searcher: Searcher) -> list[Hit]:
     vector = np.random.default_rng(0).normal(size=searcher.manifest.encoder.dimension).astype(np.float32)
     return searcher.search(vector, 50)

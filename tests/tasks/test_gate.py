@@ -9,13 +9,18 @@ import pytest
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.gate import Limits, find_reasons_not_to_publish
-from tests.support.snapshots import draft
+from tests.support.snapshots import draft, with_image_space
 
 
 def manifest(products: int, recall: float = 0.99) -> Manifest:
     """Return a draft with so many products, a shard each."""
     made = draft(MemoryStore(), list(range(products)))
     return made.model_copy(update={"quality": {"recall_at_10": recall}})
+
+
+def with_encoder(name: str, fingerprint: str) -> Manifest:
+    made = manifest(4)
+    return with_image_space(made, encoder=made.encoder.model_copy(update={"name": name, "fingerprint": fingerprint}))
 
 
 def reasons(limits: Limits | None = None, **facts: Any) -> list[str]:
@@ -36,6 +41,11 @@ def test_a_snapshot_like_the_one_before_goes_out() -> None:
         ({"removed": 3}, Limits(), "75% of the last snapshot's products are gone, the limit is 50%"),
         ({"manifest": manifest(8)}, Limits(max_growth=1.5), "there are 2.0 times as many products as before"),
         ({}, Limits(max_bytes=1000), "bytes, the limit is 1,000"),
+        (
+            {"manifest": with_encoder("other", "f2")},
+            Limits(),
+            "the encoder is other, and that of the last snapshot is e:",
+        ),
         ({"overlap": 0.4}, Limits(), "40% of the first hits are those of the last snapshot, the limit is 50%"),
     ],
 )
@@ -51,6 +61,9 @@ def test_each_limit_has_its_sentence(facts: dict[str, Any], limits: Limits, reas
         ({"rejected": 1}, Limits()),
         ({"removed": 2}, Limits()),
         ({"manifest": manifest(8)}, Limits(max_growth=2.0)),
+        ({"manifest": with_encoder("other", "f2")}, Limits(new_encoder=True)),
+        ({"manifest": with_encoder("moved", "f1")}, Limits()),
+        ({"manifest": with_encoder("e", "f2")}, Limits()),
         ({"overlap": 0.5}, Limits()),
         ({"overlap": None}, Limits(min_overlap=1.0)),
     ],

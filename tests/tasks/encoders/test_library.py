@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 from torch import nn
 
 from lookalike.data.errors import EncoderError
@@ -172,3 +173,30 @@ def test_weights_that_do_not_fit() -> None:
     with pytest.raises(EncoderError, match="size mismatch"):
         fill(Network(), {**STATE, "layer.bias": torch.zeros(9)}, "net")
     fill(Network(), {"layer.weight": STATE["layer.weight"]}, "net", optional=("layer.bias",))
+
+
+def test_weights_of_a_larger_model_are_refused() -> None:
+    small, large = (torchvision.models.get_model(name, weights=None) for name in ("resnet18", "resnet34"))
+    small.fc = nn.Identity()
+    fill(small, small.state_dict() | {"fc.weight": torch.zeros(5, 512), "fc.bias": torch.zeros(5)}, "resnet18")
+    with pytest.raises(EncoderError, match=r"of another model than resnet18, .* no place for \d+ of them: layer1\.2\."):
+        fill(small, large.state_dict(), "resnet18")
+
+
+@pytest.mark.parametrize(
+    ("key", "is_refused"),
+    [
+        ("layer.bias_of_old", False),  # a buffer of another release
+        ("text.transformer.weight", False),
+        ("logit_scale", False),
+        ("layer.extra.weight", True),
+        ("layer.norm.bias", True),
+    ],
+)
+def test_what_may_be_left_over(key: str, is_refused: bool) -> None:
+    weights = {**STATE, key: torch.zeros(1)}
+    if is_refused:
+        with pytest.raises(EncoderError, match="of another model"):
+            fill(Network(), weights, "net")
+    else:
+        fill(Network(), weights, "net")
