@@ -100,7 +100,7 @@ def test_a_line_for_each_request_by_setting(shop: Shop, serve: Serve, caplog: py
         "snapshot": manifest.id,
         "key": "-",
     }
-    assert (lines[1]["route"], lines[1]["snapshot"]) == ("/v1/products/{product_id:path}/similar", manifest.id)
+    assert (lines[1]["route"], lines[1]["snapshot"]) == ("/v1/products/{product_id:product}/similar", manifest.id)
     assert (lines[2]["route"], lines[2]["status"], lines[2]["snapshot"]) == ("unmatched", 404, None)
     assert "secret-name" not in str(lines)
 

@@ -31,7 +31,7 @@ def test_every_stage_and_route_is_measured(served: tuple[Shop, Client]) -> None:
         assert found[f"lookalike_stage_seconds_count{{stage={stage}}}"] >= 1
     requests = {name for name in found if name.startswith("lookalike_request_seconds_count")}
     assert any("route=/v1/search,status=200" in name for name in requests)
-    assert any("route=/v1/products/{product_id:path},status=200" in name for name in requests)
+    assert any("route=/v1/products/{product_id:product},status=200" in name for name in requests)
     assert any("route=unmatched,status=404" in name for name in requests)
     snapshot = shop.channel.current().snapshot
     assert found[f"lookalike_snapshot_info{{encoder=fake,snapshot={snapshot}}}"] == 1
