@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from lookalike.data.catalogue.cells import CellCleaner
 from lookalike.data.catalogue.columns import OWN_COLUMNS, Layout, find_layout
 from lookalike.data.catalogue.dialect import SEPARATORS, Dialect, find_dialect, rewrite_unspaced, split_row
 from lookalike.data.catalogue.findings import shorten
@@ -129,6 +130,8 @@ class _Typed:
         declared = {name: kind for name, kind in request.columns.types.items() if name in layout.attributes}
         self._declared = DeclaredTypes(declared)
         self._float_ids = True
+        apostrophes = layout.preset is not None and layout.preset.apostrophes
+        self._cells = CellCleaner(apostrophes=apostrophes, formulas=any(part.dialect.formulas for part in parts))
 
     def read(self) -> Iterator[Part]:
         for part in self._parts:
@@ -139,9 +142,10 @@ class _Typed:
                 yield Part(None, [reject])
             lines = _Lines(part)
             for table, unusual in _read_rows(part, self._layout):
+                cleaned = _without_empty(self._cells.clean(table), unusual)
                 if unusual.empty:
                     self._request.findings.note("rows of empty cells, skipped", unusual.empty)
-                typed = self._types.apply(self._declared.apply(self._whole_ids(table)))
+                typed = self._types.apply(self._declared.apply(self._whole_ids(cleaned)))
                 yield Part(typed, lines.rejects_of(unusual))
         for name in self._layout.attributes:
             found = self._declared if name in self._declared else self._types
@@ -151,14 +155,21 @@ class _Typed:
         for name in table.column_names:
             column = table.column(name)
             if name in self._declared:
-                self._declared.count(name, column)
+                self._declared.count(name, self._cells.look(name, column))
                 self._types.keep_text(name)
             elif name in self._layout.several or name == self._layout.parent:
                 self._types.keep_text(name)
-            elif name not in OWN_COLUMNS:
-                self._types.narrow(name, column)
-            elif name == "id" and self._float_ids:
-                self._float_ids = pc.all(pc.match_substring_regex(column, _FLOAT_ID)).as_py() is not False
+            elif name in OWN_COLUMNS:
+                self._narrow_id(name, column)
+            elif self._types.is_open(name):
+                self._types.narrow(name, self._cells.look(name, column))
+            else:
+                self._cells.forget(name)
+
+    def _narrow_id(self, name: str, column: pa.ChunkedArray) -> None:
+        if name == "id" and self._float_ids:
+            found = pc.all(pc.match_substring_regex(pc.utf8_trim_whitespace(column), _FLOAT_ID))
+            self._float_ids = found.as_py() is not False
 
     def _whole_ids(self, table: pa.Table) -> pa.Table:
         """Return ids without the .0 that pandas writes where one of them is missing."""
@@ -208,7 +219,7 @@ def _close_quotes(text: TextFile, dialect: Dialect, name: str, folder: Path) -> 
 
 
 def _read_rows(file: _CsvFile, layout: Layout) -> Iterator[tuple[pa.Table, _Unusual]]:
-    """Yield the columns that are used, trimmed, as text; and the rows that are not like others."""
+    """Yield the columns that are used, as text; and the rows that are not like others."""
     dialect = file.dialect
     rows = _UnusualRows(dialect.separator, len(dialect.names))
     convert = pa.csv.ConvertOptions(
@@ -224,11 +235,10 @@ def _read_rows(file: _CsvFile, layout: Layout) -> Iterator[tuple[pa.Table, _Unus
             if unusual.repaired:
                 table = pa.concat_tables([table, _as_table(unusual.repaired, table.schema)])
             table = _without_shifted(table, nameless, dialect.separator, unusual)
-            trimmed = _trim(layout.select(table), apostrophes=_has_apostrophes(layout), formulas=dialect.formulas)
-            yield _without_empty(trimmed, unusual), unusual
+            yield layout.select(table), unusual
         unusual = rows.drain()
         last = _as_table(unusual.repaired, reader.schema) if unusual.repaired else reader.schema.empty_table()
-        yield _trim(layout.select(last)), unusual
+        yield layout.select(last), unusual
 
 
 def _as_table(rows: list[list[str]], schema: pa.Schema) -> pa.Table:
@@ -246,24 +256,6 @@ def _without_shifted(table: pa.Table, nameless: list[int], separator: str, unusu
             unusual.bad.append((place + 1, separator.join(cells).rstrip(separator)))
         table = table.filter(pc.invert(shifted)) if wrong.num_rows else table
     return table
-
-
-def _has_apostrophes(layout: Layout) -> bool:
-    return layout.preset is not None and layout.preset.apostrophes
-
-
-def _trim(table: pa.Table, *, apostrophes: bool = False, formulas: bool = False) -> pa.Table:
-    """Return values without the spaces around them; what has nothing else is missing."""
-    columns = []
-    for column in table.columns:
-        trimmed = pc.utf8_trim_whitespace(column)
-        if apostrophes:
-            trimmed = pc.replace_substring_regex(trimmed, r"^'([-+=@\d])", r"\1")
-        if formulas:
-            trimmed = pc.replace_substring_regex(trimmed, r'^="([^"]*)"$', r"\1")
-        blank = pc.equal(trimmed, "")
-        columns.append(pc.if_else(blank, pa.scalar(None, pa.string()), trimmed) if pc.any(blank).as_py() else trimmed)
-    return pa.Table.from_arrays(columns, names=table.column_names)
 
 
 def _without_empty(table: pa.Table, unusual: _Unusual) -> pa.Table:
