@@ -66,7 +66,7 @@ def run_stages(run: Run, published: Published) -> RunReport:
     if isinstance(built, str):
         return _run_full_build(run, published, built)
     shards, measured = built
-    catalogue = describe_refreshed_catalogue(shards, uri=run.request.catalogue, attribution=attribution)
+    catalogue = describe_refreshed_catalogue(shards, uri=run.request.shown_catalogue, attribution=attribution)
     origin = run.journal.origin(parent)
     # pictures of a delta are looked at for duplicates by the next full build
     space = parent.image.model_copy(update={"encoder": encoder})

@@ -35,6 +35,7 @@ from lookalike.data.catalogue.source import (
     is_s3,
     is_table,
     open_source,
+    shown_location,
     temporary_folder,
 )
 from lookalike.data.catalogue.tables import BATCH_ROWS, TableRequest, join_variants
@@ -100,7 +101,8 @@ def read_catalogue(
     location = locate(uri)
     options, findings = options or ReadOptions(policy), findings or Findings()
     usable, counts, first = 0, Counter[str](), dict[str, Reject]()
-    with _explain_errors(uri):
+    name = shown_location(uri)
+    with _explain_errors(name):
         for batch in _batches(location, options, findings):
             usable += batch.products.num_rows
             for reject in batch.rejects:
@@ -108,7 +110,7 @@ def read_catalogue(
                 first.setdefault(reject.reason, reject)
             yield batch
     if not usable:
-        raise CatalogueError(f"the catalogue {uri} has no usable product: {describe_reasons(counts, first)}")
+        raise CatalogueError(f"the catalogue {name} has no usable product: {describe_reasons(counts, first)}")
 
 
 def locate(uri: str) -> str:
@@ -145,21 +147,21 @@ def _batches(location: str, options: ReadOptions, findings: Findings) -> Iterato
 
 
 def _table_batches(location: str, options: ReadOptions, findings: Findings) -> Iterator[Batch]:
-    base = _base_of(location)
+    base, name = _base_of(location), shown_location(location)
     empty, waiting = EMPTY, list[Reject]()
     with temporary_folder() as folder, open_source(location, options.policy, Path(folder)) as source:
-        request = TableRequest(location, options.columns, options.encoding, findings, Path(folder))
+        request = TableRequest(name, options.columns, options.encoding, findings, Path(folder))
         for part in join_variants(_READERS[source.kind](source.files, request), request):
             waiting += part.rejects
             if part.table is not None and part.table.num_rows:
-                batch = _check_rows(_normal(part.table, location, base, findings))
+                batch = _check_rows(_normal(part.table, name, base, findings))
                 yield Batch(batch.products, [*waiting, *batch.rejects])
                 empty, waiting = batch.products.slice(0, 0), []
     _say_types(empty, findings)
     if waiting:
         yield Batch(empty, waiting)
     elif empty is EMPTY:
-        raise CatalogueError(f"the catalogue {location} has no rows")
+        raise CatalogueError(f"the catalogue {name} has no rows")
 
 
 def _say_types(products: pa.Table, findings: Findings) -> None:

@@ -43,7 +43,8 @@ SAME_CURRENCY = {
 def _number(group: str, point: str) -> str:
     """Return the pattern of numbers with one sign for thousands and another one for decimals."""
     decimals = rf"(?:{point}(?:\d{{1,9}}|[-\x{{2013}}]{{1,2}}))"
-    grouped = rf"[1-9]\d{{0,2}}(?:(?:{group}\d{{3}})+|(?:['\x{{2019}}\x{{a0}}\x{{202f}}]\d{{3}})+)"
+    lakhs = r"[1-9]\d?(?:,\d{2})+,\d{3}|" if group == "," else ""  # as in India
+    grouped = rf"{lakhs}[1-9]\d{{0,2}}(?:(?:{group}\d{{3}})+|(?:['\x{{2019}}\x{{a0}}\x{{202f}}]\d{{3}})+)"
     spaced = r"[1-9]\d{0,2}(?: \d{3})+"  # two numbers beside one another, where neither decimals nor a currency follow
     amount = rf"(?:(?:{_WHOLE}|{grouped}){decimals}?|{spaced}{decimals})"
     money = rf"(?:{amount}|{spaced})"

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from lookalike.data.catalogue.references import file_path
 from lookalike.data.errors import CatalogueError
+from lookalike.data.fetch.addresses import hide_secrets
 from lookalike.data.fetch.client import FetchPolicy, fetch
 
 MAX_FETCHED_BYTES = 2**30  # of a catalogue over HTTP, which is held in memory once
@@ -81,6 +82,11 @@ def is_http(location: str) -> bool:
     return location.lower().startswith(("http://", "https://"))
 
 
+def shown_location(location: str) -> str:
+    """Return a location as messages and reports may have it: an address without its secrets, such as a token."""
+    return hide_secrets(location) if is_http(location) else location
+
+
 def absolute_location(uri: str) -> str:
     """Return where a catalogue is, absolutely. Raises `CatalogueError`."""
     if not uri.strip():
@@ -129,8 +135,9 @@ def open_source(location: str, policy: FetchPolicy, folder: Path) -> Iterator[So
         name = files[0].name
     else:
         files = [Path(location)]
-    plain = [_unpack(file, folder / f"plain-{number}", location) for number, file in enumerate(files)]
-    yield Source(_find_kind(plain[0], name, location), plain)
+    shown = shown_location(location)
+    plain = [_unpack(file, folder / f"plain-{number}", shown) for number, file in enumerate(files)]
+    yield Source(_find_kind(plain[0], name, shown), plain)
 
 
 def _file_name(location: str) -> str:

@@ -29,6 +29,7 @@ _BROKEN = re.compile("[\udc80-\udcff]")
 _WHOLE = re.compile("[^\x00-\x7f\udc80-\udcff]")
 _IN_A_WORD = re.compile(r"(?<=[a-z])([^\x00-\x7f])(?=[a-z])")
 _IN_WORDS = frozenset("\u2019\u2018\u2013\u2014\u00b7\u00ad\u00a0\u00ae\u2122")
+_FOREIGN_WORD = re.compile(r"\w*[^\W\x00-\x7f]\w*")
 _FEW = 3  # so many times more of one than of the other decide
 _HOW = "say how the file was saved, such as --encoding cp1250, shift_jis or gb18030, or save it as UTF-8"
 
@@ -97,8 +98,18 @@ def read_as_utf8(file: Path, name: str, folder: Path, encoding: str | None, find
         _check_western(file, name)
     target = folder / f"{file.name}.utf8"
     _transcode(file, target, found, name)
-    findings.note(f"the file is read as {_plain_name(found)}" + ("" if encoding else ", as its bytes say"))
+    word = _find_foreign_word(target)
+    seen = f", with words such as {shorten(word)}" if word else ""
+    how = "" if encoding else ", as its bytes say"
+    findings.note(f"the file is read as {_plain_name(found)}{how}{seen}")
     return TextFile(target)
+
+
+def _find_foreign_word(file: Path) -> str | None:
+    """Return a word with a letter that is not ASCII, by which people see if the encoding is right."""
+    with file.open(encoding="utf-8") as opened:
+        found = _FOREIGN_WORD.search(opened.read(CHUNK))
+    return found[0] if found else None
 
 
 def _plain_name(encoding: str) -> str:

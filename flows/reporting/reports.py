@@ -99,7 +99,7 @@ def compose_skipped_report(kind: Kind, request: Request, message: str) -> RunRep
         kind=kind,
         state="skipped",
         channel=request.channel,
-        catalogue=request.catalogue,
+        catalogue=request.shown_catalogue,
         message=message,
         started_at=journal.started,
     )
@@ -128,7 +128,7 @@ def _compose_common(run: Run, state: State, message: str) -> dict[str, Any]:
         "kind": run.journal.kind,
         "state": state,
         "channel": run.request.channel,
-        "catalogue": run.request.catalogue,
+        "catalogue": run.request.shown_catalogue,
         "message": message,
         "started_at": run.journal.started,
         "seconds": run.journal.seconds(),

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from lookalike.data.catalogue.source import shown_location
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 from lookalike.flows.runtime.settings import BatchSettings, absolute
@@ -124,6 +125,11 @@ class Request(ReindexParameters):
             "settings": settings,
         }
         return cls(**{"index_bytes": settings.index_bytes, **_given_values(parameters), **completed})
+
+    @property
+    def shown_catalogue(self) -> str:
+        """The catalogue's path or address as reports and snapshots may have it: without a token."""
+        return shown_location(self.catalogue)
 
     @property
     def timeout_seconds(self) -> float:

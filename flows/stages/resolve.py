@@ -16,7 +16,7 @@ def resolve_catalogue(run: Run, scanned: ScanResult, embedded: EmbedResult) -> R
     folder = run.workspace.new_path("catalogue")
     folder.mkdir()
     rejects = run.new_rejects("embed")
-    return resolve.resolve_catalogue(scanned, embedded, rejects=rejects, folder=folder, uri=run.request.catalogue)
+    return resolve.resolve_catalogue(scanned, embedded, rejects=rejects, folder=folder, uri=run.request.shown_catalogue)
 
 
 @stage("resolve")
@@ -30,4 +30,5 @@ def store_catalogue(run: Run, resolved: ResolvedCatalogue, attribution: str) -> 
     """Bring the normalised catalogue into the store, for the workers that build from it; return its description."""
     local = resolved.catalogue
     local.store(run.workspace.store)
-    return CatalogueSection(id=local.id, uri=run.request.catalogue, products=local.products, attribution=attribution)
+    uri = run.request.shown_catalogue
+    return CatalogueSection(id=local.id, uri=uri, products=local.products, attribution=attribution)

@@ -70,6 +70,7 @@ def test_google_merchant(run: Reindex, site: Site, tmp_path: Path) -> None:
     site.pages["/export?format=tsv&token=abc"] = [answer("\r\n".join(lines).encode())]
     report = run(f"{base}/export?format=tsv&token=abc")
     check(report, 12)
+    assert report.catalogue == f"{base}/export?format=tsv&token=…"
     products = published(tmp_path)
     assert found(products, "price<=50") == {f"SKU-{row}" for row in range(6)}
     assert found(products, "gtin=4006381333935") == {"SKU-5"}
@@ -120,7 +121,7 @@ def test_a_spreadsheet_of_a_windows_shop(run: Reindex, tmp_path: Path) -> None:
     assert found(products, "Seit>=2026-03-01", "Kategorie=Küche") == {"002", "005", "008", "0011"}
     assert (report.attributes["Preis"].how, report.attributes["Seit"].type) == ("decimal comma", "date")
     assert report.notes[:2] == [
-        "the file is read as Windows-1252 (Western European), as its bytes say",
+        "the file is read as Windows-1252 (Western European), as its bytes say, with words such as Schürze",
         "the file has semicolons between its values",
     ]
     assert "rows of empty cells, skipped: 200" in report.notes

@@ -86,6 +86,18 @@ def test_an_address_of_any_form(path: str, body: bytes) -> None:
     assert batch.products["image"].to_pylist() == [f"{base}/shop/a.png", f"{base}/b.png"]
 
 
+def test_an_error_does_not_show_the_token_of_an_address() -> None:
+    with running(Site()) as site:
+        policy = FetchPolicy(
+            allowed_hosts=("127.0.0.1",), allowed_networks=("127.0.0.0/8",), allowed_ports=(site.port,)
+        )
+        for body in (b"id;bild\n1;a\n", b"id,image\n", b"<html>", b"PK\x03\x04", b"id,image\n,a\n"):
+            site.pages["/feed?token=sesame"] = [answer(body)]
+            with pytest.raises(CatalogueError, match=r"/feed\?token=…") as caught:
+                list(read_catalogue(f"http://127.0.0.1:{site.port}/feed?token=sesame", policy))
+            assert "sesame" not in str(caught.value)
+
+
 def test_a_catalogue_given_as_file_address(tmp_path: Path) -> None:
     (tmp_path / "my feed.csv").write_bytes(CSV)
     for uri in (

@@ -37,6 +37,7 @@ def of_column(
         ),
         (["€19.90", "€ 5", "-€3.50"], [19.9, 5, -3.5], "decimal point, currency EUR"),
         (["19,90 €", "1.249,00\u00a0€", "5,- €", ""], [19.9, 1249, 5, None], "decimal comma, currency EUR"),
+        (["₹1,49,999.00", "₹500.00"], [149999, 500], "decimal point, currency ₹"),
         (["USD 5", "$7.25"], [5, 7.25], "decimal point, currency USD"),
         (["CHF 1'299.95", "CHF 19.-"], [1299.95, 19], "decimal point, currency CHF"),
         (["1 299,50 zł", "99 zł"], [1299.5, 99], "decimal comma, currency PLN"),
