@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lookalike.data.durations import duration
 from lookalike.data.errors import CorruptError, LookalikeError
+from lookalike.data.settings import read
 from lookalike.data.snapshots.channels import list_channels
 from lookalike.data.snapshots.gc import Retention
 from lookalike.data.stores import ObjectStore, open_store
@@ -53,7 +54,7 @@ def maintain(
     Fails, and notifies, where a file is damaged or missing, and where it cannot be told what is needed: then nothing
     is removed.
     """
-    settings = BatchSettings()
+    settings = read(BatchSettings)
     opened = open_store(store or settings.absolute_store())
     try:
         verified = [verify_channel(opened, name) for name in _choose_channels(opened, channel)] if verify else []

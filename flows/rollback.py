@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
 from lookalike.data.errors import InputError
+from lookalike.data.settings import read
 from lookalike.data.snapshots import publishing
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL, Channel
 from lookalike.data.stores import open_store
@@ -51,7 +52,7 @@ def rollback(
     """
     if force and not to:
         raise InputError("`force` is for a snapshot that you name: set `to`, or leave `force` off")
-    to_move = Channel(open_store(store or BatchSettings().absolute_store()), channel)
+    to_move = Channel(open_store(store or read(BatchSettings).absolute_store()), channel)
     before = to_move.latest()
     if to:
         entry = publishing.promote(to_move, to, reason=reason, force=force)

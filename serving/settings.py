@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lookalike.data.errors import InputError
 from lookalike.data.fetch.policy import FetchSettings, split_list
+from lookalike.data.settings import read
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 
 PREFIX = "LOOKALIKE_"
@@ -287,20 +287,7 @@ class ServingSettings(BaseSettings):
 
 def read_settings(**given: Any) -> ServingSettings:
     """Return the settings that the environment, `.env` and `given` say. Raises `InputError` for a bad one."""
-    try:
-        return ServingSettings(**given)
-    except ValidationError as error:
-        raise InputError("; ".join(_complaint(found) for found in error.errors(include_url=False))) from error
-    except SettingsError as error:
-        raise InputError(f"a setting cannot be read: {error}") from error
-
-
-def _complaint(error: ErrorDetails) -> str:
-    said = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        return f"the settings do not fit together: {said}"
-    name = PREFIX + "__".join(str(part) for part in error["loc"]).upper()
-    return f"{name} cannot be used: {said}"
+    return read(ServingSettings, **given)
 
 
 def _variables(model: type[BaseModel], prefix: str) -> Iterator[Variable]:

@@ -52,12 +52,17 @@ class Entry(ChecksummedDocument):
     restores: int | None = None
 
 
+def check_channel_name(name: str) -> None:
+    """Raise `InputError` where a channel cannot have this name."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} is no channel name: use lower-case letters, digits, '.', '_' and '-'")
+
+
 class Channel:
     """One channel of a store. Entry n+1 is created only if it does not exist: one winner, no lock."""
 
     def __init__(self, store: ObjectStore, name: str = DEFAULT_CHANNEL) -> None:
-        if not _NAME.fullmatch(name):
-            raise InputError(f"{name!r} is no channel name: use lower-case letters, digits, '.', '_' and '-'")
+        check_channel_name(name)
         self.store = store
         self.name = name
 

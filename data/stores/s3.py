@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +15,7 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError, ParamValidati
 
 from lookalike.data.errors import (
     AlreadyExistsError,
+    InputError,
     NotFoundError,
     StoreError,
     StoreRefusedError,
@@ -134,7 +136,14 @@ class S3Store:
 
 
 def file_system(**options: Any) -> s3fs.S3FileSystem:
-    """Return the one S3 client of this process: no listing cache, bounded waits. `options` as s3fs takes them."""
+    """Return the one S3 client of this process: no listing cache, bounded waits. `options` as s3fs takes them.
+
+    Raises `InputError` for an endpoint that is no address.
+    """
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        endpoint = os.environ.get(name)
+        if endpoint and not endpoint.startswith(("http://", "https://")):
+            raise InputError(f"{name} is {endpoint!r}: write it with http:// or https:// in front")
     files = s3fs.S3FileSystem(
         use_listings_cache=False,
         config_kwargs={

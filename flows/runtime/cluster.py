@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster, Worker, WorkerPlugin
 from lookalike.data.errors import ClusterLostError
 from lookalike.flows.runtime.settings import BatchSettings
 
-CONNECT_SECONDS = 30
+CONNECT_SECONDS = 15
 _OWN = {
     # a worker that died is started again however long that takes: by default a busy machine loses it for good
     "distributed.deploy.lost-worker-timeout": "1 day",
@@ -52,7 +52,7 @@ class Cluster:
 
     @property
     def client(self) -> Client:
-        """A client of the cluster. Raises `OSError` where there is none at the address."""
+        """A client of the cluster. Raises `ClusterLostError` where there is none at the address."""
         if self._starting:
             self._starting.join()
         return self._client
@@ -96,7 +96,13 @@ class Cluster:
     @cached_property
     def _client(self) -> Client:
         address = self._settings.dask_scheduler_address
-        client = Client(address or self._own(), timeout=CONNECT_SECONDS)
+        try:
+            client = Client(address or self._own(), timeout=CONNECT_SECONDS)
+        except OSError as error:
+            raise ClusterLostError(
+                f"no Dask scheduler answers at {address} (DASK_SCHEDULER_ADDRESS): start it, or leave the variable "
+                "out, and the run starts a cluster of its own"
+            ) from error
         self._stack.callback(client.close)
         if address:
             _ = client.submit(int, pure=False)  # a cluster that scales to nothing starts a worker only when it has work

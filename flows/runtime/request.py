@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from lookalike.data.catalogue.source import shown_location
 from lookalike.data.fetch.client import FetchPolicy
+from lookalike.data.settings import read
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 from lookalike.flows.runtime.settings import BatchSettings, absolute
 from lookalike.tasks.gate import Limits
@@ -117,7 +118,7 @@ class Request(ReindexParameters):
     @classmethod
     def of(cls, parameters: RefreshParameters) -> Request:
         """Complete a flow's parameters from the settings. Raises `InputError`."""
-        settings = BatchSettings()
+        settings = read(BatchSettings)
         completed = {
             "store": absolute(parameters.store) if parameters.store else settings.absolute_store(),
             "limits": parameters.limits or Limits(),

@@ -9,6 +9,7 @@ A step is a Prefect task that runs where the flow runs; what the store failed at
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -179,7 +180,13 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    return isinstance(state.result(raise_on_failure=False), StoreUnavailableError | OSError)
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, StoreUnavailableError | OSError) and not is_out_of_space(error)
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Tell whether a disk is full, or a quota is used up: to wait would not help."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Concatenate[Run, P], R]]:

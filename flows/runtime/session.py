@@ -14,11 +14,11 @@ from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 
-from lookalike.data.errors import ChannelBusyError
+from lookalike.data.errors import ChannelBusyError, UnavailableError
 from lookalike.data.reports import Kind, State
 from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.request import Request
-from lookalike.flows.runtime.run import Journal, Run, Workspace
+from lookalike.flows.runtime.run import Journal, Run, Workspace, is_out_of_space
 
 LEASE_SECONDS = 60.0  # a run that was killed holds the lock no longer than this; Prefect allows no less
 
@@ -41,12 +41,25 @@ def run_session(kind: Kind, request: Request, *, wait_seconds: float, on_failure
         try:
             yield run
         except Exception as error:
-            on_failure(run, "failed", str(error) or repr(error))
-            raise
+            failure = _explain(error)
+            on_failure(run, "failed", str(failure) or repr(failure))
+            if failure is error:
+                raise
+            raise failure from error
         except BaseException:  # Prefect ends a flow that is cancelled from within, and so does Ctrl-C
             published = f" after it had published {run.journal.published}" if run.journal.published else ""
             on_failure(run, "cancelled", f"the run was cancelled{published}")
             raise
+
+
+def _explain(error: Exception) -> Exception:
+    """Return an error that says what to do, where this one does not."""
+    if is_out_of_space(error):
+        return UnavailableError(
+            f"there is no space left in {tempfile.gettempdir()} or in the store's folder ({error}): make room, or set "
+            "TMPDIR to a folder with room, and run it again"
+        )
+    return error
 
 
 @contextmanager

@@ -5,7 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from lookalike.data.errors import UnavailableError
 
 OURS = str(Path(__file__).parents[1])
 
@@ -15,6 +19,27 @@ def quiet_prefect() -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     # without PREFECT_API_URL Prefect starts a server for the run, and a busy machine takes its time
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+
+
+@contextmanager
+def explain_prefect() -> Iterator[None]:
+    """Say in a sentence that the Prefect server is away, instead of in a hundred lines. Raises `UnavailableError`."""
+    import httpx
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    address = os.environ.get("PREFECT_API_URL")
+    advice = "start it, or leave the variable out, and the run starts a server for itself"
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise UnavailableError(f"the Prefect server at {address} stopped answering ({error!r}): {advice}") from error
+    except PrefectHTTPStatusError as error:
+        status = error.response.status_code
+        raise UnavailableError(f"the Prefect server at {address} answered with {status}: see its log") from error
+    except RuntimeError as error:
+        if not str(error).startswith("Failed to reach API"):
+            raise
+        raise UnavailableError(f"no Prefect server answers at {address} (PREFECT_API_URL): {advice}") from error
 
 
 def show_stages() -> None:

@@ -131,19 +131,24 @@ def refresh(
 
 def _run(flow: str, catalogue: str, *, store: str, **parameters: Any) -> RunReport:
     """Run a flow here and now, its stages on the terminal."""
-    from lookalike.flows.runtime.terminal import quiet_prefect, show_stages
+    from lookalike.data.snapshots.channels import check_channel_name
+    from lookalike.flows.runtime.terminal import explain_prefect, quiet_prefect, show_stages
 
     quiet_prefect()
     from importlib import import_module
 
     from lookalike.data.catalogue.columns import parse_columns
     from lookalike.data.catalogue.reader import locate
-    from lookalike.flows.runtime.settings import absolute
+    from lookalike.data.settings import read
+    from lookalike.flows.runtime.settings import BatchSettings, absolute
 
     parse_columns(parameters.get("columns"))  # a slip is reported before anything starts
+    check_channel_name(parameters["channel"])
+    read(BatchSettings)
     run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
     show_stages()
-    report: RunReport = run(catalogue=locate(catalogue), store=absolute(store), **parameters)
+    with explain_prefect():
+        report: RunReport = run(catalogue=locate(catalogue), store=absolute(store), **parameters)
     return report
 
 

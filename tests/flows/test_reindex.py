@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ import pytest
 from lookalike.data.catalogue.normalised import list_hashes
 from lookalike.data.catalogue.reader import Batch, read_catalogue
 from lookalike.data.catalogue.rejects import read_rejects
-from lookalike.data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError
+from lookalike.data.errors import CatalogueError, ChannelConflictError, SnapshotRefusedError, UnavailableError
 from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.reports import RunReport, recent_reports, write_report
 from lookalike.data.snapshots.blobs import BlobCache
@@ -30,6 +31,7 @@ from lookalike.data.snapshots.publishing import promote, rollback
 from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
 from lookalike.data.stores import open_store
 from lookalike.flows.runtime.partitions import Partition, map_partitions
+from lookalike.flows.stages import scan
 from lookalike.tasks.embed.work import Embedded
 from lookalike.tasks.gate import Limits
 from lookalike.tasks.published import Published, read_published
@@ -471,3 +473,18 @@ def test_the_memory_of_the_flow_is_for_a_bucket_and_not_for_the_catalogue(
     monkeypatch.setattr(PartitionedTable, "read", counted)
     assert run().products == 200
     assert 0 < largest < 25
+
+
+def test_a_full_disk_ends_a_run_at_once(run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To try again takes two minutes, and a disk that is full stays so."""
+    write_catalogue(tmp_path / "pictures", 3)
+    tries = []
+
+    def full(*_: object, **__: object) -> None:
+        tries.append(1)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(scan, "CatalogueScan", full)
+    with pytest.raises(UnavailableError, match=r"there is no space left in .*set TMPDIR to a folder with room"):
+        run()
+    assert len(tries) == 1

@@ -1,0 +1,103 @@
+"""What a command says where something around it is wrong or away: one sentence, in seconds, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lookalike.flows.runtime.settings import BatchSettings
+from lookalike.serving.settings import ServingSettings
+from tests.support.pictures import write_catalogue
+from tests.support.servers import ROOT
+
+NOBODY = "127.0.0.1:9"  # the port "discard", which nobody serves
+
+
+def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a folder; return how it ended."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOOKALIKE_BATCH_WORKERS": "1", **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "lookalike", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("edges")
+    write_catalogue(folder / "pictures", 12)
+    return folder
+
+
+REINDEX = ("reindex", "pictures", "--encoder", "fake", "--store", "store")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "variables", "status", "says"),
+    [
+        (REINDEX, {"PREFECT_API_URL": f"http://{NOBODY}/api"}, 1, f"no Prefect server answers at http://{NOBODY}/api"),
+        (REINDEX, {"LOOKALIKE_BATCH_WORKERS": "two"}, 2, "LOOKALIKE_BATCH_WORKERS cannot be used"),
+        ((*REINDEX, "--channel", "Summer"), {}, 2, "'Summer' is no channel name"),
+        (("reindex", "nowhere", "--store", "store"), {}, 2, "there is no catalogue at"),
+        (("doctor", "--store", "s3://a/b"), {"AWS_ENDPOINT_URL": NOBODY}, 2, "AWS_ENDPOINT_URL is '127.0.0.1:9'"),
+        (("serve", "--store", "ftp://a"), {}, 2, "is no store"),
+        (("serve", "--store", "s3://a/b"), {"AWS_ENDPOINT_URL_S3": "minio"}, 2, "with http:// or https:// in front"),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, dict) else None,
+)
+def test_a_sentence_and_no_traceback(
+    arguments: tuple[str, ...], variables: dict[str, str], status: int, says: str, shop: Path
+) -> None:
+    began = time.monotonic()
+    done = command(shop, *arguments, **variables)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_a_dask_scheduler_that_is_away(shop: Path, prefect_api: str) -> None:
+    away = {"PREFECT_API_URL": prefect_api, "DASK_SCHEDULER_ADDRESS": f"tcp://{NOBODY}"}
+    done = command(shop, *REINDEX, **away)
+    assert done.returncode == 1
+    assert f"Error: no Dask scheduler answers at tcp://{NOBODY} (DASK_SCHEDULER_ADDRESS): start it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("settings", [BatchSettings, ServingSettings])
+def test_every_setting_with_a_wrong_value_is_named(
+    settings: type[BatchSettings | ServingSettings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What takes any text cannot be wrong here; all others are reported under the name that people set."""
+    from lookalike.data.errors import InputError
+    from lookalike.data.settings import read
+
+    monkeypatch.chdir(tmp_path)
+    silent = []
+    for name, field in settings.model_fields.items():
+        if field.annotation in {str, str | None, Path, Path | None} or hasattr(field.annotation, "model_fields"):
+            continue
+        alias = getattr(field.validation_alias, "choices", [None])[0]
+        variable = str(alias or f"LOOKALIKE_{name.upper()}")
+        with monkeypatch.context() as wrong:
+            wrong.setenv(variable, "sideways")
+            try:
+                read(settings)
+            except InputError as error:
+                assert str(error).startswith(f"{variable} cannot be used: ")  # noqa: PT017 - one of many
+            else:
+                silent.append(variable)
+    assert silent == []
