@@ -240,7 +240,7 @@ class TestCache:
             assert cache.get(store, blob).read_bytes() == whole
             assert cache.fetched_bytes == blob.size
 
-    def test_only_what_is_not_needed_and_old_goes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_only_what_is_not_needed_and_old_goes(self, tmp_path: Path) -> None:
         store = LocalStore(NEWEST / "store")
         manifest = read_manifest(store, Channel(store).current().snapshot)
         cache = BlobCache(tmp_path)
@@ -250,8 +250,7 @@ class TestCache:
         somebodys.write_text("years of work")
         cache.keep_only([])
         assert len(list(tmp_path.iterdir())) == len(set(manifest.blobs())) + 1
-        monkeypatch.setattr("lookalike.data.snapshots.blobs.GRACE_SECONDS", -1)
-        cache.keep_only(manifest.blobs()[:1])
+        cache.keep_only(manifest.blobs()[:1], grace_seconds=-1)
         assert {path.name for path in tmp_path.iterdir()} == {manifest.blobs()[0].sha256, somebodys.name}
 
     def test_a_blob_that_is_away_leaves_nothing_behind(self, tmp_path: Path) -> None:
