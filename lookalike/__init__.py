@@ -15,3 +15,8 @@ _PRIVATE = {
 }
 for _name, _value in _PRIVATE.items():
     os.environ.setdefault(_name, _value)
+
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+for _name in ("no_proxy", "NO_PROXY"):  # a proxy of the company is not asked for servers of this machine
+    _known = os.environ.get(_name, os.environ.get(_name.swapcase(), "")).split(",")
+    os.environ[_name] = ",".join([*filter(None, _known), *(one for one in _THIS_MACHINE if one not in _known)])

@@ -21,6 +21,7 @@ from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 
 PREFIX = "LOOKALIKE_"
 DEFAULT_PORT = 8000
+ROOT_PATH = r"^(/[A-Za-z0-9._~-]+)*$"
 
 
 class Limits(BaseModel):
@@ -197,6 +198,11 @@ class ServingSettings(BaseSettings):
     admin_host: str = Field("127.0.0.1", description="Address that the admin port listens on.")
     trusted_proxies: str | None = Field(
         None, description="Addresses and networks of proxies whose X-Forwarded-For is believed, with commas."
+    )
+    root_path: str = Field(
+        "",
+        pattern=ROOT_PATH,
+        description="Path below which a proxy serves this, such as /visual; a trusted X-Forwarded-Prefix wins.",
     )
     workers: int = Field(1, ge=1, le=256, description="Server processes that share the port.")
     poll_seconds: float = Field(2.0, gt=0, description="How often to look whether the channel moved.")

@@ -34,7 +34,12 @@ DRAINED = 2**14  # bytes of an error page that are read to keep its connection
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "Lookalike"}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TRANSIENT = {429, 500, 502, 503, 504}
-_NO_HEAD = frozenset({403, 405, 501})
+_HEAD_MAY_LIE = frozenset(range(400, 600)) - {429, 503}
+"""What a server may answer to HEAD though it answers GET well; the two left out ask for patience."""
+_COMPRESSIONS = frozenset(
+    {"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz", "exi", "pack200-gzip", "lzma"}
+)
+"""The content codings of IANA that change the bytes; others are names that storage servers hand on from an upload."""
 _REASONS = {404: "missing", 410: "missing", 401: "forbidden", 403: "forbidden"}
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
@@ -63,8 +68,8 @@ def remote_version(url: str, policy: FetchPolicy) -> str | None:
     It is the ETag, or the time of the last change with the size in bytes. Raises as `fetch` does.
     """
     with deadline(policy.total_seconds):
-        reply = _try(_Request("HEAD", policy, None, _NO_HEAD), url)
-        if reply.status in _NO_HEAD:
+        reply = _try(_Request("HEAD", policy, None, _HEAD_MAY_LIE), url)
+        if reply.status in _HEAD_MAY_LIE:
             reply = _try(_Request("GET", policy, None), url)
     changed, size = reply.headers.get("Last-Modified"), reply.headers.get("Content-Length")
     return reply.headers.get("ETag") or (f"{changed} {size}" if changed and size else None)
@@ -179,7 +184,7 @@ def _response(request: _Request, target: Target, address: str) -> BaseHTTPRespon
 
 def _reply(request: _Request, response: BaseHTTPResponse, url: str) -> _Reply:
     status = response.status
-    if status in _TRANSIENT:
+    if status in _TRANSIENT - request.tolerated:
         rest = response.headers.get("Retry-After", "")
         raise _TransientError(
             f"the server answered {_status_line(status)}", float(rest) if _SECONDS.fullmatch(rest) else 0
@@ -193,8 +198,8 @@ def _reply(request: _Request, response: BaseHTTPResponse, url: str) -> _Reply:
 
 
 def _body(response: BaseHTTPResponse, limit: int, url: str) -> bytes:
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.strip().lower() != "identity":  # a few bytes of it could become gigabytes
+    encoding = response.headers.get("Content-Encoding", "")
+    if _COMPRESSIONS & {name.strip().lower() for name in encoding.split(",")}:  # a few bytes could become gigabytes
         raise FetchError("unreadable", f"{shown(url)}: the server sent it {encoding!r}, though asked not to encode it")
     data = bytearray()
     while len(data) <= limit and (response.length_remaining or 0) <= limit - len(data):

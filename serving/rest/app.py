@@ -12,6 +12,7 @@ from lookalike.serving.background import in_thread
 from lookalike.serving.rest.middleware.gate import Gate
 from lookalike.serving.rest.middleware.headers import Cors, HeadAsGet, SecurityHeaders
 from lookalike.serving.rest.middleware.limits import BodyLimit, Deadline, UnderWay
+from lookalike.serving.rest.middleware.proxies import Proxies
 from lookalike.serving.rest.middleware.tracing import Tracing, trace
 from lookalike.serving.rest.openapi import DESCRIPTION, TAGS, install_openapi
 from lookalike.serving.rest.problems import install_handlers
@@ -64,6 +65,8 @@ def _add_layers(app: FastAPI, runtime: Runtime) -> None:
         app.add_middleware(Cors, origins=settings.web.origins)
     app.add_middleware(Tracing, metrics=runtime.metrics, access_log=settings.access_log)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.web.hsts_seconds)
+    if settings.root_path or settings.trusted_proxies:
+        app.add_middleware(Proxies, root_path=settings.root_path, trusted=settings.trusted_proxies)
 
 
 def _add_routes(app: FastAPI) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 
 from lookalike.serving.background import in_thread
 from lookalike.serving.errors import ProblemError, sentence
+from lookalike.serving.rest.forms import tidy_form
 from lookalike.serving.search.options import MAX_FILTER_LENGTH, TEXT_FIELDS, check_options, only_texts, read_options
 from lookalike.serving.search.query import Crop, Picture, Query, parse_crop
 from lookalike.serving.search.request import ONE_OF, Batch, SearchRequest, check_count
@@ -23,6 +25,8 @@ _JSON_ONLY = SearchRequest.model_fields.keys() - FIELDS
 
 LARGE_JSON = 64 * 1024  # from here on it is parsed in a thread, so that other queries do not wait
 
+_NAME_IN_ANY_LANGUAGE = re.compile(rb"; *filename\*\s*=[^;']*'[^;']*'([^;\"]*)", re.IGNORECASE)
+
 T = TypeVar("T")
 
 
@@ -30,6 +34,13 @@ class _FormParser(MultiPartParser):
     """Keeps files in memory: the limit on the body already bounds them, and a server may have no disk to write to."""
 
     spool_max_size = 2**40
+
+    def on_headers_finished(self) -> None:
+        """Take a file whose name is there only as `filename*` (RFC 5987) for one that has `filename`."""
+        given = self._current_part.content_disposition
+        if given is not None and b"filename*" in given.lower():
+            self._current_part.content_disposition = _NAME_IN_ANY_LANGUAGE.sub(rb'; filename="\1"', given)
+        super().on_headers_finished()
 
 
 async def read_form(request: Request, limits: Limits) -> Query:
@@ -46,7 +57,7 @@ async def read_form(request: Request, limits: Limits) -> Query:
 async def _parse_form(request: Request, limits: Limits) -> FormData:
     parser = _FormParser(
         request.headers,
-        request.stream(),
+        tidy_form(request.stream(), request.headers.get("content-type", "")),
         max_files=limits.max_examples + 1,  # one too many, so that it can be reported
         max_fields=len(FIELDS) + limits.max_filters + limits.max_examples + limits.max_facets + 16,
         max_part_size=MAX_FILTER_LENGTH * 4,
@@ -99,6 +110,7 @@ def _crops(form: FormData, pictures: int) -> list[Crop | None]:
 
 async def read_query(request: Request, limits: Limits) -> Query:
     """Return the query in a request's body, a form or JSON. Raises `ProblemError`."""
+    _check_coding(request)
     kind = _kind(request)
     if kind == "multipart/form-data":
         return await read_form(request, limits)
@@ -112,12 +124,20 @@ async def read_query(request: Request, limits: Limits) -> Query:
 
 async def read_batch(request: Request, limits: Limits) -> Batch:
     """Return the queries in a request's body, which must be JSON. Raises `ProblemError`."""
+    _check_coding(request)
     kind = _kind(request)
     if _is_json(kind):
         return await _parse_json(request, lambda body: read_json_batch(body, limits))
     if not kind:
         raise ProblemError("no_query", "The request has no body: send `queries` as JSON.")
     raise ProblemError("unsupported_media_type", f"The body is {kind!r}: send application/json.")
+
+
+def _check_coding(request: Request) -> None:
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in {"", "identity"}:
+        detail = f"The body is encoded as {coding[:50]!r}: send it as it is, without `Content-Encoding`."
+        raise ProblemError("unsupported_media_type", detail)
 
 
 def _kind(request: Request) -> str:

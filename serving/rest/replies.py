@@ -113,21 +113,21 @@ def respond_json(body: bytes, status: int = 200) -> Response:
     return Response(body, status_code=status, media_type="application/json", headers=NOT_STORED)
 
 
-def write_product(product: Product) -> dict[str, Any]:
-    """Return a product as `ProductReply` describes it."""
+def write_product(product: Product, root: str) -> dict[str, Any]:
+    """Return a product as `ProductReply` describes it; `root` is the path below which this server is."""
     return {
         "id": product.id,
         "title": product.title,
         "attributes": {name: to_json_value(value) for name, value in product.attributes.items()},
-        "image_url": product_path(product.id, "image"),
+        "image_url": root + product_path(product.id, "image"),
     }
 
 
 def write_hits(
-    hits: Sequence[Hit], hidden: Sequence[int] | None, fields: HitFields | None = None
+    hits: Sequence[Hit], hidden: Sequence[int] | None, fields: HitFields | None = None, *, root: str = ""
 ) -> list[dict[str, Any]]:
     """Return hits as `HitReply` describes them; `hidden` where duplicates are collapsed."""
-    written = [{**write_product(hit.product), "score": round_score(hit.score)} for hit in hits]
+    written = [{**write_product(hit.product, root), "score": round_score(hit.score)} for hit in hits]
     if fields is not None:
         written = [fields.select(whole) for whole in written]
     if hidden is not None:

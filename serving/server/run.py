@@ -117,8 +117,7 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
         "http": "lookalike.serving.server.connections:PatientProtocol",
         "limit_concurrency": _bound_connections(settings.limits.connections),
         "ws": "none",  # there is no WebSocket to open: such an offer is ignored, as any other
-        "proxy_headers": bool(settings.trusted_proxies),
-        "forwarded_allow_ips": settings.trusted_proxies or "",
+        "proxy_headers": False,  # the application reads them, with the prefix
         "timeout_graceful_shutdown": settings.shutdown_seconds,
         # longer than load balancers keep a connection, mostly 60 s: else they send a request into one that just closed
         "timeout_keep_alive": 75,

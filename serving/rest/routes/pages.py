@@ -75,11 +75,11 @@ async def docs() -> Response:
 
 def _page() -> str:
     html = get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url="openapi.json",
         title="Lookalike",
         swagger_js_url=f"{CDN}swagger-ui-bundle.js",
         swagger_css_url=f"{CDN}swagger-ui.css",
-        swagger_favicon_url="/static/favicon.svg",
+        swagger_favicon_url="static/favicon.svg",
     )
     return bytes(html.body).decode()
 

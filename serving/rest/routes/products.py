@@ -83,7 +83,7 @@ async def list_products(
     shown: dict[str, Any] = {
         "snapshot": found.snapshot,
         "total": found.total,
-        "products": [write_product(product) for product in found.products],
+        "products": [write_product(product, request.scope["root_path"]) for product in found.products],
     }
     if options.facets:
         shown["facets"] = write_facets(found.facets)
@@ -123,7 +123,7 @@ async def similar_products(request: Request, product_id: str, named: IdFromUrl =
         if not _is_whole_id(service, product_id, "similar"):
             raise
         return await get_product(request, f"{product_id}/similar")
-    return await search_reply(service, asked, query, answer)
+    return await search_reply(request, query, answer)
 
 
 @parts.get(
@@ -181,7 +181,7 @@ async def product_image(
 async def get_product(request: Request, product_id: str, named: IdFromUrl = None) -> Response:
     """An id may hold `/`. One that ends in `/similar` or `/image` is written with `%2F` for that slash."""
     snapshot, product = await runtime_of(request).service.product(_choose_id(product_id, named))
-    return reply({**write_product(product), "snapshot": snapshot})
+    return reply({**write_product(product, request.scope["root_path"]), "snapshot": snapshot})
 
 
 def _choose_id(in_path: str, in_query: str | None) -> str:

@@ -19,7 +19,7 @@ from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.schema import BatchReply, SearchReply
 from lookalike.serving.search.query import Query
 from lookalike.serving.search.request import Batch, BatchRequest, SearchRequest
-from lookalike.serving.search.service import Answer, Answers, SearchService
+from lookalike.serving.search.service import Answer, Answers
 
 router = APIRouter(tags=["search"])
 
@@ -91,7 +91,7 @@ async def search(request: Request) -> Response:
     """
     asked, service = request_context(request.scope), runtime_of(request).service
     query = await read_query(request, service.settings.limits)
-    return await search_reply(service, asked, query, await service.search(query, deadline=asked.deadline))
+    return await search_reply(request, query, await service.search(query, deadline=asked.deadline))
 
 
 @router.post(
@@ -113,34 +113,44 @@ async def search_batch(request: Request) -> Response:
     runtime.admission.charge(asked, len(batch.queries) - 1)
     deadline = asked.deadline - MARGIN * service.settings.limits.request_seconds
     found = await service.search_all(batch.queries, batch.snapshot, deadline=deadline)
+    root: str = request.scope["root_path"]
     hits = sum(len(answer.hits) for answer in found.answers if isinstance(answer, Answer))
-    return respond_json(await service.write(lambda: _write_batch(batch, found, asked), hits=hits))
+    return respond_json(await service.write(lambda: _write_batch(batch, found, asked, root), hits=hits))
 
 
-async def search_reply(service: SearchService, asked: RequestContext, query: Query, answer: Answer) -> Response:
+async def search_reply(request: Request, query: Query, answer: Answer) -> Response:
     """Return an answer as it is written."""
+    asked, service = request_context(request.scope), runtime_of(request).service
+    root: str = request.scope["root_path"]
 
     def written() -> bytes:
-        return encode({"snapshot": answer.snapshot, "took_ms": _elapsed_ms(asked), **_write_answer(query, answer)})
+        return encode(
+            {"snapshot": answer.snapshot, "took_ms": _elapsed_ms(asked), **_write_answer(query, answer, root)}
+        )
 
     return respond_json(await service.write(written, hits=len(answer.hits)))
 
 
-def _write_batch(batch: Batch, found: Answers, asked: RequestContext) -> bytes:
-    results = (_write_result(query, answer, asked) for query, answer in zip(batch.queries, found.answers, strict=True))
+def _write_batch(batch: Batch, found: Answers, asked: RequestContext, root: str) -> bytes:
+    results = (
+        _write_result(query, answer, asked, root) for query, answer in zip(batch.queries, found.answers, strict=True)
+    )
     return encode_with({"snapshot": found.snapshot, "took_ms": _elapsed_ms(asked)}, "results", results)
 
 
-def _write_result(query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext) -> dict[str, Any]:
+def _write_result(
+    query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext, root: str
+) -> dict[str, Any]:
     if isinstance(answer, ProblemError) or isinstance(query, ProblemError):
         problem = answer if isinstance(answer, ProblemError) else query
         assert isinstance(problem, ProblemError)  # noqa: S101 - one of the two is
         return {"problem": document(problem, asked.id)}
-    return _write_answer(query, answer)
+    return _write_answer(query, answer, root)
 
 
-def _write_answer(query: Query, answer: Answer) -> dict[str, Any]:
-    written: dict[str, Any] = {"hits": write_hits(answer.hits, answer.hidden, query.options.hit_fields)}
+def _write_answer(query: Query, answer: Answer, root: str) -> dict[str, Any]:
+    hits = write_hits(answer.hits, answer.hidden, query.options.hit_fields, root=root)
+    written: dict[str, Any] = {"hits": hits}
     return {**written, "facets": write_facets(answer.facets)} if query.options.facets else written
 
 

@@ -6,7 +6,8 @@ const PAGE = 24;
 const MAX_CHIPS = 16;
 const MAX_SIDE = 1600; // no encoder looks at more, and a photo of 12 megapixels takes long to send
 const SMALL_BYTES = 1.5 * 1024 * 1024;
-const SMALL_COPY = "?size=256"; // of a product's picture: sharp on a screen of two pixels a point
+const SMALL_COPY = "size=256"; // of a product's picture: sharp on a screen of two pixels a point
+const ROOT = new URL("v1/", document.baseURI); // a proxy may serve this below a path
 
 const $ = (id) => document.getElementById(id);
 const state = { query: null, filters: new Map(), shown: 0, snapshot: null, asked: null, busy: null, preview: null };
@@ -58,7 +59,7 @@ async function ask(query, offset, signal) {
   if (!picture || filters.some((filter) => /[\r\n]/.test(filter))) { // a form would change the ends of lines
     const asked = picture ? { image: await encoded(picture) } : { product_id: query.product };
     const body = JSON.stringify({ ...asked, k: PAGE, offset, filter: filters, snapshot });
-    return call("/v1/search", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal });
+    return call("v1/search", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal });
   }
   const form = new FormData();
   form.append("image", picture, "query");
@@ -66,12 +67,14 @@ async function ask(query, offset, signal) {
   form.append("offset", offset);
   for (const filter of filters) form.append("filter", filter);
   if (snapshot) form.append("snapshot", snapshot);
-  return call("/v1/search", { method: "POST", body: form, signal });
+  return call("v1/search", { method: "POST", body: form, signal });
 }
 
 // ---- what is shown -------------------------------------------------------------------------------------------------
 
 const number = (value) => value.toLocaleString("en");
+const isOurs = (address) => Boolean(address) && new URL(address, document.baseURI).href.startsWith(ROOT.href);
+const smallCopy = (address) => `${address}${address.includes("?") ? "&" : "?"}${SMALL_COPY}`;
 const text = (element, value) => { element.textContent = value; return element; };
 const touch = matchMedia("(pointer: coarse)").matches;
 const LEAD = touch ? "Show us a picture" : "Drop a picture here";
@@ -110,7 +113,7 @@ function card(product) {
   const image = item.querySelector("img");
   image.alt = name;
   image.addEventListener("error", () => image.parentElement.classList.add("broken"));
-  if (String(product.image_url).startsWith("/v1/")) showPicture(image, product.image_url + SMALL_COPY);
+  if (isOurs(product.image_url)) showPicture(image, smallCopy(product.image_url));
   text(item.querySelector(".title"), name);
   text(item.querySelector(".attributes"), describe(product.attributes));
   if (product.score !== undefined) text(item.querySelector(".score"), product.score.toFixed(2));
@@ -206,8 +209,8 @@ function preview(query) {
   if (!asked) { $("preview").removeAttribute("src"); return; }
   $("preview").alt = query.picture ? "Your picture" : query.name;
   if (state.preview) $("preview").src = state.preview;
-  else if (String(query.image).startsWith("/v1/")) {
-    showPicture($("preview"), query.image + SMALL_COPY, () => state.query === query);
+  else if (isOurs(query.image)) {
+    showPicture($("preview"), smallCopy(query.image), () => state.query === query);
   } else $("preview").src = "";
 }
 
@@ -264,7 +267,7 @@ async function showSamples() {
   skeletons();
   try {
     const filters = [...state.filters].map((one) => `filter=${encodeURIComponent(condition(one))}`);
-    const reply = await call(`/v1/products?${["limit=18", ...filters].join("&")}`, { signal: busy.signal });
+    const reply = await call(`v1/products?${["limit=18", ...filters].join("&")}`, { signal: busy.signal });
     if (busy !== state.busy) return;
     hideMessage();
     $("grid").replaceChildren(...reply.products.map(card));
@@ -341,7 +344,7 @@ document.addEventListener("paste", (event) => {
 async function loadSnapshot() {
   let found;
   try {
-    found = await call("/v1/snapshots/current");
+    found = await call("v1/snapshots/current");
   } catch {
     return; // the results say what is wrong
   }
@@ -422,8 +425,8 @@ function fromAddress() {
 
 async function introduce(query) {
   try {
-    const path = query.product.split("/").map(encodeURIComponent).join("%2F");
-    const product = await call(`/v1/products/${path}`);
+    const id = encodeURIComponent(query.product);
+    const product = await call(/^\.{1,2}$/.test(id) ? `v1/products/_?id=${id}` : `v1/products/${id}`);
     Object.assign(query, { name: product.title || product.id, image: product.image_url });
     if (state.query === query) preview(query);
   } catch { /* the search says what is wrong */ }

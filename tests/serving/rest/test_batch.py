@@ -137,9 +137,9 @@ def test_large_replies_are_written_where_nobody_waits_for_them(client: Client, m
     """While the event loop writes hits, no other request is taken, and no probe answered."""
     threads: list[str] = []
 
-    def watched(*given: Any) -> Any:
+    def watched(*given: Any, **more: Any) -> Any:
         threads.append(threading.current_thread().name)
-        return write_hits(*given)
+        return write_hits(*given, **more)
 
     monkeypatch.setattr(routes, "write_hits", watched)
     query = {"product_id": "a", "k": 20, "facets": ["category"]}

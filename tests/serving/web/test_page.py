@@ -15,7 +15,7 @@ def test_the_page_obeys_a_strict_policy(client: Client) -> None:
     assert "unsafe" not in policy
     html = response.text
     assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", html)
-    assert re.findall(r"<script(.*?)>(.*?)</script>", html) == [(' src="/static/app.js" defer', "")]
+    assert re.findall(r"<script(.*?)>(.*?)</script>", html) == [(' src="static/app.js" defer', "")]
 
 
 @pytest.mark.parametrize("name", ["style.css", "app.js", "favicon.svg"])

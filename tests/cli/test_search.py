@@ -1,0 +1,43 @@
+"""`lookalike search --url` on a machine whose environment names a proxy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lookalike.data.stores.local import LocalStore
+from lookalike.infra.demo.processes import free_port
+from tests.support.processes import server
+from tests.support.shop import Shop, picture
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("known", [{}, {"no_proxy": "shop.example"}, {"NO_PROXY": "10.0.0.0/8"}])
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(tmp_path: Path, known: dict[str, str]) -> None:
+    Shop(LocalStore(tmp_path / "store"), tmp_path).publish(8)
+    image = tmp_path / "a.png"
+    image.write_bytes(picture(1))
+    dead = f"http://127.0.0.1:{free_port()}"
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "ALL_PROXY"), dead)
+    with server(tmp_path) as running:
+        running.wait(lambda state: state["ready"])
+        command = [str(BIN / "lookalike"), "search", str(image), "--url", running.url, "-k", "1"]
+        env = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+        found = subprocess.run(command, env={**env, **proxies, **known}, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("1.000  a")
+
+
+def test_the_client_of_a_run_asks_no_proxy_for_this_machine() -> None:
+    code = "import lookalike, httpx, os; print(httpx.Client()._transport_for_url(httpx.URL('http://127.0.0.1:4200')))"
+    env = {**os.environ, "http_proxy": "http://192.0.2.1:3128", "no_proxy": "shop.example"}
+    code += "\nprint(os.environ['no_proxy'])"
+    found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[1] == "shop.example,127.0.0.1,localhost,::1"
+    assert "HTTPTransport" in found.stdout
