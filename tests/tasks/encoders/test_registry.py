@@ -17,6 +17,7 @@ def test_available() -> None:
     assert list_encoders()[-3:] == ["torchvision:MODEL", "timm:MODEL", "openclip:MODEL"]
 
 
+@pytest.mark.slow
 def test_models() -> None:
     assert "torchvision:resnet50" in list_models("torchvision")
     with pytest.raises(EncoderError, match="there are torchvision, timm, openclip"):
