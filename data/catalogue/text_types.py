@@ -161,10 +161,11 @@ def _note_currencies(seen: _Seen, column: Texts) -> None:
 
 def _find_misfit(readings: list[Reading], column: Texts) -> str | None:
     """Return a value that none of the readings takes, where most values of the column would be taken by one."""
+    values = column.drop_null()
     for reading in readings:
-        wrong = column.filter(pc.invert(reading.matches(column)))
-        if 0 < len(wrong) < len(column) / 2:
-            found: str | None = wrong.drop_null()[0].as_py()
+        wrong = values.filter(pc.invert(reading.matches(values)))
+        if 0 < len(wrong) < len(values) / 2:
+            found: str = wrong[0].as_py()
             return found
     return None
 

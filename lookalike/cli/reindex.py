@@ -153,5 +153,9 @@ def _run(flow: str, catalogue: str, *, store: str, **parameters: Any) -> RunRepo
 
 
 def _end(report: RunReport, output: str) -> None:
-    print_value(report.model_dump(mode="json"), output)
+    value = report.model_dump(mode="json")
+    if output != "json":
+        types = (f"{name} {one.type}{f' ({one.how})' if one.how else ''}" for name, one in report.attributes.items())
+        value |= {"notes": "; ".join(report.notes), "attributes": ", ".join(types)}
+    print_value(value, output)
     sys.exit(1 if report.refused else 0)

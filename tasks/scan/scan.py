@@ -263,7 +263,7 @@ def with_versions(batch: Batch, policy: FetchPolicy, findings: Findings | None =
     products = batch.products
     for asked, (there, _) in zip(references, found, strict=True):
         if findings is not None and asked != there:
-            findings.note("pictures found under another spelling of their names", 1, f"{asked} is {there}")
+            findings.note("pictures found under another spelling of their names", 1, _name_both(asked, there))
     versions = [None if isinstance(version, ImageRejectedError) else version for _, version in found]
     for name, values in (("image", [there for there, _ in found]), (VERSION, versions)):
         products = products.set_column(products.schema.get_field_index(name), name, pa.array(values, pa.string()))
@@ -271,6 +271,13 @@ def with_versions(batch: Batch, policy: FetchPolicy, findings: Findings | None =
         present = [not _is_away(problem) for _, problem in found]
         products = products.filter(pa.array(present, pa.bool_()))
     return Batch(products, [*batch.rejects, *rejects])
+
+
+def _name_both(asked: str, there: str) -> str:
+    """Return where two references differ."""
+    same = next((place for place, (one, other) in enumerate(zip(asked, there, strict=False)) if one != other), 0)
+    start = asked.rfind("/", 0, same) + 1
+    return f"{asked[start:]} is {there[start:]}"
 
 
 def _is_away(found: str | ImageRejectedError | None) -> TypeGuard[ImageRejectedError]:

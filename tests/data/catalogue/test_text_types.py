@@ -107,6 +107,11 @@ def test_codes_and_sizes_stay_text(codes: list[str], tmp_path: Path) -> None:
     assert of_column(codes, tmp_path)[0] == codes
 
 
+def test_plain_text_has_nothing_that_does_not_fit(tmp_path: Path) -> None:
+    for values in (["shoes", "hats"], ["shoes", *[""] * 20]):
+        assert of_column(values, tmp_path)[1].misfit is None
+
+
 def test_what_keeps_a_column_text_is_named(tmp_path: Path) -> None:
     values, said = of_column([*["19,90 €"] * 20, "on request"], tmp_path)
     assert values[0] == "19,90 €"

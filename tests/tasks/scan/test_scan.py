@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lookalike.data.catalogue.findings import Findings
 from lookalike.data.catalogue.normalised import list_hashes
 from lookalike.data.catalogue.rejects import RejectLog
 from lookalike.data.fetch.client import FetchPolicy
@@ -142,3 +143,26 @@ def test_a_picture_that_is_away_is_a_reject_and_the_rest_goes_on(tmp_path: Path)
         ("3", "unsupported_reference"),
         ("4", "host_not_allowed"),
     ]
+
+
+def test_a_picture_under_another_spelling_of_its_name_is_found_and_said(tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    for name in ("A.JPG", "b.jpg"):
+        (tmp_path / "img" / name).write_bytes(b"1")
+    (tmp_path / "products.csv").write_text("id,image\n1,img\\a.jpg\n2,img/b.jpg\n3,img/c.jpg\n")
+    findings = Findings()
+    found = with_versions(read_all(str(tmp_path / "products.csv")), FetchPolicy(), findings)
+    assert found.products["image"].to_pylist() == [f"{tmp_path}/img/A.JPG", f"{tmp_path}/img/b.jpg"]
+    assert [reject.reason for reject in found.rejects] == ["missing"]
+    (note,) = findings.notes
+    assert note == "pictures found under another spelling of their names: 1, such as img\\a.jpg is img/A.JPG"
+
+
+@pytest.mark.services
+def test_an_object_under_another_spelling_of_its_name_is_found(tmp_path: Path, s3_uri: str) -> None:
+    for name in ("img/Gru\u0308n.jpg", "img/my pic.jpg"):
+        open_store(s3_uri).create(name, b"1")
+    rows = f"id,image\n1,{s3_uri}/img/Gr\u00fcn.jpg\n2,{s3_uri}/img/my%20pic.jpg\n3,{s3_uri}\\img\\my pic.jpg\n"
+    (tmp_path / "products.csv").write_text(rows)
+    found = with_versions(read_all(str(tmp_path / "products.csv")), FetchPolicy())
+    assert found.products["id"].to_pylist() == ["1", "2", "3"]
