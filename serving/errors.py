@@ -153,7 +153,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         415,
         GrpcStatus.INVALID_ARGUMENT,
         "This format of pictures is not supported",
-        "Send JPEG, PNG, WebP, GIF, TIFF or BMP.",
+        "Send JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP.",
     ),
     "no_query": ErrorCode(
         422,
@@ -299,7 +299,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         422, GrpcStatus.INVALID_ARGUMENT, "The picture is empty", "The file has no bytes: look at how you read it."
     ),
     "image_not_an_image": ErrorCode(
-        422, GrpcStatus.INVALID_ARGUMENT, "This is not a picture", "Send JPEG, PNG, WebP, GIF, TIFF or BMP."
+        422, GrpcStatus.INVALID_ARGUMENT, "This is not a picture", "Send JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP."
     ),
     "image_damaged": ErrorCode(
         422, GrpcStatus.INVALID_ARGUMENT, "The picture is damaged", "The file is cut off or broken: send it again."

@@ -44,6 +44,7 @@ _TYPES = (
     (re.compile(rb"GIF8[79]a"), "image/gif"),
     (re.compile(rb"II\*\0|MM\0\*"), "image/tiff"),
     (re.compile(rb"BM"), "image/bmp"),
+    (re.compile(rb".{4}ftypavi[fs]", re.DOTALL), "image/avif"),
 )
 
 

@@ -12,13 +12,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import AvifImagePlugin, Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
 from lookalike.data.errors import ImageRejectedError
-from lookalike.tasks.images.sanitize import check_frames, check_scans, strip_metadata
+from lookalike.tasks.images.profiles import apply_profile
+from lookalike.tasks.images.sanitize import (
+    END_OF_JPEG,
+    check_frames,
+    check_scans,
+    find_profile,
+    lacks_end,
+    strip_metadata,
+)
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # several pictures are decoded at a time: each has one processor
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP")
 """The formats that are decoded; no other decoder of Pillow ever sees the bytes of strangers."""
 
 REASONS = (
@@ -43,11 +53,14 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PROFILED_MODES = {"RGB", "RGBA", "RGBX", "P", "PA"}
+_OTHER_PIXELS = b"\xaa" * 4096
 _KEY_STEPS = {"L;2": 85, "L;4": 17}  # from one grey to the next, in 8 bits
 # A scaled JPEG keeps at least this many times the pixels per side that the caller wants.
 _SCALED_DECODE_MARGIN = 1.5
 _DECODABLE = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|GIF8[79]a|II\*\0|MM\0\*|II\+\0|MM\0\+|BM", re.DOTALL
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|GIF8[79]a|II\*\0|MM\0\*|II\+\0|MM\0\+|BM|.{4}ftypavi[fs]",
+    re.DOTALL,
 )
 _KNOWN_ELSEWHERE = re.compile(
     rb".{4}ftyp|8BPS|%PDF|%!PS|\0\0[\x01\x02]\0|\0\0\0\x0cjP  |\xff\x0a|\0\0\0\x0cJXL |icns|qoif|P[1-7]\s|"
@@ -124,20 +137,37 @@ def _silence_pillow() -> None:
 
 
 def _decode(data: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
-    with _open_stripped(data) as image:
+    stripped = strip_metadata(data)
+    if not lacks_end(stripped):
+        return _decode_stripped(data, stripped, limits, target)
+    return _decode_without_end(data, stripped.removesuffix(END_OF_JPEG[:1]), limits, target)
+
+
+def _decode_without_end(data: bytes, stripped: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
+    """Decode a JPEG without its end marker, if every pixel is there: then more bytes before the end change nothing."""
+    image = _decode_stripped(data, stripped + END_OF_JPEG, limits, target)
+    other = _decode_stripped(data, stripped + _OTHER_PIXELS + END_OF_JPEG, limits, target)
+    if ImageChops.difference(image, other).getbbox() is not None:
+        raise ImageRejectedError("damaged", "the picture is damaged or cut off: not all of its pixels are there")
+    return image
+
+
+def _decode_stripped(data: bytes, stripped: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
+    with _open(stripped) as image:
         _check_size(image.size, len(data), limits)
         if target is not None:
             side = math.ceil(target * _SCALED_DECODE_MARGIN)
             image.draft("RGB", (side, side))
         _scale_key_to_8_bits(image)
         image.load()
-        return _turn_upright(_to_rgb(image), _read_orientation(image))
+        orientation = _read_orientation(image)
+        profile = image.info.get("icc_profile") or find_profile(data) if image.mode in _PROFILED_MODES else None
+        return _turn_upright(apply_profile(_to_rgb(image), profile), orientation)
 
 
 @contextmanager
-def _open_stripped(data: bytes) -> Iterator[Image.Image]:
+def _open(stripped: bytes) -> Iterator[Image.Image]:
     """Open a copy without metadata, so that metadata costs nothing; pixels are not decoded yet."""
-    stripped = strip_metadata(data)
     with Image.open(io.BytesIO(stripped), formats=FORMATS) as image:
         check_frames(image, len(stripped))
         check_scans(stripped, image)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice, takewhile
 
 from PIL import Image
 
 from lookalike.data.errors import ImageRejectedError
+from lookalike.tasks.images.profiles import read_jpeg_profile, read_png_profile
 
 MAX_CHUNKS = 10_000
 """The most chunks of a PNG: encoders write one for every 8 KiB or more."""
@@ -31,7 +33,9 @@ _PNG_ORIENTATION = (b"eXIf", b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _JPEG = b"\xff\xd8\xff"
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # not the stuffed bytes and restarts that occur in pixel data
+END_OF_JPEG = b"\xff\xd9"
 _END = 0xD9
+_APP2 = 0xE2
 _SCAN = 0xDA
 _JPEG_TABLES = {*range(0xC0, 0xE0), 0xE0, 0xEE}  # frames, tables, JFIF and Adobe: these decide the colours
 _JPEG_ORIENTATION = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
@@ -49,6 +53,35 @@ def strip_metadata(data: bytes) -> bytes:
     """
     strip = next((strip for start, strip in _STRIPPERS.items() if data.startswith(start)), None)
     return data if strip is None else strip(data)
+
+
+def find_profile(data: bytes) -> bytes | None:
+    """Return the colour profile of a JPEG or a PNG, which `strip_metadata` leaves out; None where there is none."""
+    if data.startswith(_JPEG):
+        return read_jpeg_profile(_iterate_profile_parts(data))
+    if data.startswith(_PNG):
+        before_pixels = takewhile(lambda found: found[0] != b"IDAT", islice(_iterate_chunks(data), MAX_CHUNKS))
+        found = next(((start, stop) for kind, start, stop in before_pixels if kind == b"iCCP"), None)
+        return read_png_profile(data[found[0] + 8 : found[1] - 4]) if found else None
+    return None
+
+
+def _iterate_profile_parts(data: bytes) -> Iterator[bytes]:
+    """Yield the bodies of the APP2 segments before the first scan."""
+    found = _SEGMENT.search(data, 2)
+    for _ in range(MAX_SEGMENTS):
+        if found is None or data[found.start() + 1] in {_SCAN, _END}:
+            return
+        start = found.start()
+        stop = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        if data[start + 1] == _APP2:
+            yield data[start + 4 : stop]
+        found = _SEGMENT.search(data, stop)
+
+
+def lacks_end(stripped: bytes) -> bool:
+    """Tell whether a stripped JPEG does not end with its end marker."""
+    return stripped.startswith(_JPEG) and not stripped.endswith(END_OF_JPEG)
 
 
 def check_frames(image: Image.Image, size: int) -> None:

@@ -393,3 +393,39 @@ def test_no_warning_and_no_change_to_pillow_in_many_threads() -> None:
 
     assert not caught
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"optimize": True}, {"subsampling": 0}, {"quality": 30}]
+)
+@pytest.mark.parametrize("cut", [1, 2])
+@pytest.mark.parametrize("target", [None, 16])
+def test_a_jpeg_without_its_end_marker_is_used(options: dict[str, object], cut: int, target: int | None) -> None:
+    whole = saved(Image.effect_noise((200, 120), 80).convert("RGB"), "JPEG", **options)
+    assert decode(whole[:-cut], target=target).tobytes() == decode(whole, target=target).tobytes()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}])
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.9, 0.97, 0.99])
+def test_a_jpeg_that_lacks_pixels_is_damaged(options: dict[str, object], share: float) -> None:
+    whole = saved(Image.effect_noise((200, 120), 80).convert("RGB"), "JPEG", **options)
+    assert rejected(whole[: int(share * len(whole))]) == "damaged"
+    assert rejected(whole[:-12]) == "damaged"
+
+
+def test_a_jpeg_that_lacks_its_white_half_is_damaged() -> None:
+    image = Image.new("RGB", (400, 400), "white")
+    image.paste(Image.effect_noise((400, 200), 80).convert("RGB"))
+    whole = saved(image, "JPEG")
+    assert rejected(whole[: int(0.98 * len(whole))]) == "damaged"
+
+
+def test_avif_is_read_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(quarters(), "AVIF", quality=95, exif=exif)
+    found = decode(data)
+    assert found.size == (48, 64)
+    assert corners(found) == [WHITE, RED, GREEN, BLUE]
+    assert rejected(data[: len(data) // 2]) == "damaged"
+    assert rejected(saved(quarters(3000, 3000), "AVIF"), ImageLimits(pixels_per_byte=200)) == "too_many_pixels"
