@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -54,7 +55,7 @@ def parse_columns(text: str | None) -> Columns:
     """Read `id=Artikelnr,image=Bild,price=Preis:decimal_comma,day:date_dmy`. Raises `CatalogueError`."""
     sources: dict[str, str] = {}
     types: dict[str, str] = {}
-    for part in next(csv.reader([text or ""], skipinitialspace=True), []):
+    for part in next(csv.reader([unicodedata.normalize("NFC", text or "")], skipinitialspace=True), []):
         name, equals, source = (piece.strip() for piece in part.partition("="))
         rest, colon, kind = (source if equals else name).rpartition(":")
         typed = bool(colon) and kind.strip() in DECLARED
@@ -114,7 +115,7 @@ def find_layout(
         found: the names of the columns, in order; those without a name are left out.
         separator: what stands between the values of a CSV, in words.
     """
-    names = [name.strip() for name in found]
+    names = [unicodedata.normalize("NFC", name.strip()) for name in found]
     preset = None if {"id", "image"} & columns.sources.keys() else find_preset(names)
     ours = {source: name for name, source in columns.sources.items()}
     if preset:

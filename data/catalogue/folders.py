@@ -157,6 +157,8 @@ class FolderList:
             self._left_out("links to folders were left out", prefix + entry.name)
         elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110 - texts, not paths
             self._left_out("links to files that are not there were left out", prefix + entry.name)
+        else:
+            self._left_out("pipes, sockets and devices were left out", prefix + entry.name)
 
     def _is_picture(self, name: str, read_head: Callable[[], bytes]) -> bool:
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a path for each name takes seconds

@@ -22,6 +22,8 @@ from lookalike.data.errors import CatalogueError
 LONGEST_ITEM = 16 * 2**20  # characters of one object of an array
 _CHUNK = 2**20
 _EXACT_FLOAT = 2**53
+# the names are those under which shop programs write their products
+_ARRAY = re.compile(r'\s*(?:\{\s*"(?:products|items|data|results|rows|offers|articles)"\s*:\s*)?\[\s*\{')
 _GAP = re.compile(r"[\s,]*")
 
 _Row: TypeAlias = dict[str, Any]
@@ -143,17 +145,17 @@ def _parse_line(line: bytes) -> _Row | str:
 
 
 def _is_array(file: Path) -> bool:
-    """Tell whether a file is one array of objects, and not one object a line."""
-    with file.open("rb") as opened:
-        head = opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    return head.startswith(b"[") and head[1:].lstrip().startswith(b"{")
+    """Tell whether a file is one array of objects, maybe under a name, and not one object a line."""
+    with file.open(encoding="utf-8-sig", errors="replace") as opened:
+        return _ARRAY.match(opened.read(4096)) is not None
 
 
 def _items(file: Path, name: str) -> Iterator[_Row]:
     """Yield the objects of an array, of which only one is in memory. Raises `CatalogueError`."""
     decoder, count = json.JSONDecoder(), 0
     with file.open(encoding="utf-8-sig") as opened:
-        text = opened.read(_CHUNK).lstrip().removeprefix("[")
+        text = opened.read(_CHUNK)
+        text = text[text.index("[") + 1 :]
         while True:
             text = text[_GAP.match(text).end() :]  # type: ignore[union-attr]  # matches anything
             if text.startswith("]"):

@@ -269,7 +269,9 @@ def _ids(table: pa.Table, location: str) -> pa.ChunkedArray:
 def _float_id(value: float | None) -> str | None:
     if value is None or not math.isfinite(value):
         return None
-    return str(int(value)) if value.is_integer() and abs(value) <= _EXACT_FLOAT else repr(value)
+    if value.is_integer():
+        return str(int(value)) if abs(value) <= _EXACT_FLOAT else f"{value:.15e}"  # it has lost digits, and is a reject
+    return repr(value)
 
 
 def _one_form(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -337,7 +339,7 @@ def _row_problem(product: str | None, reference: str | None) -> tuple[str, str] 
     if not product:
         return "missing_id", "the row has no id"
     if _SHORTENED.fullmatch(product):
-        message = f"a spreadsheet has shortened the id to {product}: export the column as text"
+        message = f"a spreadsheet or pandas has made the id {product}, without some digits: export it as text"
         return "shortened_id", message
     if not reference:
         return "missing_image", f"product {product!r} names no image"

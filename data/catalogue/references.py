@@ -28,6 +28,8 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 _DRIVE_BELOW = re.compile(r"(.*?)/(?:[a-zA-Z]:[\\/]|\\\\)(.+)", re.DOTALL)
 _PICTURE = re.compile(rf"\.(?:{'|'.join(one[1:] for one in sorted(PICTURE_SUFFIXES))})(?:[?#].*)?$", re.IGNORECASE)
+_TAG = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
+_WIDTH = re.compile(r"\s+\d+(?:\.\d+)?[wx]$")  # as in srcset="a.jpg 1x, b.jpg 2x"
 _BETWEEN = re.compile(r"\s*[,;|]\s*|\s*[\r\n]+\s*")
 _KEYS = ("src", "url", "link", "href", "image", "path")
 
@@ -45,7 +47,10 @@ def _references(value: Any) -> Iterator[str]:
     elif isinstance(value, dict):
         yield from _references(next((value[key] for key in _KEYS if value.get(key)), None))
     elif isinstance(value, str):
-        text = value.strip()
+        text = value.strip().replace("\\/", "/")  # as JSON may write a slash
+        if tags := _TAG.findall(text):
+            yield from tags
+            return
         if text[:1] in {"[", "{"} and text[-1:] in {"]", "}"}:
             try:
                 parsed = json.loads(text)
@@ -59,7 +64,7 @@ def _references(value: Any) -> Iterator[str]:
 
 def _split(text: str) -> Sequence[str]:
     """Split a cell where each part is a picture: a comma may as well be part of an address."""
-    parts = [part.strip(" \t\"'") for part in _BETWEEN.split(text)]
+    parts = [_WIDTH.sub("", part.strip(" \t\"'")) for part in _BETWEEN.split(text)]
     parts = [part for part in parts if part]
     if len(parts) > 1:
         are_web = [part.lower().startswith((*_WEB, "//")) for part in parts]
@@ -77,7 +82,9 @@ def absolute_reference(reference: str, base: str) -> str:
 
     Raises `ValueError`, which says what is wrong.
     """
-    if reference.lower().startswith(_WEB) or reference.startswith("//"):
+    if reference[:5].lower() == "data:":
+        raise ValueError("the picture is inside the catalogue: write it into a file, and its path into this column")
+    if reference.lower().startswith((*_WEB, "//", "www.")):
         return _web_address(reference, base)
     if base.startswith(_WEB):
         return _below_web(reference, base)
@@ -104,8 +111,8 @@ def file_path(reference: str) -> str:
 
 def _web_address(reference: str, base: str) -> str:
     scheme = "http:" if base.startswith("http://") else "https:"
-    address = f"{scheme}{reference}" if reference.startswith("//") else reference
-    return html.unescape(address).replace(" ", "%20") if "&" in address or " " in address else address
+    start = {"//": scheme, "ww": f"{scheme}//"}.get(reference[:2].lower(), "")
+    return html.unescape(start + reference).replace(" ", "%20").replace("\\", "/")
 
 
 def _below_web(reference: str, base: str) -> str:

@@ -167,7 +167,7 @@ def parse(text: str) -> Condition:
     # either a plain name or a quoted one, with nothing between the quotes and the operator
     if not match or (quoted is None) != bool(plain):
         raise FilterError(f"the filter {text!r} is not understood: {HOW}")
-    name = plain if quoted is None else quoted
+    name = unicodedata.normalize("NFC", plain if quoted is None else quoted)
     found = " ".join(match[0].lower().split())
     rest = text[match.end() :].strip()
     if found in PRESENCES:

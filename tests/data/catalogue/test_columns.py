@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,13 @@ def test_one_column_may_be_the_picture_and_a_name_that_was_taken_gives_way(tmp_p
 def test_the_nearest_columns_are_named(header: str, advice: str, tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=advice):
         read_all(write(tmp_path, f"{header}\n1{header[1:]}\n"))
+
+
+def test_names_are_compared_however_their_accents_are_written(tmp_path: Path) -> None:
+    uri = write(tmp_path, unicodedata.normalize("NFD", "id,Größe,Bild\n1,5,a.png\n"))
+    assert attributes_of(read_all(uri, columns=unicodedata.normalize("NFC", "image=Bild,Größe:number"))) == [
+        {"Größe": 5}
+    ]
 
 
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:

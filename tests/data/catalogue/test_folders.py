@@ -89,6 +89,7 @@ def test_nothing_in_a_folder_ends_the_run(tmp_path: Path, monkeypatch: pytest.Mo
         "links to files that are not there were left out: 1, such as away.jpg",
         "folders could not be read (Permission denied): 1, such as locked",
         "links to folders were left out: 1, such as loop",
+        "pipes, sockets and devices were left out: 1, such as pipe.jpg",
     ]
 
 

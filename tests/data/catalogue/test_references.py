@@ -31,6 +31,9 @@ from lookalike.data.catalogue.references import absolute_reference, find_spellin
         ("", None, 0),
         ("[draft].jpg", "[draft].jpg", 1),
         ('"a.jpg"', "a.jpg", 1),
+        ('<img alt="x" src="https://x.com/a.jpg"/>', "https://x.com/a.jpg", 1),
+        ("https://x.com/a.jpg 1x, https://x.com/b.jpg 2x", "https://x.com/a.jpg", 2),
+        ("https:\\/\\/x.com\\/a.jpg", "https://x.com/a.jpg", 1),
     ],
 )
 def test_the_first_of_several(written: object, first: str | None, count: int) -> None:
@@ -43,6 +46,8 @@ def test_the_first_of_several(written: object, first: str | None, count: int) ->
         ("//cdn.shopify.com/a.jpg", "/shop", "https://cdn.shopify.com/a.jpg"),
         ("//cdn.shopify.com/a.jpg", "http://shop.com/feeds", "http://cdn.shopify.com/a.jpg"),
         ("https://x.com/a.jpg?w=1&amp;h=2", "/shop", "https://x.com/a.jpg?w=1&h=2"),
+        ("www.x.com/a.jpg", "/shop", "https://www.x.com/a.jpg"),
+        ("https://x.com\\img\\a.jpg", "/shop", "https://x.com/img/a.jpg"),
         ("HTTPS://x.com/my pic.jpg", "/shop", "HTTPS://x.com/my%20pic.jpg"),
         ("file:///shop/my%20pics/1.jpg", "/feeds", "/shop/my pics/1.jpg"),
         ("file://localhost/shop/1.jpg", "/feeds", "/shop/1.jpg"),
@@ -71,6 +76,11 @@ def test_a_feed_from_the_web_names_nothing_on_this_machine(reference: str) -> No
 def test_a_feed_from_the_web_cannot_climb_out() -> None:
     for reference in ("/etc/passwd", "../../../../etc/passwd"):
         assert absolute_reference(reference, "https://shop.com/feeds") == "https://shop.com/etc/passwd"
+
+
+def test_a_picture_inside_the_catalogue() -> None:
+    with pytest.raises(ValueError, match="the picture is inside the catalogue"):
+        absolute_reference("data:image/png;base64,iVBORw0KGgo=", "/shop")
 
 
 def test_files_on_another_machine() -> None:

@@ -143,9 +143,19 @@ def test_an_array_of_objects(tmp_path: Path) -> None:
     rows = ",\n".join(f'{{"id": {row}, "image": "{row}.png", "text": "{"x" * 1000}"}}' for row in range(3000))
     (tmp_path / "feed.json").write_text(f"[ {rows}\n]\n")
     assert read_all(str(tmp_path / "feed.json")).products.num_rows == 3000
+    (tmp_path / "feed.json").write_text('{\n "products": [{"id": 1, "image": {"src": "a"}, "variants": [{"x": 1}]}]}')
+    assert read_all(str(tmp_path / "feed.json")).products["image"].to_pylist() == [f"{tmp_path}/a"]
     (tmp_path / "feed.json").write_text('[{"id": 1, "image": "a"}, {"id": ')
     with pytest.raises(CatalogueError, match="item 2 of the array is not JSON"):
         read_all(str(tmp_path / "feed.json"))
+
+
+def test_ids_that_floats_cannot_hold_are_rejects(tmp_path: Path) -> None:
+    ids = pa.array([9007199254740994.0, 12345678901234567890.0, 5.0, 2.5])
+    pq.write_table(pa.table({"id": ids, "image": ["a"] * 4}), tmp_path / "feed.parquet")
+    read = read_all(str(tmp_path / "feed.parquet"))
+    assert read.products["id"].to_pylist() == ["5", "2.5"]
+    assert {reject.reason for reject in read.rejects} == {"shortened_id"}
 
 
 def test_float_ids_of_jsonl(tmp_path: Path) -> None:
