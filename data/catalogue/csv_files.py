@@ -292,14 +292,15 @@ class _Lines:
         if self._found == MOST_BAD_LINES:
             return None
         self._found += 1
-        wanted = text.encode()
+        wanted = text.strip("\r\n").encode()
+        row = re.compile(rb"(?:\A|(?<=[\r\n]))" + re.escape(wanted) + rb"(?=[\r\n]|\Z)")
         with self._file.text.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            place = data.find(wanted, self._place)
-            if place < 0:
-                self._place, self._line = 0, 1
-                place = data.find(wanted)
-            if place < 0:
+            found = row.search(data, self._place) or row.search(data)
+            if found is None:
                 return None
-            self._line += sum(1 for _ in _LINE_END.finditer(data, self._place, place))
-            self._place = place
-        return self._file.text.original_line(self._line)
+            if found.start() < self._place:  # threads may report rows in another order
+                self._place, self._line = 0, 1
+            line = self._line + sum(1 for _ in _LINE_END.finditer(data, self._place, found.start()))
+            self._line = line + sum(1 for _ in _LINE_END.finditer(wanted))
+            self._place = found.end()
+        return self._file.text.original_line(line)

@@ -17,6 +17,7 @@ from lookalike.data.catalogue.rejects import Reject
 from lookalike.data.errors import CatalogueError
 
 CHUNK = 4 * 2**20
+SAMPLE_BYTES = 2**16
 MOST_BAD_LINES = 1000
 WESTERN = "cp1252"
 _MARKS = (
@@ -81,6 +82,7 @@ def read_as_utf8(file: Path, name: str, folder: Path, encoding: str | None, find
 
     Raises `CatalogueError` where nobody can tell how it was saved.
     """
+    file = _with_line_ends(file, folder)
     found = encoding or _find_mark(file)
     if found is None and _is_utf8(file):
         return TextFile(file)
@@ -103,6 +105,19 @@ def read_as_utf8(file: Path, name: str, folder: Path, encoding: str | None, find
     how = "" if encoding else ", as its bytes say"
     findings.note(f"the file is read as {_plain_name(found)}{how}{seen}")
     return TextFile(target)
+
+
+def _with_line_ends(file: Path, folder: Path) -> Path:
+    """Return a file whose lines end as they do today: spreadsheets still write those of old Macs on demand."""
+    with file.open("rb") as opened:
+        head = opened.read(SAMPLE_BYTES)
+    if b"\r" not in head or b"\n" in head or b"\x00" in head:
+        return file
+    target = folder / f"{file.name}.lines"
+    with file.open("rb") as source, target.open("wb") as copy:
+        for chunk in _chunks(source):
+            copy.write(chunk.replace(b"\r", b"\n"))
+    return target
 
 
 def _find_foreign_word(file: Path) -> str | None:

@@ -39,7 +39,9 @@ def test_a_spreadsheet_says_its_separator_in_the_first_line(tmp_path: Path) -> N
 
 
 def test_old_line_ends(tmp_path: Path) -> None:
-    assert read_all(write(tmp_path, "id,image\r1,a.png\r2,b.png\r")).products["id"].to_pylist() == ["1", "2"]
+    read = read_all(write(tmp_path, 'id,image,title\r1,a.png,x\r2,b.png,"open\r3,c.png,y\r'))
+    assert read.products["id"].to_pylist() == ["1", "3"]
+    assert read.rejects[0].message.startswith("line 3: the quote")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,13 @@ def test_a_row_with_a_comma_too_many_is_a_reject_with_its_line(tmp_path: Path) -
     first, second = read.rejects
     assert first.message.startswith("line 202: 4 values, and the first line has 3 names, separated by commas: 100,100")
     assert second.message.startswith("line 80,001: 1 values")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_line_of_a_bad_row_is_its_own(end: str, tmp_path: Path) -> None:
+    rows = ["id,image", "12,2", "2", "1,2", "2", '"x', 'y",z,2', "3,c.png", "2"]
+    read = read_all(write(tmp_path, end.join(rows)))
+    assert [reject.message.partition(":")[0] for reject in read.rejects] == ["line 3", "line 5", "line 6", "line 9"]
 
 
 def test_empty_cells_behind_the_last_name_are_nothing(tmp_path: Path) -> None:
