@@ -15,20 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lookalike.data.catalogue.columns import OWN_COLUMNS, Columns
-from lookalike.data.catalogue.csv_files import read_csv
-from lookalike.data.catalogue.findings import Findings, shorten
-from lookalike.data.catalogue.folders import FolderList, Listed
-from lookalike.data.catalogue.json_files import read_json
-from lookalike.data.catalogue.parquet_files import read_parquet
-from lookalike.data.catalogue.references import (
-    PICTURE_SUFFIXES,
-    PLAIN_ADDRESS,
-    PLAIN_NAME,
-    absolute_reference,
-    first_reference,
-)
-from lookalike.data.catalogue.rejects import Reject, describe_reasons
-from lookalike.data.catalogue.source import (
+from lookalike.data.catalogue.files.csv_files import read_csv
+from lookalike.data.catalogue.files.json_files import read_json
+from lookalike.data.catalogue.files.parquet_files import read_parquet
+from lookalike.data.catalogue.files.source import (
     absolute_location,
     is_http,
     is_remote,
@@ -38,6 +28,16 @@ from lookalike.data.catalogue.source import (
     shown_location,
     temporary_folder,
 )
+from lookalike.data.catalogue.findings import Findings, shorten
+from lookalike.data.catalogue.folders import FolderList, Listed
+from lookalike.data.catalogue.references import (
+    PICTURE_SUFFIXES,
+    PLAIN_ADDRESS,
+    PLAIN_NAME,
+    absolute_reference,
+    first_reference,
+)
+from lookalike.data.catalogue.rejects import Reject, describe_reasons
 from lookalike.data.catalogue.tables import BATCH_ROWS, TableRequest, join_variants
 from lookalike.data.catalogue.types import attributes, is_list, type_name
 from lookalike.data.errors import CatalogueError, FetchError, NotFoundError, StoreRefusedError

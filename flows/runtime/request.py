@@ -15,7 +15,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from lookalike.data.catalogue.source import shown_location
+from lookalike.data.catalogue.files.source import shown_location
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.settings import read
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL

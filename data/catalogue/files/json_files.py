@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from lookalike.data.catalogue.columns import Layout, find_layout, leave_out_nested
+from lookalike.data.catalogue.files.text_file import TextFile, bad_line, read_as_utf8
 from lookalike.data.catalogue.findings import shorten
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.data.catalogue.tables import BATCH_ROWS, Part, TableRequest
-from lookalike.data.catalogue.text_file import TextFile, bad_line, read_as_utf8
 from lookalike.data.catalogue.text_types import DeclaredTypes, TextTypes
 from lookalike.data.errors import CatalogueError
 

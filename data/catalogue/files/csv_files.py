@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from lookalike.data.catalogue.cells import CellCleaner
 from lookalike.data.catalogue.columns import OWN_COLUMNS, Layout, find_layout
-from lookalike.data.catalogue.dialect import SEPARATORS, Dialect, find_dialect, rewrite_unspaced, split_row
+from lookalike.data.catalogue.files.cells import CellCleaner
+from lookalike.data.catalogue.files.dialect import SEPARATORS, Dialect, find_dialect, rewrite_unspaced, split_row
+from lookalike.data.catalogue.files.text_file import MOST_BAD_LINES, TextFile, bad_line, read_as_utf8
 from lookalike.data.catalogue.findings import shorten
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.data.catalogue.tables import Part, TableRequest
-from lookalike.data.catalogue.text_file import MOST_BAD_LINES, TextFile, bad_line, read_as_utf8
 from lookalike.data.catalogue.text_types import DeclaredTypes, TextTypes
 from lookalike.data.errors import CatalogueError
 
