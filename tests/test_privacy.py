@@ -14,8 +14,8 @@ import pytest
 
 from lookalike.data.stores import open_store
 from tests.support.pictures import write_catalogue
-from tests.support.processes import server
-from tests.support.servers import ROOT, seed_database
+from tests.support.processes import command, server
+from tests.support.servers import seed_database
 from tests.support.shop import Shop
 
 OURS = {".prefect", ".lookalike"}  # Prefect's database is on this machine
@@ -76,7 +76,7 @@ def test_onnx_runtime_alone_leaves_an_id_of_this_machine(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command",
+    "arguments",
     [
         ["reindex", "pictures", "--encoder", "fake", "--store", "new"],
         ["search", "pictures/hats/0001.png", "--store", "store", "-k", "1"],
@@ -84,22 +84,12 @@ def test_onnx_runtime_alone_leaves_an_id_of_this_machine(home: Path) -> None:
         ["snapshots", "verify", "--store", "store"],
         ["doctor", "--store", "store"],
     ],
-    ids=lambda command: command[0],
+    ids=lambda arguments: arguments[0],
 )
-def test_a_command_asks_nobody(command: list[str], strace: list[str], home: Path, shop: Path, tmp_path: Path) -> None:
-    if command[0] == "reindex":
+def test_a_command_asks_nobody(arguments: list[str], strace: list[str], home: Path, shop: Path, tmp_path: Path) -> None:
+    if arguments[0] == "reindex":
         seed_database(home / ".prefect")  # of the server that it starts
-    arguments = [sys.executable, "-m", "lookalike", *command]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOOKALIKE_BATCH_WORKERS": "1"}
-    done = subprocess.run(
-        [*strace, "-o", str(tmp_path / "trace"), *arguments],
-        cwd=shop,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+    done = command(shop, *arguments, under=[*strace, "-o", str(tmp_path / "trace")])
     assert done.returncode == 0, done.stderr
     assert strangers((tmp_path / "trace").read_text()) == set()
     assert {path.name for path in home.iterdir() if path.name != ".cache"} <= OURS

@@ -48,21 +48,7 @@ encoding_option = click.option("--encoding", help="How a table was saved, such a
 @attribution_option
 @output_option
 @report_errors
-def reindex(
-    *,
-    catalogue: str,
-    columns: str | None,
-    encoding: str | None,
-    store: str,
-    channel: str,
-    encoder: str | None,
-    shards: int | None,
-    index_bytes: int | None,
-    full: bool,
-    no_publish: bool,
-    attribution: str | None,
-    output: str,
-) -> None:
+def reindex(*, no_publish: bool, output: str, **parameters: Any) -> None:
     """Bring a channel up to date with CATALOGUE: a folder of pictures, or CSV, JSONL or Parquet.
 
     A table may be compressed, or an address. Where its columns are not called id, image and title, say which they are:
@@ -71,20 +57,7 @@ def reindex(
 
     Embeds what is new, builds a snapshot and publishes it. Exits with 1 where a limit keeps it from being published.
     """
-    report = _run(
-        "reindex",
-        catalogue,
-        columns=columns,
-        encoding=encoding,
-        store=store,
-        channel=channel,
-        encoder=encoder,
-        shards=shards,
-        index_bytes=index_bytes,
-        full=full,
-        publish=not no_publish,
-        attribution=attribution,
-    )
+    report = _run("reindex", publish=not no_publish, **parameters)
     _end(report, output)
 
 
@@ -99,37 +72,16 @@ def reindex(
 @attribution_option
 @output_option
 @report_errors
-def refresh(
-    *,
-    catalogue: str,
-    columns: str | None,
-    encoding: str | None,
-    store: str,
-    channel: str,
-    encoder: str | None,
-    no_publish: bool,
-    attribution: str | None,
-    output: str,
-) -> None:
+def refresh(*, no_publish: bool, output: str, **parameters: Any) -> None:
     """Add to a channel what came, changed or went in CATALOGUE since the last reindex, in seconds.
 
     Trains nothing and rebuilds nothing; where too much changed, it does what `reindex` does.
     """
-    report = _run(
-        "refresh",
-        catalogue,
-        columns=columns,
-        encoding=encoding,
-        store=store,
-        channel=channel,
-        encoder=encoder,
-        publish=not no_publish,
-        attribution=attribution,
-    )
+    report = _run("refresh", publish=not no_publish, **parameters)
     _end(report, output)
 
 
-def _run(flow: str, catalogue: str, *, store: str, **parameters: Any) -> RunReport:
+def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunReport:
     """Run a flow here and now, its stages on the terminal."""
     from lookalike.data.snapshots.channels import check_channel_name
     from lookalike.flows.runtime.terminal import explain_prefect, quiet_prefect, show_stages

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,23 +10,9 @@ import pytest
 from lookalike.flows.runtime.settings import BatchSettings
 from lookalike.serving.settings import ServingSettings
 from tests.support.pictures import write_catalogue
-from tests.support.servers import ROOT
+from tests.support.processes import command
 
 NOBODY = "127.0.0.1:9"  # the port "discard", which nobody serves
-
-
-def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command line in a folder; return how it ended."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOOKALIKE_BATCH_WORKERS": "1", **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "lookalike", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
 
 
 @pytest.fixture(scope="module")

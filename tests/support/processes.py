@@ -15,6 +15,7 @@ import httpx
 
 from lookalike.infra.demo.processes import free_port
 from tests.support.client import wait_for
+from tests.support.servers import ROOT
 
 COMMAND = [str(Path(sys.executable).parent / "lookalike"), "serve"]
 
@@ -53,6 +54,22 @@ class Server:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
+
+
+def command(
+    folder: Path, *arguments: str, under: Sequence[str] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a folder; return how it ended. `under` is a program that runs it, such as a tracer."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOOKALIKE_BATCH_WORKERS": "1", **variables}
+    return subprocess.run(
+        [*under, sys.executable, "-m", "lookalike", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
 
 
 @contextmanager
