@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -186,7 +187,7 @@ def _check_needed(by_place: dict[int, str], names: Sequence[str], location: str,
         return
     between = f" (separated by {separator})" if separator else ""
     likely = ",".join(f"{name}={_find_nearest(name, names) or '…'}" for name in missing)
-    advice = f"Say which is which: --columns {likely}" if names else "Its first line must name its columns"
+    advice = f"Say which is which: --columns {shlex.quote(likely)}" if names else "Its first line must name its columns"
     has = f"it has {_listed(names)}{between}"
     raise CatalogueError(
         f"the catalogue {location} lacks the column {' and '.join(map(repr, missing))}; {has}. {advice}. 'id' is "

@@ -71,7 +71,8 @@ def test_one_column_may_be_the_picture_and_a_name_that_was_taken_gives_way(tmp_p
         ),
         ("sku\tname\timage_url", r"\(separated by tabs\). Say which is which: --columns id=sku,image=image_url"),
         ("ID,Id,Image", r"--columns id=I"),
-        ("a,b", r"--columns id=…,image=…"),
+        ("a,b", r"--columns 'id=…,image=…'"),
+        ("ID,Image URL", r"--columns 'image=Image URL'\."),
     ],
 )
 def test_the_nearest_columns_are_named(header: str, advice: str, tmp_path: Path) -> None:
