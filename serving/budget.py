@@ -40,7 +40,8 @@ class Budget:
             yield share
         finally:
             if share.size:
-                self._move(share, 0)
+                with self._lock:
+                    self._move(share, 0)
 
     def grow(self, share: Share, size: int) -> None:
         """Let a share have `size` bytes. Raises `ProblemError` where there is no room for them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -73,3 +75,24 @@ def test_a_share_grows_by_parts_and_comes_back_whole() -> None:
         assert (one.size, desk.budget.held) == (20, 30)
     assert desk.budget.held == 0
     assert not desk.budget._callers
+
+
+def test_threads_leave_nothing_behind() -> None:
+    """Replies are counted in threads: what is lost between two of them would be missing for ever."""
+    budget = Budget("replies", 10**9, lambda: None)
+
+    def work(_: int) -> None:
+        for size in range(1, 20_000):
+            with budget.share(lambda: "one caller") as share:
+                share.raise_to(size)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert budget.held == 0
+    with budget.share(lambda: "one caller") as share:
+        share.raise_to(5 * 10**8)  # a caller who still holds a byte must leave as much free
