@@ -43,9 +43,10 @@ class Budget:
                 with self._lock:
                     self._move(share, 0)
 
-    def grow(self, share: Share, size: int) -> None:
-        """Let a share have `size` bytes. Raises `ProblemError` where there is no room for them."""
+    def grow(self, share: Share, more: int) -> None:
+        """Let a share have so many bytes more. Raises `ProblemError` where there is no room for them."""
         with self._lock:
+            size = share.size + more
             has_room = _has_room(self._limit, self._held - share.size, size) and _has_room(
                 self._limit // SHARE_OF_CALLER, self._callers.get(share.caller, 0) - share.size, size
             )
@@ -86,11 +87,11 @@ class Share:
     def raise_to(self, size: int) -> None:
         """Hold so many bytes, or more where there are more already. Raises `ProblemError`."""
         if size > self.size:
-            self._budget.grow(self, size)
+            self._budget.grow(self, size - self.size)
 
     def add(self, size: int) -> None:
         """Hold so many bytes more. Raises `ProblemError`."""
-        self._budget.grow(self, self.size + size)
+        self._budget.grow(self, size)
 
 
 def _has_room(limit: int, others: int, size: int) -> bool:

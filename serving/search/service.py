@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -286,6 +287,7 @@ class _Room:
     share: Share | None
     held: int = 0
     is_full: bool = False
+    lock: Lock = field(default_factory=Lock)  # queries of a batch are answered in threads
 
     def check(self) -> None:
         """Raise `ProblemError` where something did not fit: the other queries of a batch need not be tried."""
@@ -298,11 +300,12 @@ class _Room:
 
     def take(self, size: int) -> None:
         """Let products of so many bytes in. Raises `ProblemError`."""
-        self.is_full = self.is_full or self.held + size > self.limit
+        with self.lock:
+            self.held += size
+            self.is_full = self.held > self.limit
         self.check()
         if self.share:
             self.share.add(MADE_TWICE * size)
-        self.held += size
 
 
 async def _name_example(work: Awaitable[Vectors | None], place: int) -> Vectors | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -77,6 +78,31 @@ def test_a_share_grows_by_parts_and_comes_back_whole() -> None:
     assert not desk.budget._callers
 
 
+@contextmanager
+def eager_threads() -> Iterator[ThreadPoolExecutor]:
+    """Eight threads that take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            yield pool
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_queries_of_a_batch_add_to_one_share() -> None:
+    budget = Budget("replies", 10**9, lambda: None)
+
+    def work(_: int) -> None:
+        for _ in range(2_000):
+            share.add(1)
+
+    with budget.share(lambda: "one caller") as share:
+        with eager_threads() as pool:
+            list(pool.map(work, range(8)))
+        assert share.size == budget.held == 16_000
+
+
 def test_threads_leave_nothing_behind() -> None:
     """Replies are counted in threads: what is lost between two of them would be missing for ever."""
     budget = Budget("replies", 10**9, lambda: None)
@@ -86,13 +112,8 @@ def test_threads_leave_nothing_behind() -> None:
             with budget.share(lambda: "one caller") as share:
                 share.raise_to(size)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(work, range(8)))
-    finally:
-        sys.setswitchinterval(interval)
+    with eager_threads() as pool:
+        list(pool.map(work, range(8)))
     assert budget.held == 0
     with budget.share(lambda: "one caller") as share:
         share.raise_to(5 * 10**8)  # a caller who still holds a byte must leave as much free
