@@ -36,6 +36,9 @@ def anonymous(*scopes: AccessScope) -> Caller:
     return Caller("anonymous", "-", "", frozenset(scopes))
 
 
+Gateway = Literal["rest", "websocket", "grpc", "graphql"]
+
+
 @dataclass(slots=True)
 class RequestContext:
     """One request, of any gateway.
@@ -44,6 +47,7 @@ class RequestContext:
         started, deadline: on the monotonic clock.
         caller, address: who asks, and from which network address; admission sets them, with the deadline.
         snapshot: the one that was answered from.
+        gateway: which protocol it came by, for metrics and logs.
         reply: what the reply holds of the budget for replies; a gateway sets it.
     """
 
@@ -54,6 +58,7 @@ class RequestContext:
     caller: Caller = field(default_factory=anonymous)
     address: str = "unknown"
     snapshot: str | None = None
+    gateway: Gateway = "rest"
     reply: Share | None = None
 
     @property

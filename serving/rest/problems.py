@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from typing import Any, cast
+from typing import cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,10 +17,10 @@ from starlette.types import Scope
 from lookalike.data.errors import LookalikeError
 from lookalike.serving.access.refusals import RefusedError
 from lookalike.serving.errors import ERROR_CODES, ProblemError, as_problem, sentence
+from lookalike.serving.replies import write_problem
 from lookalike.serving.rest.requests import request_context
 
 MEDIA_TYPE = "application/problem+json"
-PAGE = "/problems"
 
 _log = logging.getLogger(__name__)
 
@@ -42,29 +42,11 @@ class HttpProblemError(ProblemError):
 def respond(scope: Scope, problem: ProblemError, *, close: bool = False) -> Response:
     """Return the response that tells a problem; `close` ends the connection after it."""
     return Response(
-        json.dumps(document(problem, request_context(scope).id), ensure_ascii=False),
+        json.dumps(write_problem(problem, request_context(scope).id), ensure_ascii=False),
         status_code=ERROR_CODES[problem.code].status,
         media_type=MEDIA_TYPE,
         headers=_headers(problem, close=close),
     )
-
-
-def document(problem: ProblemError, request: str) -> dict[str, Any]:
-    """Return a problem as it is written."""
-    known = ERROR_CODES[problem.code]
-    return {
-        "type": type_of(problem.code),
-        "title": known.title,
-        "status": known.status,
-        "detail": str(problem),
-        "code": problem.code,
-        "request_id": request,
-    }
-
-
-def type_of(code: str) -> str:
-    """Return what identifies a code: the address of its section on this server's page of problems."""
-    return f"{PAGE}#{code}"
 
 
 def _headers(problem: ProblemError, *, close: bool) -> dict[str, str]:

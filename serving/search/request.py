@@ -1,4 +1,4 @@
-"""Queries and batches of them as JSON: everything that can be wrong with one has its own answer."""
+"""Queries and batches of them, as JSON or as another gateway read them: each fault has its own answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 from pydantic_core import from_json
 
 from lookalike.serving.errors import ProblemError, sentence
@@ -45,13 +45,21 @@ CropBox = Annotated[
     list[Number],
     Field(fail_fast=True),
 ]
-Vector = Annotated[list[Number], Field(fail_fast=True, max_length=MAX_VECTOR)]
+
+
+def _keep_bytes(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    return given if isinstance(given, bytes) else check(given)
+
+
+# JSON holds no bytes: where other gateways do, they are the picture itself, or little-endian 32-bit floats
+EncodedPicture = Annotated[str, WrapValidator(_keep_bytes)]
+Vector = Annotated[list[Number], Field(fail_fast=True, max_length=MAX_VECTOR), WrapValidator(_keep_bytes)]
 
 
 class ExampleRequest(RequestModel):
     """An example: exactly one of `image`, `url`, `product_id` and `vector`."""
 
-    image: str | None = Field(
+    image: EncodedPicture | None = Field(
         None,
         description="A picture as base64; a `data:` URL is understood too. In a form it is a file.",
         json_schema_extra={"format": "byte"},
@@ -110,12 +118,16 @@ class Batch:
 
 def read_query(body: bytes, limits: Limits) -> Query:
     """Return the query in a JSON body. Raises `ProblemError`."""
-    return _read_search(_read_json(body), limits)
+    return read_search(_read_json(body), limits)
 
 
 def read_batch(body: bytes, limits: Limits) -> Batch:
     """Return the queries in a JSON body; what is wrong with one is the answer to that one. Raises `ProblemError`."""
-    given = _read_json(body)
+    return read_queries(_read_json(body), limits)
+
+
+def read_queries(given: Any, limits: Limits) -> Batch:
+    """Return the queries in an object with the fields of `BatchRequest`. Raises `ProblemError`."""
     try:
         found = BatchRequest.model_validate(given)
     except ValidationError as error:
@@ -150,7 +162,8 @@ def _read_json(body: bytes) -> Any:
         raise ProblemError("malformed_json", f"The body is not JSON: {sentence(str(error))}") from None
 
 
-def _read_search(given: Any, limits: Limits) -> Query:
+def read_search(given: Any, limits: Limits) -> Query:
+    """Return the query in an object with the fields of `SearchRequest`. Raises `ProblemError`."""
     try:
         found = SearchRequest.model_validate(given)
     except ValidationError as error:
@@ -171,7 +184,7 @@ def _read_one_of_batch(given: Any, limits: Limits) -> Query | ProblemError:
     if isinstance(given, dict) and given.get("snapshot") is not None:
         return ProblemError("bad_field", "`snapshot` belongs to the whole batch: all is answered from one.")
     try:
-        return _read_search(given, limits)
+        return read_search(given, limits)
     except ProblemError as problem:
         return problem
 
@@ -206,12 +219,23 @@ def _read_example(found: ExampleRequest, where: str) -> Example:
     return EncoderVector(_as_vector(found.vector or []))
 
 
-def _as_vector(numbers: Sequence[float]) -> NDArray[np.float32]:
+def _as_vector(numbers: Sequence[float] | bytes) -> NDArray[np.float32]:
+    if isinstance(numbers, bytes):
+        return _unpack(numbers)
     with np.errstate(over="ignore"):  # what does not fit becomes Infinity, and is refused as that
         return np.asarray(numbers, dtype=np.float32)
 
 
-def _decode(text: str) -> bytes:
+def _unpack(packed: bytes) -> NDArray[np.float32]:
+    if len(packed) % 4 or len(packed) > 4 * MAX_VECTOR:
+        detail = f"`vector` has {len(packed):,} bytes: send 4 for each number, and {MAX_VECTOR:,} numbers at most."
+        raise ProblemError("bad_field", detail)
+    return np.frombuffer(packed, dtype="<f4").astype(np.float32, copy=False)
+
+
+def _decode(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:

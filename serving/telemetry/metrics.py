@@ -45,8 +45,8 @@ class Metrics:
         self._registry = registry
         self.requests = Histogram(
             "lookalike_request_seconds",
-            "Requests by route and status",
-            ["method", "route", "status"],
+            "Requests by gateway, route and status; of gRPC, the status is that of HTTP",
+            ["gateway", "method", "route", "status"],
             buckets=_SECONDS,
             registry=registry,
         )

@@ -73,7 +73,7 @@ class Tracing:
     def _measure(self, scope: Scope, status: int, request: RequestContext) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"  # labels are never a caller's to make
         seconds = time.monotonic() - request.started
-        self._metrics.requests.labels(method, _template(scope), str(status)).observe(seconds)
+        self._metrics.requests.labels(request.gateway, method, _template(scope), str(status)).observe(seconds)
         if self._access_log:
             _log_access(method, _template(scope), status, seconds, request)
 
@@ -107,6 +107,7 @@ def _template(scope: Scope) -> str:
 def _log_access(method: str, route: str, status: int, seconds: float, request: RequestContext) -> None:
     """Neither address nor path: a template and an id tell enough, and hold nothing that a caller made up."""
     fields = {
+        "gateway": request.gateway,
         "method": method,
         "route": route,
         "status": status,

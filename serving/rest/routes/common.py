@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 
 from lookalike.serving.errors import ERROR_CODES
-from lookalike.serving.rest.problems import MEDIA_TYPE, type_of
+from lookalike.serving.replies import problem_type
+from lookalike.serving.rest.problems import MEDIA_TYPE
 from lookalike.serving.rest.schema import ProblemReply
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.search.options import TEXT_FIELDS
@@ -60,7 +61,7 @@ def _empty() -> dict[str, Any]:
 def _example(code: str) -> Mapping[str, Any]:
     known = ERROR_CODES[code]
     return {
-        "type": type_of(code),
+        "type": problem_type(code),
         "title": known.title,
         "status": known.status,
         "detail": "A sentence that says what to do.",

@@ -16,7 +16,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 
 from lookalike.serving.errors import ERROR_CODES
-from lookalike.serving.rest.problems import PAGE
+from lookalike.serving.replies import PROBLEMS
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -56,7 +56,7 @@ def text(words: str) -> str:
     return _CODE.sub(r"<code>\1</code>", escape(words))
 
 
-@router.get(PAGE)
+@router.get(PROBLEMS)
 async def problems() -> Response:
     """The same for every caller, and open to all."""
     sections = [

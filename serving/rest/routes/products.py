@@ -14,9 +14,10 @@ from starlette.responses import Response
 
 from lookalike.data.errors import ImageRejectedError, UnknownProductError
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.replies import ANY, PRODUCTS, write_facets, write_product
 from lookalike.serving.rest.openapi import describe_parameters
-from lookalike.serving.rest.replies import ANY, PRODUCTS, PartRoute, content_type, reply, write_facets, write_product
 from lookalike.serving.rest.requests import request_context
+from lookalike.serving.rest.responses import PartRoute, content_type, reply
 from lookalike.serving.rest.routes.common import (
     FacetsFromUrl,
     FilterFromUrl,

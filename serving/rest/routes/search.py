@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from lookalike.serving.context import RequestContext
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.errors import ERROR_CODES
+from lookalike.serving.replies import encode_answer, encode_batch
 from lookalike.serving.rest.body import read_batch, read_query
 from lookalike.serving.rest.openapi import describe_form
-from lookalike.serving.rest.problems import document
-from lookalike.serving.rest.replies import encode, encode_with, respond_json, write_facets, write_hits
 from lookalike.serving.rest.requests import request_context
+from lookalike.serving.rest.responses import respond_json
 from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.schema import BatchReply, SearchReply
 from lookalike.serving.search.query import Query
-from lookalike.serving.search.request import Batch, BatchRequest, SearchRequest
-from lookalike.serving.search.service import Answer, Answers
+from lookalike.serving.search.request import BatchRequest, SearchRequest
+from lookalike.serving.search.service import Answer
 
 router = APIRouter(tags=["search"])
 
@@ -115,45 +114,12 @@ async def search_batch(request: Request) -> Response:
     found = await service.search_all(batch.queries, batch.snapshot, deadline=deadline)
     root: str = request.scope["root_path"]
     hits = sum(len(answer.hits) for answer in found.answers if isinstance(answer, Answer))
-    return respond_json(await service.write(lambda: _write_batch(batch, found, asked, root), hits=hits))
+    return respond_json(await service.write(lambda: encode_batch(batch, found, asked, root=root), hits=hits))
 
 
 async def search_reply(request: Request, query: Query, answer: Answer) -> Response:
     """Return an answer as it is written."""
     asked, service = request_context(request.scope), runtime_of(request).service
     root: str = request.scope["root_path"]
-
-    def written() -> bytes:
-        return encode(
-            {"snapshot": answer.snapshot, "took_ms": _elapsed_ms(asked), **_write_answer(query, answer, root)}
-        )
-
+    written = partial(encode_answer, query, answer, asked, root=root)
     return respond_json(await service.write(written, hits=len(answer.hits)))
-
-
-def _write_batch(batch: Batch, found: Answers, asked: RequestContext, root: str) -> bytes:
-    results = (
-        _write_result(query, answer, asked, root) for query, answer in zip(batch.queries, found.answers, strict=True)
-    )
-    return encode_with({"snapshot": found.snapshot, "took_ms": _elapsed_ms(asked)}, "results", results)
-
-
-def _write_result(
-    query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext, root: str
-) -> dict[str, Any]:
-    if isinstance(answer, ProblemError) or isinstance(query, ProblemError):
-        problem = answer if isinstance(answer, ProblemError) else query
-        assert isinstance(problem, ProblemError)  # noqa: S101 - one of the two is
-        return {"problem": document(problem, asked.id)}
-    return _write_answer(query, answer, root)
-
-
-def _write_answer(query: Query, answer: Answer, root: str) -> dict[str, Any]:
-    hits = write_hits(answer.hits, answer.hidden, query.options.hit_fields, root=root)
-    written: dict[str, Any] = {"hits": hits}
-    return {**written, "facets": write_facets(answer.facets)} if query.options.facets else written
-
-
-def _elapsed_ms(asked: RequestContext) -> float:
-    """Return the milliseconds since the request came."""
-    return round(1000 * (time.monotonic() - asked.started), 2)

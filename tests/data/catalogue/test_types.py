@@ -20,7 +20,7 @@ from lookalike.data.catalogue.text_types import TextTypes
 from lookalike.data.catalogue.types import type_name
 from lookalike.data.embeddings import HASH
 from lookalike.data.snapshots.products import Products
-from lookalike.serving.rest.replies import to_json_value
+from lookalike.serving.replies import to_json_value
 from lookalike.tasks.search.filters import match_products, parse
 from tests.support.catalogues import read_all
 

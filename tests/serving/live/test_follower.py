@@ -19,7 +19,7 @@ from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.stores import ObjectStore
 from lookalike.serving.live import follower
 from lookalike.serving.live.loaded import LastGood
-from lookalike.serving.rest.replies import product_path
+from lookalike.serving.replies import product_path
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.query import Picture, Query
 from tests.serving.conftest import Serve, make_settings

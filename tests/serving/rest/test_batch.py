@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lookalike.serving.rest.replies import write_hits
-from lookalike.serving.rest.routes import search as routes
+from lookalike.serving import replies
+from lookalike.serving.replies import write_hits
 from lookalike.serving.search import service
 from tests.serving.conftest import Serve
 from tests.support.client import Client
@@ -141,7 +141,7 @@ def test_large_replies_are_written_where_nobody_waits_for_them(client: Client, m
         threads.append(threading.current_thread().name)
         return write_hits(*given, **more)
 
-    monkeypatch.setattr(routes, "write_hits", watched)
+    monkeypatch.setattr(replies, "write_hits", watched)
     query = {"product_id": "a", "k": 20, "facets": ["category"]}
     few, many = ask(client, query), ask(client, *[query] * 10, {"product_id": "none such"})
     assert many[:10] == few * 10

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lookalike.serving.rest.replies import product_path
+from lookalike.serving.replies import product_path
 from lookalike.serving.search import pictures, thumbnails
 from lookalike.serving.search.pictures import READS
 from tests.serving.conftest import Serve

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lookalike.serving.rest.replies import product_path
+from lookalike.serving.replies import product_path
 from lookalike.serving.search.thumbnails import SIZES
 from tests.serving.conftest import Serve
 from tests.support.client import Client

@@ -93,6 +93,7 @@ def test_a_line_for_each_request_by_setting(shop: Shop, serve: Serve, caplog: py
     lines = [vars(record)["fields"] for record in caplog.records if record.name == ACCESS]
     assert all(0 < line.pop("ms") < 10_000 for line in lines)
     assert lines[0] == {
+        "gateway": "rest",
         "method": "POST",
         "route": "/v1/search",
         "status": 200,

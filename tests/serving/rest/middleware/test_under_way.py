@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lookalike.serving.rest.replies import product_path
+from lookalike.serving.replies import product_path
 from tests.serving.conftest import Serve
 from tests.support.client import Client, wait_for
 from tests.support.shop import Shop, picture

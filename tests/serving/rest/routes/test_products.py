@@ -10,8 +10,9 @@ from urllib.parse import quote, urljoin
 import pytest
 
 from lookalike.data.stores.local import LocalStore
+from lookalike.serving.replies import product_path, to_json_value
 from lookalike.serving.rest.app import create_app
-from lookalike.serving.rest.replies import content_type, product_path, to_json_value
+from lookalike.serving.rest.responses import content_type
 from lookalike.serving.runtime import Runtime
 from tests.serving.conftest import Serve, make_settings
 from tests.support.client import Client, running

@@ -1,0 +1,203 @@
+"""Replies: answers and problems as plain values and as JSON, the same for every gateway that writes JSON.
+
+They are written without a detour through the models that describe them.
+Addresses of products: ids hold `/`, spaces and any letter, and still each has one address.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import time as clock
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from lookalike.data.snapshots.products import Product
+from lookalike.serving.context import RequestContext
+from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.live.loaded import LoadedSnapshot
+from lookalike.serving.search.facets import Facet, count_attributes
+from lookalike.serving.search.options import HitFields
+from lookalike.serving.search.query import Query, round_score
+from lookalike.serving.search.request import Batch
+from lookalike.serving.search.service import Answer, Answers
+from lookalike.tasks.search.searcher import Hit
+
+PRODUCTS = "/v1/products"
+ANY = "_"
+"""Stands in a path for a product whose id is in the query, as `?id=`."""
+PROBLEMS = "/problems"
+"""The server's page of problems."""
+
+_INDEX = {"key", "dimension", "metric", "nprobe", "ef_search", "k_factor", "trained_on", "reason"}
+
+
+def product_path(product: str, part: str = "") -> str:
+    """Return the path of a product, or of a part of it (`similar`, `image`), from the server's root."""
+    if product in {".", ".."}:  # each client resolves these segments, percent-encoded ones too
+        return f"{PRODUCTS}/{ANY}{f'/{part}' if part else ''}?id={product}"
+    # Plain slashes stay: some proxies refuse %2F. Empty and dotted segments would be "tidied" by others.
+    tidied = any(segment in {"", ".", ".."} for segment in product.split("/"))
+    hidden = not part and product.endswith(("/similar", "/image"))
+    encoded = quote(product, safe="" if tidied or hidden else "/")
+    return f"{PRODUCTS}/{encoded}/{part}" if part else f"{PRODUCTS}/{encoded}"
+
+
+def encode(content: BaseModel | Mapping[str, Any]) -> bytes:
+    """Return a model, or what one describes, as JSON."""
+    return to_json(content, inf_nan_mode="null")
+
+
+def encode_with(content: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return the same with a list under `name`, written item by item: while one is, no other thread has its turn."""
+    return encode(content)[:-1] + b',"%s":[%s]}' % (name.encode(), b",".join(encode(item) for item in items))
+
+
+def write_product(product: Product, root: str) -> dict[str, Any]:
+    """Return a product as `ProductReply` describes it; `root` is the path below which this server is."""
+    return {
+        "id": product.id,
+        "title": product.title,
+        "attributes": {name: to_json_value(value) for name, value in product.attributes.items()},
+        "image_url": root + product_path(product.id, "image"),
+    }
+
+
+def write_hits(
+    hits: Sequence[Hit], hidden: Sequence[int] | None, fields: HitFields | None = None, *, root: str = ""
+) -> list[dict[str, Any]]:
+    """Return hits as `HitReply` describes them; `hidden` where duplicates are collapsed."""
+    written = [{**write_product(hit.product, root), "score": round_score(hit.score)} for hit in hits]
+    if fields is not None:
+        written = [fields.select(whole) for whole in written]
+    if hidden is not None:
+        written = [{**hit, "hidden": count} for hit, count in zip(written, hidden, strict=True)]
+    return written
+
+
+def write_facets(facets: Mapping[str, Facet]) -> dict[str, dict[str, Any]]:
+    """Return facets as `FacetReply` describes them."""
+    return {name: _write_facet(facet) for name, facet in facets.items()}
+
+
+def _write_facet(facet: Facet) -> dict[str, Any]:
+    found = {"values": facet.values, "others": facet.others, "missing": facet.missing}
+    return found if facet.low is None or facet.high is None else {**found, "min": facet.low, "max": facet.high}
+
+
+def to_json_value(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
+    """Return an attribute's value as JSON has it: Parquet knows more types, and JSON no NaN."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {str(name): to_json_value(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json_value(inner) for inner in value]
+    return str(value)
+
+
+def write_answer(query: Query, answer: Answer, *, root: str = "") -> dict[str, Any]:
+    """Return the hits of an answer, and its facets where the query asks for some."""
+    hits = write_hits(answer.hits, answer.hidden, query.options.hit_fields, root=root)
+    written: dict[str, Any] = {"hits": hits}
+    return {**written, "facets": write_facets(answer.facets)} if query.options.facets else written
+
+
+def encode_answer(query: Query, answer: Answer, asked: RequestContext, *, root: str = "") -> bytes:
+    """Return an answer as `SearchReply` describes it, as JSON."""
+    head = {"snapshot": answer.snapshot, "took_ms": elapsed_ms(asked)}
+    return encode({**head, **write_answer(query, answer, root=root)})
+
+
+def encode_batch(batch: Batch, found: Answers, asked: RequestContext, *, root: str = "") -> bytes:
+    """Return the answers of a batch as `BatchReply` describes them, as JSON."""
+    results = (
+        write_result(query, answer, asked, root=root)
+        for query, answer in zip(batch.queries, found.answers, strict=True)
+    )
+    return encode_with({"snapshot": found.snapshot, "took_ms": elapsed_ms(asked)}, "results", results)
+
+
+def write_result(
+    query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext, *, root: str = ""
+) -> dict[str, Any]:
+    """Return what came of one query of several: hits, or a problem."""
+    if isinstance(query, ProblemError):
+        return {"problem": write_problem(query, asked.id)}
+    if isinstance(answer, ProblemError):
+        return {"problem": write_problem(answer, asked.id)}
+    return write_answer(query, answer, root=root)
+
+
+def write_snapshot(loaded: LoadedSnapshot, channel: str) -> dict[str, Any]:
+    """Return what is served as `SnapshotReply` describes it.
+
+    Where the catalogue lies, and who published it, is the operator's business: `lookalike snapshots show`.
+    """
+    manifest, entry = loaded.manifest, loaded.entry
+    return {
+        "id": manifest.id,
+        "created_at": manifest.created_at,
+        "products": manifest.products,
+        "attribution": manifest.catalogue.attribution,
+        "encoder": manifest.encoder.model_dump(include={"name", "fingerprint", "dimension"}),
+        "index": {**manifest.index.model_dump(include=_INDEX), "shards": len(manifest.shards)},
+        "quality": manifest.quality,
+        "parent": manifest.parent,
+        "channel": {
+            "name": channel,
+            "number": entry.number,
+            "moved_at": entry.moved_at,
+            "reason": entry.reason,
+        },
+        "attributes": {
+            name: {"type": attribute.type, "values": attribute.values}
+            for name, attribute in count_attributes(loaded.searcher.products).items()
+        },
+    }
+
+
+def write_held(loaded: LoadedSnapshot, *, is_served: bool) -> dict[str, Any]:
+    """Return a snapshot in memory as `HeldReply` describes it."""
+    return {
+        "id": loaded.manifest.id,
+        "state": "serving" if is_served else "retiring",
+        "since": loaded.since,
+        "queries": loaded.queries,
+        "products": loaded.manifest.products,
+    }
+
+
+def write_problem(problem: ProblemError, request: str) -> dict[str, Any]:
+    """Return a problem as RFC 9457 has it; `request` is the request's id."""
+    known = ERROR_CODES[problem.code]
+    return {
+        "type": problem_type(problem.code),
+        "title": known.title,
+        "status": known.status,
+        "detail": str(problem),
+        "code": problem.code,
+        "request_id": request,
+    }
+
+
+def problem_type(code: str) -> str:
+    """Return what identifies a code: the address of its section on this server's page of problems."""
+    return f"{PROBLEMS}#{code}"
+
+
+def elapsed_ms(asked: RequestContext) -> float:
+    """Return the milliseconds since the request came."""
+    return round(1000 * (clock.monotonic() - asked.started), 2)

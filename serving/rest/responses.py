@@ -1,0 +1,77 @@
+"""Responses: JSON that no cache may keep, and what the paths of products mean.
+
+Pictures by their first bytes: the content type that a browser may see.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from lookalike.serving.replies import encode
+
+NOT_STORED = {"cache-control": "no-store"}
+"""What is answered belongs to one caller and one snapshot: no cache on the way may keep it."""
+
+_TYPES = (
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"II\*\0|MM\0\*"), "image/tiff"),
+    (re.compile(rb"BM"), "image/bmp"),
+    (re.compile(rb".{4}ftypavi[fs]", re.DOTALL), "image/avif"),
+)
+
+
+class _ProductConvertor(Convertor[str]):
+    """An id in a path: any letters, line ends too."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("product", _ProductConvertor())
+
+
+class PartRoute(APIRoute):
+    """A route whose last segment is literal: the product `a/image` is at `a%2Fimage`, the picture of `a` at `a/image`.
+
+    Servers decode a path before it is matched, so that both look alike; only the raw path tells.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match as ever, unless the literal segment was part of an encoded id."""
+        part = self.path.rsplit("/", 1)[1]
+        raw: Any = scope.get("raw_path")
+        if raw and not raw.partition(b"?")[0].endswith(f"/{part}".encode()):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def content_type(data: bytes) -> str | None:
+    """Return the type of a picture, None for anything that is not surely one: no HTML, no SVG with scripts."""
+    return next((name for pattern, name in _TYPES if pattern.match(data)), None)
+
+
+def reply(content: BaseModel | Mapping[str, Any], status: int = 200) -> Response:
+    """Return a model, or what one describes, as a response: past FastAPI's second validation of it."""
+    return respond_json(encode(content), status)
+
+
+def respond_json(body: bytes, status: int = 200) -> Response:
+    """Return JSON as a response."""
+    return Response(body, status_code=status, media_type="application/json", headers=NOT_STORED)
