@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast lint style types lock count docs bench bench-reindex bench-serving bench-attack bench-index clean
+.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs bench bench-reindex bench-serving bench-attack bench-index clean
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -37,11 +37,14 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loads
 export PYTHONDONTWRITEBYTECODE :=
 
 # types take a minute on one processor where nothing is cached, and many tests wait for servers: beside each other
-test: style ## Check style, types and layers, and run all tests with real servers (docs/testing.md says how long)
+test: style ## Check style, types and layers, and run the tests with real servers (docs/testing.md says how long)
 	@$(MAKE) --no-print-directory --jobs=2 types test-all
 
 test-all: $(READY)
-	@$(PYTEST)
+	@$(PYTEST) -m "not system"
+
+test-infra: $(READY) ## Run the tests of the system as it is installed: the demo, clusters, deployments, packages
+	@$(PYTEST) -m system
 
 test-fast: $(READY) ## Run the tests that take seconds (under a minute)
 	@$(PYTEST) -m "not slow and not services"

@@ -31,7 +31,7 @@ from tests.support.pictures import drawing, write_catalogue, write_odd_pictures
 from tests.support.seaweedfs import SeaweedFS
 from tests.support.servers import BIN, ROOT, dask_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(400)]
 
 PRODUCTS = 60
 

@@ -23,7 +23,7 @@ VARIABLES = ("DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY", "PREFECT_SERVER_ANALYTICS_
 TRACE = ["strace", "--follow-forks", "--seccomp-bpf", "--quiet=all", "--signal=none", "--trace=connect,sendto,sendmmsg"]
 _ADDRESS = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
 
-pytestmark = [pytest.mark.slow, pytest.mark.services]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.services]
 
 
 @pytest.fixture(scope="module")

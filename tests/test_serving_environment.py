@@ -17,7 +17,7 @@ from lookalike.infra.demo.processes import HOST, Service, Services, free_port
 from tests.support.servers import ROOT, answers
 from tests.support.shop import ODD_ID, Shop, picture
 
-pytestmark = [pytest.mark.slow, pytest.mark.services]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.services]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ for theirs in (data, tasks, flows, serving, tests):
 print(lookalike.data.snapshots.manifest.__file__)
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ def imported() -> tuple[int, list[str]]:
     return os.getpid(), sorted(names & {"lookalike", "data", "tasks", "flows", "serving"})
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.services
 def test_a_worker_unpickles_what_a_flow_sends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 REINDEX = ("reindex", "pictures", "--encoder", "fake", "--store", "store")
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "variables", "status", "says"),
@@ -50,6 +51,7 @@ def test_a_sentence_and_no_traceback(
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.services
 def test_a_dask_scheduler_that_is_away(shop: Path, prefect_api: str) -> None:

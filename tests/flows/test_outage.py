@@ -24,7 +24,7 @@ from tests.support.pictures import write_catalogue
 from tests.support.seaweedfs import SeaweedFS
 from tests.support.servers import BIN, ROOT
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.services]
 
 PRODUCTS = 300
 AWAY_SECONDS = 6.0

@@ -82,6 +82,7 @@ def read_until(process: subprocess.Popen[str], wanted: str) -> str:
     pytest.fail(f"the demo ended without saying {wanted!r}:\n{seen}")
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.services
 @pytest.mark.timeout(300)
@@ -96,6 +97,7 @@ def test_once_does_everything_and_ends(home: Path) -> None:
     assert left(home) == []
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.services
 @pytest.mark.timeout(300)
@@ -118,6 +120,7 @@ def test_the_running_system_shows_its_schedule_and_ctrl_c_leaves_nothing(home: P
     assert left(home) == []
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.services
 def test_ctrl_c_while_it_starts_leaves_nothing(home: Path) -> None:
@@ -130,6 +133,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(home: Path) -> None:
     assert left(home) == []
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.services
 def test_a_service_that_dies_ends_the_demo_with_its_log(home: Path) -> None:

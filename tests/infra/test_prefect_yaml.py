@@ -102,6 +102,7 @@ def test_each_deployment_says_what_it_does(project: dict[str, Any]) -> None:
         assert deployment["tags"] == ["lookalike", entrypoint(deployment).name]
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.services
 def test_a_server_takes_all_of_it_and_runs_it(project: dict[str, Any], prefect_api: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from lookalike.data.snapshots.store import list_snapshots, read_manifest, verify
 from lookalike.data.stores import ObjectStore, open_store
 from tests.support.publisher import STEPS, publishers
 
-pytestmark = [pytest.mark.slow, pytest.mark.services]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.services]
 
 EVERYTHING_IS_OLD = Retention(entries=2, grace=timedelta(seconds=-5))
 

@@ -24,7 +24,7 @@ from tests.support.pictures import write_catalogue
 from tests.support.servers import BIN, ROOT
 from tests.support.sites import certificates
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.services]
 
 
 @contextmanager

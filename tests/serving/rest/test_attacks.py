@@ -36,6 +36,7 @@ def test_mutated_pictures_are_answered_or_refused(shop: Shop, tmp_path: Path) ->
         assert ask_once(running.port, picture(3)) == (200, "b/similar")
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_a_killed_worker_takes_only_its_own_requests_along(shop: Shop, tmp_path: Path) -> None:
     shop.publish(8)

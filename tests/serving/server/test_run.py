@@ -212,11 +212,11 @@ def test_every_damage_to_every_file_is_refused_and_no_query_fails(shop: Shop, tm
         running.wait(lambda state: state["ready"])
         with Load(running.url, by_picture, threads=1, pause=0.05) as load:
             for part in parts:
+                seeds += 100
+                bad = shop.build(24, first_seed=seeds, encoder=OTHER_ENCODER)
+                file = store / files_of(bad)[part]
+                whole = file.read_bytes()
                 for name, damage in DAMAGES.items():
-                    seeds += 100
-                    bad = shop.build(24, first_seed=seeds, encoder=OTHER_ENCODER)
-                    file = store / files_of(bad)[part]
-                    whole = file.read_bytes()
                     damaged = damage(whole)
                     file.unlink()
                     if damaged is not None:

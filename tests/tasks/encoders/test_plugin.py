@@ -82,6 +82,7 @@ def test_it_is_exported_into_a_store_and_encodes(site: Path, monkeypatch: pytest
     assert (np.argmax(vectors @ vectors.T, axis=1) == np.arange(6)).all()
 
 
+@pytest.mark.system
 @pytest.mark.services
 def test_a_catalogue_is_indexed_and_searched_with_it(site: Path, tmp_path: Path, prefect_api: str) -> None:
     pictures = write_catalogue(tmp_path / "pictures", 60)
