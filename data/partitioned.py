@@ -34,7 +34,7 @@ class PartitionedTable:
         order = np.argsort(buckets, kind="stable")
         ordered = table.take(pa.array(order)).combine_chunks()
         places = np.searchsorted(buckets[order], np.arange(BUCKETS + 1))
-        for bucket in np.unique(buckets).tolist():
+        for bucket in np.flatnonzero(np.diff(places)).tolist():
             start, stop = int(places[bucket]), int(places[bucket + 1])
             self._writer(bucket, table.schema).write_table(ordered.slice(start, stop - start))
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, computed_field
 
-from lookalike.data.errors import AlreadyExistsError, CorruptError, StoreError
+from lookalike.data.errors import AlreadyExistsError, CorruptError, NotFoundError, StoreError
 from lookalike.data.stores import ObjectStore
 
 FOLDER = "reports/"
@@ -160,6 +160,15 @@ def recent_reports(store: ObjectStore, channel: str, count: int) -> list[RunRepo
     """
     names = sorted(_names(store, f"{FOLDER}{channel}/"), reverse=True)
     return list(islice(_readable(store, islice(names, 2 * count)), count))
+
+
+def last_report(store: ObjectStore, channel: str) -> RunReport:
+    """Return the report of the channel's last run that did anything. Raises `NotFoundError` where there is none."""
+    names = sorted(_names(store, f"{FOLDER}{channel}/"), reverse=True)
+    found = next((one for one in _readable(store, iter(names)) if one.state != "skipped"), None)
+    if found is None:
+        raise NotFoundError(f"channel {channel!r} of {store.uri} has had no run yet: `lookalike reindex` is one")
+    return found
 
 
 def last_state(store: ObjectStore, report: RunReport) -> State | None:

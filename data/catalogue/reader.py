@@ -46,6 +46,7 @@ from lookalike.data.reports import AttributeFinding
 
 VERSION = "image_version"
 NO_FETCHING = FetchPolicy()
+CHECKED_BYTES = 16 * 2**20
 
 EMPTY = pa.table({name: pa.array([], pa.string()) for name in ("id", "title", "image", VERSION)})
 
@@ -119,6 +120,14 @@ def locate(uri: str) -> str:
     if not is_remote(location) and not Path(location).exists():
         raise CatalogueError(f"there is no catalogue at {uri}: check the path")
     return location
+
+
+def check_catalogue(location: str, options: ReadOptions) -> None:
+    """Read the first products of a catalogue on this disk, if it is small. Raises as `read_catalogue` does."""
+    path = Path(location)
+    if is_remote(location) or (path.is_file() and path.stat().st_size > CHECKED_BYTES):
+        return
+    next(read_catalogue(location, options=options))
 
 
 @contextmanager

@@ -159,6 +159,7 @@ class Summary(BaseModel):
     encoder: str | None = None
     bytes: int | None = None
     quality: dict[str, float] = {}
+    refused: list[str] = []
     problem: str | None = None
 
 
@@ -186,5 +187,6 @@ def _summary(store: ObjectStore, known: Summary) -> Summary:
             "encoder": manifest.encoder.name,
             "bytes": sum(blob.size for blob in set(manifest.blobs())),
             "quality": manifest.quality,
+            "refused": list(manifest.refused),
         }
     )

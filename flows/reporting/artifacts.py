@@ -20,6 +20,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from lookalike.data.catalogue.rejects import Reject
 from lookalike.data.fetch.addresses import hide_secrets
 from lookalike.data.reports import RunReport
+from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 from lookalike.data.snapshots.manifest import DuplicatesSection
 from lookalike.data.stores import ObjectStore
 from lookalike.flows.runtime.progress import run_log
@@ -176,7 +177,7 @@ def snapshot_link(report: RunReport, store: str, search_url: str | None = None) 
         return
     base, name = (search_url or "").rstrip("/"), report.snapshot
     links = [f"[Search page]({base}/) · [what is served now]({base}/v1/snapshots/current)", ""] if base else []
-    at = "" if report.channel == "current" else f" --channel {report.channel}"
+    at = "" if report.channel == DEFAULT_CHANNEL else f" --channel {report.channel}"
     lines = [
         f"## {name}",
         "",

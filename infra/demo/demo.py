@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import shutil
 import sys
 import time
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +19,7 @@ import httpx
 
 from lookalike.data.catalogue.reader import locate, read_catalogue
 from lookalike.data.errors import ImageRejectedError, InputError
+from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 from lookalike.infra.demo import openmoji, orchestration
 from lookalike.infra.demo.environment import REPOSITORY, Environment
 from lookalike.infra.demo.processes import (
@@ -34,6 +38,9 @@ from lookalike.infra.demo.screen import Screen, format_moment
 
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
 INTERRUPTED = 130
+LONGEST_NAME = 20
+STORE = ".lookalike"
+"""The store of commands that are told none."""
 FAILURES = (ServiceError, StepError, QueryError, ImageRejectedError, httpx.HTTPError, TimeoutError)
 
 
@@ -43,7 +50,7 @@ class DemoOptions:
 
     Attributes:
         once: run one query, print its hits and end, instead of waiting for Ctrl-C.
-        catalogue: the user's own catalogue; without one, the OpenMoji sample.
+        catalogue: the user's own catalogue, which gets a channel of its own; without one, the OpenMoji sample.
         port: the port of the search page.
         store: where snapshots are; default: `LOOKALIKE_STORE`, else `./.lookalike`.
         encoder: the name of the encoder.
@@ -94,6 +101,7 @@ class _Demo:
         self._options = options
         self._place = place
         self._catalogue = catalogue
+        self._channel = DEFAULT_CHANNEL if catalogue is None else choose_channel(catalogue)
 
     def run(self, services: Services) -> None:
         """Start everything, show it, and wait until somebody stops it."""
@@ -146,11 +154,11 @@ class _Demo:
         api.create_pool()
         self._worker = orchestration.make_worker(self._place)
         variables, attribution = self._place.variables(), "" if self._catalogue else openmoji.ATTRIBUTION
-        parameters = {"catalogue": catalogue, "store": self._place.store, "encoder": self._options.encoder}
-        parameters["attribution"] = attribution
-        register = orchestration.make_register_command(parameters)
-        reindex = [*LOOKALIKE, "reindex", catalogue, "--store", self._place.store, "--encoder", self._options.encoder]
-        reindex += ["--attribution", attribution, "--output", "json"]
+        given = {"store": self._place.store, "channel": self._channel, "encoder": self._options.encoder}
+        given["attribution"] = attribution
+        register = orchestration.make_register_command({"catalogue": catalogue, **given})
+        options = [part for name, value in given.items() for part in (f"--{name}", value)]
+        reindex = [*LOOKALIKE, "reindex", catalogue, *options, "--output", "json"]
         log = self._place.log_file("prefect-deploy")
         with services.step("registering the deployment", register, variables, log) as registering:
             services.start(self._worker)
@@ -169,7 +177,8 @@ class _Demo:
         return next_run
 
     def _serve(self, services: Services) -> None:
-        argv = [*LOOKALIKE, "serve", "--store", self._place.store, "--host", HOST, "--port", str(self._options.port)]
+        where = ["--store", self._place.store, "--channel", self._channel]
+        argv = [*LOOKALIKE, "serve", *where, "--host", HOST, "--port", str(self._options.port)]
         server = Service(
             "the search server",
             argv,
@@ -190,7 +199,8 @@ class _Demo:
         self.screen.hits(f"{question.title}, {DAMAGE}", hits, question.product)
 
     def _summarise(self, next_run: datetime) -> None:
-        where = {"Store": _shorten(self._place.store), "Logs": _shorten(self._place.log_folder)}
+        where = {"Store": _shorten(self._place.store), "Channel": self._channel}
+        where["Logs"] = _shorten(self._place.log_folder)
         if self._options.once:
             self.screen.summary("It works.", where)
             return
@@ -203,8 +213,13 @@ class _Demo:
             "Next reindex": format_moment(next_run),
         }
         curl = f"curl -F image=@{shlex.quote(_shorten(self._query_file))} -F k=3 {search}/v1/search"
-        self.screen.summary("Everything is up.", addresses | where | {"Try": curl})
+        commands = {"Try": curl, "Commands": f"{_activate()}lookalike snapshots list{self._options_of_commands()}"}
+        self.screen.summary("Everything is up.", addresses | where | commands)
         self.screen.say("Ctrl-C stops everything.")
+
+    def _options_of_commands(self) -> str:
+        given = {"store": (_shorten(self._place.store), STORE), "channel": (self._channel, DEFAULT_CHANNEL)}
+        return "".join(f" --{name} {shlex.quote(value)}" for name, (value, usual) in given.items() if value != usual)
 
     @property
     def _query_file(self) -> Path:
@@ -216,6 +231,19 @@ def _describe_report(report: dict[str, Any]) -> str:
     if report["rejected"]:
         pictures.append(f"{report['rejected']:,} rejected")
     return f"{report['products']:,} products ({', '.join(pictures)}), recall@10 {report['recall_at_10']:.3f}"
+
+
+def choose_channel(catalogue: str) -> str:
+    """Return the channel of a catalogue of the user's own: two of them are not two states of one."""
+    name = re.sub(r"[^a-z0-9]+", "-", catalogue.rstrip("/").rpartition("/")[2].lower())[:LONGEST_NAME].strip("-")
+    return f"{name or 'own'}-{zlib.crc32(catalogue.encode()):08x}"
+
+
+def _activate() -> str:
+    """Return what a shell needs before it finds `lookalike`."""
+    if shutil.which("lookalike"):
+        return ""
+    return f". {shlex.quote(_shorten(Path(sys.prefix) / 'bin' / 'activate'))} && "
 
 
 def _is_up(url: str) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 SNAPSHOT_STORE = "./.lookalike"
+CHANNEL = "current"
 
 store_option = click.option(
     "--store",
@@ -28,7 +29,7 @@ store_option = click.option(
     help="Where snapshots live: a folder, or s3://bucket/prefix.",
 )
 channel_option = click.option(
-    "--channel", envvar="LOOKALIKE_CHANNEL", default="current", show_default=True, help="Which channel."
+    "--channel", envvar="LOOKALIKE_CHANNEL", default=CHANNEL, show_default=True, help="Which channel."
 )
 attribution_option = click.option(
     "--attribution", help="The credit for the pictures, for the search page; default: as in the last snapshot."

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lookalike.cli.output import (
+    CHANNEL,
+    SNAPSHOT_STORE,
     attribution_option,
     channel_option,
     output_option,
     print_value,
     report_errors,
+    say,
     store_option,
 )
+from lookalike.cli.report import describe_options, describe_report
+from lookalike.data.printable import escape_controls
 
 if TYPE_CHECKING:
     from lookalike.data.reports import RunReport
@@ -58,7 +63,7 @@ def reindex(*, no_publish: bool, output: str, **parameters: Any) -> None:
     Embeds what is new, builds a snapshot and publishes it. Exits with 1 where a limit keeps it from being published.
     """
     report = _run("reindex", publish=not no_publish, **parameters)
-    _end(report, output)
+    _end(report, output, store=parameters["store"], channel=parameters["channel"])
 
 
 @click.command()
@@ -78,7 +83,7 @@ def refresh(*, no_publish: bool, output: str, **parameters: Any) -> None:
     Trains nothing and rebuilds nothing; where too much changed, it does what `reindex` does.
     """
     report = _run("refresh", publish=not no_publish, **parameters)
-    _end(report, output)
+    _end(report, output, store=parameters["store"], channel=parameters["channel"])
 
 
 def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunReport:
@@ -90,24 +95,28 @@ def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunRepo
     from importlib import import_module
 
     from lookalike.data.catalogue.columns import parse_columns
-    from lookalike.data.catalogue.reader import locate
+    from lookalike.data.catalogue.reader import ReadOptions, check_catalogue, locate
     from lookalike.data.settings import read
     from lookalike.flows.runtime.settings import BatchSettings, absolute
 
-    parse_columns(parameters.get("columns"))  # a slip is reported before anything starts
+    columns = parse_columns(parameters.get("columns"))  # a slip is reported before anything starts
     check_channel_name(parameters["channel"])
     read(BatchSettings)
+    location = locate(catalogue)
+    check_catalogue(location, ReadOptions(columns=columns, encoding=parameters.get("encoding"), store=absolute(store)))
+    if sys.stderr.isatty():
+        say("  starting Prefect …", err=True)
     run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
     show_stages()
     with explain_prefect():
-        report: RunReport = run(catalogue=locate(catalogue), store=absolute(store), **parameters)
+        report: RunReport = run(catalogue=location, store=absolute(store), **parameters)
     return report
 
 
-def _end(report: RunReport, output: str) -> None:
-    value = report.model_dump(mode="json")
-    if output != "json":
-        types = (f"{name} {one.type}{f' ({one.how})' if one.how else ''}" for name, one in report.attributes.items())
-        value |= {"notes": "; ".join(report.notes), "attributes": ", ".join(types)}
-    print_value(value, output)
+def _end(report: RunReport, output: str, *, store: str, channel: str) -> None:
+    if output == "json":
+        print_value(report.model_dump(mode="json"), output)
+    else:
+        options = describe_options({"store": (store, SNAPSHOT_STORE), "channel": (channel, CHANNEL)})
+        say("\n".join(escape_controls(line) for line in describe_report(report, options)))
     sys.exit(1 if report.refused else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -16,16 +17,18 @@ from lookalike.cli.output import (
     say,
     store_option,
 )
-from lookalike.data.errors import InputError
+from lookalike.data.printable import escape_controls
 
 if TYPE_CHECKING:
-    from lookalike.data.snapshots.channels import Channel
     from lookalike.data.snapshots.store import Summary
 
 
 @click.group()
 def snapshots() -> None:
-    """Look at what was published, and move a channel."""
+    """Look at what was published, and move a channel.
+
+    SNAPSHOT is an id, its first letters, `current` (the one that the channel points at) or `previous`.
+    """
 
 
 @snapshots.command("list")
@@ -46,16 +49,17 @@ def list_snapshots(*, store: str, channel: str, output: str) -> None:
 
 
 @snapshots.command()
-@click.argument("snapshot", required=False)
+@click.argument("snapshot", default="current")
 @store_option
 @channel_option
 @report_errors
-def show(*, snapshot: str | None, store: str, channel: str) -> None:
+def show(*, snapshot: str, store: str, channel: str) -> None:
     """Print a snapshot's manifest; default: the one that the channel points at."""
+    from lookalike.data.snapshots.names import find_snapshot
     from lookalike.data.snapshots.store import read_manifest
 
     opened = open_channel(store, channel)
-    manifest = read_manifest(opened.store, snapshot or opened.current().snapshot)
+    manifest = read_manifest(opened.store, find_snapshot(opened, snapshot))
     print_value(manifest.model_dump(mode="json"), "json")
 
 
@@ -79,37 +83,39 @@ def history(*, store: str, channel: str, output: str) -> None:
 
 
 @snapshots.command("diff")
-@click.argument("before", required=False)
-@click.argument("after", required=False)
+@click.argument("before", default="previous")
+@click.argument("after", default="current")
 @store_option
 @channel_option
 @output_option
 @report_errors
-def diff_snapshots(*, before: str | None, after: str | None, store: str, channel: str, output: str) -> None:
+def diff_snapshots(*, before: str, after: str, store: str, channel: str, output: str) -> None:
     """Say what is different in AFTER: products, files and figures.
 
     Default: the snapshot that the channel points at, compared with the one before it.
     """
     from lookalike.data.snapshots.diff import diff
+    from lookalike.data.snapshots.names import find_snapshot
     from lookalike.data.snapshots.store import read_manifest
 
     opened = open_channel(store, channel)
-    old, new = (before, after) if before and after else _last_two(opened, before)
+    old, new = find_snapshot(opened, before), find_snapshot(opened, after)
     found = diff(opened.store, read_manifest(opened.store, old), read_manifest(opened.store, new))
     print_value(found.model_dump(mode="json"), "json") if output == "json" else say(found.to_text())
 
 
 @snapshots.command()
-@click.argument("snapshot", required=False)
+@click.argument("snapshot", default="current")
 @store_option
 @channel_option
 @report_errors
-def verify(*, snapshot: str | None, store: str, channel: str) -> None:
+def verify(*, snapshot: str, store: str, channel: str) -> None:
     """Read every byte of a snapshot and check it; default: the one that the channel points at."""
     from lookalike.data.snapshots import store as stored
+    from lookalike.data.snapshots.names import find_snapshot
 
     opened = open_channel(store, channel)
-    manifest = stored.read_manifest(opened.store, snapshot or opened.current().snapshot)
+    manifest = stored.read_manifest(opened.store, find_snapshot(opened, snapshot))
     problems = stored.verify(opened.store, manifest)
     for problem in problems:
         say(problem, err=True)
@@ -129,8 +135,10 @@ def verify(*, snapshot: str | None, store: str, channel: str) -> None:
 def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool, force: bool) -> None:
     """Point the channel at SNAPSHOT, an older one too; servers follow within seconds."""
     from lookalike.data.snapshots import publishing
+    from lookalike.data.snapshots.names import find_snapshot
 
-    entry = publishing.promote(open_channel(store, channel), snapshot, reason=reason, pin=pin, force=force)
+    opened = open_channel(store, channel)
+    entry = publishing.promote(opened, find_snapshot(opened, snapshot), reason=reason, pin=pin, force=force)
     say(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number})")
 
 
@@ -150,27 +158,55 @@ def rollback(*, store: str, channel: str, reason: str) -> None:
 @snapshots.command("pin")
 @click.argument("snapshot")
 @store_option
+@channel_option
 @click.option("--note", default="", help="Why; kept with who and when.")
 @report_errors
-def pin_snapshot(*, snapshot: str, store: str, note: str) -> None:
+def pin_snapshot(*, snapshot: str, store: str, channel: str, note: str) -> None:
     """Keep SNAPSHOT from garbage collection until it is unpinned."""
+    from lookalike.data.snapshots.names import find_snapshot
     from lookalike.data.snapshots.store import pin
-    from lookalike.data.stores import open_store
 
-    made = pin(open_store(store), snapshot, note)
+    opened = open_channel(store, channel)
+    made = pin(opened.store, find_snapshot(opened, snapshot), note)
     say(f"{made.snapshot} is pinned by {made.pinned_by} since {made.pinned_at:%Y-%m-%d %H:%M:%SZ}  {made.note}")
 
 
 @snapshots.command("unpin")
 @click.argument("snapshot")
 @store_option
+@channel_option
 @report_errors
-def unpin_snapshot(*, snapshot: str, store: str) -> None:
+def unpin_snapshot(*, snapshot: str, store: str, channel: str) -> None:
     """Let SNAPSHOT go when its time comes."""
+    from lookalike.data.snapshots.names import find_snapshot
     from lookalike.data.snapshots.store import unpin
-    from lookalike.data.stores import open_store
 
-    unpin(open_store(store), snapshot)
+    opened = open_channel(store, channel)
+    unpin(opened.store, find_snapshot(opened, snapshot))
+
+
+@snapshots.command("rejects")
+@store_option
+@channel_option
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1), help="How many to print.")
+@output_option
+@report_errors
+def list_rejects(*, store: str, channel: str, limit: int, output: str) -> None:
+    """Print the products that the last run of the channel left out, each with its reason."""
+    from lookalike.data.catalogue.rejects import read_rejects
+    from lookalike.data.fetch.addresses import hide_secrets
+    from lookalike.data.reports import last_report
+
+    opened = open_channel(store, channel)
+    report = last_report(opened.store, channel)
+    rejects = read_rejects(opened.store, report.rejects) if report.rejects else []
+    shown = [{**asdict(one), "reference": hide_secrets(one.reference)} for one in rejects[:limit]]
+    if output == "json":
+        print_value(shown, output)
+        return
+    for one in shown:
+        say("  ".join(escape_controls(one[part]) for part in ("reason", "id", "reference", "message")))
+    say(f"run {report.run}: {len(shown):,} of {len(rejects):,} rejected products", err=True)
 
 
 @snapshots.command()
@@ -231,16 +267,7 @@ def doctor(*, store: str, output: str) -> None:
 def _in_short(row: Summary) -> str:
     if row.problem:
         return row.problem
-    marks = [*row.channels, *(["pinned"] if row.pinned else [])]
+    marks = [*row.channels, *(["pinned"] if row.pinned else []), *(["refused"] if row.refused else [])]
     recall = f"recall@10 {row.quality['recall_at_10']:.3f}" if "recall_at_10" in row.quality else ""
-    return f"{row.products or 0:>9,} products  {recall}  {', '.join(marks)}".rstrip()
-
-
-def _last_two(channel: Channel, before: str | None) -> tuple[str, str]:
-    newest = channel.current()
-    if before:
-        return before, newest.snapshot
-    earlier = channel.before(newest)
-    if earlier is None:
-        raise InputError(f"channel {channel.name!r} has had one snapshot only: name the two to compare")
-    return earlier.snapshot, newest.snapshot
+    size = f"{(row.bytes or 0) / 1e6:>9,.1f} MB"
+    return f"{row.products or 0:>9,} products  {size}  {recall:<15}  {row.encoder}  {', '.join(marks)}".rstrip()

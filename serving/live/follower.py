@@ -190,6 +190,8 @@ class Follower:
         self._metrics.store_reachable.set(1)
         if newest is None:
             detail = f"channel {self.channel.name!r} of {self.store.uri} is empty"
+            if self.state.state != "empty":
+                _log.warning("%s: what `lookalike reindex` publishes there is served at once", detail)
             self.state = StoreState("empty", detail)
         else:
             self.state = StoreState("ok", f"entry {newest.number} of channel {self.channel.name!r}")

@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lookalike.cli import cli
+from lookalike.data.catalogue.rejects import Reject, RejectLog, store_rejects
+from lookalike.data.reports import write_report
 from lookalike.data.stores import open_store
+from tests.support.reports import run_report
 from tests.support.shop import ODD_ID, Shop, picture, write_pictures
 
 
@@ -131,3 +134,39 @@ def test_gc_of_a_folder_that_is_no_store_says_so_and_deletes_nothing(tmp_path: P
     assert result.exit_code == 2
     assert "is no store of Lookalike" in result.output
     assert bill.exists()
+
+
+def test_rejects_of_the_last_run_are_listed(shop: Shop, tmp_path: Path) -> None:
+    log = RejectLog(tmp_path / "log.parquet")
+    log.extend(
+        [
+            Reject("a", "https://u:secret@shop.example/a.jpg", "read", "damaged", "cut \x1b[2Joff"),
+            Reject("b", "b.jpg", "read", "missing", "no such file"),
+        ]
+    )
+    stored = store_rejects(shop.store, "20261123T030000Z-1", [log], tmp_path)
+    write_report(shop.store, run_report(rejects=stored))
+    write_report(shop.store, run_report(2, state="skipped", rejects=None))
+    text = call("snapshots", "rejects", "--store", shop.store.uri, "--limit", "1")
+    assert text.stdout == "damaged  a  https://…@shop.example/a.jpg  cut \\u001b[2Joff\n"
+    assert "1 of 2 rejected products" in text.stderr
+    listed = json.loads(call("snapshots", "rejects", "--store", shop.store.uri, "--output", "json").stdout)
+    assert [(one["id"], one["reason"]) for one in listed] == [("a", "damaged"), ("b", "missing")]
+
+
+def test_a_channel_without_a_run_has_no_rejects(shop: Shop) -> None:
+    found = call("snapshots", "rejects", "--store", shop.store.uri)
+    assert (found.exit_code, "has had no run yet" in found.stderr) == (1, True)
+
+
+def test_a_column_that_is_missing_is_told_before_prefect_starts(tmp_path: Path) -> None:
+    (tmp_path / "products.csv").write_text("sku,picture\n1,a.png\n")
+    code = (
+        "import sys; from click.testing import CliRunner; from lookalike.cli import cli\n"
+        f"done = CliRunner().invoke(cli, ['reindex', {str(tmp_path / 'products.csv')!r}])\n"
+        "print(done.exit_code, done.stderr); sys.exit('prefect' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 Error:")
+    assert "id" in done.stdout

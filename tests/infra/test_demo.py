@@ -17,15 +17,16 @@ import httpx
 import pytest
 
 from lookalike.data.errors import CatalogueError, InputError
+from lookalike.data.snapshots.channels import check_channel_name
 from lookalike.infra.demo import openmoji
-from lookalike.infra.demo.demo import DemoOptions, run
+from lookalike.infra.demo.demo import DemoOptions, choose_channel, run
 from lookalike.infra.demo.processes import HOST, free_port
 from tests.support.servers import seed_database
 
 PICTURES = 24
 CODE = """
 import sys
-from lookalike.infra.demo.demo import DemoOptions, run
+from lookalike.infra.demo.demo import DemoOptions, choose_channel, run
 sys.exit(run(DemoOptions(once=sys.argv[1] == "once", catalogue=sys.argv[2], port=int(sys.argv[3]), encoder="fake")))
 """
 
@@ -179,3 +180,11 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"port {port} is taken: stop what listens there, or choose another one"):
             run(DemoOptions(port=port, store=str(tmp_path / "store")))
     assert not (tmp_path / "store").exists()
+
+
+def test_each_catalogue_has_a_channel_of_its_own() -> None:
+    channels = [choose_channel(one) for one in ("/home/me/My Shop", "/srv/My Shop", "s3://bucket/Schuhe.CSV", "/ü")]
+    assert [one.rpartition("-")[0] for one in channels] == ["my-shop", "my-shop", "schuhe-csv", "own"]
+    assert len(set(channels)) == 4
+    for one in channels:
+        check_channel_name(one)

@@ -49,9 +49,10 @@ def search(client: Client) -> str:
     return str(response.json()["snapshot"])
 
 
-def test_before_anything_is_published(shop: Shop, serve: Serve) -> None:
+def test_before_anything_is_published(shop: Shop, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     client = serve()
     state = client.wait(lambda state: state["store"]["state"] == "empty")
+    assert caplog.text.count("what `lookalike reindex` publishes there is served at once") == 1
     assert client.get("/readyz").status_code == 503
     assert "lookalike reindex" in state["detail"]
     for response in (
