@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lookalike.serving.errors import ProblemError
+from lookalike.serving.errors import ProblemError, deadline_problem
 
 SHARE_OF_CALLER = 2
 """One caller may hold one part in so many."""
@@ -39,13 +39,16 @@ class Budget:
         try:
             yield share
         finally:
-            if share.size:
-                with self._lock:
+            with self._lock:
+                share.is_closed = True
+                if share.size:
                     self._move(share, 0)
 
     def grow(self, share: Share, more: int) -> None:
         """Let a share have so many bytes more. Raises `ProblemError` where there is no room for them."""
         with self._lock:
+            if share.is_closed:  # a thread that nobody waits for any more: nobody would give these bytes back
+                raise deadline_problem()
             size = share.size + more
             has_room = _has_room(self._limit, self._held - share.size, size) and _has_room(
                 self._limit // SHARE_OF_CALLER, self._callers.get(share.caller, 0) - share.size, size
@@ -73,6 +76,7 @@ class Share:
 
     def __init__(self, budget: Budget, find_caller: Callable[[], str]) -> None:
         self.size = 0
+        self.is_closed = False
         self._budget = budget
         self._find_caller = find_caller
         self._caller: str | None = None

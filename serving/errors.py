@@ -24,9 +24,11 @@ _CODES: Mapping[type[LookalikeError], str] = {
 class GrpcStatus(IntEnum):
     """The status codes of gRPC that problems have, with gRPC's own numbers."""
 
+    CANCELLED = 1
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     ABORTED = 10
@@ -67,6 +69,18 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "bad_request": ErrorCode(
         400, GrpcStatus.INVALID_ARGUMENT, "The request cannot be understood", "`detail` says what is wrong."
+    ),
+    "bad_message": ErrorCode(
+        400,
+        GrpcStatus.INVALID_ARGUMENT,
+        "A message of the stream cannot be understood",
+        "`detail` says what is wrong. The stream has ended: open another, and ask what was not answered again.",
+    ),
+    "unexpected_message": ErrorCode(
+        400,
+        GrpcStatus.INVALID_ARGUMENT,
+        "A message of the stream comes at the wrong time",
+        "`start` is the first message or none, and holds the key if no header does. The stream has ended.",
     ),
     "unauthorized": ErrorCode(
         401,
@@ -116,11 +130,23 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "method_not_allowed": ErrorCode(
         405, GrpcStatus.UNIMPLEMENTED, "This address takes another method", "`Allow` names the right one."
     ),
+    "stream_idle": ErrorCode(
+        408,
+        GrpcStatus.DEADLINE_EXCEEDED,
+        "The stream was silent for too long",
+        "5 minutes by default (`LOOKALIKE_STREAM__IDLE_SECONDS`), and 10 s for a key: open it when there is work.",
+    ),
     "request_timeout": ErrorCode(
         408,
         GrpcStatus.DEADLINE_EXCEEDED,
         "The body did not arrive in time",
         "Send a smaller picture, or over a faster line.",
+    ),
+    "duplicate_id": ErrorCode(
+        409,
+        GrpcStatus.ALREADY_EXISTS,
+        "Two queries of the stream have one id",
+        "Give an id again only when its answer has come. The stream has ended.",
     ),
     "snapshot_not_held": ErrorCode(
         409,
@@ -331,11 +357,21 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "You ask too often",
         "Wait for `Retry-After` seconds; the operator sets the rate (`LOOKALIKE_RATES__PER_KEY`). A batch is many.",
     ),
+    "too_many_streams": ErrorCode(
+        429,
+        GrpcStatus.RESOURCE_EXHAUSTED,
+        "There are too many streams",
+        "64 in each worker, 8 of one caller by default (`LOOKALIKE_STREAM__STREAMS`, `LOOKALIKE_STREAM__PER_CALLER`): "
+        "one stream carries many queries.",
+    ),
     "head_too_large": ErrorCode(
         431,
         GrpcStatus.RESOURCE_EXHAUSTED,
         "The request's head is too large",
         "Its address and header fields may have 64 KiB, and there may be 100 fields: send fewer or smaller cookies.",
+    ),
+    "cancelled": ErrorCode(
+        499, GrpcStatus.CANCELLED, "The query was cancelled", "You cancelled it: ask again if you want an answer."
     ),
     "internal": ErrorCode(
         500, GrpcStatus.INTERNAL, "Something went wrong here", "Try again; then tell the operator the `request_id`."
@@ -357,6 +393,12 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         GrpcStatus.UNAVAILABLE,
         "No snapshot is being served yet",
         "`detail` says why: mostly, nothing has been published yet. The server becomes ready by itself.",
+    ),
+    "stopping": ErrorCode(
+        503,
+        GrpcStatus.UNAVAILABLE,
+        "The server stops",
+        "Open a new stream, which another server answers, and ask what was not answered again.",
     ),
     "access_unavailable": ErrorCode(
         503,

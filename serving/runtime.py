@@ -43,6 +43,7 @@ class Runtime:
             poll_seconds=settings.poll_seconds,
             metrics=self.metrics,
             retain_seconds=settings.retain_seconds,
+            pin_seconds=settings.stream.pin_seconds,
         )
         self.service = SearchService(settings, self.follower, self.metrics)
         limits = settings.limits

@@ -159,6 +159,26 @@ class Web(BaseModel):
         return split_list(self.cors_origins)
 
 
+class Stream(BaseModel):
+    """Duplex streams: many queries and their answers over one connection."""
+
+    enabled: bool = Field(False, description="Answer queries over WebSocket, too, at /v1/stream.")
+    window: int = Field(
+        32, ge=1, le=1024, description="Queries of one stream under way; nothing more is read while there are as many."
+    )
+    streams: int = Field(64, ge=1, description="Most streams of each worker; more get 429.")
+    per_caller: int = Field(
+        8, ge=1, description="Most streams of one key or token, or of one address without, in each worker."
+    )
+    idle_seconds: float = Field(300.0, gt=0, description="How long a stream may be silent before it is ended.")
+    send_seconds: float = Field(
+        20.0, gt=0, description="How long a client may take to read one answer, and a second more for each 64 KiB."
+    )
+    pin_seconds: float = Field(
+        300.0, ge=0, description="How long streams may stay on the snapshot before; never beyond the next swap."
+    )
+
+
 class QueryFetch(FetchSettings):
     """Where pictures of queries may be fetched from: nowhere, unless hosts are named."""
 
@@ -231,6 +251,7 @@ class ServingSettings(BaseSettings):
     access: Access = Field(default_factory=Access)
     rates: Rates = Field(default_factory=Rates)
     web: Web = Field(default_factory=Web)
+    stream: Stream = Field(default_factory=Stream)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
     urls: QueryFetch = Field(default_factory=QueryFetch)
 

@@ -69,6 +69,7 @@ class Follower:
         poll_seconds: float,
         metrics: Metrics,
         retain_seconds: float = 0.0,
+        pin_seconds: float = 0.0,
     ) -> None:
         self.store = store
         self.channel = Channel(store, channel)
@@ -81,10 +82,12 @@ class Follower:
         self._threads = threads
         self._backoff = Backoff(poll_seconds, longest=max(poll_seconds, LONGEST_PAUSE_SECONDS), jitter=0.0)
         self._retain_seconds = retain_seconds
+        self._pin_seconds = pin_seconds
         self._metrics = metrics
         self._newest: Entry | None = None
         self._polls = 0
         self._woken = asyncio.Event()
+        self._swapped = asyncio.Event()
 
     @property
     def loaded(self) -> list[LoadedSnapshot]:
@@ -107,6 +110,26 @@ class Follower:
         finally:
             loaded.queries -= 1
             self._let_go()
+
+    @contextmanager
+    def pin(self, snapshot: str) -> Iterator[None]:
+        """Let a snapshot stay for `pin_seconds` after it is replaced, but never beyond the swap after that.
+
+        So pins never hold more memory than one swap does. Raises `ProblemError` where it is not loaded.
+        """
+        loaded = self._find(snapshot)
+        loaded.pins += 1
+        try:
+            yield
+        finally:
+            loaded.pins -= 1
+            self._let_go()
+
+    async def wait_for_swap(self) -> LoadedSnapshot:
+        """Return the next snapshot that is taken into service."""
+        await self._swapped.wait()
+        assert self.current is not None  # noqa: S101 - `_adopt` saw to it
+        return self.current
 
     def _find(self, snapshot: str | None) -> LoadedSnapshot:
         if self.current is None:
@@ -254,10 +277,14 @@ class Follower:
     def _adopt(self, loaded: LoadedSnapshot) -> None:
         """Swap: the one assignment that makes all later queries see the new snapshot."""
         before, self.current = self.current, loaded
+        self._swapped.set()
+        self._swapped = asyncio.Event()
         self.refusal = None
         if before is not None:
+            for seconds in (self._retain_seconds, self._pin_seconds):
+                asyncio.get_running_loop().call_later(seconds + 0.01, self._let_go)
             before.retained_until = time.monotonic() + self._retain_seconds
-            asyncio.get_running_loop().call_later(self._retain_seconds + 0.01, self._let_go)
+            before.pinned_until = time.monotonic() + self._pin_seconds
             self._retired.insert(0, before)
             self._metrics.retire(before.manifest.id, before.manifest.encoder.name)
         self._metrics.serve(loaded.manifest.id, loaded.manifest.encoder.name)
@@ -271,7 +298,7 @@ class Follower:
 
     def _let_go(self, *, hold: bool = True) -> None:
         now = time.monotonic()
-        self._retired = [loaded for loaded in self._retired if loaded.queries or (hold and now < loaded.retained_until)]
+        self._retired = [loaded for loaded in self._retired if loaded.queries or (hold and loaded.is_wanted(now))]
         self._metrics.held.set(len(self.loaded))
 
     def _refuse(self, entry: Entry, error: Exception) -> None:

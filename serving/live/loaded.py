@@ -36,21 +36,28 @@ BLANK = blank_picture()
 
 @dataclass(eq=False)
 class LoadedSnapshot:
-    """One snapshot in memory. `queries` are using it now.
+    """One snapshot in memory. `queries` are using it now, and `pins` want to.
 
-    When it is retired it is let go after `retained_until`, on the monotonic clock, and when its queries have ended.
+    When it is retired it is let go when its queries have ended, and after `retained_until`, on the monotonic clock;
+    where there are pins, after `pinned_until`.
     """
 
     searcher: Searcher
     entry: Entry
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     queries: int = 0
+    pins: int = 0
     retained_until: float = 0.0
+    pinned_until: float = 0.0
 
     @property
     def manifest(self) -> Manifest:
         """What the snapshot is made of."""
         return self.searcher.manifest
+
+    def is_wanted(self, now: float) -> bool:
+        """Tell whether a retired snapshot is kept for those who may ask for it by name."""
+        return now < (max(self.retained_until, self.pinned_until) if self.pins else self.retained_until)
 
 
 def prove(searcher: Searcher) -> None:

@@ -112,6 +112,14 @@ class SearchService:
         with self._take_place(), self.follower.lease(query.options.snapshot) as loaded:
             return await self._answer(loaded, query, deadline, self._room())
 
+    async def search_in_turn(self, query: Query, *, deadline: float) -> Answer:
+        """Answer one query of many, as of a stream: as `search` does, but never before those who ask for one alone.
+
+        Only so many of them are in progress at a time, those of batches included; the others hold no place.
+        """
+        async with self._batched:
+            return await self.search(query, deadline=deadline)
+
     async def search_all(
         self, queries: Sequence[Query | ProblemError], snapshot: str | None, *, deadline: float
     ) -> Answers:

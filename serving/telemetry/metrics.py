@@ -50,6 +50,20 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.streams = Gauge(
+            "lookalike_streams",
+            "Streams that are open",
+            ["gateway"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.stream_ends = Counter(
+            "lookalike_stream_ends_total",
+            "Streams that ended: done, left (the client hung up), stopping (the server), slow_reader, idle, refused, "
+            "broken (by the client), failed (here)",
+            ["gateway", "reason"],
+            registry=registry,
+        )
         self.stages = Histogram(
             "lookalike_stage_seconds",
             "Stages: fetch (a URL), decode, queue, encode (a batch), search (products included), facets, hydrate "

@@ -117,3 +117,13 @@ def test_threads_leave_nothing_behind() -> None:
     assert budget.held == 0
     with budget.share(lambda: "one caller") as share:
         share.raise_to(5 * 10**8)  # a caller who still holds a byte must leave as much free
+
+
+def test_a_thread_that_nobody_waits_for_takes_nothing() -> None:
+    budget = Budget("replies", 100, lambda: None)
+    with budget.share(lambda: "a") as share:
+        share.add(10)
+    with pytest.raises(ProblemError) as problem:
+        share.add(10)
+    assert problem.value.code == "deadline_exceeded"
+    assert budget.held == 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +21,9 @@ from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.problems import respond
 from lookalike.serving.rest.requests import request_context
-from lookalike.serving.telemetry import ACCESS, version
+from lookalike.serving.telemetry import version
 from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.serving.telemetry.requests import measure_request
 
 HEADER = "x-request-id"
 CLIENT_GONE = 499  # as nginx writes it: nobody was left to answer
@@ -31,7 +31,6 @@ CLIENT_GONE = 499  # as nginx writes it: nobody was left to answer
 _SANE = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _log = logging.getLogger(__name__)
-_access = logging.getLogger(ACCESS)
 
 NAME = "lookalike"
 UNTRACED = "livez,readyz,metrics,static"
@@ -71,11 +70,9 @@ class Tracing:
             self._measure(scope, exchange.status or CLIENT_GONE, request)
 
     def _measure(self, scope: Scope, status: int, request: RequestContext) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "other"  # labels are never a caller's to make
-        seconds = time.monotonic() - request.started
-        self._metrics.requests.labels(request.gateway, method, _template(scope), str(status)).observe(seconds)
-        if self._access_log:
-            _log_access(method, _template(scope), status, seconds, request)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = _template(scope)
+        measure_request(self._metrics, request, method=method, route=route, status=status, log=self._access_log)
 
 
 class _Exchange:
@@ -102,21 +99,6 @@ def _given_id(scope: Scope) -> str | None:
 def _template(scope: Scope) -> str:
     route: Any = scope.get("route")
     return str(getattr(route, "path", None) or "unmatched")
-
-
-def _log_access(method: str, route: str, status: int, seconds: float, request: RequestContext) -> None:
-    """Neither address nor path: a template and an id tell enough, and hold nothing that a caller made up."""
-    fields = {
-        "gateway": request.gateway,
-        "method": method,
-        "route": route,
-        "status": status,
-        "ms": round(1000 * seconds, 2),
-        "request_id": request.id,
-        "snapshot": request.snapshot,
-        "key": request.caller.id,
-    }
-    _access.info("request", extra={"fields": fields})
 
 
 def trace(app: FastAPI) -> Callable[[], None]:
