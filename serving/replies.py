@@ -15,6 +15,8 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from pydantic_core import to_json
 
@@ -26,7 +28,7 @@ from lookalike.serving.search.facets import Facet, count_attributes
 from lookalike.serving.search.options import HitFields
 from lookalike.serving.search.query import Query, round_score
 from lookalike.serving.search.request import Batch
-from lookalike.serving.search.service import Answer, Answers
+from lookalike.serving.search.service import Answer, Answers, Embeddings
 from lookalike.tasks.search.searcher import Hit
 
 PRODUCTS = "/v1/products"
@@ -35,6 +37,7 @@ ANY = "_"
 PROBLEMS = "/problems"
 """The server's page of problems."""
 
+_ENCODER = {"name", "fingerprint", "dimension"}
 _INDEX = {"key", "dimension", "metric", "nprobe", "ef_search", "k_factor", "trained_on", "reason"}
 
 
@@ -141,6 +144,29 @@ def write_result(
     return write_answer(query, answer, root=root)
 
 
+def write_vector(vector: NDArray[np.float32], *, is_packed: bool) -> list[float] | str:
+    """Return a vector as a list of numbers, or as base64 of its 32-bit floats, little-endian."""
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode() if is_packed else vector.tolist()
+
+
+def encode_embeddings(found: Embeddings, asked: RequestContext, *, is_packed: bool) -> bytes:
+    """Return vectors of pictures as `EmbedReply` describes them, as JSON."""
+    head = {
+        "snapshot": found.snapshot,
+        "took_ms": elapsed_ms(asked),
+        "encoder": found.encoder.model_dump(include=_ENCODER),
+        "dimension": found.dimension,
+        "projected": found.is_projected,
+    }
+    results: Iterable[dict[str, Any]] = (
+        {"problem": write_problem(vector, asked.id)}
+        if isinstance(vector, ProblemError)
+        else {"vector": write_vector(vector, is_packed=is_packed)}
+        for vector in found.vectors
+    )
+    return encode_with(head, "results", results)
+
+
 def write_snapshot(loaded: LoadedSnapshot, channel: str) -> dict[str, Any]:
     """Return what is served as `SnapshotReply` describes it.
 
@@ -152,7 +178,7 @@ def write_snapshot(loaded: LoadedSnapshot, channel: str) -> dict[str, Any]:
         "created_at": manifest.created_at,
         "products": manifest.products,
         "attribution": manifest.catalogue.attribution,
-        "encoder": manifest.encoder.model_dump(include={"name", "fingerprint", "dimension"}),
+        "encoder": manifest.encoder.model_dump(include=_ENCODER),
         "index": {**manifest.index.model_dump(include=_INDEX), "shards": len(manifest.shards)},
         "quality": manifest.quality,
         "parent": manifest.parent,

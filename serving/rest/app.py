@@ -16,7 +16,7 @@ from lookalike.serving.rest.middleware.proxies import Proxies
 from lookalike.serving.rest.middleware.tracing import Tracing, trace
 from lookalike.serving.rest.openapi import DESCRIPTION, TAGS, install_openapi
 from lookalike.serving.rest.problems import install_handlers
-from lookalike.serving.rest.routes import operations, pages, products, search, snapshots
+from lookalike.serving.rest.routes import embed, operations, pages, products, search, snapshots
 from lookalike.serving.rest.routes.common import give_runtime
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.telemetry import version
@@ -70,7 +70,15 @@ def _add_layers(app: FastAPI, runtime: Runtime) -> None:
 
 
 def _add_routes(app: FastAPI) -> None:
-    gateways = (search.router, products.parts, products.router, snapshots.router, operations.admin, operations.probes)
+    gateways = (
+        search.router,
+        embed.router,
+        products.parts,
+        products.router,
+        snapshots.router,
+        operations.admin,
+        operations.probes,
+    )
     for router in (*gateways, page.router, pages.router):
         app.include_router(router)
     app.mount("/static", page.static_files(), name="static")

@@ -1,11 +1,12 @@
-"""Bodies: a request's body becomes a query or a batch, by its content type; in a form, pictures are files."""
+"""Bodies: a request's body becomes a query, a batch or pictures, by its content type; in a form, pictures are files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -13,15 +14,19 @@ from starlette.requests import Request
 from lookalike.serving.background import in_thread
 from lookalike.serving.errors import ProblemError, sentence
 from lookalike.serving.rest.forms import tidy_form
+from lookalike.serving.search.embed_request import EmbedOptions, check_pictures, make_embed_query, read_embed_query
 from lookalike.serving.search.options import MAX_FILTER_LENGTH, TEXT_FIELDS, check_options, only_texts, read_options
-from lookalike.serving.search.query import Crop, Picture, Query, parse_crop
-from lookalike.serving.search.request import ONE_OF, Batch, SearchRequest, check_count
+from lookalike.serving.search.query import Crop, EmbedQuery, Picture, Query, parse_crop
+from lookalike.serving.search.request import ONE_OF, Batch, SearchRequest, check_count, explain_fault
 from lookalike.serving.search.request import read_batch as read_json_batch
 from lookalike.serving.search.request import read_query as read_json_query
 from lookalike.serving.settings import Limits
 
 FIELDS = ("image", "crop", *TEXT_FIELDS)
+EMBED_FIELDS = ("image", "crop", *EmbedOptions.model_fields)
 _JSON_ONLY = SearchRequest.model_fields.keys() - FIELDS
+
+_FLAGS = {"true": True, "false": False}
 
 LARGE_JSON = 64 * 1024  # from here on it is parsed in a thread, so that other queries do not wait
 
@@ -45,21 +50,44 @@ class _FormParser(MultiPartParser):
 
 async def read_form(request: Request, limits: Limits) -> Query:
     """Return the query in a request's form. Raises `ProblemError`."""
-    form = await _parse_form(request, limits)
+    form = await _parse_form(request, limits, files=limits.max_examples)
     try:
         _check_fields(form)
-        pictures = await _pictures(form, limits)
+        check_count(len(form.getlist("image")), limits)
+        pictures = await _pictures(form)
         return Query(pictures, check_options(read_options(form.getlist), limits))
     finally:
         await form.close()
 
 
-async def _parse_form(request: Request, limits: Limits) -> FormData:
+async def read_embed_form(request: Request, limits: Limits) -> EmbedQuery:
+    """Return the pictures in a request's form. Raises `ProblemError`."""
+    form = await _parse_form(request, limits, files=limits.max_pictures)
+    try:
+        _check_names(form, EMBED_FIELDS)
+        check_pictures(len(form.getlist("image")), limits)
+        return make_embed_query(await _pictures(form), _embed_options(form))
+    finally:
+        await form.close()
+
+
+def _embed_options(form: FormData) -> EmbedOptions:
+    texts = {name: only_texts(name, form.getlist(name)) for name in EmbedOptions.model_fields}
+    given: dict[str, Any] = {name: found[-1] for name, found in texts.items() if found}
+    if "projected" in given:
+        given["projected"] = _FLAGS.get(given["projected"], given["projected"])
+    try:
+        return EmbedOptions.model_validate(given)
+    except ValidationError as error:
+        raise explain_fault(error, EmbedOptions) from None
+
+
+async def _parse_form(request: Request, limits: Limits, *, files: int) -> FormData:
     parser = _FormParser(
         request.headers,
         tidy_form(request.stream(), request.headers.get("content-type", "")),
-        max_files=limits.max_examples + 1,  # one too many, so that it can be reported
-        max_fields=len(FIELDS) + limits.max_filters + limits.max_examples + limits.max_facets + 16,
+        max_files=files + 1,  # one too many, so that it can be reported
+        max_fields=len(FIELDS) + limits.max_filters + files + limits.max_facets + 16,
         max_part_size=MAX_FILTER_LENGTH * 4,
     )
     try:
@@ -77,15 +105,20 @@ def _check_fields(form: FormData) -> None:
         if "image" in form:
             raise ProblemError("several_queries", f"There are `image` and `{others[0]}`. {ONE_OF}")
         raise ProblemError("no_query", f"A form takes pictures only: send `{others[0]}` as JSON.")
-    detail = f"There is no field {others[0][:100]!r} in this form; the fields are: {', '.join(FIELDS)}."
-    raise ProblemError("unknown_field", detail)
+    _check_names(form, FIELDS)
 
 
-async def _pictures(form: FormData, limits: Limits) -> tuple[Picture, ...]:
+def _check_names(form: FormData, known: Sequence[str]) -> None:
+    other = next((name for name in form if name not in known), None)
+    if other is not None:
+        detail = f"There is no field {other[:100]!r} in this form; the fields are: {', '.join(known)}."
+        raise ProblemError("unknown_field", detail)
+
+
+async def _pictures(form: FormData) -> tuple[Picture, ...]:
     images = form.getlist("image")
     if not images:
         raise ProblemError("no_query", "The form has no picture: send one as the file field `image`.")
-    check_count(len(images), limits)
     crops = _crops(form, len(images))
     return tuple([Picture(await _bytes(image), crop) for image, crop in zip(images, crops, strict=True)])
 
@@ -119,6 +152,20 @@ async def read_query(request: Request, limits: Limits) -> Query:
     if not kind:
         raise ProblemError("no_query", f"The request has no body. {ONE_OF}")
     detail = f"The body is {kind!r}: send multipart/form-data with a field `image`, or application/json."
+    raise ProblemError("unsupported_media_type", detail)
+
+
+async def read_embed(request: Request, limits: Limits) -> EmbedQuery:
+    """Return the pictures in a request's body, a form or JSON. Raises `ProblemError`."""
+    _check_coding(request)
+    kind = _kind(request)
+    if kind == "multipart/form-data":
+        return await read_embed_form(request, limits)
+    if _is_json(kind):
+        return await _parse_json(request, lambda body: read_embed_query(body, limits))
+    if not kind:
+        raise ProblemError("no_query", "The request has no body: send pictures, as files of a form or as JSON.")
+    detail = f"The body is {kind!r}: send multipart/form-data with fields `image`, or application/json."
     raise ProblemError("unsupported_media_type", detail)
 
 

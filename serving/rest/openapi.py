@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from lookalike.serving.access.admission import Policy
 from lookalike.serving.rest.requests import operation_of
 from lookalike.serving.rest.schema import ProblemReply
+from lookalike.serving.search.embed_request import EmbedOptions, EmbedRequest, PictureRequest
 from lookalike.serving.search.options import TEXT_FIELDS, TextField
 from lookalike.serving.search.request import BatchRequest, SearchRequest
 
@@ -36,8 +39,25 @@ TAGS = [
 ]
 
 
+_EMBED: tuple[tuple[type[BaseModel], Literal["validation"]], ...] = (
+    (EmbedRequest, "validation"),
+    (PictureRequest, "validation"),
+)
+
+
 def describe_form() -> dict[str, Any]:
     """Return the JSON schema of a search as a form: pictures as files, and every option as text."""
+    options = {name: {**_schema(field), "description": field.description} for name, field in TEXT_FIELDS.items()}
+    return _describe_form("The picture, as a file; repeat the field for several pictures of one thing.", 16, options)
+
+
+def describe_embed_form() -> dict[str, Any]:
+    """Return the JSON schema of a form of pictures whose vectors are wanted."""
+    options = EmbedOptions.model_json_schema()["properties"]
+    return _describe_form("A picture, as a file; repeat the field for several.", 64, options)
+
+
+def _describe_form(image: str, most: int, options: Mapping[str, Any]) -> dict[str, Any]:
     crop = SearchRequest.model_fields["crop"].description
     return {
         "type": "object",
@@ -48,15 +68,15 @@ def describe_form() -> dict[str, Any]:
                 "type": "array",
                 "items": {"type": "string", "format": "binary"},
                 "minItems": 1,
-                "maxItems": 16,
-                "description": "The picture, as a file; repeat the field for several pictures of one thing.",
+                "maxItems": most,
+                "description": image,
             },
             "crop": {
                 "type": "array",
                 "items": {"type": "string"},
                 "description": f"{crop} Written `left,top,right,bottom`; repeat the field, once for each picture.",
             },
-            **{name: {**_schema(field), "description": field.description} for name, field in TEXT_FIELDS.items()},
+            **options,
         },
     }
 
@@ -116,7 +136,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
     )
     _, own = models_json_schema(
-        [(SearchRequest, "validation"), (BatchRequest, "validation"), (ProblemReply, "serialization")],
+        [(SearchRequest, "validation"), (BatchRequest, "validation"), *_EMBED, (ProblemReply, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})

@@ -116,6 +116,50 @@ class BatchReply(BaseModel):
     results: list[ResultReply]
 
 
+class EncoderReply(BaseModel):
+    """The encoder; `dimension` is the length of the vectors that a query may send."""
+
+    name: str
+    fingerprint: str
+    dimension: int
+
+
+class VectorReply(BaseModel):
+    """The answer to one picture: either `vector`, or `problem`. A packed vector is base64 of 32-bit floats."""
+
+    vector: list[float] | str = ""
+    problem: ProblemReply | None = None
+
+
+class EmbedReply(BaseModel):
+    """One result for each picture, in their order, all by the encoder of one snapshot.
+
+    `dimension` is the length of these vectors: the index's where they are `projected`, else the encoder's.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "snapshot": _SNAPSHOT,
+                    "took_ms": 18.3,
+                    "encoder": {"name": "efficientnet-lite0", "fingerprint": "6c3f…", "dimension": 3},
+                    "dimension": 3,
+                    "projected": False,
+                    "results": [{"vector": [0.12, -0.03, 0.4]}, {"problem": _PROBLEM}],
+                }
+            ],
+        }
+    )
+
+    snapshot: str
+    took_ms: float
+    encoder: EncoderReply
+    dimension: int
+    projected: bool
+    results: list[VectorReply]
+
+
 class OneProductReply(ProductReply):
     """A product and the snapshot that it was read from."""
 
@@ -129,14 +173,6 @@ class ProductsReply(BaseModel):
     total: int
     products: list[ProductReply]
     facets: dict[str, FacetReply] = Field(default_factory=dict)
-
-
-class EncoderReply(BaseModel):
-    """The encoder; `dimension` is the length of the vectors that a query may send."""
-
-    name: str
-    fingerprint: str
-    dimension: int
 
 
 class IndexReply(BaseModel):

@@ -109,6 +109,22 @@ class Query:
         return sum(isinstance(example, Picture | PictureUrl) for example in self.examples)
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedQuery:
+    """Pictures whose vectors are wanted, each understood or not.
+
+    Attributes:
+        snapshot: the one whose encoder is asked, None for the one that is served.
+        is_projected: whether the vectors are wanted as the index compares them.
+        is_packed: whether a reply in JSON holds packed vectors.
+    """
+
+    pictures: tuple[Picture | PictureUrl | ProblemError, ...]
+    snapshot: str | None = None
+    is_projected: bool = False
+    is_packed: bool = False
+
+
 def combine(positive: Sequence[Vectors], negative: Sequence[Vectors], weight: float) -> Vectors | None:
     """Return where (dimension,) vectors of length 1 lead together, with length 1; None without a positive one.
 

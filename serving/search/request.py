@@ -118,12 +118,12 @@ class Batch:
 
 def read_query(body: bytes, limits: Limits) -> Query:
     """Return the query in a JSON body. Raises `ProblemError`."""
-    return read_search(_read_json(body), limits)
+    return read_search(parse_json(body), limits)
 
 
 def read_batch(body: bytes, limits: Limits) -> Batch:
     """Return the queries in a JSON body; what is wrong with one is the answer to that one. Raises `ProblemError`."""
-    return read_queries(_read_json(body), limits)
+    return read_queries(parse_json(body), limits)
 
 
 def read_queries(given: Any, limits: Limits) -> Batch:
@@ -131,7 +131,7 @@ def read_queries(given: Any, limits: Limits) -> Batch:
     try:
         found = BatchRequest.model_validate(given)
     except ValidationError as error:
-        raise _explain(error, BatchRequest) from None  # the chain would hold the whole body in memory
+        raise explain_fault(error, BatchRequest) from None  # the chain would hold the whole body in memory
     if not found.queries:
         raise ProblemError("no_query", "The batch has no queries: send at least one.")
     if len(found.queries) > limits.max_queries:
@@ -151,8 +151,8 @@ def check_count(examples: int, limits: Limits) -> None:
         raise ProblemError("too_many_examples", f"There are {examples} examples: send {limits.max_examples} at most.")
 
 
-def _read_json(body: bytes) -> Any:
-    """Return what the body holds. Raises `ProblemError`, before anything is made of it where it holds too much."""
+def parse_json(body: bytes) -> Any:
+    """Return what a body of JSON holds. Raises `ProblemError`, before it is parsed where it holds too much."""
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:  # each value comes after one of these
         detail = f"The body holds more than {MAX_JSON_VALUES:,} values: send shorter lists, or several requests."
         raise ProblemError("body_too_large", detail)
@@ -167,7 +167,7 @@ def read_search(given: Any, limits: Limits) -> Query:
     try:
         found = SearchRequest.model_validate(given)
     except ValidationError as error:
-        raise _explain(error, SearchRequest) from None
+        raise explain_fault(error, SearchRequest) from None
     check_count(len(found.positive or [None]) + len(found.negative), limits)
     return Query(
         _read_positive(found),
@@ -209,7 +209,7 @@ def _read_example(found: ExampleRequest, where: str) -> Example:
         raise ProblemError(code, f"`{where}` must have exactly one of {', '.join(f'`{name}`' for name in _KINDS)}.")
     crop = None if found.crop is None else make_crop(found.crop)
     if found.image is not None:
-        return Picture(_decode(found.image), crop)
+        return Picture(decode_picture(found.image), crop)
     if found.url is not None:
         return PictureUrl(found.url, crop)
     if crop is not None:
@@ -233,7 +233,8 @@ def _unpack(packed: bytes) -> NDArray[np.float32]:
     return np.frombuffer(packed, dtype="<f4").astype(np.float32, copy=False)
 
 
-def _decode(text: str | bytes) -> bytes:
+def decode_picture(text: str | bytes) -> bytes:
+    """Return a picture that was sent as base64, or as it is. Raises `ProblemError`."""
     if isinstance(text, bytes):
         return text
     if text.startswith("data:"):
@@ -245,7 +246,8 @@ def _decode(text: str | bytes) -> bytes:
         raise ProblemError("malformed_base64", detail) from error
 
 
-def _explain(error: ValidationError, model: type[BatchRequest | SearchRequest]) -> ProblemError:
+def explain_fault(error: ValidationError, model: type[RequestModel]) -> ProblemError:
+    """Return the problem of the first fault in an object that is to be a `model`."""
     first = error.errors(include_url=False, include_input=False)[0]  # all lists and names fail fast: there are few
     names = [part for part in first["loc"] if isinstance(part, str)]
     where = ".".join(str(part) for part in first["loc"])

@@ -10,15 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from lookalike.data.errors import FilterError, ImageRejectedError, LookalikeError
+from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.snapshots.products import Product
-from lookalike.serving.budget import Share
 from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError, as_problem, overload_problem
 from lookalike.serving.live.follower import Follower
@@ -28,6 +27,7 @@ from lookalike.serving.search.facets import Facet, count_values
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.pictures import PictureReads, UrlReader
 from lookalike.serving.search.query import (
+    EmbedQuery,
     EncoderVector,
     Example,
     Picture,
@@ -37,6 +37,7 @@ from lookalike.serving.search.query import (
     Vectors,
     combine,
 )
+from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, select
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
@@ -45,9 +46,6 @@ from lookalike.tasks.search.searcher import Hit, Searcher
 
 LARGE_REPLY = 100
 """Hits from which a reply is written in a thread: writing them takes so long that other requests would notice."""
-
-MADE_TWICE = 2
-"""Products are in memory twice: as they were read, and as they are written."""
 
 BATCHED = 8
 """Queries of batches in progress for each processor: other queries do not wait for more of them."""
@@ -78,6 +76,20 @@ class Answers:
 
     snapshot: str
     answers: Sequence[Answer | ProblemError]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """A vector (dimension,) or a problem for each picture, all by the encoder of one snapshot.
+
+    Projected vectors are as the index compares them: of the index's dimension, and of length 1.
+    """
+
+    snapshot: str
+    encoder: EncoderSection
+    dimension: int
+    is_projected: bool
+    vectors: Sequence[Vectors | ProblemError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +138,26 @@ class SearchService:
         """Answer each query for itself, all from one snapshot. Raises `ProblemError` where there is no snapshot."""
         with self.follower.lease(snapshot) as loaded:
             room = self._room()
-            answers = await asyncio.gather(*(self._one_of_batch(loaded, query, deadline, room) for query in queries))
-            return Answers(loaded.manifest.id, answers)
+
+            work = [
+                query if isinstance(query, ProblemError) else partial(self._answer, loaded, query, deadline, room)
+                for query in queries
+            ]
+            return Answers(loaded.manifest.id, await self._answer_each(work, deadline))
+
+    async def embed(self, asked: EmbedQuery, *, deadline: float) -> Embeddings:
+        """Return a vector for each picture, or what is wrong with it. Raises `ProblemError` without a snapshot."""
+        with self.follower.lease(asked.snapshot) as loaded:
+            work = [
+                one if isinstance(one, ProblemError) else partial(self._embed, loaded, one, deadline)
+                for one in asked.pictures
+            ]
+            vectors = await self._answer_each(work, deadline)
+            if asked.is_projected:
+                vectors = [_project(loaded.searcher, vector) for vector in vectors]
+            manifest = loaded.manifest
+            dimension = manifest.index.dimension if asked.is_projected else manifest.encoder.dimension
+            return Embeddings(manifest.id, manifest.encoder, dimension, asked.is_projected, vectors)
 
     async def product(self, product: str) -> tuple[str, Product]:
         """Return the snapshot and a product of it. Raises `UnknownProductError`."""
@@ -195,25 +225,29 @@ class SearchService:
             self._in_progress -= 1
             self.metrics.in_progress.set(self._in_progress)
 
-    async def _one_of_batch(
-        self, loaded: LoadedSnapshot, query: Query | ProblemError, deadline: float, room: _Room
-    ) -> Answer | ProblemError:
-        if isinstance(query, ProblemError):
-            return query
+    async def _answer_each(
+        self, work: Sequence[Callable[[], Awaitable[T]] | ProblemError], deadline: float
+    ) -> list[T | ProblemError]:
+        """Answer each part of a batch for itself; what could not be read is its own answer."""
+        return await asyncio.gather(*(self._answer_one(one, deadline) for one in work))
+
+    async def _answer_one(self, work: Callable[[], Awaitable[T]] | ProblemError, deadline: float) -> T | ProblemError:
+        if isinstance(work, ProblemError):
+            return work
         try:
             async with asyncio.timeout_at(deadline):
                 async with self._batched:
                     with self._take_place():
-                        return await self._answer(loaded, query, deadline, room)
+                        return await work()
         except TimeoutError:
-            return ProblemError("deadline_exceeded", "There was no time left for this query: send smaller batches.")
+            return ProblemError("deadline_exceeded", "There was no time left for this one: send smaller batches.")
         except LookalikeError as error:
             return _forget_frames(as_problem(error))
         except Exception:  # noqa: BLE001 - a bug in one must not cost the others their answers
-            _log.exception("a query of a batch failed")
+            _log.exception("one of a batch failed")
             return ProblemError("internal", "The server failed to answer this one: try again, and tell its operator.")
 
-    async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float, room: _Room) -> Answer:
+    async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float, room: ReplyRoom) -> Answer:
         room.check()
         _check_attributes(loaded, query.options)
         began = time.monotonic()
@@ -246,9 +280,12 @@ class SearchService:
         if isinstance(example, EncoderVector):
             _check_vector(example.vector, loaded.manifest.encoder.dimension)
             return example.vector
-        if isinstance(example, PictureUrl):
-            example = Picture(await self._urls.read(example.url, deadline=deadline), example.crop)
-        return await self._embedder.embed(loaded.searcher.encoder, example, deadline=deadline)
+        return await self._embed(loaded, example, deadline)
+
+    async def _embed(self, loaded: LoadedSnapshot, picture: Picture | PictureUrl, deadline: float) -> Vectors:
+        if isinstance(picture, PictureUrl):
+            picture = Picture(await self._urls.read(picture.url, deadline=deadline), picture.crop)
+        return await self._embedder.embed(loaded.searcher.encoder, picture, deadline=deadline)
 
     def _find(
         self,
@@ -256,7 +293,7 @@ class SearchService:
         query: Query,
         rows: Sequence[int | None],
         vectors: Sequence[Vectors | None],
-        room: _Room,
+        room: ReplyRoom,
     ) -> Answer:
         options = query.options
         conditions = options.conditions
@@ -272,10 +309,10 @@ class SearchService:
             facets = {name: count_values(loaded.searcher.products, name, allowed) for name in options.facets}
         return Answer(loaded.manifest.id, hits, facets, hidden)
 
-    def _room(self) -> _Room:
+    def _room(self) -> ReplyRoom:
         """Return the room for the reply to the request that is being answered."""
         request = current()
-        return _Room(self.settings.limits.max_reply_bytes, request.reply if request else None)
+        return ReplyRoom(self.settings.limits.max_reply_bytes, request.reply if request else None)
 
     async def _in_searcher(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._searchers, function)
@@ -285,35 +322,6 @@ def _forget_frames(problem: ProblemError) -> ProblemError:
     """Let a problem that is kept keep nothing but itself: frames hold pictures and products."""
     problem.__cause__ = problem.__context__ = None
     return problem.with_traceback(None)
-
-
-@dataclass(slots=True)
-class _Room:
-    """The bytes of products that one reply may hold; `share` is what it holds of the budget of all replies."""
-
-    limit: int
-    share: Share | None
-    held: int = 0
-    is_full: bool = False
-    lock: Lock = field(default_factory=Lock)  # queries of a batch are answered in threads
-
-    def check(self) -> None:
-        """Raise `ProblemError` where something did not fit: the other queries of a batch need not be tried."""
-        if self.is_full:
-            detail = (
-                f"The reply would have more than {self.limit:,} bytes of products: ask for fewer hits with `k`, or "
-                "name the `fields` that you need."
-            )
-            raise ProblemError("reply_too_large", detail)
-
-    def take(self, size: int) -> None:
-        """Let products of so many bytes in. Raises `ProblemError`."""
-        with self.lock:
-            self.held += size
-            self.is_full = self.held > self.limit
-        self.check()
-        if self.share:
-            self.share.add(MADE_TWICE * size)
 
 
 async def _name_example(work: Awaitable[Vectors | None], place: int) -> Vectors | None:
@@ -344,6 +352,16 @@ def _place_example(searcher: Searcher, row: int | None, vector: Vectors | None) 
     return searcher.direction(vector) if vector is not None and vector.any() else None
 
 
+def _project(searcher: Searcher, vector: Vectors | ProblemError) -> Vectors | ProblemError:
+    if isinstance(vector, ProblemError):
+        return vector
+    if not vector.any():
+        return ProblemError(
+            "vector_zero", "The encoder finds nothing in this picture: it has no direction in the index."
+        )
+    return searcher.direction(vector)
+
+
 def _has_picture(query: Query) -> bool:
     return any(isinstance(example, Picture | PictureUrl) for example in query.examples)
 
@@ -352,7 +370,7 @@ def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:
     return loaded.searcher.products.row(example.product) if isinstance(example, ProductId) else None
 
 
-def _list_products(loaded: LoadedSnapshot, options: QueryOptions, room: _Room) -> Listing:
+def _list_products(loaded: LoadedSnapshot, options: QueryOptions, room: ReplyRoom) -> Listing:
     products = loaded.searcher.products
     with _explain_comparison(options.conditions):
         mask = match_products(products, options.conditions)

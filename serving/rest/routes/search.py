@@ -26,15 +26,15 @@ MARGIN = 0.05
 """Share of a request's time that a batch keeps for its reply: queries without an answer by then get an error."""
 
 
-_TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="
+TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="
 _QUERY_EXAMPLES: dict[str, Any] = {
     "product": {"value": {"product_id": "shoes/red sneaker.png", "k": 5, "filter": ["category=shoes"]}},
-    "image": {"value": {"image": _TINY_PNG, "crop": [0.1, 0.0, 0.6, 0.9], "k": 10}},
+    "image": {"value": {"image": TINY_PNG, "crop": [0.1, 0.0, 0.6, 0.9], "k": 10}},
     "url": {"value": {"url": "https://img.shop.example/shoe.jpg", "min_score": 0.5}},
     "vector": {"value": {"vector": [0.12, -0.03, 0.4], "k": 10, "offset": 20}},
     "examples": {
         "value": {
-            "positive": [{"image": _TINY_PNG}, {"product_id": "shoes/red sneaker.png"}],
+            "positive": [{"image": TINY_PNG}, {"product_id": "shoes/red sneaker.png"}],
             "negative": [{"product_id": "shoes/black boot.png"}],
             "group_by": "model",
             "facets": ["category"],
@@ -57,7 +57,7 @@ _BATCH_BODY: dict[str, Any] = {
     "content": {
         "application/json": {
             "schema": {"$ref": f"#/components/schemas/{BatchRequest.__name__}"},
-            "examples": {"two": {"value": {"queries": [{"product_id": "a.png", "k": 3}, {"image": _TINY_PNG}]}}},
+            "examples": {"two": {"value": {"queries": [{"product_id": "a.png", "k": 3}, {"image": TINY_PNG}]}}},
         },
     },
 }

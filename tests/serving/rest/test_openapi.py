@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.rest.body import FIELDS
 from lookalike.serving.rest.schema import BatchReply, OneProductReply, ProductsReply, SearchReply, SnapshotReply
+from lookalike.serving.search.embed_request import EmbedRequest
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.request import BatchRequest, SearchRequest
 from tests.support.client import Client
@@ -20,6 +21,7 @@ API_PAGE, PROBLEMS_PAGE = DOCS / "api.md", DOCS / "problems.md"
 OPERATIONS = {
     "search": "POST /v1/search",
     "searchBatch": "POST /v1/search/batch",
+    "embed": "POST /v1/embed",
     "listProducts": "GET /v1/products",
     "getProduct": "GET /v1/products/{product_id}",
     "similarProducts": "GET /v1/products/{product_id}/similar",
@@ -139,7 +141,7 @@ def test_every_route_has_its_place_in_the_docs() -> None:
 
 def test_every_field_of_a_query_has_its_place_in_the_docs() -> None:
     text = API_PAGE.read_text()
-    for name in {*SearchRequest.model_fields, *BatchRequest.model_fields, *FIELDS}:
+    for name in {*SearchRequest.model_fields, *BatchRequest.model_fields, *EmbedRequest.model_fields, *FIELDS}:
         assert f"`{name}`" in text, name
 
 
