@@ -19,12 +19,12 @@ help: ## List what you can do
 
 setup: $(READY) ## Make the virtual environment (3 to 6 minutes; quick when nothing changed)
 
-$(READY): requirements/all.lock pyproject.toml
+$(READY): requirements/all.lock pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Lookalike needs Python 3.11 or newer: set PYTHON=/path/to/python3"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing what Lookalike needs into $(VENV) (once, 3 to 6 minutes) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/all.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . --editable clients/python
 	@touch $(READY)
 
 demo: $(READY) ## Bring up everything on the sample catalogue: search page, API, Prefect UI, Dask dashboard

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("lookalike", "data", "tasks", "flows", "serving", "infra", "tests")
+FOLDERS = ("lookalike", "data", "tasks", "flows", "serving", "infra", "clients", "tests")
 PLANTED = "def planted():\n    return 1\n"  # only `--strict` minds that the type is missing
 
 

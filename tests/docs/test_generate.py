@@ -11,7 +11,7 @@ from tests.docs.generate import DOCS, pages
 
 ROOT = DOCS.parent
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
-FOLDERS = ("lookalike", "data", "tasks", "flows", "serving", "infra", "tests", "docs")
+FOLDERS = ("lookalike", "data", "tasks", "flows", "serving", "infra", "clients", "tests", "docs")
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)

@@ -1,0 +1,190 @@
+"""`AsyncClient`: asks a server while other tasks run."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx2
+
+from lookalike_client import calls
+from lookalike_client.arguments import QueryArguments, SearchOptions
+from lookalike_client.calls import Call, Request
+from lookalike_client.embeddings import Embeddings
+from lookalike_client.errors import LookalikeError
+from lookalike_client.http import Collected, as_error, http_options, http_request, load_tls, out_of_time
+from lookalike_client.many import Outcome, ProgressCallback, Window, search_in_tasks, to_query
+from lookalike_client.query import Query
+from lookalike_client.replies import Reply
+from lookalike_client.results import AsyncHit, AsyncProduct, HeldSnapshot, Products, SearchResult, Snapshot
+from lookalike_client.retries import RetryPolicy
+from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, read_environment
+
+ResultT = TypeVar("ResultT")
+
+
+class AsyncClient:
+    """A server, to be asked. Tasks of one event loop may share one client; use it in an `async with` statement.
+
+    The arguments are those of `Client`. Files are read in a thread, so that no task waits for a disk.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: RetryPolicy | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        proxy: str | None = None,
+        trust_env: bool = True,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._settings = Settings(url, api_key, timeout)
+        self._retry = retry or RetryPolicy()
+        options = http_options(self._settings, load_tls(verify), trust_env=trust_env)
+        self._http = httpx2.AsyncClient(**options, proxy=proxy, transport=transport)
+        self._make_hit = partial(AsyncHit, client=self)
+        self._make_product = partial(AsyncProduct, client=self)
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """Return a client by `LOOKALIKE_URL`, `LOOKALIKE_API_KEY` and `LOOKALIKE_TIMEOUT`. Raises ValueError."""
+        found = read_environment()
+        return cls(found.url, **{"api_key": found.api_key, "timeout": found.timeout, **options})
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._settings.url
+
+    async def search(self, image: Any = None, /, **arguments: Unpack[QueryArguments]) -> SearchResult[AsyncHit]:
+        """Return what looks like a picture (a path, bytes, an open file, a PIL image), a vector, or a product.
+
+        Give exactly one of `image`, `product`, `vector`, `url` and `positive`. Raises `LookalikeError`; OSError for a
+        file that cannot be read; TypeError for an argument of the wrong type.
+        """
+        return await self.ask(Query(image, **arguments))
+
+    async def ask(self, query: Query, *, timeout: float | None = None) -> SearchResult[AsyncHit]:  # noqa: ASYNC109 - with all tries
+        """Return the answer to a query."""
+        call = await asyncio.to_thread(calls.search, query, self._make_hit)
+        return await self._run(call, timeout, self._retry)
+
+    def search_many(
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        *,
+        ordered: bool = False,
+        concurrency: int = 8,
+        window: int | None = None,
+        timeout: float = 120.0,
+        progress: ProgressCallback | None = None,
+        **options: Unpack[SearchOptions],
+    ) -> AsyncIterator[Outcome[AsyncHit]]:
+        """Search with each item, and yield one outcome for each: see `Client.search_many`."""
+        run = Window[AsyncHit](items, ordered=ordered, concurrency=concurrency, window=window, progress=progress)
+        patient = RetryPolicy(None, self._retry.first_seconds, self._retry.most_seconds)
+
+        async def answer(item: Any) -> SearchResult[AsyncHit]:
+            call = await asyncio.to_thread(lambda: calls.search(to_query(item, options), self._make_hit))
+            return await self._run(call, timeout, patient)
+
+        return search_in_tasks(run, answer)
+
+    async def embed(
+        self, pictures: Sequence[Any], *, projected: bool = False, snapshot: str | None = None
+    ) -> Embeddings:
+        """Return the vectors that the snapshot's encoder makes of pictures, 64 at most: one or an error for each.
+
+        `projected` vectors are as the index compares them; a search does not take such a vector.
+        """
+        call = await asyncio.to_thread(calls.embed, pictures, projected=projected, snapshot=snapshot)
+        return await self._run(call)
+
+    async def product(self, product_id: str) -> AsyncProduct:
+        """Return a product. Raises `UnknownProductError`."""
+        return await self._run(calls.product(product_id, self._make_product))
+
+    async def products(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        filter: str | Sequence[str] | None = None,
+        facets: str | Sequence[str] | None = None,
+        snapshot: str | None = None,
+    ) -> Products[AsyncProduct]:
+        """Return some products that satisfy the filters."""
+        given = {"limit": limit, "offset": offset, "filter": filter, "facets": facets, "snapshot": snapshot}
+        return await self._run(calls.products(given, self._make_product))
+
+    async def image(self, product_id: str, *, size: int | None = None) -> bytes:
+        """Return a product's picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""
+        return await self._run(calls.image(product_id, size))
+
+    async def snapshot(self) -> Snapshot:
+        """Return what is served, with its encoder and the attributes to filter by."""
+        return await self._run(calls.snapshot())
+
+    async def snapshots(self) -> tuple[HeldSnapshot, ...]:
+        """Return the snapshots that can be asked by name."""
+        return await self._run(calls.snapshots())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.url!r})"
+
+    async def _run(
+        self,
+        call: Call[ResultT],
+        timeout: float | None = None,  # noqa: ASYNC109 - with all tries
+        retry: RetryPolicy | None = None,
+    ) -> ResultT:
+        deadline = time.monotonic() + (self._settings.timeout if timeout is None else timeout)
+        policy, failed = retry or self._retry, 0
+        while True:
+            try:
+                return call.read(await self._send(call.request, deadline))
+            except LookalikeError as error:
+                failed += 1
+                delay = policy.delay(failed, error, deadline - time.monotonic())
+                if delay is None:
+                    raise
+            await asyncio.sleep(delay)
+
+    async def _send(self, request: Request, deadline: float) -> Reply:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise out_of_time(self._settings)
+        collected = Collected()
+        try:
+            async with (
+                asyncio.timeout(remaining),
+                self._http.stream(**http_request(request, self._settings, remaining)) as response,
+            ):
+                async for chunk in response.aiter_bytes():
+                    collected.add(chunk)
+                return collected.finish(response)
+        except TimeoutError:
+            failure: LookalikeError = out_of_time(self._settings)
+        except httpx2.RequestError as error:
+            failure = as_error(error, self._settings)
+        raise failure  # outside of the handler: the library's error holds the request, and that the key

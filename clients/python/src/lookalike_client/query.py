@@ -1,0 +1,126 @@
+"""Queries: what a person searches with and how, read into the fields of the protocol."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Unpack
+
+from lookalike_client.arguments import QueryArguments, check_arguments, split_options
+from lookalike_client.examples import Example, Picture, PictureUrl, ProductId, Vector, read_example, url, vector
+
+ONE_OF = ("image", "product", "vector", "url", "positive")
+
+
+class Query:
+    """What `Client.search` takes, as a value: for `search_many`, where each query has arguments of its own.
+
+    Files are read when the query is sent, not before.
+    """
+
+    __slots__ = ("arguments", "image")
+
+    def __init__(self, image: Any = None, /, **arguments: Unpack[QueryArguments]) -> None:
+        self.image = image
+        self.arguments: Mapping[str, Any] = check_arguments(arguments)
+        given = [name for name in ONE_OF if (self.image if name == "image" else self.arguments.get(name)) is not None]
+        if len(given) != 1:
+            found = "nothing to search with" if not given else f"both {' and '.join(given)}"
+            raise TypeError(f"there is {found}: give exactly one of {', '.join(ONE_OF)}")
+        if "crop" in self.arguments and not {"image", "url"}.intersection(given):
+            raise TypeError("crop belongs to one picture: give each of several its own by picture(…, crop=…)")
+
+    def __repr__(self) -> str:
+        shown = [] if self.image is None else [type(self.image).__name__ if _is_large(self.image) else repr(self.image)]
+        return f"Query({', '.join([*shown, *(f'{name}=…' for name in self.arguments)])})"
+
+
+def _is_large(image: Any) -> bool:
+    return not isinstance(image, str) or len(image) > 200
+
+
+class ReadQuery:
+    """A query whose files are read: JSON for all kinds, and a form where that is smaller."""
+
+    def __init__(self, query: Query) -> None:
+        self.options, self._rest = split_options(query.arguments)
+        self.positive = _read_positive(query)
+        self.negative = [read_example(one) for one in self._rest.get("negative", ())]
+        self.is_list = "positive" in self._rest
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the protocol."""
+        found: dict[str, Any] = dict(self.options)
+        if self.is_list:
+            found["positive"] = [example_json(example) for example in self.positive]
+        else:
+            found |= example_json(self.positive[0])
+        if self.negative:
+            found["negative"] = [example_json(example) for example in self.negative]
+        if "negative_weight" in self._rest:
+            found["negative_weight"] = float(self._rest["negative_weight"])
+        return found
+
+    def to_form(self) -> list[tuple[str, str | bytes]] | None:
+        """Return the fields of a form, in which a picture takes a quarter less, or None where JSON says more."""
+        pictures = [example for example in self.positive if isinstance(example, Picture)]
+        crops = [example.crop for example in pictures if example.crop is not None]
+        filters: Sequence[Any] = self.options.get("filter", ())
+        is_form = len(pictures) == len(self.positive) > 0 and len(crops) in {0, len(pictures)}
+        is_form = is_form and not self.negative and all(isinstance(one, str) for one in filters)
+        if not is_form or "negative_weight" in self._rest:
+            return None
+        form: list[tuple[str, str | bytes]] = [("image", example.content) for example in pictures]
+        form += [("crop", ",".join(map(repr, crop))) for crop in crops]
+        for name, value in self.options.items():
+            form += [(name, str(one)) for one in (value if isinstance(value, list) else [value])]
+        return form
+
+
+def _read_positive(query: Query) -> list[Example]:
+    given, crop = query.arguments, query.arguments.get("crop")
+    if "positive" in given:
+        return [read_example(one) for one in given["positive"]]
+    if "product" in given:
+        return [ProductId(given["product"])]
+    if "vector" in given:
+        return [vector(given["vector"])]
+    example = url(given["url"]) if "url" in given else read_example(query.image)
+    if crop is None:
+        return [example]
+    if not isinstance(example, Picture | PictureUrl):
+        raise TypeError("crop belongs to a picture")
+    left, top, right, bottom = map(float, crop)
+    return [replace(example, crop=(left, top, right, bottom))]
+
+
+def example_json(example: Example) -> dict[str, Any]:
+    """Return an example as the protocol has it."""
+    match example:
+        case Picture(content, crop):
+            return _with_crop({"image": base64.b64encode(content).decode("ascii")}, crop)
+        case PictureUrl(address, crop):
+            return _with_crop({"url": address}, crop)
+        case ProductId(product):
+            return {"product_id": product}
+        case Vector(numbers):
+            return {"vector": list(numbers)}
+
+
+def _with_crop(found: dict[str, Any], crop: Sequence[float] | None) -> dict[str, Any]:
+    return found if crop is None else {**found, "crop": list(crop)}
+
+
+def write_form(fields: Sequence[tuple[str, str | bytes]]) -> tuple[str, bytes]:
+    """Return the content type and the body of a form; bytes are files."""
+    boundary = secrets.token_hex(16)
+    parts: list[bytes] = []
+    for name, value in fields:
+        is_file = isinstance(value, bytes)
+        file = '; filename="image"\r\nContent-Type: application/octet-stream' if is_file else ""
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
+        parts += [head.encode(), value if isinstance(value, bytes) else value.encode(), b"\r\n"]
+    parts.append(f"--{boundary}--\r\n".encode())
+    return f"multipart/form-data; boundary={boundary}", b"".join(parts)

@@ -1,0 +1,190 @@
+"""Results: what a server answers, as values that do not change.
+
+What a product can be asked for comes with the client: `Product` and `Hit` with `Client`, `AsyncProduct` and `AsyncHit`
+with `AsyncClient`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+
+from lookalike_client.arguments import SearchOptions
+
+if TYPE_CHECKING:
+    from lookalike_client.async_client import AsyncClient
+    from lookalike_client.client import Client
+
+ItemT = TypeVar("ItemT", bound="ProductFields")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductFields:
+    """A product as its catalogue wrote it, and the snapshot that it was read from.
+
+    What `fields` left out is empty.
+    """
+
+    id: str
+    title: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    image_url: str = ""
+    snapshot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product(ProductFields):
+    """A product that can be asked for its picture and its lookalikes."""
+
+    client: Client = field(repr=False, compare=False)
+
+    def image(self, *, size: int | None = None) -> bytes:
+        """Return the picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""
+        return self.client.image(self.id, size=size)
+
+    def similar(self, **options: Unpack[SearchOptions]) -> SearchResult[Hit]:
+        """Return the product's lookalikes."""
+        return self.client.search(product=self.id, **options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit(Product):
+    """A product found.
+
+    `score` is the cosine similarity, higher is closer, NaN if `fields` left it out. `hidden` counts the other products
+    of its group of duplicates.
+    """
+
+    score: float
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncProduct(ProductFields):
+    """A product that can be asked for its picture and its lookalikes."""
+
+    client: AsyncClient = field(repr=False, compare=False)
+
+    async def image(self, *, size: int | None = None) -> bytes:
+        """Return the picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""
+        return await self.client.image(self.id, size=size)
+
+    async def similar(self, **options: Unpack[SearchOptions]) -> SearchResult[AsyncHit]:
+        """Return the product's lookalikes."""
+        return await self.client.search(product=self.id, **options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncHit(AsyncProduct):
+    """A product found.
+
+    `score` is the cosine similarity, higher is closer, NaN if `fields` left it out. `hidden` counts the other products
+    of its group of duplicates.
+    """
+
+    score: float
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facet:
+    """The most frequent values with their counts, how many others there are, and how many products have none.
+
+    `low` and `high` are there for numbers, dates and times.
+    """
+
+    values: Mapping[str, int] = field(hash=False)
+    others: int
+    missing: int
+    low: float | str | None = None
+    high: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult(Generic[ItemT]):
+    """Hits, best first, all from one snapshot. It can be used as a sequence of its hits."""
+
+    hits: Sequence[ItemT]
+    snapshot: str
+    took_ms: float
+    facets: Mapping[str, Facet] = field(default_factory=dict, hash=False)
+    request_id: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[ItemT]:
+        return iter(self.hits)
+
+    def __getitem__(self, place: int) -> ItemT:
+        return self.hits[place]
+
+    def _repr_html_(self) -> str:
+        from lookalike_client.notebook import write_table  # noqa: PLC0415 - notebooks only
+
+        return write_table(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Products(Generic[ItemT]):
+    """Some products of a snapshot; `total` is how many satisfy the filters."""
+
+    products: Sequence[ItemT]
+    total: int
+    snapshot: str
+    facets: Mapping[str, Facet] = field(default_factory=dict, hash=False)
+
+    def __len__(self) -> int:
+        return len(self.products)
+
+    def __iter__(self) -> Iterator[ItemT]:
+        return iter(self.products)
+
+    def __getitem__(self, place: int) -> ItemT:
+        return self.products[place]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute:
+    """An attribute to filter by; `values` has counts where there are only a few values."""
+
+    type: str
+    values: Mapping[str, int] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """The encoder; `dimension` is the length of the vectors that a query may send."""
+
+    name: str
+    fingerprint: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is served: `index` and `channel` are as the server wrote them."""
+
+    id: str
+    created_at: datetime
+    products: int
+    encoder: Encoder
+    attribution: str = ""
+    parent: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict, hash=False)
+    quality: Mapping[str, float] = field(default_factory=dict, hash=False)
+    index: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    channel: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldSnapshot:
+    """A snapshot in the server's memory. `state` is `serving`, or `retiring` while it still answers."""
+
+    id: str
+    state: str
+    since: datetime
+    queries: int
+    products: int
