@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs bench bench-reindex bench-serving bench-attack bench-index clean
+.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs bench bench-reindex bench-serving bench-attack bench-index clean images image-tools
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -43,7 +43,7 @@ test: style ## Check style, types and layers, and run the tests with real server
 test-all: $(READY)
 	@$(PYTEST) -m "not system"
 
-test-infra: $(READY) ## Run the tests of the system as it is installed: the demo, clusters, deployments, packages
+test-infra: $(READY) ## Run the tests of the system as it is installed: the demo, clusters, deployments, packages, images
 	@$(PYTEST) -m system
 
 test-fast: $(READY) ## Run the tests that take seconds (under a minute)
@@ -116,10 +116,31 @@ bench-index: $(READY) ## Measure the index beside others (COUNT=100000 for a qui
 	@$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/index-requirements.txt
 	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python $(if $(COUNT),--count $(COUNT))
 
+DOCKER  ?= docker
+TARGETS ?= serving flows batch
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+TAG     ?= $(VERSION)
+OCI     := org.opencontainers.image
+
+images: ## Build the images serving, flows and batch (TARGETS=serving for one; docs/deploy.md says what BUILD may hold)
+	@for target in $(TARGETS); do DOCKER_BUILDKIT=1 $(DOCKER) build --file infra/images/Dockerfile --target $$target --tag lookalike/$$target:$(TAG) \
+		--label $(OCI).version=$(VERSION) --label $(OCI).revision="$$(git rev-parse HEAD 2>/dev/null)" --label $(OCI).created="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+		$(BUILD) . || exit 1; done
+
+IMAGE_TOOLS := build/image-tools
+
+image-tools: $(IMAGE_TOOLS)/.ready
+
+$(IMAGE_TOOLS)/.ready: infra/images/tools.txt
+	@$(PYTHON) -m venv $(IMAGE_TOOLS)
+	@$(IMAGE_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 lock: ## Resolve the lock files anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
 	@$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet --all-extras --constraint requirements/platforms.txt pyproject.toml --output-file requirements/all.lock
-	@$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet --extra serve --constraint requirements/all.lock pyproject.toml --output-file requirements/serve.lock
+	@for one in "serve --extra serve" "flows --extra flows --extra redis" "batch --extra batch --extra redis"; do set -- $$one; name=$$1; shift; \
+		$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet "$$@" --constraint requirements/all.lock pyproject.toml --output-file requirements/$$name.lock || exit 1; done
 	@rm -rf $(VENV)-lock
 
 clean: ## Remove the environment and what the demo made

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.shared", "tests.support.seaweedfs", "tests.support.servers"]
+pytest_plugins = [
+    "tests.support.shared",
+    "tests.support.seaweedfs",
+    "tests.support.servers",
+    "tests.support.engine",
+    "tests.support.image_tools",
+]
 
 FAST = "not slow and not services"
 _IS_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.(slow|services)\b", re.MULTILINE)

@@ -1,0 +1,1 @@
+"""Images of containers; `healthy.py` is what a container asks itself."""
