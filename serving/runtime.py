@@ -24,6 +24,7 @@ from lookalike.serving.search.service import SearchService
 from lookalike.serving.search.thumbnails import Thumbnails
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.serving.telemetry.resources import Resources
 
 
 class Runtime:
@@ -59,6 +60,7 @@ class Runtime:
         )
         self.reloads = Reloads(folder, self.follower.wake)
         self.recall = RecallProbe(self.follower, self.metrics, seconds=settings.recall_seconds)
+        self.resources = Resources(self.metrics, folder)
         self.policy = Policy(
             required=settings.access.required,
             admin_port=settings.admin_port,
@@ -100,6 +102,7 @@ class Runtime:
             "readiness": self.readiness.run,
             "reloads": self.reloads.run,
             "recall": self.recall.run,
+            "resources": self.resources.run,
             "gauges": self.service.sample_gauges,
             **self.authenticator.background(),
         }

@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import hmac
 import logging
+import math
 import os
 import re
 import secrets
@@ -107,6 +108,11 @@ class KeyRing:
     def valid(self, now: datetime) -> int:
         """Return how many keys have not expired."""
         return sum(not key.expired(now) for key in self._keys.values())
+
+    def next_expiry(self, now: datetime) -> float:
+        """Return when the first of the valid keys expires, as a timestamp; infinite where none does."""
+        ends = (key.expires_at.timestamp() for key in self._keys.values() if key.expires_at and not key.expired(now))
+        return min(ends, default=math.inf)
 
     def find(self, text: str, now: datetime) -> ApiKey | KeyFault:
         """Return the key that `text` is, or why it is none. An unknown id takes as long as a wrong secret."""
@@ -245,7 +251,7 @@ class KeySource:
             await asyncio.sleep(CHECK_SECONDS)
             if self._file is not None:
                 await self._look(self._file)
-            self._metrics.keys.set(self.ring.valid(datetime.now(UTC)))
+            self._count()
 
     async def _look(self, file: Path) -> None:
         try:
@@ -264,4 +270,9 @@ class KeySource:
         self._seen, self._problem = found, ""
         self.ring = KeyRing((*self._given, *found))
         self._metrics.keys_readable.set(1)
-        self._metrics.keys.set(self.ring.valid(datetime.now(UTC)))
+        self._count()
+
+    def _count(self) -> None:
+        now = datetime.now(UTC)
+        self._metrics.keys.set(self.ring.valid(now))
+        self._metrics.keys_expire.set(self.ring.next_expiry(now))

@@ -286,8 +286,8 @@ class Follower:
             before.retained_until = time.monotonic() + self._retain_seconds
             before.pinned_until = time.monotonic() + self._pin_seconds
             self._retired.insert(0, before)
-            self._metrics.retire(before.manifest.id, before.manifest.encoder.name)
-        self._metrics.serve(loaded.manifest.id, loaded.manifest.encoder.name)
+            self._metrics.retire(self.channel.name, before.manifest.id, before.manifest.encoder.name)
+        self._metrics.serve(self.channel.name, loaded.manifest.id, loaded.manifest.encoder.name)
         self._metrics.snapshot_created.set(loaded.manifest.created_at.timestamp())
         self._metrics.products.set(loaded.manifest.products)
         self._let_go()

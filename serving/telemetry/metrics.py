@@ -29,6 +29,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """Set before this module is imported where several processes serve together."""
 
+STAGES = ("fetch", "decode", "queue", "encode", "search", "facets", "hydrate", "thumbnail")
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS)
 _SWAP_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -117,6 +119,12 @@ class Metrics:
         self.keys = Gauge(
             "lookalike_keys", "API keys that are valid now", registry=registry, multiprocess_mode="livemin"
         )
+        self.keys_expire = Gauge(
+            "lookalike_keys_next_expiry_timestamp_seconds",
+            "When the valid key that expires first does so; infinite where none does",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self.keys_readable = Gauge(
             "lookalike_keys_readable",
             "1 where the last look at the keys worked; else those known before are used",
@@ -132,7 +140,7 @@ class Metrics:
         self.snapshot = Gauge(
             "lookalike_snapshot_info",
             "1 for the snapshot that is served",
-            ["snapshot", "encoder"],
+            ["channel", "snapshot", "encoder"],
             registry=registry,
             multiprocess_mode="livemax",
         )
@@ -180,6 +188,20 @@ class Metrics:
         self.recall_probes = Counter(
             "lookalike_recall_probes_total", "Searches that were compared with exact search", registry=registry
         )
+        self.cpu = Counter("lookalike_cpu_seconds_total", "Processor time that all workers used", registry=registry)
+        self.memory = _gauge("lookalike_memory_bytes", "Resident memory of all workers", registry)
+        self.memory_limit = Gauge(
+            "lookalike_memory_limit_bytes",
+            "Memory that there is for all workers: of the container, or of the machine",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.cache_free = Gauge(
+            "lookalike_cache_free_bytes",
+            "Free space of the disk on which the cache is",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self.build = Gauge(
             "lookalike_build_info",
             "1 for the release that runs, and what it runs on",
@@ -188,10 +210,24 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self.build.labels(version(), platform.python_version(), installed("faiss-cpu"), installed("onnxruntime")).set(1)
+        self._begin_at_zero()
         if not _multiprocess_folder():
             ProcessCollector(registry=registry)
             PlatformCollector(registry=registry)
             GCCollector(registry=registry)
+
+    def _begin_at_zero(self) -> None:
+        """Show each series that is known from the start: a rate cannot see a counter's first step out of nothing."""
+        for counter, values in (
+            (self.released, ("full", "waited", "idle")),
+            (self.vectors, ("encoded", "shared", "cached")),
+            (self.thumbnails, ("made", "cached")),
+            (self.dropped, ("cancelled", "expired")),
+        ):
+            for value in values:
+                counter.labels(value)
+        for name in STAGES:
+            self.stages.labels(name)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -200,15 +236,15 @@ class Metrics:
         yield
         self.stages.labels(name).observe(perf_counter() - start)
 
-    def serve(self, snapshot: str, encoder: str) -> None:
+    def serve(self, channel: str, snapshot: str, encoder: str) -> None:
         """Say which snapshot is served from now on."""
-        self.snapshot.labels(snapshot, encoder).set(1)
+        self.snapshot.labels(channel, snapshot, encoder).set(1)
 
-    def retire(self, snapshot: str, encoder: str) -> None:
+    def retire(self, channel: str, snapshot: str, encoder: str) -> None:
         """Say that a snapshot is no longer served."""
-        self.snapshot.labels(snapshot, encoder).set(0)  # files of other processes cannot forget a label
+        self.snapshot.labels(channel, snapshot, encoder).set(0)  # files of other processes cannot forget a label
         if not _multiprocess_folder():
-            self.snapshot.remove(snapshot, encoder)
+            self.snapshot.remove(channel, snapshot, encoder)
 
     def render(self) -> bytes:
         """Return all metrics in the text format, those of the other processes included."""

@@ -266,6 +266,16 @@ def test_the_last_good_keys_outlive_a_bad_file(
     assert b"lookalike_keys 2.0" in metrics.render()
 
 
+def test_the_first_expiry_is_that_of_a_valid_key() -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    made = [
+        create_key("shop", [AccessScope.SEARCH], lifetime=timedelta(days=days), now=now - timedelta(days=10))[0]
+        for days in (1, 12, 30)
+    ]
+    assert KeyRing(made).next_expiry(now) == (now + timedelta(days=2)).timestamp()
+    assert KeyRing([make_shop_key()[0]]).next_expiry(now) == float("inf")
+
+
 def test_keys_from_the_environment(tmp_path: Path) -> None:
     (given, given_text), (filed, filed_text) = make_shop_key(), make_shop_key()
     file = tmp_path / "keys.json"

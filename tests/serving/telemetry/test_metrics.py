@@ -34,7 +34,7 @@ def test_every_stage_and_route_is_measured(served: tuple[Shop, Client]) -> None:
     assert any("route=/v1/products/{product_id:product},status=200" in name for name in requests)
     assert any("route=unmatched,status=404" in name for name in requests)
     snapshot = shop.channel.current().snapshot
-    assert found[f"lookalike_snapshot_info{{encoder=fake,snapshot={snapshot}}}"] == 1
+    assert found[f"lookalike_snapshot_info{{channel=current,encoder=fake,snapshot={snapshot}}}"] == 1
     assert found["lookalike_snapshot_products{}"] == 24
     assert found["lookalike_batch_size_count{}"] >= 1
 
@@ -55,7 +55,7 @@ def test_names_are_ours(client: Client) -> None:
 def test_several_processes_are_one(tmp_path: Path) -> None:
     script = (
         "from lookalike.serving.telemetry.metrics import Metrics; "
-        "m = Metrics(); m.swaps.inc(); m.queue.set(2); m.serve('s', 'e'); {}"
+        "m = Metrics(); m.swaps.inc(); m.queue.set(2); m.serve('c', 's', 'e'); {}"
     )
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": ""}
 
@@ -68,4 +68,4 @@ def test_several_processes_are_one(tmp_path: Path) -> None:
     text = run("print(m.render().decode())")
     assert "lookalike_swaps_total 2.0" in text
     assert "lookalike_queue_depth 2.0" in text  # the first process is dead, and its gauges with it
-    assert 'lookalike_snapshot_info{encoder="e",snapshot="s"} 1.0' in text
+    assert 'lookalike_snapshot_info{channel="c",encoder="e",snapshot="s"} 1.0' in text
