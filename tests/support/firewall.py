@@ -44,8 +44,9 @@ def restore(before: State) -> None:
 
 def is_used() -> bool:
     """Tell whether some engine runs on this machine."""
-    names = (process / "comm" for process in Path("/proc").iterdir() if process.name.isdigit())
-    return any(_read(name).strip() == "dockerd" for name in names)
+    states = (_read(process / "stat") for process in Path("/proc").iterdir() if process.name.isdigit())
+    # one that has ended may wait for its parent as a zombie
+    return any("(dockerd)" in state and ") Z " not in state for state in states)
 
 
 def bridges() -> set[str]:
