@@ -8,6 +8,7 @@ tombstone there. When that is too much, or answers suffer, the run becomes a rei
 from __future__ import annotations
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
 from lookalike.data.errors import ChannelBusyError, CorruptError, NotFoundError
 from lookalike.data.reports import RunReport
@@ -18,6 +19,7 @@ from lookalike.flows.runtime.progress import run_log
 from lookalike.flows.runtime.request import RefreshParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
+from lookalike.flows.runtime.states import end_state, name_run
 from lookalike.flows.stages import delta, embed, publish, report, resolve, scan
 from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.delta import find_reason_against_delta, find_reason_to_rebuild
@@ -28,17 +30,17 @@ from lookalike.tasks.resolve import ResolvedDelta
 BUSY_SECONDS = 20.0  # a run that has the channel will see what changed, or the refresh after this one will
 
 
-@flow(name="refresh", persist_result=False, validate_parameters=True, flow_run_name="refresh-{channel}")
+@flow(name="refresh", persist_result=False, validate_parameters=True, flow_run_name=name_run("refresh"))
 @takes(RefreshParameters)
-def refresh(parameters: RefreshParameters) -> RunReport:
+def refresh(parameters: RefreshParameters) -> State[RunReport]:
     """Bring a channel up to date with what came, changed or went since the last full build, in seconds."""
     request = Request.of(parameters)
     try:
         with run_session("refresh", request, wait_seconds=BUSY_SECONDS, on_failure=report.report_failure) as run:
-            return run_stages(run, publish.begin(run))
+            return end_state(run_stages(run, publish.begin(run)))
     except ChannelBusyError as error:
         run_log(__name__).warning("skipped: %s", error)
-        return compose_skipped_report("refresh", request, str(error))
+        return end_state(compose_skipped_report("refresh", request, str(error)))
 
 
 def run_stages(run: Run, published: Published) -> RunReport:

@@ -6,6 +6,7 @@ begin -> scan -> diff -> embed -> resolve -> plan -> train -> build -> evaluate 
 from __future__ import annotations
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
 from lookalike.data.reports import RunReport
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest
@@ -13,6 +14,7 @@ from lookalike.flows.reporting.reports import Outcome
 from lookalike.flows.runtime.request import ReindexParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
+from lookalike.flows.runtime.states import end_state, name_run
 from lookalike.flows.stages import duplicates, embed, index, publish, report, resolve, scan
 from lookalike.tasks.build.jobs import Source
 from lookalike.tasks.draft import describe_space, draft_snapshot, would_change_nothing
@@ -20,14 +22,14 @@ from lookalike.tasks.published import Published
 from lookalike.tasks.resolve import ResolvedCatalogue
 
 
-@flow(name="reindex", persist_result=False, validate_parameters=True, flow_run_name="reindex-{channel}")
+@flow(name="reindex", persist_result=False, validate_parameters=True, flow_run_name=name_run("reindex"))
 @takes(ReindexParameters)
-def reindex(parameters: ReindexParameters) -> RunReport:
+def reindex(parameters: ReindexParameters) -> State[RunReport]:
     """Bring a channel up to date with a catalogue: embed what is new, build a snapshot, publish it."""
     request = Request.of(parameters)
     wait_seconds = request.timeout_seconds
     with run_session("reindex", request, wait_seconds=wait_seconds, on_failure=report.report_failure) as run:
-        return run_stages(run, publish.begin(run))
+        return end_state(run_stages(run, publish.begin(run)))
 
 
 def run_stages(run: Run, published: Published) -> RunReport:

@@ -15,6 +15,7 @@ from lookalike.data.snapshots.channels import DEFAULT_CHANNEL, Channel
 from lookalike.data.stores import open_store
 from lookalike.flows.runtime.request import describe_parameters
 from lookalike.flows.runtime.settings import BatchSettings
+from lookalike.flows.runtime.states import name_run
 
 
 class Moved(BaseModel):
@@ -27,7 +28,7 @@ class Moved(BaseModel):
     reason: str
 
 
-@flow(name="rollback", persist_result=False, validate_parameters=True, flow_run_name="rollback-{channel}")
+@flow(name="rollback", persist_result=False, validate_parameters=True, flow_run_name=name_run("rollback"))
 @describe_parameters
 def rollback(
     reason: Annotated[

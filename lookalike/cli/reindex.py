@@ -108,9 +108,10 @@ def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunRepo
         say("  starting Prefect …", err=True)
     run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
     show_stages()
+    from lookalike.flows.runtime.states import run_here
+
     with explain_prefect():
-        report: RunReport = run(catalogue=location, store=absolute(store), **parameters)
-    return report
+        return run_here(run, catalogue=location, store=absolute(store), **parameters)
 
 
 def _end(report: RunReport, output: str, *, store: str, channel: str) -> None:

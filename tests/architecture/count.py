@@ -31,6 +31,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 from lookalike.data.snapshots import publishing
 from lookalike.data.stores.local import LocalStore
 from lookalike.flows.reindex import reindex
+from lookalike.flows.runtime.states import run_here
 from lookalike.serving.rest.app import create_app
 from lookalike.serving.runtime import Runtime
 from tests.serving.conftest import make_settings
@@ -155,7 +156,7 @@ def walk_row(walk: Walk, folder: Path) -> set[str]:
     ):
         os.environ["DASK_SCHEDULER_ADDRESS"] = cluster.scheduler_address
         with walk.recording() as row:
-            report = reindex(str(folder / "products.csv"), store=str(folder / "store"), encoder="fake")
+            report = run_here(reindex, str(folder / "products.csv"), store=str(folder / "store"), encoder="fake")
         assert (report.published, report.products) == (True, 30)
     return row
 

@@ -31,10 +31,10 @@ def on_servers(prefect_api: str, scheduler: str, monkeypatch: pytest.MonkeyPatch
 def run(tmp_path: Path, on_servers: None) -> Reindex:
     """Reindex `tmp_path / "pictures"` into `tmp_path / "store"`."""
     from lookalike.flows.reindex import reindex
+    from lookalike.flows.runtime.states import run_here
 
     def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> RunReport:
-        report: RunReport = reindex(str(catalogue), store=str(tmp_path / "store"), **{"encoder": "fake", **parameters})
-        return report
+        return run_here(reindex, str(catalogue), store=str(tmp_path / "store"), **{"encoder": "fake", **parameters})
 
     return run
 
@@ -43,9 +43,9 @@ def run(tmp_path: Path, on_servers: None) -> Reindex:
 def refresh(tmp_path: Path, on_servers: None) -> Reindex:
     """Refresh the same."""
     from lookalike.flows.refresh import refresh
+    from lookalike.flows.runtime.states import run_here
 
     def run(catalogue: Path = tmp_path / "pictures", **parameters: object) -> RunReport:
-        report: RunReport = refresh(str(catalogue), store=str(tmp_path / "store"), **{"encoder": "fake", **parameters})
-        return report
+        return run_here(refresh, str(catalogue), store=str(tmp_path / "store"), **{"encoder": "fake", **parameters})
 
     return run
