@@ -60,6 +60,12 @@ class Budget:
             detail = f"The server holds as many bytes of {self._what} as it may: try again in 1 s."
             raise ProblemError("overloaded", detail, retry_after=1)
 
+    def let_go(self, share: Share) -> None:
+        """Let a share hold nothing, for now."""
+        with self._lock:
+            if share.size:
+                self._move(share, 0)
+
     def _move(self, share: Share, size: int) -> None:
         more = size - share.size
         share.size = size
@@ -96,6 +102,10 @@ class Share:
     def add(self, size: int) -> None:
         """Hold so many bytes more. Raises `ProblemError`."""
         self._budget.grow(self, size)
+
+    def let_go(self) -> None:
+        """Hold nothing, for now."""
+        self._budget.let_go(self)
 
 
 def _has_room(limit: int, others: int, size: int) -> bool:

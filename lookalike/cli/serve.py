@@ -16,8 +16,9 @@ from lookalike.cli.output import channel_option, report_errors, store_option
 @click.option("--host", envvar="LOOKALIKE_HOST", default="127.0.0.1", show_default=True)
 @click.option("--port", envvar="LOOKALIKE_PORT", default="8000", show_default=True, metavar="INTEGER")
 @click.option("--workers", envvar="LOOKALIKE_WORKERS", default=1, show_default=True, help="Server processes.")
+@click.option("--stream", is_flag=True, help="Answer over WebSocket, too, at /v1/stream.")
 @report_errors
-def serve(*, store: str, channel: str, host: str, port: str, workers: int) -> None:
+def serve(*, store: str, channel: str, host: str, port: str, workers: int, stream: bool) -> None:
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
     # BLAS is asked for one small product a query; its threads would then wait busily, on processors that encode
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -25,7 +26,10 @@ def serve(*, store: str, channel: str, host: str, port: str, workers: int) -> No
     from lookalike.serving.settings import read_settings
 
     # the port is text: Kubernetes sets LOOKALIKE_PORT=tcp://… beside a service of our name, and the settings know that
-    run(read_settings(store=store, channel=channel, host=host, port=port, workers=workers))
+    settings = read_settings(store=store, channel=channel, host=host, port=port, workers=workers)
+    if stream:  # without the option, the environment decides
+        settings.stream.enabled = True
+    run(settings)
 
 
 @click.command()

@@ -1,19 +1,14 @@
-"""What an ASGI server says of a request, in the terms of the tiers below: context, address, credentials, operation."""
+"""What HTTP says of a request, in the terms of the tiers below: its context, and what it asks for."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
-from typing import Any
-
-from starlette._utils import get_route_path  # the very rule by which the router matches
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from lookalike.serving.access.admission import AccessRequest, Operation
+from lookalike.serving.asgi import client_address, find_credentials, is_local, route_path, server_port
 from lookalike.serving.context import RequestContext
 
-API_KEY = "x-api-key"
 PROBES = frozenset({"/livez", "/readyz"})
 PAGES = frozenset({"/", "/docs", "/problems", "/openapi.json", "/favicon.ico"})
 STATIC = "/static/"
@@ -21,8 +16,6 @@ ADMIN = "/v1/admin"
 METRICS = "/metrics"
 
 _KEY = "lookalike"
-_BEARER = "bearer "
-_PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "origin")
 
 
 def request_context(scope: Scope) -> RequestContext:
@@ -41,7 +34,7 @@ def access_request(scope: Scope) -> AccessRequest:
     path = route_path(scope)
     return AccessRequest(
         operation_of(path),
-        _credentials(headers),
+        find_credentials(headers),
         address=client_address(scope),
         is_local=is_local(scope),
         port=server_port(scope),
@@ -59,45 +52,6 @@ def operation_of(path: str) -> Operation:
     if _is_below(path, METRICS):
         return Operation.METRICS
     return Operation.ADMIN if _is_below(path, ADMIN) else Operation.SEARCH
-
-
-def route_path(scope: Scope) -> str:
-    """Return the path that the router will match: decoded once, without the mount point of the application.
-
-    It is judged by `scope["path"]` as the router does, never by a URL that a header can change.
-    """
-    find: Callable[[Any], str] = get_route_path
-    return find(scope)
-
-
-def client_address(scope: Scope) -> str:
-    """Return the address that a request came from: what uvicorn saw, or what a trusted proxy reported."""
-    client = scope.get("client")
-    return str(client[0]) if client else "unknown"
-
-
-def server_port(scope: Scope) -> int | None:
-    """Return the port that a request came to, None where it came to none."""
-    server = scope.get("server")
-    return server[1] if server is not None else None
-
-
-def is_local(scope: Scope) -> bool:
-    """Tell whether a program on this machine asks for itself: no proxy passed it on, no web page sent it."""
-    headers = Headers(scope=scope)
-    if any(name in headers for name in _PASSED_ON):
-        return False
-    try:
-        return ipaddress.ip_address(client_address(scope)).is_loopback
-    except ValueError:
-        return False
-
-
-def _credentials(headers: Headers) -> tuple[str, ...]:
-    """Other schemes than Bearer are for whoever stands in front of this server."""
-    given = [value.strip() for value in headers.getlist("authorization")]
-    bearer = [value[len(_BEARER) :].strip() for value in given if value.lower().startswith(_BEARER)]
-    return (*bearer, *(value.strip() for value in headers.getlist(API_KEY)))
 
 
 def _is_below(path: str, folder: str) -> bool:

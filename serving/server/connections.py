@@ -143,6 +143,11 @@ class PatientProtocol(HeadLimit):
         if not self._is_idle:
             self._stop_waiting()
 
+    def handle_websocket_upgrade(self, *given: Any) -> None:
+        """Hand the connection on: from here on another protocol waits for the client."""
+        super().handle_websocket_upgrade(*given)
+        self._stop_waiting()
+
     def pause_writing(self) -> None:
         """Give the client its time to read."""
         super().pause_writing()

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from lookalike.serving.server.memory import give_back_memory
@@ -41,11 +41,10 @@ def serve(settings: ServingSettings) -> None:
     if settings.is_exposed and not settings.access.required:
         _warn_of_open_doors(settings)
     if settings.workers == 1:
-        from lookalike.serving.rest.app import create_app  # noqa: PLC0415 - the parent of workers needs none of it
-        from lookalike.serving.runtime import Runtime  # noqa: PLC0415
+        from lookalike.serving.server.gateways import create_gateways  # noqa: PLC0415 - a parent of workers needs none
 
         give_back_memory()
-        app = create_app(Runtime(settings))
+        app = create_gateways(settings)
         with _ends_quietly():
             _listen(app, settings)
     else:
@@ -53,14 +52,13 @@ def serve(settings: ServingSettings) -> None:
             _listen("lookalike.serving.server.run:worker", settings, factory=True, workers=settings.workers)
 
 
-def worker() -> FastAPI:
+def worker() -> ASGIApp:
     """Return the application of a worker process."""
-    from lookalike.serving.rest.app import create_app  # noqa: PLC0415 - metrics choose their kind when they are imported
-    from lookalike.serving.runtime import Runtime  # noqa: PLC0415
+    from lookalike.serving.server.gateways import create_gateways  # noqa: PLC0415 - metrics choose their kind on import
 
     give_back_memory()
     _end_with_parent()
-    return create_app(Runtime(ServingSettings.model_validate_json(os.environ[_HANDED_OVER])))
+    return create_gateways(ServingSettings.model_validate_json(os.environ[_HANDED_OVER]))
 
 
 def _end_with_parent() -> None:
@@ -77,7 +75,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, name="watch parent", daemon=True).start()
 
 
-def _listen(app: FastAPI | str, settings: ServingSettings, **more: Any) -> None:
+def _listen(app: ASGIApp | str, settings: ServingSettings, **more: Any) -> None:
     options = {**_options(settings), **more}
     if settings.admin_port is None:
         uvicorn.run(app, **options)
@@ -116,11 +114,24 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
         "server_header": False,
         "http": "lookalike.serving.server.connections:PatientProtocol",
         "limit_concurrency": _bound_connections(settings.limits.connections),
-        "ws": "none",  # there is no WebSocket to open: such an offer is ignored, as any other
+        **_websockets(settings),
         "proxy_headers": False,  # the application reads them, with the prefix
         "timeout_graceful_shutdown": settings.shutdown_seconds,
         # longer than load balancers keep a connection, mostly 60 s: else they send a request into one that just closed
         "timeout_keep_alive": 75,
+    }
+
+
+def _websockets(settings: ServingSettings) -> dict[str, Any]:
+    if not settings.stream.enabled:
+        return {"ws": "none"}  # there is no WebSocket to open: such an offer is ignored, as any other
+    return {
+        "ws": "lookalike.serving.server.websockets:PatientWebSocket",
+        "ws_max_size": settings.limits.max_body_bytes,
+        "ws_per_message_deflate": False,  # pictures are compressed, and a bomb is not
+        "ws_ping_interval": 20.0,  # so that no proxy on the way takes a quiet stream for a dead one
+        # a client that reads one answer a second also reads our ping late: a dead one is noticed as an idle one is
+        "ws_ping_timeout": settings.stream.idle_seconds,
     }
 
 

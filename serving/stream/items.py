@@ -36,6 +36,7 @@ class Item:
     Attributes:
         waits: whether its answer is sent after those of the queries before it.
         is_refused: whether it came too late, to a server that stops.
+        is_begun: whether its task runs: one that is cancelled before would end without a word.
         is_open: whether it can still be cancelled: its answer is not found yet.
         before: what is sent before its answer.
     """
@@ -44,6 +45,7 @@ class Item:
     request: RequestContext
     waits: bool = False
     is_refused: bool = False
+    is_begun: bool = False
     is_open: bool = True
     is_cancelled: bool = False
     task: asyncio.Task[None] | None = None
@@ -113,8 +115,10 @@ class Items(Generic[T]):
     def cancel(self, wanted: ItemId) -> None:
         """Let an item end with a problem; ignored where its answer is found already."""
         item = self._by_id.get(wanted)
-        if item is not None and item.is_open and not item.is_cancelled and item.task is not None:
-            item.is_cancelled = True
+        if item is None or not item.is_open or item.is_cancelled:
+            return
+        item.is_cancelled = True
+        if item.is_begun and item.task is not None:
             item.task.cancel()
 
     def forget(self, item: Item) -> None:
@@ -166,6 +170,7 @@ class Items(Generic[T]):
             measure_request(runtime.metrics, request, method=METHOD, route=self._route, status=status, log=log)
 
     async def _find(self, item: Item) -> Hits | Problem:
+        item.is_begun = True
         try:
             async with asyncio.timeout_at(item.request.deadline):
                 return await self._search(item)
@@ -173,7 +178,7 @@ class Items(Generic[T]):
             task = asyncio.current_task()
             if not item.is_cancelled or task is None or task.uncancel():
                 raise
-            problem = ProblemError("cancelled", "You cancelled this query.")
+            problem = _cancelled_problem()
         except TimeoutError:
             detail = "The query's time ran out before it was answered: give it more, or send fewer at a time."
             problem = ProblemError("deadline_exceeded", detail, retry_after=1)
@@ -190,6 +195,8 @@ class Items(Generic[T]):
 
     async def _search(self, item: Item) -> Hits:
         ask, request, runtime = item.ask, item.request, self._runtime
+        if item.is_cancelled:
+            raise _cancelled_problem()
         if item.is_refused:
             raise stopping_problem()
         await self._outlet.charge(request)
@@ -218,3 +225,7 @@ class Items(Generic[T]):
         except ProblemError as problem:
             return await self._encode(Problem(answer.id, problem, answer.asked.id))
         return message, 200
+
+
+def _cancelled_problem() -> ProblemError:
+    return ProblemError("cancelled", "You cancelled this query.")

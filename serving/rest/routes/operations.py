@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from lookalike.serving.access.refusals import missing_scope
+from lookalike.serving.asgi import server_port
 from lookalike.serving.context import AccessScope
-from lookalike.serving.rest.requests import request_context, server_port
+from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.responses import reply
 from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.routes.pages import page

@@ -18,9 +18,10 @@ from lookalike.serving.access.authenticator import Authenticator
 from lookalike.serving.access.keys import add_key, create_key
 from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.access.refusals import RefusedError
+from lookalike.serving.asgi import route_path, server_port
 from lookalike.serving.context import AccessScope, RequestContext
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.rest.requests import operation_of, route_path, server_port
+from lookalike.serving.rest.requests import operation_of
 from lookalike.serving.settings import Access, Rates
 from lookalike.serving.telemetry.metrics import Metrics
 from tests.support.client import Client

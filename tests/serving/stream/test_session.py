@@ -122,6 +122,19 @@ def test_a_cancelled_query_ends_with_a_problem(client: Client, monkeypatch: pyte
         client.run(talk(go))
 
 
+def test_a_query_that_is_cancelled_at_once_has_an_answer_too(client: Client) -> None:
+    async def talk() -> None:
+        async with duplex(client.runtime) as stream:
+            await stream.read(Hello)
+            for number in range(50):
+                stream.say(Ask(number, {"product_id": "a", "k": 1}), Cancel(number))
+            assert set(codes(await stream.answers(50)).values()) <= {"cancelled", "hits"}
+            stream.say(None)
+            assert (await stream.end()).reason == "done"
+
+    client.run(talk())
+
+
 def test_nothing_is_read_beyond_the_window(small: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     async def talk(go: threading.Event) -> None:
         async with duplex(small.runtime) as stream:

@@ -1,0 +1,133 @@
+"""The gateway: opens `/v1/stream` for whoever may have it, runs a session over it, and closes it as that ended."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lookalike.serving.access.admission import AccessRequest, Operation
+from lookalike.serving.asgi import client_address, find_credentials, is_local, route_path, server_port
+from lookalike.serving.context import RequestContext
+from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.stream.carrier import ClientGoneError
+from lookalike.serving.stream.messages import End, Problem
+from lookalike.serving.stream.session import Session
+from lookalike.serving.stream.streams import Streams
+from lookalike.serving.telemetry.requests import measure_request
+from lookalike.serving.websocket.carrier import WebSocketCarrier
+from lookalike.serving.websocket.connection import FIRST_BYTES, Connection, find_connection
+from lookalike.serving.websocket.refusals import refuse
+
+PATH = "/v1/stream"
+
+_NORMAL, _GOING_AWAY, _BROKEN, _REFUSED, _FAILED, _TRY_LATER = 1000, 1001, 1002, 1008, 1011, 1013
+_CLOSE_CODES = {
+    "done": _NORMAL,
+    "stopping": _GOING_AWAY,
+    "broken": _BROKEN,
+    "idle": _REFUSED,
+    "refused": _REFUSED,
+    "failed": _FAILED,
+}
+_LATER = frozenset({"too_many_streams", "not_ready", "overloaded", "access_unavailable"})
+
+
+class WebSocketGateway:
+    """An ASGI layer around the application, which answers all else."""
+
+    def __init__(self, streams: Streams, app: ASGIApp) -> None:
+        self._streams = streams
+        self._settings = streams.runtime.settings
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one stream, or hand on what is none."""
+        if scope["type"] != "websocket" or route_path(scope) != PATH:
+            await self._app(scope, receive, send)
+            return
+        await receive()  # `websocket.connect`
+        parameters, scope["query_string"] = scope["query_string"], b""  # a key that is wrongly there is not logged
+        try:
+            _check_parameters(parameters)
+            self._check_origin(Headers(scope=scope))
+        except ProblemError as problem:
+            request = RequestContext(gateway="websocket", address=client_address(scope))
+            await refuse(send, Problem(None, problem, request.id))
+            self._measure(request, ERROR_CODES[problem.code].status)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        runtime, connection = self._streams.runtime, find_connection(scope)
+        connection.limit_messages(FIRST_BYTES)
+        opened = RequestContext(gateway="websocket", address=client_address(scope))
+        stopper = asyncio.create_task(self._stop_with(connection))
+        try:
+            with runtime.bodies.share(lambda: opened.address) as share:
+                carrier = WebSocketCarrier(
+                    *(receive, send, connection),
+                    root=scope["root_path"],
+                    share=share,
+                    max_bytes=self._settings.limits.max_body_bytes,
+                )
+                session = Session(self._streams, carrier, _access(scope), gateway="websocket", route=PATH)
+                end = await session.run()
+            if carrier.is_refused and end.problem is not None:
+                self._measure(opened, ERROR_CODES[end.problem.code].status)
+            await _close(carrier, end)
+        finally:
+            stopper.cancel()
+
+    async def _stop_with(self, connection: Connection) -> None:
+        await connection.stopping.wait()
+        self._streams.stop()
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Let pages of this site open a stream, and those that CORS lets ask; what is no browser sends no `Origin`."""
+        origin = headers.get("origin")
+        allowed = self._settings.web.origins
+        if origin is None or origin in allowed or "*" in allowed:
+            return
+        if urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+            raise ProblemError("cross_origin_refused", "Pages of this web site may not open a stream.")
+
+    def _measure(self, request: RequestContext, status: int) -> None:
+        log = self._settings.access_log
+        metrics = self._streams.runtime.metrics
+        measure_request(metrics, request, method="GET", route=PATH, status=status, log=log)
+
+
+def _check_parameters(parameters: bytes) -> None:
+    """Refuse keys in addresses, which end in logs, and all else that could be there."""
+    if parameters:
+        detail = "This address takes no parameters: send a key in a header, or in the message `start`."
+        raise ProblemError("bad_request", detail)
+
+
+def _access(scope: Scope) -> AccessRequest:
+    return AccessRequest(
+        Operation.SEARCH,
+        find_credentials(Headers(scope=scope)),
+        address=client_address(scope),
+        is_local=is_local(scope),
+        port=server_port(scope),
+        method="GET",
+        path=PATH,
+    )
+
+
+async def _close(carrier: WebSocketCarrier, end: End) -> None:
+    """Close as the stream ended; one whose client left or does not read is let go without a word."""
+    if end.reason not in _CLOSE_CODES:
+        return
+    reason = "stopping" if end.reason == "stopping" else ""
+    code = _CLOSE_CODES[end.reason]
+    if end.problem is not None:
+        reason = end.problem.code
+        code = _TRY_LATER if reason in _LATER else code
+    with suppress(ClientGoneError):
+        await carrier.close(code, reason)
