@@ -82,6 +82,12 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "A message of the stream comes at the wrong time",
         "`start` is the first message or none, and holds the key if no header does. The stream has ended.",
     ),
+    "malformed_graphql": ErrorCode(
+        400,
+        GrpcStatus.INVALID_ARGUMENT,
+        "`query` is no GraphQL",
+        "`detail` says where it cannot be read.",
+    ),
     "unauthorized": ErrorCode(
         401,
         GrpcStatus.UNAUTHENTICATED,
@@ -204,6 +210,18 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         GrpcStatus.INVALID_ARGUMENT,
         "A field has the wrong type or value",
         "`detail` names the field and what it must be.",
+    ),
+    "invalid_operation": ErrorCode(
+        422,
+        GrpcStatus.INVALID_ARGUMENT,
+        "The GraphQL operation does not fit the schema",
+        "`detail` says what is wrong; `docs/graphql.md` has the schema.",
+    ),
+    "operation_too_large": ErrorCode(
+        422,
+        GrpcStatus.INVALID_ARGUMENT,
+        "The GraphQL operation asks for too much at once",
+        "`detail` names the limit, which the operator sets (`LOOKALIKE_GRAPHQL__…`): split the operation.",
     ),
     "bad_k": ErrorCode(
         422,

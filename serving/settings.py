@@ -179,6 +179,22 @@ class Stream(BaseModel):
     )
 
 
+class Graphql(BaseModel):
+    """GraphQL: what one operation may ask for. What each of its searches may ask for is limited as elsewhere."""
+
+    enabled: bool = Field(False, description="Answer GraphQL, too, at /graphql; takes the extra `graphql`.")
+    introspection: bool = Field(True, description="Tell the schema to tools that ask; it is also in the docs.")
+    max_letters: int = Field(64 * 2**10, ge=256, description="Longest text of an operation; pictures are variables.")
+    max_tokens: int = Field(2000, ge=16, description="Most tokens of such a text.")
+    max_depth: int = Field(10, ge=2, le=50, description="Most levels of fields within fields.")
+    max_aliases: int = Field(64, ge=0, description="Most aliases in one operation.")
+    max_directives: int = Field(64, ge=0, description="Most directives in one operation.")
+    max_cost: int = Field(
+        64, ge=1, description="Most searches and other questions of one operation, at worst; each counts as a request."
+    )
+    max_results: int = Field(1000, ge=1, description="Most hits and products that one operation may return, at worst.")
+
+
 class QueryFetch(FetchSettings):
     """Where pictures of queries may be fetched from: nowhere, unless hosts are named."""
 
@@ -252,6 +268,7 @@ class ServingSettings(BaseSettings):
     rates: Rates = Field(default_factory=Rates)
     web: Web = Field(default_factory=Web)
     stream: Stream = Field(default_factory=Stream)
+    graphql: Graphql = Field(default_factory=Graphql)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
     urls: QueryFetch = Field(default_factory=QueryFetch)
 

@@ -1,0 +1,192 @@
+"""The schema: what can be asked. Resolvers translate; what they ask is what all gateways ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import strawberry
+from graphql import DocumentNode, GraphQLError
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.graphql.answers import (
+    Attribute,
+    Encoder,
+    Facet,
+    Info,
+    LoadedSnapshot,
+    Product,
+    ProductsResult,
+    SearchResult,
+    Snapshot,
+    SnapshotChange,
+    make_facets,
+    search,
+    search_similar,
+)
+from lookalike.serving.graphql.inputs import SCALARS, Filter, OptionsInput, SearchInput, as_mapping
+from lookalike.serving.graphql.plan import DEFAULT_LIMIT
+from lookalike.serving.replies import write_held, write_product, write_snapshot
+from lookalike.serving.search.options import QueryOptions, check_lists
+from lookalike.serving.search.service import Listing
+
+MAX_LISTED = 100
+MAX_SKIPPED = 10**9
+
+
+async def _search(info: Info, query: SearchInput) -> SearchResult | None:
+    return await search(info, as_mapping(query))
+
+
+async def _similar(info: Info, id: strawberry.ID, options: OptionsInput | None = None) -> SearchResult | None:  # noqa: A002
+    return await search_similar(info, id, options)
+
+
+async def _product(info: Info, id: strawberry.ID) -> Product | None:  # noqa: A002 - the name in all gateways
+    return _take(info, [info.context.loaded.searcher.products.row(id)])[0]
+
+
+async def _products_by_id(info: Info, ids: list[strawberry.ID]) -> list[Product | None] | None:
+    if len(ids) > MAX_LISTED:
+        raise ProblemError("bad_field", f"`ids` has {len(ids)} ids: send {MAX_LISTED} at most.")
+    products = info.context.loaded.searcher.products
+    known = [one for one in ids if products.has(one)]
+    found = dict(zip(known, _take(info, [products.row(one) for one in known]), strict=True))
+    return [found.get(one) for one in ids]
+
+
+async def _products(
+    info: Info,
+    limit: int = DEFAULT_LIMIT,
+    offset: int = 0,
+    filter: list[Filter] | None = None,  # noqa: A002
+) -> ProductsResult | None:
+    if not 1 <= limit <= MAX_LISTED:
+        raise ProblemError("bad_limit", f"`limit` is {limit}: ask for 1 to {MAX_LISTED} products.")
+    if not 0 <= offset <= MAX_SKIPPED:
+        raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {MAX_SKIPPED:,} products.")
+    found = await _list(info, {"k": limit, "offset": offset, "filter": filter or []})
+    return ProductsResult(total=found.total, products=[_write(info, product) for product in found.products])
+
+
+async def _facets(info: Info, names: list[str], filter: list[Filter] | None = None) -> list[Facet] | None:  # noqa: A002
+    found = await _list(info, {"k": 0, "facets": names, "filter": filter or []})
+    return make_facets(found.facets)
+
+
+async def _snapshot(info: Info) -> Snapshot | None:
+    operation = info.context
+    written = write_snapshot(operation.loaded, operation.runtime.settings.channel)
+    attributes = [Attribute(name=name, **one) for name, one in written.pop("attributes").items()]
+    written["channel"]["moved_at"] = _iso(written["channel"]["moved_at"])
+    written["created_at"] = _iso(written["created_at"])
+    return Snapshot(**{**written, "encoder": Encoder(**written["encoder"])}, attributes=attributes)
+
+
+async def _snapshots(info: Info) -> list[LoadedSnapshot]:
+    follower = info.context.runtime.follower
+    held = [write_held(one, is_served=one is follower.current) for one in follower.loaded]
+    return [LoadedSnapshot(**{**one, "since": _iso(one["since"])}) for one in held]
+
+
+async def _snapshot_changed(info: Info) -> AsyncIterator[SnapshotChange]:
+    follower = info.context.runtime.follower
+    seen: str | None = None
+    while True:
+        loaded = follower.current
+        if loaded is None or loaded.manifest.id == seen:
+            loaded = await follower.wait_for_swap()
+        manifest = loaded.manifest
+        seen = manifest.id
+        yield SnapshotChange(id=seen, created_at=_iso(manifest.created_at), products=manifest.products)
+
+
+# What can fail is null where it did: else one wrong search would cost the others their answers.
+@strawberry.type(description="What can be asked; all of one operation is answered from one snapshot.")
+class Query:
+    """What can be asked."""
+
+    search: SearchResult | None = strawberry.field(
+        resolver=_search, description="Find products that look like a picture, a product, a vector, or several of them."
+    )
+    similar: SearchResult | None = strawberry.field(resolver=_similar, description="Find what looks like a product.")
+    product: Product | None = strawberry.field(resolver=_product, description="Get a product.")
+    products_by_id: list[Product | None] | None = strawberry.field(
+        resolver=_products_by_id, description="Get several products, null for each that is not there; 100 at most."
+    )
+    products: ProductsResult | None = strawberry.field(
+        resolver=_products, description="List some products, as mixed as a shuffled deck."
+    )
+    facets: list[Facet] | None = strawberry.field(
+        resolver=_facets, description="Count the values of attributes among products that satisfy the filters."
+    )
+    snapshot: Snapshot | None = strawberry.field(
+        resolver=_snapshot, description="Get the snapshot that this operation is answered from."
+    )
+    snapshots: list[LoadedSnapshot] = strawberry.field(
+        resolver=_snapshots, description="List the snapshots in memory, the one that is served first."
+    )
+
+
+@strawberry.type(description="What can be followed, over WebSocket.")
+class Subscription:
+    """What can be followed."""
+
+    snapshot_changed: AsyncIterator[SnapshotChange] = strawberry.subscription(
+        resolver=_snapshot_changed,
+        name="snapshotChanged",
+        description="The snapshot that is served, now and whenever another one is.",
+    )
+
+
+def _take(info: Info, rows: list[int]) -> list[Product]:
+    operation = info.context
+    found = operation.loaded.searcher.products.take(rows, check=operation.room.take)
+    return [_write(info, product) for product in found]
+
+
+def _write(info: Info, product: Any) -> Product:
+    return Product(**write_product(product, info.context.root))
+
+
+async def _list(info: Info, given: dict[str, Any]) -> Listing:
+    operation = info.context
+    options = QueryOptions.model_validate({**given, "snapshot": operation.snapshot})
+    check_lists(options, operation.limits)
+    return await operation.runtime.service.products(options)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+class _Prepared(SchemaExtension):
+    """Hands on what was parsed and validated before, so that neither is done twice."""
+
+    def on_operation(self) -> Any:
+        self.execution_context.graphql_document = _document_of(self.execution_context)
+        self.execution_context.validation_rules = ()
+        yield
+
+
+def _document_of(execution: ExecutionContext) -> DocumentNode:
+    document = execution.root_value
+    assert isinstance(document, DocumentNode)  # noqa: S101 - nobody else executes this schema
+    return document
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's, whose errors are logged where they are explained, and not a second time."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log nothing: an error may quote what a caller sent."""
+
+
+def make_schema() -> Schema:
+    """Return the schema."""
+    config = StrawberryConfig(auto_camel_case=False, scalar_map=SCALARS)
+    return Schema(Query, subscription=Subscription, config=config, extensions=[_Prepared])
