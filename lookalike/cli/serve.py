@@ -17,8 +17,9 @@ from lookalike.cli.output import channel_option, report_errors, store_option
 @click.option("--port", envvar="LOOKALIKE_PORT", default="8000", show_default=True, metavar="INTEGER")
 @click.option("--workers", envvar="LOOKALIKE_WORKERS", default=1, show_default=True, help="Server processes.")
 @click.option("--stream", is_flag=True, help="Answer over WebSocket, too, at /v1/stream.")
+@click.option("--graphql", is_flag=True, help="Answer GraphQL, too, at /graphql; takes the extra `graphql`.")
 @report_errors
-def serve(*, store: str, channel: str, host: str, port: str, workers: int, stream: bool) -> None:
+def serve(*, store: str, channel: str, host: str, port: str, workers: int, stream: bool, graphql: bool) -> None:
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
     # BLAS is asked for one small product a query; its threads would then wait busily, on processors that encode
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -29,6 +30,8 @@ def serve(*, store: str, channel: str, host: str, port: str, workers: int, strea
     settings = read_settings(store=store, channel=channel, host=host, port=port, workers=workers)
     if stream:  # without the option, the environment decides
         settings.stream.enabled = True
+    if graphql:
+        settings.graphql.enabled = True
     run(settings)
 
 

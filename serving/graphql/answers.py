@@ -175,15 +175,6 @@ class LoadedSnapshot:
     products: int
 
 
-@strawberry.type(description="The snapshot that was taken into service.")
-class SnapshotChange:
-    """An event of `snapshotChanged`."""
-
-    id: str
-    created_at: str
-    products: int
-
-
 def make_facets(counted: Mapping[str, CountedFacet]) -> list[Facet]:
     """Return facets with their values as a list: names of fields are not a catalogue's to make."""
     return [

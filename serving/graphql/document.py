@@ -55,7 +55,7 @@ class Question:
 
     @property
     def kind(self) -> str:
-        """What it is: `query` or `subscription`."""
+        """What it is, such as `query`."""
         return self.operation.operation.value
 
     @property

@@ -69,8 +69,6 @@ class Gateway:
         return await in_thread(lambda: read_question(body, self.settings), name="parse operation")
 
     async def _execute(self, question: Question, plan: Plan, asked: RequestContext, root: str) -> dict[str, Any]:
-        if question.kind == "subscription":
-            raise ProblemError("invalid_operation", "Subscriptions are for WebSocket, by graphql-transport-ws.")
         with running(self.runtime, asked, plan, root) as operation:
             name = question.operation.name
             result = await self.schema.execute(

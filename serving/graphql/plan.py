@@ -19,7 +19,6 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     InlineFragmentNode,
-    OperationType,
     SelectionSetNode,
     VariableValues,
     get_argument_values,
@@ -96,8 +95,6 @@ def _validate(schema: GraphQLSchema, question: Question, settings: Graphql) -> N
         raise ProblemError("operation_too_large", "The operation is nested too deeply: ask for less.") from None
     if errors:
         raise explain_validation(errors[0])
-    if question.operation.operation is OperationType.MUTATION:
-        raise ProblemError("invalid_operation", "There is nothing to change here: there are queries only.")
 
 
 @dataclass(slots=True)

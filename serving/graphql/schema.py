@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +22,6 @@ from lookalike.serving.graphql.answers import (
     ProductsResult,
     SearchResult,
     Snapshot,
-    SnapshotChange,
     make_facets,
     search,
     search_similar,
@@ -93,18 +91,6 @@ async def _snapshots(info: Info) -> list[LoadedSnapshot]:
     return [LoadedSnapshot(**{**one, "since": _iso(one["since"])}) for one in held]
 
 
-async def _snapshot_changed(info: Info) -> AsyncIterator[SnapshotChange]:
-    follower = info.context.runtime.follower
-    seen: str | None = None
-    while True:
-        loaded = follower.current
-        if loaded is None or loaded.manifest.id == seen:
-            loaded = await follower.wait_for_swap()
-        manifest = loaded.manifest
-        seen = manifest.id
-        yield SnapshotChange(id=seen, created_at=_iso(manifest.created_at), products=manifest.products)
-
-
 # What can fail is null where it did: else one wrong search would cost the others their answers.
 @strawberry.type(description="What can be asked; all of one operation is answered from one snapshot.")
 class Query:
@@ -129,17 +115,6 @@ class Query:
     )
     snapshots: list[LoadedSnapshot] = strawberry.field(
         resolver=_snapshots, description="List the snapshots in memory, the one that is served first."
-    )
-
-
-@strawberry.type(description="What can be followed, over WebSocket.")
-class Subscription:
-    """What can be followed."""
-
-    snapshot_changed: AsyncIterator[SnapshotChange] = strawberry.subscription(
-        resolver=_snapshot_changed,
-        name="snapshotChanged",
-        description="The snapshot that is served, now and whenever another one is.",
     )
 
 
@@ -189,4 +164,4 @@ class Schema(strawberry.Schema):
 def make_schema() -> Schema:
     """Return the schema."""
     config = StrawberryConfig(auto_camel_case=False, scalar_map=SCALARS)
-    return Schema(Query, subscription=Subscription, config=config, extensions=[_Prepared])
+    return Schema(Query, config=config, extensions=[_Prepared])

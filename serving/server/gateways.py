@@ -13,7 +13,11 @@ from lookalike.serving.settings import ServingSettings
 def create_gateways(settings: ServingSettings) -> ASGIApp:
     """Return one application for all gateways of HTTP. Raises `InputError` for a store or keys of no use."""
     runtime = Runtime(settings)
-    app: ASGIApp = create_app(runtime)
+    app = create_app(runtime)
+    if settings.graphql.enabled:
+        from lookalike.serving.graphql.mount import add_graphql  # noqa: PLC0415 - only those who want it load it
+
+        add_graphql(app, runtime)
     return _with_streams(app, runtime) if settings.stream.enabled else app
 
 

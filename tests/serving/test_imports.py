@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.support.shop import Shop
 
-FORBIDDEN = ("torch", "torchvision", "prefect", "dask", "distributed", "onnx", "bokeh", "rich", "jwt", "urllib3")
+_BATCH = ("torch", "torchvision", "prefect", "dask", "distributed", "onnx", "bokeh", "rich", "jwt", "urllib3")
+FORBIDDEN = (*_BATCH, "strawberry")
 
 SCRIPT = """
 import asyncio, sys, time
