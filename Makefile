@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients bench bench-reindex bench-serving bench-attack bench-index clean images image-tools
+.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-reindex bench-serving bench-attack bench-index clean images image-tools
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -68,6 +68,9 @@ docs: $(READY) ## Write the pages that the code says: docs/cli.md and docs/probl
 clients: $(READY) ## Write the types of the TypeScript client from the OpenAPI document (needs node and npm)
 	@$(BIN)/python -m tests.clients.typescript.document clients/typescript/openapi.json
 	@cd clients/typescript && npm ci --no-audit --no-fund && npm run generate && npm run check
+
+proto: $(READY) ## Write the code that the protocol of gRPC says (serving/grpc/pb)
+	@$(BIN)/python -m tests.serving.grpc.generate
 
 SAMPLES := .lookalike/samples
 

@@ -195,6 +195,20 @@ class Graphql(BaseModel):
     max_results: int = Field(1000, ge=1, description="Most hits and products that one operation may return, at worst.")
 
 
+class Grpc(BaseModel):
+    """The gRPC gateway, beside HTTP."""
+
+    port: int | None = Field(
+        None, ge=1, le=65535, description="Port on which gRPC is answered, too; takes the extra `grpc`."
+    )
+    reflection: bool = Field(False, description="Tell everybody who asks over gRPC which methods there are.")
+    calls: int = Field(256, ge=1, description="Most calls of each worker under way over gRPC; more get 429.")
+    calls_per_connection: int = Field(100, ge=1, description="Most calls under way over one connection of gRPC.")
+    connection_age_seconds: float = Field(
+        300.0, gt=0, description="How long a connection of gRPC lasts, so that its client chooses a server again."
+    )
+
+
 class QueryFetch(FetchSettings):
     """Where pictures of queries may be fetched from: nowhere, unless hosts are named."""
 
@@ -269,6 +283,7 @@ class ServingSettings(BaseSettings):
     web: Web = Field(default_factory=Web)
     stream: Stream = Field(default_factory=Stream)
     graphql: Graphql = Field(default_factory=Graphql)
+    grpc: Grpc = Field(default_factory=Grpc)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
     urls: QueryFetch = Field(default_factory=QueryFetch)
 
@@ -282,6 +297,8 @@ class ServingSettings(BaseSettings):
     def _two_ports(self) -> Self:
         if self.admin_port == self.port:
             raise ValueError("admin_port must be another port than port")
+        if self.grpc.port in {self.port, self.admin_port} - {None}:
+            raise ValueError("grpc: port must be another port than port and admin_port")
         return self
 
     @model_validator(mode="after")

@@ -18,8 +18,19 @@ from lookalike.cli.output import channel_option, report_errors, store_option
 @click.option("--workers", envvar="LOOKALIKE_WORKERS", default=1, show_default=True, help="Server processes.")
 @click.option("--stream", is_flag=True, help="Answer over WebSocket, too, at /v1/stream.")
 @click.option("--graphql", is_flag=True, help="Answer GraphQL, too, at /graphql; takes the extra `graphql`.")
+@click.option("--grpc-port", envvar="LOOKALIKE_GRPC__PORT", type=int, help="Answer gRPC, too, on this port.")
 @report_errors
-def serve(*, store: str, channel: str, host: str, port: str, workers: int, stream: bool, graphql: bool) -> None:
+def serve(
+    *,
+    store: str,
+    channel: str,
+    host: str,
+    port: str,
+    workers: int,
+    stream: bool,
+    graphql: bool,
+    grpc_port: int | None,
+) -> None:
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
     # BLAS is asked for one small product a query; its threads would then wait busily, on processors that encode
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -27,7 +38,8 @@ def serve(*, store: str, channel: str, host: str, port: str, workers: int, strea
     from lookalike.serving.settings import read_settings
 
     # the port is text: Kubernetes sets LOOKALIKE_PORT=tcp://… beside a service of our name, and the settings know that
-    settings = read_settings(store=store, channel=channel, host=host, port=port, workers=workers)
+    given = {} if grpc_port is None else {"grpc": {"port": grpc_port}}
+    settings = read_settings(store=store, channel=channel, host=host, port=port, workers=workers, **given)
     if stream:  # without the option, the environment decides
         settings.stream.enabled = True
     if graphql:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
@@ -23,12 +23,17 @@ from lookalike.serving.telemetry import version
 from lookalike.serving.web import page
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """Return the application, which runs the runtime for as long as it runs itself."""
+def create_app(runtime: Runtime, beside: Sequence[AbstractAsyncContextManager[object]] = ()) -> FastAPI:
+    """Return the application, which runs the runtime for as long as it runs itself.
+
+    `beside` are gateways that no route leads to: they are entered when the runtime runs, and left before it ends.
+    """
 
     @asynccontextmanager
     async def run_with_app(_: FastAPI) -> AsyncIterator[None]:
-        async with runtime:
+        async with runtime, AsyncExitStack() as entered:
+            for gateway in beside:
+                await entered.enter_async_context(gateway)
             yield
         if end_traces is not None:
             await in_thread(end_traces, name="send the last traces")

@@ -1,6 +1,13 @@
-"""The gateways of a worker: REST, and those beside it that the settings turn on."""
+"""The gateways that settings ask for, over one runtime, as one application."""
 
 from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from types import FrameType
 
 from starlette.types import ASGIApp
 
@@ -9,11 +16,13 @@ from lookalike.serving.rest.middleware.proxies import Proxies
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.settings import ServingSettings
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 def create_gateways(settings: ServingSettings) -> ASGIApp:
-    """Return one application for all gateways of HTTP. Raises `InputError` for a store or keys of no use."""
+    """Return one application for all gateways. Raises `InputError` for a store or keys of no use."""
     runtime = Runtime(settings)
-    app = create_app(runtime)
+    app = create_app(runtime, beside=() if settings.grpc.port is None else (_grpc_gateway(runtime),))
     if settings.graphql.enabled:
         from lookalike.serving.graphql.mount import add_graphql  # noqa: PLC0415 - only those who want it load it
 
@@ -30,3 +39,42 @@ def _with_streams(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         return gateway
     # the application has the same layer inside, which then finds nothing left to do
     return Proxies(gateway, root_path=settings.root_path, trusted=settings.trusted_proxies)
+
+
+def _grpc_gateway(runtime: Runtime) -> AbstractAsyncContextManager[None]:
+    from lookalike.serving.grpc.server import GrpcGateway  # noqa: PLC0415 - for those who want it
+
+    gateway = GrpcGateway(runtime)
+
+    @asynccontextmanager
+    async def run() -> AsyncIterator[None]:
+        async with gateway:
+            with _call_at_stop(gateway.stop):
+                yield
+
+    return run()
+
+
+@contextmanager
+def _call_at_stop(stop: Callable[[], None]) -> Iterator[None]:
+    """Call a function when the process is asked to stop: uvicorn tells the application only when HTTP has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop)
+        earlier = before[signal.Signals(number)]
+        if callable(earlier):
+            earlier(number, frame)
+
+    for number in _SIGNALS:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            if signal.getsignal(number) is handle:
+                signal.signal(number, earlier)

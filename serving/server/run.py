@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -21,6 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
+from lookalike.data.errors import InputError
 from lookalike.serving.server.memory import give_back_memory
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.logs import log_config
@@ -38,6 +40,7 @@ _log = logging.getLogger(__name__)
 def serve(settings: ServingSettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was taken. Raises `InputError` for a store or keys of no use."""
     logging.config.dictConfig(log_config(settings))
+    _check_extras(settings)
     if settings.is_exposed and not settings.access.required:
         _warn_of_open_doors(settings)
     if settings.workers == 1:
@@ -59,6 +62,12 @@ def worker() -> ASGIApp:
     give_back_memory()
     _end_with_parent()
     return create_gateways(ServingSettings.model_validate_json(os.environ[_HANDED_OVER]))
+
+
+def _check_extras(settings: ServingSettings) -> None:
+    """Raise `InputError` where a gateway is wanted that is not installed."""
+    if settings.grpc.port is not None and find_spec("grpc_health") is None:
+        raise InputError("gRPC needs the extra `grpc`: pip install 'lookalike[grpc]'")
 
 
 def _end_with_parent() -> None:

@@ -27,13 +27,12 @@ from lookalike.serving.rest.routes.common import (
 )
 from lookalike.serving.rest.routes.search import search_reply
 from lookalike.serving.rest.schema import OneProductReply, ProductsReply, SearchReply
-from lookalike.serving.search.options import TEXT_FIELDS, QueryOptions, check_lists, check_options, read_options
+from lookalike.serving.search.listing import LISTED, MAX_LISTED, read_listing
+from lookalike.serving.search.options import TEXT_FIELDS, check_options, read_options
 from lookalike.serving.search.query import ProductId, Query
 from lookalike.serving.search.service import SearchService
 from lookalike.serving.search.thumbnails import SIZES
 
-MAX_LISTED = 100
-MAX_SKIPPED = 10**9
 PICTURE_HEADERS = {
     "cache-control": "private, max-age=300",
     # Opened on its own, a picture is nothing but a picture.
@@ -65,21 +64,17 @@ _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
 )
 async def list_products(
     request: Request,
-    limit: Annotated[int, FromUrl(description=f"How many, {MAX_LISTED} at most.")] = 24,
+    limit: Annotated[int, FromUrl(description=f"How many, {MAX_LISTED} at most.")] = LISTED,
     offset: Annotated[int, FromUrl(description="How many to skip.")] = 0,
     filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
     facets: FacetsFromUrl = None,
     snapshot: SnapshotFromUrl = None,
 ) -> Response:
     """In the order of the index, which is that of the pictures' hashes: any stretch of it is a mixed sample."""
-    if not 1 <= limit <= MAX_LISTED:
-        raise ProblemError("bad_limit", f"`limit` is {limit}: ask for 1 to {MAX_LISTED} products.")
-    if not 0 <= offset <= MAX_SKIPPED:
-        raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {MAX_SKIPPED:,} products.")
     service = runtime_of(request).service
     names = TEXT_FIELDS["facets"].read(facets or [])
-    options = QueryOptions(k=limit, offset=offset, filter=filter or [], facets=names, snapshot=snapshot)
-    check_lists(options, service.settings.limits)
+    given = {"limit": limit, "offset": offset, "filter": filter, "facets": names, "snapshot": snapshot}
+    options = read_listing(given, service.settings.limits)
     found = await service.products(options)
     shown: dict[str, Any] = {
         "snapshot": found.snapshot,

@@ -1,0 +1,1 @@
+"""gRPC: the same queries and answers as over HTTP, as Protocol Buffers."""

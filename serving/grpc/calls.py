@@ -1,0 +1,163 @@
+"""Calls: who may call is decided before anything of a call's message is read.
+
+Each method takes and gives a stream on this side, though it has one message each way: only then does gRPC read no
+message before it is asked to. Bytes are bytes here, so that a message that cannot be read ends with our code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from lookalike.data.errors import LookalikeError
+from lookalike.serving.context import RequestContext, answering
+from lookalike.serving.errors import ERROR_CODES, ProblemError, as_problem, overload_problem
+from lookalike.serving.grpc.callers import REQUEST_ID, Callers, Context
+from lookalike.serving.grpc.methods import Method
+from lookalike.serving.grpc.problems import DETAILS, STATUS, write_status
+from lookalike.serving.grpc.reading import Reading
+from lookalike.serving.runtime import Runtime
+from lookalike.serving.telemetry.requests import measure_request
+
+METHOD = "call"
+"""What metrics call the method of a call."""
+CLIENT_GONE = 499
+SMALL_REPLY = 64 * 2**10
+"""Bytes up to which a reply is not counted: the bound on calls bounds them."""
+READ_SECONDS = 20.0
+"""A client has so long to take a reply, and a second more for each of so many bytes."""
+READ_BYTES_PER_SECOND = 64 * 2**10
+
+_log = logging.getLogger(__name__)
+
+Messages = AsyncIterator[bytes]
+
+
+class Calls:
+    """Answers calls with one message each way."""
+
+    def __init__(self, runtime: Runtime, callers: Callers, *, most: int) -> None:
+        """`most` is how many calls may be under way."""
+        limits = runtime.settings.limits
+        self._runtime = runtime
+        self._callers = callers
+        self._most = most
+        self._count = 0
+        self._reading = Reading(max(2, limits.bodies_bytes // limits.max_body_bytes), runtime.metrics.shed.inc)
+
+    def handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """Return what gRPC calls for a method."""
+
+        async def answer(messages: Messages, context: Context) -> None:
+            async def work(request: RequestContext) -> None:
+                await self._answer(method, messages, context, request)
+
+            await self.run(context, method.name, work)
+
+        return grpc.stream_stream_rpc_method_handler(answer)
+
+    async def run(self, context: Context, route: str, work: Callable[[RequestContext], Awaitable[None]]) -> None:
+        """Run what answers a call: it is measured, and what goes wrong ends it as a status with details."""
+        request = RequestContext(gateway="grpc")
+        status = CLIENT_GONE
+        try:
+            with answering(request):
+                problem = await self._try(work, request)
+                context.set_trailing_metadata(((REQUEST_ID, request.id),))
+                status = ERROR_CODES[problem.code].status if problem else 200
+                if problem is not None:
+                    await _abort(context, problem, request.id)
+        finally:
+            log = self._runtime.settings.access_log
+            measure_request(self._runtime.metrics, request, method=METHOD, route=route, status=status, log=log)
+
+    async def _try(
+        self, work: Callable[[RequestContext], Awaitable[None]], request: RequestContext
+    ) -> ProblemError | None:
+        try:
+            with self._take_place():
+                await work(request)
+        except LookalikeError as error:
+            problem = as_problem(error)
+            if problem.code == "internal":
+                _log.error("request %s failed: %s", request.id, error, exc_info=error)
+            return problem
+        except Exception:  # noqa: BLE001 - nothing of it may reach the caller
+            _log.exception("request %s failed", request.id)
+            detail = "The server failed to answer. Try again, and tell its operator this request id."
+            return ProblemError("internal", detail)
+        return None
+
+    @contextmanager
+    def _take_place(self) -> Iterator[None]:
+        if self._count >= self._most:
+            self._runtime.metrics.shed.inc()
+            raise overload_problem(1.0)
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+    async def _answer(self, method: Method, messages: Messages, context: Context, request: RequestContext) -> None:
+        seconds = _find_seconds(context, self._runtime.settings.limits.request_seconds)
+        request.deadline = request.started + seconds
+        with (
+            self._runtime.bodies.share(lambda: request.payer) as body,
+            self._runtime.replies.share(lambda: request.payer) as request.reply,
+        ):
+            try:
+                async with asyncio.timeout_at(request.deadline):
+                    await self.admit(method, context, request)
+                    data = await self.read(messages, request)
+                    body.add(len(data))
+                    reply = await method.answer(self._runtime, request, data)
+            except TimeoutError:
+                detail = f"There was no answer within {seconds:.3g} seconds: try again later."
+                raise ProblemError("deadline_exceeded", detail, retry_after=1) from None
+            if len(reply) > SMALL_REPLY:
+                request.reply.raise_to(len(reply))
+            await _send(context, reply)
+
+    async def admit(self, method: Method, context: Context, request: RequestContext) -> None:
+        """Find out who calls, and whether they may. Raises `ProblemError`."""
+        access, given = self._callers.describe(context, method.name, method.operation)
+        request.id = given or request.id
+        deadline = request.deadline
+        await self._runtime.admission.admit(access, request)
+        request.deadline = min(request.deadline, deadline)
+
+    async def read(self, messages: Messages, request: RequestContext) -> bytes:
+        """Return a call's one message. Raises `ProblemError`."""
+        async with self._reading.place(request.payer, request.deadline):
+            data = await anext(messages, None)
+        if data is None:
+            raise ProblemError("bad_request", "The call has no message, or one that is too large: send one message.")
+        limit = self._runtime.settings.limits.max_body_bytes
+        if len(data) > limit:
+            raise ProblemError("body_too_large", f"The message has more than {limit:,} bytes: send a smaller picture.")
+        return data
+
+
+async def _send(context: Context, reply: bytes) -> None:
+    try:
+        async with asyncio.timeout(READ_SECONDS + len(reply) / READ_BYTES_PER_SECOND):
+            await context.write(reply)
+    except TimeoutError:
+        raise ProblemError("deadline_exceeded", "You do not read your answer.") from None
+
+
+def _find_seconds(context: Context, most: float) -> float:
+    """Return how long the answer may take: the caller's deadline, at most the server's."""
+    left: float | None = context.time_remaining()
+    return most if left is None else min(left, most)
+
+
+async def _abort(context: Context, problem: ProblemError, request_id: str) -> None:
+    status = write_status(problem, request_id)
+    trailing = ((REQUEST_ID, request_id), (DETAILS, status.SerializeToString()))
+    await context.abort(STATUS[status.code], status.message, trailing)

@@ -1,0 +1,189 @@
+"""What clients are sent: answers as messages. Attributes keep their types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from lookalike.data.snapshots.products import Product
+from lookalike.serving.context import RequestContext
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.grpc.pb import lookalike_pb2 as pb
+from lookalike.serving.grpc.problems import write_problem
+from lookalike.serving.live.loaded import LoadedSnapshot
+from lookalike.serving.replies import elapsed_ms, product_path, write_held, write_snapshot
+from lookalike.serving.search.facets import Facet
+from lookalike.serving.search.options import HitFields
+from lookalike.serving.search.query import Query, round_score
+from lookalike.serving.search.request import Batch
+from lookalike.serving.search.service import Answer, Answers, Listing
+from lookalike.tasks.search.searcher import Hit
+
+_NULL = pb.NullValue()
+_INTS = range(-(2**63), 2**63)
+_UINTS = range(2**64)
+
+
+def write_search(query: Query, answer: Answer, asked: RequestContext, root: str) -> pb.SearchResponse:
+    """Return the answer to one query."""
+    return pb.SearchResponse(
+        snapshot=answer.snapshot,
+        took_ms=elapsed_ms(asked),
+        hits=_write_hits(answer, query.options.hit_fields, root),
+        facets=_write_facets(answer.facets),
+    )
+
+
+def write_batch(batch: Batch, found: Answers, asked: RequestContext, root: str) -> pb.SearchBatchResponse:
+    """Return the answers to several queries."""
+    results = [
+        _write_result(query, answer, asked, root) for query, answer in zip(batch.queries, found.answers, strict=True)
+    ]
+    return pb.SearchBatchResponse(snapshot=found.snapshot, took_ms=elapsed_ms(asked), results=results)
+
+
+def _write_result(
+    query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext, root: str
+) -> pb.SearchResult:
+    for failed in (query, answer):
+        if isinstance(failed, ProblemError):
+            return pb.SearchResult(problem=write_problem(failed, asked.id))
+    assert isinstance(query, Query)  # noqa: S101 - for the type checker
+    assert isinstance(answer, Answer)  # noqa: S101
+    hits = _write_hits(answer, query.options.hit_fields, root)
+    return pb.SearchResult(hits=hits, facets=_write_facets(answer.facets))
+
+
+def write_product(product: Product, root: str) -> pb.Product:
+    """Return a product; `root` is the path below which the HTTP server is."""
+    return pb.Product(
+        id=product.id,
+        title=product.title,
+        attributes=_write_attributes(product.attributes),
+        image_url=root + product_path(product.id, "image"),
+    )
+
+
+def write_listing(listing: Listing, root: str) -> pb.ListProductsResponse:
+    """Return some products."""
+    return pb.ListProductsResponse(
+        snapshot=listing.snapshot,
+        total=listing.total,
+        products=[write_product(product, root) for product in listing.products],
+        facets=_write_facets(listing.facets),
+    )
+
+
+def _write_hits(answer: Answer, fields: HitFields | None, root: str) -> list[pb.Hit]:
+    hidden: Sequence[int | None] = answer.hidden if answer.hidden is not None else [None] * len(answer.hits)
+    return [_write_hit(hit, count, fields, root) for hit, count in zip(answer.hits, hidden, strict=True)]
+
+
+def _write_hit(hit: Hit, hidden: int | None, fields: HitFields | None, root: str) -> pb.Hit:
+    product, names = hit.product, None if fields is None else fields.names
+    written = pb.Hit(id=product.id, hidden=hidden)
+    if names is None or "title" in names:
+        written.title = product.title
+    if names is None or "image_url" in names:
+        written.image_url = root + product_path(product.id, "image")
+    if names is None or "score" in names:
+        written.score = round_score(hit.score)
+    if names is None or "attributes" in names:
+        kept = None if fields is None else fields.attributes
+        for name, value in product.attributes.items():
+            if kept is None or name in kept:
+                _fill(written.attributes[name], value)
+    return written
+
+
+def _write_attributes(attributes: Mapping[str, Any]) -> dict[str, pb.Value]:
+    return {name: write_value(value) for name, value in attributes.items()}
+
+
+def write_value(value: Any) -> pb.Value:
+    """Return an attribute's value with its type. What JSON has as null, such as NaN, is none here, too."""
+    written = pb.Value()
+    _fill(written, value)
+    return written
+
+
+def _fill(target: pb.Value, value: Any) -> None:
+    if isinstance(value, str):
+        target.string_value = value
+    elif isinstance(value, bool):
+        target.bool_value = value
+    elif isinstance(value, int):
+        _fill_int(target, value)
+    elif isinstance(value, float | Decimal) and math.isfinite(value):
+        target.double_value = float(value)
+    elif isinstance(value, list | tuple):
+        target.list_value.SetInParent()
+        for inner in value:
+            _fill(target.list_value.values.add(), inner)
+    else:
+        _fill_rare(target, value)
+
+
+def _fill_rare(target: pb.Value, value: Any) -> None:
+    if value is None or isinstance(value, float | Decimal):
+        target.null_value.CopyFrom(_NULL)
+    elif isinstance(value, datetime):
+        target.datetime_value = value.isoformat()
+    elif isinstance(value, date):
+        target.date_value = value.isoformat()
+    elif isinstance(value, time):
+        target.time_value = value.isoformat()
+    elif isinstance(value, bytes):
+        target.bytes_value = value
+    elif isinstance(value, dict):
+        target.map_value.SetInParent()
+        for name, inner in value.items():
+            _fill(target.map_value.values[str(name)], inner)
+    else:
+        target.string_value = str(value)
+
+
+def _fill_int(target: pb.Value, value: int) -> None:
+    if value in _INTS:
+        target.int_value = value
+    elif value in _UINTS:
+        target.uint_value = value
+    else:
+        target.string_value = str(value)
+
+
+def _write_facets(facets: Mapping[str, Facet]) -> dict[str, pb.Facet]:
+    return {name: _write_facet(facet) for name, facet in facets.items()}
+
+
+def _write_facet(facet: Facet) -> pb.Facet:
+    written = pb.Facet(values=_write_counts(facet.values), others=facet.others, missing=facet.missing)
+    if facet.low is not None and facet.high is not None:
+        _fill(written.min, facet.low)
+        _fill(written.max, facet.high)
+    return written
+
+
+def _write_counts(values: Mapping[str, int]) -> Iterable[pb.FacetCount]:
+    return [pb.FacetCount(value=value, count=count) for value, count in values.items()]
+
+
+def write_current(loaded: LoadedSnapshot, channel: str) -> pb.CurrentSnapshotResponse:
+    """Return what is served: the fields that `write_snapshot` writes."""
+    fields = write_snapshot(loaded, channel)
+    counted = {
+        name: pb.Attribute(
+            type=one["type"], values=_write_counts(one["values"] or {}), is_counted=one["values"] is not None
+        )
+        for name, one in fields.pop("attributes").items()
+    }
+    return pb.CurrentSnapshotResponse(snapshot=pb.Snapshot(**fields, attributes=counted))
+
+
+def write_all_held(loaded: Iterable[LoadedSnapshot], current: LoadedSnapshot | None) -> pb.ListSnapshotsResponse:
+    """Return the snapshots in memory."""
+    written = [write_held(one, is_served=one is current) for one in loaded]
+    return pb.ListSnapshotsResponse(snapshots=[pb.HeldSnapshot(**one) for one in written])

@@ -1,0 +1,43 @@
+"""How the suite asks a gateway: one class for each.
+
+To hold a new gateway to the suite, write a class with the methods of `Gateway` in a module beside this one, and add it
+to `GATEWAYS` in `tests/serving/conformance/gateways.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Query = Mapping[str, Any]
+"""The fields of `SearchRequest`; pictures are bytes. `vector` is a list, or bytes of little-endian 32-bit floats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a query: the code of a problem, or hits and facets as REST's JSON has them."""
+
+    code: str | None = None
+    snapshot: str | None = None
+    hits: Sequence[Mapping[str, Any]] = ()
+    facets: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What came of a batch: the code of a problem, or an outcome for each query. They have no snapshot of their own."""
+
+    code: str | None = None
+    snapshot: str | None = None
+    results: Sequence[Outcome] = ()
+
+
+class Gateway(Protocol):
+    """A client of one gateway of a server. `key` is sent as that gateway's clients send one, none where it is None."""
+
+    def search(self, query: Query, key: str | None) -> Outcome: ...
+
+    def search_batch(self, queries: Sequence[Query], snapshot: str | None, key: str | None) -> BatchOutcome: ...
+
+    def close(self) -> None: ...

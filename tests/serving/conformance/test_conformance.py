@@ -1,0 +1,123 @@
+"""Each gateway gives the answers of REST, and its codes: the suite that all are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lookalike.data.stores.local import LocalStore
+from lookalike.infra.demo.processes import free_port
+from lookalike.serving.access.keys import add_key, create_key, remove_key
+from lookalike.serving.context import AccessScope
+from tests.serving.conformance.adapters import Gateway, Outcome
+from tests.serving.conformance.cases import MADE_UP_KEY, BatchCase, Case, attributes_of, batches, cases
+from tests.serving.conformance.gateways import GATEWAYS, SETTINGS
+from tests.serving.conftest import make_settings
+from tests.support.listening import Listening, listening
+from tests.support.shop import Shop, picture, write_pictures
+
+CASES = list(cases())
+BATCHES = list(batches())
+OTHERS = sorted(set(GATEWAYS) - {"rest"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop with every type of attribute, duplicates, and keys."""
+    folder = tmp_path_factory.mktemp("shop")
+    shop = Shop(LocalStore(folder / "store"), folder)
+    rows = write_pictures(folder, 24)
+    for number, row in enumerate(rows):
+        row["attributes"] |= attributes_of(number)
+    Path(rows[20]["image"]).write_bytes(Path(rows[21]["image"]).read_bytes())
+    shop.point_at(shop.build_rows(rows, near=[[rows[2]["image"], rows[3]["image"]]]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def keys(folder: Path) -> Mapping[str, str | None]:
+    file, found = folder / "keys.json", {}
+    for name, scope in (("search", "search"), ("admin", "admin"), ("withdrawn", "search")):
+        key, found[name] = create_key(name, [AccessScope(scope)])
+        add_key(file, key)
+        if name == "withdrawn":
+            remove_key(file, key.id)
+    return {**found, "none": None, "wrong": found["search"][:-3] + "abc", "made up": MADE_UP_KEY}
+
+
+class Gateways:
+    """A client of each gateway of one server."""
+
+    def __init__(self, server: Listening) -> None:
+        self.by_name: Mapping[str, Gateway] = {name: make(server) for name, make in GATEWAYS.items()}
+
+    def close(self) -> None:
+        for gateway in self.by_name.values():
+            gateway.close()
+
+
+def start(stack: ExitStack, folder: Path, **changes: Any) -> Gateways:
+    """Serve the shop by all gateways."""
+    given = {"port": free_port(), "grpc": {"port": free_port()}, **SETTINGS, **changes}
+    server = stack.enter_context(listening(make_settings(folder, **given)))
+    gateways = Gateways(server)
+    stack.callback(gateways.close)
+    return gateways
+
+
+@pytest.fixture(scope="module")
+def gateways(folder: Path, keys: Mapping[str, str | None]) -> Iterator[Gateways]:
+    with ExitStack() as stack:
+        yield start(stack, folder, access={"keys_file": folder / "keys.json"})
+
+
+def test_there_are_two_hundred_queries() -> None:
+    assert len(CASES) >= 200
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_query(gateways: Gateways, keys: Mapping[str, str | None], case: Case) -> None:
+    found = {name: one.search(case.query, keys[case.key]) for name, one in gateways.by_name.items()}
+    assert found["rest"].code == case.code
+    for name in OTHERS:
+        assert found[name] == found["rest"], name
+
+
+@pytest.mark.parametrize("case", BATCHES, ids=lambda case: case.name)
+def test_a_batch(gateways: Gateways, keys: Mapping[str, str | None], case: BatchCase) -> None:
+    found = {
+        name: one.search_batch(case.queries, case.snapshot, keys[case.key]) for name, one in gateways.by_name.items()
+    }
+    rest = found["rest"]
+    assert rest.code == case.code
+    assert [result.code for result in rest.results] == list(case.codes)
+    for name in OTHERS:
+        assert found[name] == rest, name
+
+
+def test_the_answers_are_not_all_empty(gateways: Gateways, keys: Mapping[str, str | None]) -> None:
+    found = gateways.by_name["rest"].search({"product_id": "a", "k": 5, "collapse": "exact"}, keys["search"])
+    assert len(found.hits) == 5
+    assert {"id", "score", "hidden", "attributes", "title", "image_url"} <= set(found.hits[0])
+    assert found.hits[0]["attributes"]["added"].startswith("2026-11-")
+
+
+def test_no_rate_is_left(folder: Path) -> None:
+    with ExitStack() as stack:
+        gateways = start(stack, folder, rates={"per_address": 1, "burst": 1}).by_name
+        gateways["rest"].search({"product_id": "a"}, None)
+        for name, gateway in gateways.items():
+            assert gateway.search({"product_id": "a"}, None) == Outcome("rate_limited"), name
+
+
+def test_the_time_is_over(folder: Path) -> None:
+    with ExitStack() as stack:
+        slow = {"limits": {"request_seconds": 0.4}, "batching": {"wait_ms": 900, "max_batch": 8}}
+        for name, gateway in start(stack, folder, **slow).by_name.items():
+            assert gateway.search({"image": picture(200)}, None) == Outcome("deadline_exceeded"), name
