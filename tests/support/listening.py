@@ -1,4 +1,7 @@
-"""The whole server in this process, on real sockets: every gateway that settings ask for, on a loop of its own."""
+"""Servers in this process, on real sockets, each on a loop of its own.
+
+One is whole, with every gateway that settings ask for; one has any application behind the protocol of the server.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
 
+from lookalike.serving.server.connections import PatientProtocol
 from lookalike.serving.server.gateways import create_gateways
 from lookalike.serving.settings import ServingSettings
 from tests.support.client import wait_for
@@ -54,3 +60,26 @@ def listening(settings: ServingSettings, *, until_ready: bool = True) -> Iterato
     finally:
         server.should_exit = True
         thread.join(30)
+
+
+@contextmanager
+def listen(app: ASGIApp, **options: Any) -> Iterator[int]:
+    """Serve an application with these options of uvicorn; yield the port."""
+    given: dict[str, Any] = {
+        "port": 0,
+        "http": PatientProtocol,
+        "ws": "none",
+        "lifespan": "off",
+        "log_level": "critical",
+        "timeout_graceful_shutdown": 1,
+        **options,
+    }
+    config = uvicorn.Config(app, **given)
+    server = uvicorn.Server(config)
+    socket = config.bind_socket()
+    thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
+    thread.start()
+    wait_for(lambda: server.started, bool)
+    yield socket.getsockname()[1]
+    server.should_exit = True
+    thread.join(10)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 import httpx
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from lookalike.serving.rest.middleware.headers import DEFAULTS
 from lookalike.serving.server import connections
-from lookalike.serving.server.connections import HEAD_BYTES, HEAD_FIELDS, PatientProtocol
-from tests.support.client import wait_for
+from lookalike.serving.server.framing import HEAD_BYTES, HEAD_FIELDS
+from tests.support.listening import listen
 
 PATIENCE = 0.4
 CONNECTIONS = 20
@@ -49,24 +47,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(connections, "HEAD_SECONDS", PATIENCE)
     monkeypatch.setattr(connections, "READ_SECONDS", PATIENCE)
-    config = uvicorn.Config(
-        app,
-        port=0,
-        http=PatientProtocol,
-        ws="none",
-        limit_concurrency=CONNECTIONS,
-        lifespan="off",
-        log_level="error",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    listening = config.bind_socket()
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    wait_for(lambda: server.started, bool)
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
+    with listen(app, limit_concurrency=CONNECTIONS) as found:
+        yield found
 
 
 def seconds_until_hung_up(port: int, first: bytes, drip: bytes) -> float:
