@@ -229,7 +229,7 @@ def test_it_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch, caplog: pytes
 def released(metrics: Metrics) -> dict[str, float]:
     samples = [sample for family in metrics.families() for sample in family.samples]
     name = "lookalike_batches_released_total"
-    return {sample.labels["reason"]: sample.value for sample in samples if sample.name == name}
+    return {sample.labels["reason"]: sample.value for sample in samples if sample.name == name and sample.value}
 
 
 def test_the_oldest_waits_its_time_for_a_fuller_batch() -> None:
