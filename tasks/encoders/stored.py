@@ -11,15 +11,16 @@ from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-from lookalike.tasks.encoders.registry import find_source
+from lookalike.tasks.encoders.registry import find_source, name_found_again
 
 
 def store_encoder(store: ObjectStore, name: str) -> EncoderSection:
-    """Return the stored encoder under the name `name`; export it first if it is new.
+    """Return the stored encoder under a name by which it is found again; export it first if it is new.
 
     Raises `EncoderError` where it cannot be found or exported, or where the store lost it.
     """
-    return store_source(store, find_source(name))
+    encoder = find_source(name)
+    return store_source(store, encoder).model_copy(update={"name": name_found_again(name, encoder)})
 
 
 def store_source(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:

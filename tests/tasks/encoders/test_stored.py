@@ -12,6 +12,7 @@ from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.encoders import stored
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.encoders.stored import find_spec, store_encoder, store_source
 
 
@@ -70,6 +71,17 @@ class Moved(FakeEncoder):
 
     def export(self, directory: Path) -> EncoderSpec:
         return FakeEncoder().export(directory)  # a path is no part of it
+
+
+def test_a_class_is_found_again_by_how_it_was_given() -> None:
+    """Else the next run without --encoder, and a worker with a GPU, would look for a name that nobody declared."""
+    store, given = MemoryStore(), "lookalike.tasks.encoders.fake:FakeEncoder"
+
+    section = store_encoder(store, given)
+
+    assert find_source(given).name != given
+    assert section.name == given
+    assert find_source(section.name).fingerprint() == section.fingerprint
 
 
 def test_weights_that_were_moved_are_found_where_they_are_now() -> None:
