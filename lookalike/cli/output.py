@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -56,6 +57,19 @@ def report_errors(function: Callable[P, None]) -> Callable[P, None]:
 def say(text: str, *, err: bool = False) -> None:
     """Print lines. What a catalogue or a server wrote cannot move the cursor, or hide what stands there."""
     click.echo(escape_controls(text, keep="\n\t"), err=err)
+
+
+def warn_of_unknown_settings() -> None:
+    """Say which variables of the environment look like settings and are none; they would be ignored in silence."""
+    from lookalike.data.settings import describe_unknown
+    from lookalike.serving.settings import ServingSettings
+
+    if not any(describe_unknown(os.environ, [ServingSettings])):
+        return
+    from lookalike.flows.runtime.settings import BatchSettings  # a server that needs no answer spares 36 MB
+
+    for sentence in describe_unknown(os.environ, (BatchSettings, ServingSettings)):
+        say(f"Warning: {sentence}", err=True)
 
 
 def open_channel(store: str, channel: str) -> Channel:

@@ -12,11 +12,13 @@ from lookalike.cli.output import (
     SNAPSHOT_STORE,
     attribution_option,
     channel_option,
+    open_channel,
     output_option,
     print_value,
     report_errors,
     say,
     store_option,
+    warn_of_unknown_settings,
 )
 from lookalike.cli.report import describe_options, describe_report
 from lookalike.data.printable import escape_controls
@@ -99,11 +101,13 @@ def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunRepo
     from lookalike.data.settings import read
     from lookalike.flows.runtime.settings import BatchSettings, absolute
 
+    warn_of_unknown_settings()
     columns = parse_columns(parameters.get("columns"))  # a slip is reported before anything starts
     check_channel_name(parameters["channel"])
     read(BatchSettings)
     location = locate(catalogue)
     check_catalogue(location, ReadOptions(columns=columns, encoding=parameters.get("encoding"), store=absolute(store)))
+    open_channel(store, parameters["channel"]).numbers()  # a run would wait for minutes for a store that is away
     if sys.stderr.isatty():
         say("  starting Prefect …", err=True)
     run = getattr(import_module(f"lookalike.flows.{flow}"), flow)

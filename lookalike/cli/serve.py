@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from lookalike.cli.output import channel_option, report_errors, store_option
+from lookalike.cli.output import channel_option, report_errors, store_option, warn_of_unknown_settings
 
 
 @click.command()
@@ -37,6 +37,7 @@ def serve(
     from lookalike.serving.server.run import serve as run
     from lookalike.serving.settings import read_settings
 
+    warn_of_unknown_settings()
     # the port is text: Kubernetes sets LOOKALIKE_PORT=tcp://… beside a service of our name, and the settings know that
     given = {} if grpc_port is None else {"grpc": {"port": grpc_port}}
     settings = read_settings(store=store, channel=channel, host=host, port=port, workers=workers, **given)

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from lookalike.cli import cli
 from lookalike.flows.runtime.settings import BatchSettings
 from lookalike.serving.settings import ServingSettings
 from tests.support.pictures import write_catalogue
@@ -51,15 +53,22 @@ def test_a_sentence_and_no_traceback(
     assert time.monotonic() - began < 60
 
 
-@pytest.mark.system
-@pytest.mark.slow
-@pytest.mark.services
-def test_a_dask_scheduler_that_is_away(shop: Path, prefect_api: str) -> None:
-    away = {"PREFECT_API_URL": prefect_api, "DASK_SCHEDULER_ADDRESS": f"tcp://{NOBODY}"}
-    done = command(shop, *REINDEX, **away)
-    assert done.returncode == 1
-    assert f"Error: no Dask scheduler answers at tcp://{NOBODY} (DASK_SCHEDULER_ADDRESS): start it" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.usefixtures("nothing_stays")
+@pytest.mark.parametrize(
+    "arguments",
+    [("reindex", "nowhere"), ("refresh", "nowhere"), ("serve", "--store", "ftp://a")],
+    ids=lambda one: one[0],
+)
+def test_a_variable_that_is_no_setting_is_named(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    slip = {"LOOKALIKE_CHANEL": "summer", "LOOKALIKE_WORKERS": "1"}
+    done = CliRunner().invoke(cli, arguments, env=slip)
+    warning, error = done.stderr.splitlines()
+    assert warning == "Warning: no setting is called LOOKALIKE_CHANEL: did you mean LOOKALIKE_CHANNEL?"
+    assert (done.exit_code, error[:7]) == (2, "Error: ")
 
 
 @pytest.mark.parametrize("settings", [BatchSettings, ServingSettings])
