@@ -103,8 +103,15 @@ class Layout:
     @property
     def parent(self) -> str | None:
         """Our name of the column that says of which product a row is a variant."""
-        parent = self.preset.parent if self.preset else None
-        return next((name for name in self.names.values() if plain_name(name) == parent), None) if parent else None
+        return self._find(self.preset.parent if self.preset else None)
+
+    @property
+    def sku(self) -> str | None:
+        """Our name of the column by which `parent` names a product."""
+        return self._find(self.preset.sku if self.preset else None)
+
+    def _find(self, plain: str | None) -> str | None:
+        return next((name for name in self.names.values() if plain_name(name) == plain), None) if plain else None
 
 
 def find_layout(

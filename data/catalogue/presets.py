@@ -19,6 +19,7 @@ class Preset:
         several: a pattern of columns with several values in one cell, with a comma between them.
         of_variants: a pattern of columns that differ between the rows of one product: their values become a list.
         parent: the column that names the product of which a row is a variant; `id` where the id is repeated; else None.
+        sku: the column by which `parent` names a product that has a value there.
         apostrophes: values begin with an apostrophe where a spreadsheet would take them for a formula or a date.
     """
 
@@ -28,7 +29,49 @@ class Preset:
     several: str = r"(?!)"
     of_variants: str = r"(?!)"
     parent: str | None = None
+    sku: str | None = None
     apostrophes: bool = False
+
+
+# WooCommerce names columns in the language of the shop. In the order of the parameters of `_woocommerce`, as the
+# translations of WooCommerce have them: its CSV exporter asks them for these texts.
+_WOOCOMMERCE: Final = (
+    (
+        "", "sku", "name", "images", "parent", "categories|tags",
+        r".*_price|stock|in_stock\?", r"attribute_\d+_value\(s\)",
+    ),
+    (
+        "German", "artikelnummer", "name", "bilder", "übergeordnetes_produkt", "kategorien|schlagwörter",
+        r"regulärer_preis|angebotspreis|lager|vorrätig\?", r"attribut_\d+_wert\(e\)",
+    ),
+    (
+        "French", "ugs", "nom", "images", "parent", "catégories|étiquettes",
+        r"tarif_régulier|tarif_promo|stock|en_stock_\?", r"valeur\(s\)_de_l\u2019attribut_\d+",
+    ),
+    (
+        "Spanish", "sku", "nombre", "imágenes", "superior", "categorías|etiquetas",
+        r"precio_normal|precio_rebajado|inventario|¿en_inventario\?", r"valor\(es\)_del_atributo_\d+",
+    ),
+    (
+        "Dutch", "artikelnummer", "naam", "afbeeldingen", "hoofd", "categorieën|tags",
+        r"reguliere_prijs|actieprijs|voorraad|op_voorraad\?", r"waarde_eigenschap_\d+",
+    ),
+)  # fmt: skip
+
+
+def _woocommerce(
+    language: str, sku: str, name: str, images: str, parent: str, terms: str, of_variants: str, values: str
+) -> Preset:
+    return Preset(
+        f"WooCommerce in {language}" if language else "WooCommerce",
+        frozenset({"id", sku, name, images}),
+        {"id": "id", "image": images, "title": name},
+        several=f"{terms}|{values}",
+        of_variants=f"{sku}|{of_variants}|{values}",
+        parent=parent,
+        sku=sku,
+        apostrophes=True,
+    )
 
 
 PRESETS: Final = (
@@ -46,15 +89,7 @@ PRESETS: Final = (
         parent="id",
         apostrophes=True,
     ),
-    Preset(
-        "WooCommerce",
-        frozenset({"id", "sku", "name", "images"}),
-        {"id": "id", "image": "images", "title": "name"},
-        several=r"categories|tags|attribute_\d+_value\(s\)",
-        of_variants=r"sku|.*_price|stock|in_stock\?|attribute_\d+_value\(s\)",
-        parent="parent",
-        apostrophes=True,
-    ),
+    *(_woocommerce(*names) for names in _WOOCOMMERCE),
 )
 OWN_NAMES: Final = frozenset(name for preset in PRESETS for name in preset.own.values())
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 from lookalike.data.catalogue.columns import Columns, Layout
 from lookalike.data.catalogue.findings import Findings
 from lookalike.data.catalogue.rejects import Reject
-from lookalike.data.catalogue.variants import VariantJoiner
+from lookalike.data.catalogue.variants import ScatteredVariants, VariantJoiner
+from lookalike.data.partitioned import slices
 
 BATCH_ROWS = 8192
 
@@ -52,11 +53,26 @@ class Part:
 def join_variants(parts: Iterator[Part], request: TableRequest) -> Iterator[Part]:
     """Yield the same parts, the rows of one product joined where the catalogue has several for one."""
     joiner: VariantJoiner | None = None
+    scattered: ScatteredVariants | None = None
     for part in parts:
         if request.layout is None or request.layout.preset is None or part.table is None:
             yield part
             continue
         joiner = joiner or VariantJoiner(request.layout, request.findings)
-        yield Part(joiner.add(part.table), part.rejects)
-    if joiner is not None:
-        yield from (Part(table, []) for table in joiner.end())
+        joined = joiner.add(part.table)
+        if request.layout.parent is None:
+            yield Part(joined, part.rejects)
+            continue
+        scattered = scattered or ScatteredVariants(joiner, request.folder / "variants")
+        scattered.add(joined)
+        yield Part(None, part.rejects)
+    if joiner is None:
+        return
+    for table in joiner.end():
+        if scattered is None:
+            yield Part(table, [])
+        else:
+            scattered.add(table)
+    if scattered is not None:
+        for table in scattered.tables():
+            yield from (Part(one, []) for one in slices(table, BATCH_ROWS))

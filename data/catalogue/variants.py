@@ -1,14 +1,22 @@
-"""Variants: rows of one product become one product. Exports of shop programs write a row for each size and picture."""
+"""Variants: rows of one product become one product. Exports of shop programs write a row for each size and picture.
+
+Most of them follow their product. Others are far from it, such as a size that came to the shop later.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from lookalike.data.catalogue.columns import Layout
 from lookalike.data.catalogue.findings import Findings
+from lookalike.data.partitioned import PartitionedTable, id_buckets
+
+KEPT_ROWS = 8192
+"""So many rows are kept in memory; more of them go through local disk."""
 
 _Row = dict[str, Any]
 
@@ -33,6 +41,39 @@ class VariantJoiner:
         if self._open is not None and self._schema is not None:
             yield pa.Table.from_pylist([self._open], self._schema)
 
+    def name_products(self, table: pa.Table) -> list[tuple[str | None, bool]]:
+        """Return for each row, joined with those that follow it, what names its product, and if it is a variant."""
+        columns = {name for name in ("id", self._layout.parent, self._layout.sku) if name}
+        return [self._name_product(row) for row in table.select(sorted(columns)).to_pylist()]
+
+    def gather(self, table: pa.Table) -> pa.Table:
+        """Return the same rows, those of one product joined wherever they stand. One without its product stays."""
+        keys = self.name_products(table)
+        if len({key for key, _ in keys}) == len(keys):
+            return table
+        rows = table.to_pylist()
+        products: dict[str, _Row] = {}
+        for row, (key, is_variant) in zip(rows, keys, strict=True):
+            if key is not None and not is_variant:
+                products.setdefault(key, row)
+        left: list[_Row] = []
+        for row, (key, is_variant) in zip(rows, keys, strict=True):
+            product = products.get(key) if key is not None else None
+            if product is None or product is row or not (is_variant or self._layout.parent == "id"):
+                left.append(row)
+            else:
+                self._merge_prepared(row, product)
+        return pa.Table.from_pylist(left, table.schema)
+
+    def _name_product(self, row: _Row) -> tuple[str | None, bool]:
+        if self._layout.parent == "id":
+            return row["id"], False
+        named = row[self._layout.parent] if self._layout.parent else None
+        if named:
+            return str(named), True
+        sku = self._sku_of(row)
+        return str(sku) if sku is not None else f"id:{row['id']}", False
+
     def _join(self, rows: list[_Row]) -> Iterator[_Row]:
         for row in rows:
             if self._open is not None:
@@ -49,12 +90,17 @@ class VariantJoiner:
         named = row.get(parent) if parent else None
         if not named:
             return False
-        skus = [value for name in self._layout.lists if name.lower() == "sku" for value in product[name]]
-        return str(named).removeprefix("id:") == product["id"] or named in skus[:1]
+        return str(named).removeprefix("id:") == product["id"] or bool(named == self._sku_of(product))
+
+    def _sku_of(self, product: _Row) -> Any:
+        skus = product[self._layout.sku] if self._layout.sku else []
+        return skus[0] if skus else None
 
     def _merge(self, row: _Row, product: _Row) -> None:
-        for name, value in row.items():
-            values = self._prepare(name, value)
+        self._merge_prepared({name: self._prepare(name, value) for name, value in row.items()}, product)
+
+    def _merge_prepared(self, row: _Row, product: _Row) -> None:
+        for name, values in row.items():
             if isinstance(values, list):
                 product[name] += [one for one in values if one not in product[name]]
             elif product[name] is None and name != self._layout.parent:
@@ -80,3 +126,30 @@ class VariantJoiner:
             else:
                 fields.append(one)
         return pa.schema(fields)
+
+
+class ScatteredVariants:
+    """Brings rows of one product together that do not follow one another, in the memory that a part of them takes."""
+
+    def __init__(self, joiner: VariantJoiner, folder: Path) -> None:
+        self._joiner = joiner
+        self._folder = folder
+        self._kept: list[pa.Table] = []
+        self._spilled: PartitionedTable | None = None
+
+    def add(self, table: pa.Table) -> None:
+        """Take rows that the joiner has returned."""
+        self._kept.append(table)
+        if self._spilled is not None or sum(one.num_rows for one in self._kept) > KEPT_ROWS:
+            self._spill()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the products: in the order of their rows where they are few."""
+        few = [pa.concat_tables(self._kept)] if self._kept else []
+        yield from map(self._joiner.gather, few if self._spilled is None else self._spilled.tables())
+
+    def _spill(self) -> None:
+        self._spilled = self._spilled or PartitionedTable(self._folder)
+        for table in self._kept:
+            self._spilled.add(table, id_buckets([key or "" for key, _ in self._joiner.name_products(table)]))
+        self._kept.clear()

@@ -9,6 +9,7 @@ import pytest
 
 from lookalike.data.catalogue.columns import Columns, parse_columns
 from lookalike.data.catalogue.findings import Findings
+from lookalike.data.catalogue.variants import KEPT_ROWS
 from lookalike.data.errors import CatalogueError
 from tests.support.catalogues import attributes_of, read_all
 
@@ -159,6 +160,74 @@ def test_woocommerce_variations_are_part_of_their_product(tmp_path: Path) -> Non
         ["S", "M"],
         [5.0],
     )
+
+
+# as WooCommerce's translations have them
+TRANSLATED = {
+    "German": "ID,Typ,Artikelnummer,Name,Übergeordnetes Produkt,Regulärer Preis,Kategorien,Bilder,Attribut 1 Name,"
+    "Attribut 1 Wert(e)",
+    "French": "ID,Type,UGS,Nom,Parent,Tarif régulier,Catégories,Images,Nom de l\u2019attribut 1,"
+    "Valeur(s) de l\u2019attribut 1 ",
+    "Spanish": "ID,Tipo,SKU,Nombre,Superior,Precio normal,Categorías,Imágenes,Nombre del atributo 1,"
+    "Valor(es) del atributo 1",
+    "Dutch": "ID,Type,Artikelnummer,Naam,Hoofd,Reguliere prijs,Categorieën,Afbeeldingen,Naam eigenschap 1,"
+    "Waarde eigenschap 1",
+}
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_woocommerce_in_the_language_of_the_shop(language: str, tmp_path: Path) -> None:
+    _, rows = WOO.split("\n", 1)
+    findings = Findings()
+    read = read_all(write(tmp_path, f"{TRANSLATED[language]}\n{rows}"), findings=findings)
+    (tmp_path / "english").mkdir()
+    expected = read_all(write(tmp_path / "english", WOO))
+    assert f"read as an export of WooCommerce in {language}" in findings.notes
+    own = ["id", "title", "image"]
+    assert read.products.select(own).to_pylist() == expected.products.select(own).to_pylist()
+    assert [list(row.values()) for row in attributes_of(read)] == [
+        list(row.values()) for row in attributes_of(expected)
+    ]
+
+
+def test_rows_of_one_handle_that_are_far_apart(tmp_path: Path) -> None:
+    head, first, second, third, hat, _ = SHOPIFY.split("\n")
+    read = read_all(write(tmp_path, "\n".join([head, first, hat, third, second])))
+    assert read.rejects == []
+    boot, hat_found = attributes_of(read)
+    assert (boot["Variant SKU"], boot["Variant Price"], hat_found["Variant SKU"]) == (
+        ["B-40", "B-41"],
+        [19.9, 29.9],
+        ["H"],
+    )
+    assert read.products["image"].to_pylist() == ["https://cdn.x.com/1.jpg", "https://cdn.x.com/4.jpg"]
+
+
+def test_variations_that_came_later_than_other_products(tmp_path: Path) -> None:
+    """WooCommerce exports by id: a size of today stands behind products of last year, or before its product."""
+    head, tee, small, _, hat, _ = WOO.split("\n")
+    by_id = "15,variation,,Cap - red,id:14,7.50,,,,\n14,variable,,Cap,,,,https://cdn.x.com/5.jpg,,"
+    alone = "16,variation,,Of a draft,id:99,7.50,,https://cdn.x.com/6.jpg,,"
+    read = read_all(write(tmp_path, "\n".join([head, small, hat, tee, by_id, alone])))
+    assert read.products.select(["id", "title"]).to_pylist() == [
+        {"id": "13", "title": "Hat"},
+        {"id": "10", "title": "Tee"},
+        {"id": "14", "title": "Cap"},
+        {"id": "16", "title": "Of a draft"},
+    ]
+    assert [row["Regular price"] for row in attributes_of(read)] == [[5.0], [9.9], [7.5], [7.5]]
+    assert attributes_of(read)[1]["SKU"] == ["TEE", "TEE-S"]
+
+
+def test_rows_of_one_product_are_joined_through_the_disk(tmp_path: Path) -> None:
+    rows = 3 * KEPT_ROWS
+    lines = [SHOPIFY.splitlines()[0]]
+    lines += [f"p{row % 5000},T,V,,Size,{row},{row},1.5,https://x.com/{row}.jpg,1" for row in range(rows)]
+    read = read_all(write(tmp_path, "\n".join(lines)))
+    assert (read.products.num_rows, read.rejects) == (5000, [])
+    assert sum(len(row["Option1 Value"]) for row in attributes_of(read)) == rows
+    first = dict(zip(read.products["id"].to_pylist(), read.products["image"].to_pylist(), strict=True))
+    assert first == {f"p{row}": f"https://x.com/{row}.jpg" for row in range(5000)}
 
 
 def test_rows_of_one_product_are_joined_across_batches(tmp_path: Path) -> None:
