@@ -159,7 +159,7 @@ def _table_batches(location: str, options: ReadOptions, findings: Findings) -> I
     base, name = _base_of(location), shown_location(location)
     empty, waiting = EMPTY, list[Reject]()
     with temporary_folder() as folder, open_source(location, options.policy, Path(folder)) as source:
-        request = TableRequest(name, options.columns, options.encoding, findings, Path(folder))
+        request = TableRequest(name, options.columns, options.encoding, findings, Path(folder), source.charset)
         for part in join_variants(_READERS[source.kind](source.files, request), request):
             waiting += part.rejects
             if part.table is not None and part.table.num_rows:

@@ -27,6 +27,7 @@ class TableRequest:
         encoding: how its text was saved, if people have said it.
         findings: takes what people should know.
         folder: for copies, on local disk.
+        charset: how its text was saved, as the server says from which it comes.
         layout: which column is which, once the reader knows.
     """
 
@@ -35,6 +36,7 @@ class TableRequest:
     encoding: str | None
     findings: Findings
     folder: Path
+    charset: str | None = None
     layout: Layout | None = field(default=None)
 
     def use(self, layout: Layout) -> None:

@@ -24,7 +24,7 @@ from lookalike.data.fetch.connections import deadline, pool_to, seconds_left
 from lookalike.data.fetch.policy import HOSTS_SETTING, NETWORKS_SETTING, PORTS_SETTING, FetchPolicy
 from lookalike.data.stores.retry import Backoff
 
-__all__ = ["FetchPolicy", "fetch", "remote_version"]
+__all__ = ["FetchPolicy", "fetch", "fetch_typed", "remote_version"]
 
 BACKOFF = Backoff(0.2)
 MAX_RETRY_AFTER_SECONDS = 10  # a server that wants a longer rest is left alone
@@ -57,9 +57,15 @@ def fetch(url: str, policy: FetchPolicy, *, max_bytes: int | None = None) -> byt
             `too_many_bytes`, `unreachable`, `too_many_redirects` or `unreadable`.
         InputError: the policy's `ca_file` is not on this machine.
     """
+    return fetch_typed(url, policy, max_bytes=max_bytes)[0]
+
+
+def fetch_typed(url: str, policy: FetchPolicy, *, max_bytes: int | None = None) -> tuple[bytes, str]:
+    """Return the body behind `url`, and its content type as the server says it. Raises as `fetch` does."""
     limit = policy.max_bytes if max_bytes is None else max_bytes
     with deadline(policy.total_seconds):
-        return _try(_Request("GET", policy, limit), url).body
+        reply = _try(_Request("GET", policy, limit), url)
+    return reply.body, reply.headers.get("Content-Type", "")
 
 
 def remote_version(url: str, policy: FetchPolicy) -> str | None:

@@ -183,7 +183,7 @@ def _prepare(file: Path, request: TableRequest) -> _CsvFile:
     name = request.name
     if not file.stat().st_size:
         raise CatalogueError(f"the catalogue {name} is empty")
-    text = read_as_utf8(file, name, request.folder, request.encoding, request.findings)
+    text = read_as_utf8(file, request)
     with text.path.open("rb") as lines:
         first = next((line for line in lines if line.strip()), b"")
     if not first:

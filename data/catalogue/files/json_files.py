@@ -31,7 +31,7 @@ _Row: TypeAlias = dict[str, Any]
 
 def read_json(files: Sequence[Path], request: TableRequest) -> Iterator[Part]:
     """Yield the products of JSONL files that are parts of one catalogue. Raises `CatalogueError`."""
-    texts = [read_as_utf8(file, request.name, request.folder, request.encoding, request.findings) for file in files]
+    texts = [read_as_utf8(file, request) for file in files]
     kinds: dict[str, pa.DataType] = {}
     types = TextTypes(by_programs=True)  # JSON writes all other types as what they are
     declared = DeclaredTypes(request.columns.types_by_source())

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from email.message import Message
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -20,7 +21,7 @@ import pyarrow as pa
 from lookalike.data.catalogue.references import file_path
 from lookalike.data.errors import CatalogueError
 from lookalike.data.fetch.addresses import hide_secrets
-from lookalike.data.fetch.client import FetchPolicy, fetch
+from lookalike.data.fetch.client import FetchPolicy, fetch_typed
 
 MAX_FETCHED_BYTES = 2**30  # of a catalogue over HTTP, which is held in memory once
 MAX_UNPACKED_BYTES = 2**36  # of a compressed one, which is on disk once
@@ -61,10 +62,12 @@ class Source:
     Attributes:
         kind: `csv`, `json` or `parquet`.
         files: its parts, in order.
+        charset: how it was saved, as its server says; None where nobody says it.
     """
 
     kind: str
     files: Sequence[Path]
+    charset: str | None = None
 
 
 def is_remote(location: str) -> bool:
@@ -120,12 +123,13 @@ def open_source(location: str, policy: FetchPolicy, folder: Path) -> Iterator[So
 
     Raises `CatalogueError`, and what fetching and stores raise.
     """
-    name = _file_name(location)
+    name, charset = _file_name(location), None
     if is_http(location):
         patient = replace(policy, total_seconds=max(policy.total_seconds, CATALOGUE_SECONDS))
         file = folder / "fetched"
-        file.write_bytes(fetch(location, patient, max_bytes=MAX_FETCHED_BYTES))
-        files = [file]
+        body, content_type = fetch_typed(location, patient, max_bytes=MAX_FETCHED_BYTES)
+        file.write_bytes(body)
+        files, charset = [file], _charset_of(content_type)
     elif is_s3(location):
         keys = [location] if _is_object(location) else _s3_parts(location)
         files = [_download_s3(key, folder / f"part-{number}") for number, key in enumerate(keys or [location])]
@@ -137,7 +141,13 @@ def open_source(location: str, policy: FetchPolicy, folder: Path) -> Iterator[So
         files = [Path(location)]
     shown = shown_location(location)
     plain = [_unpack(file, folder / f"plain-{number}", shown) for number, file in enumerate(files)]
-    yield Source(_find_kind(plain[0], name, shown), plain)
+    yield Source(_find_kind(plain[0], name, shown), plain, charset)
+
+
+def _charset_of(content_type: str) -> str | None:
+    header = Message()
+    header["Content-Type"] = content_type
+    return header.get_content_charset()
 
 
 def _file_name(location: str) -> str:

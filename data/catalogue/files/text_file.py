@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from lookalike.data.catalogue.findings import Findings, shorten
+from lookalike.data.catalogue.findings import shorten
 from lookalike.data.catalogue.rejects import Reject
+from lookalike.data.catalogue.tables import TableRequest
 from lookalike.data.errors import CatalogueError
 
 CHUNK = 4 * 2**20
@@ -31,6 +32,7 @@ _WHOLE = re.compile("[^\x00-\x7f\udc80-\udcff]")
 _IN_A_WORD = re.compile(r"(?<=[a-z])([^\x00-\x7f])(?=[a-z])")
 _IN_WORDS = frozenset("\u2019\u2018\u2013\u2014\u00b7\u00ad\u00a0\u00ae\u2122")
 _FOREIGN_WORD = re.compile(r"\w*[^\W\x00-\x7f]\w*")
+_SAID_OF_ALL = frozenset({"ascii", "utf-8", "iso8859-1", WESTERN})
 _FEW = 3  # so many times more of one than of the other decide
 _HOW = "say how the file was saved, such as --encoding cp1250, shift_jis or gb18030, or save it as UTF-8"
 
@@ -72,39 +74,42 @@ def bad_line(line: int | None, message: str) -> Reject:
     return Reject("", where, "scan", "malformed_row", f"{where}: {message}")
 
 
-def read_as_utf8(file: Path, name: str, folder: Path, encoding: str | None, findings: Findings) -> TextFile:
-    """Return the file in UTF-8.
-
-    Args:
-        name: what errors call it.
-        folder: for a copy.
-        encoding: how it was saved, if people have said it.
-
-    Raises `CatalogueError` where nobody can tell how it was saved.
-    """
-    file = _with_line_ends(file, folder)
-    found = encoding or _find_mark(file)
+def read_as_utf8(file: Path, request: TableRequest) -> TextFile:
+    """Return the file in UTF-8. Raises `CatalogueError` where nobody can tell how it was saved."""
+    file = _with_line_ends(file, request.folder)
+    found = request.encoding or _find_mark(file)
+    who = "" if request.encoding else ", as its bytes say"
     if found is None and _is_utf8(file):
         return TextFile(file)
+    if found is None and (found := _meant_charset(request.charset)):
+        who = ", as its server says"
     if found is None:
         broken = _find_broken_lines(file)
         if broken.whole > _FEW * broken.bytes and 1 not in broken.lines and len(broken.lines) <= MOST_BAD_LINES:
             message = "a value is not in UTF-8, and the rest of the file is"
             bad = {line: f"{message} (byte {column:,} of the line)" for line, column in broken.lines.items()}
-            return TextFile(file).leave_out(folder / f"{file.name}.whole", bad)
+            return TextFile(file).leave_out(request.folder / f"{file.name}.whole", bad)
         if _FEW * broken.whole > broken.bytes:
-            raise CatalogueError(
-                f"{name}, line {next(iter(broken.lines)):,}: neither all in UTF-8 nor all in another: {_HOW}"
-            )
+            line, column = next(iter(broken.lines.items()))
+            where = f"{request.name}, line {line:,} (byte {column:,} of the line)"
+            raise CatalogueError(f"{where}: neither all in UTF-8 nor all in another: {_HOW}")
         found = WESTERN
-        _check_western(file, name)
-    target = folder / f"{file.name}.utf8"
-    _transcode(file, target, found, name)
+        _check_western(file, request.name)
+    target = request.folder / f"{file.name}.utf8"
+    _transcode(file, target, found, request.name)
     word = _find_foreign_word(target)
     seen = f", with words such as {shorten(word)}" if word else ""
-    how = "" if encoding else ", as its bytes say"
-    findings.note(f"the file is read as {_plain_name(found)}{how}{seen}")
+    request.findings.note(f"the file is read as {_plain_name(found)}{who}{seen}")
     return TextFile(target)
+
+
+def _meant_charset(charset: str | None) -> str | None:
+    """Return how a server says that a file was saved. What servers say of all files by default says nothing."""
+    try:
+        meant = codecs.lookup(charset or "ascii").name
+    except LookupError:
+        return None
+    return None if meant in _SAID_OF_ALL else meant
 
 
 def _with_line_ends(file: Path, folder: Path) -> Path:
@@ -190,7 +195,7 @@ def _check_western(file: Path, name: str) -> None:
             try:
                 text = line.decode(WESTERN)
             except UnicodeDecodeError as error:
-                raise _unknown(name, number, line[max(0, error.start - 20) : error.start + 20]) from error
+                raise _unknown(name, number, line, error.start) from error
             found = _IN_A_WORD.findall(text)
             strange = [one for one in found if not one.islower() and one not in _IN_WORDS]
             # words in other scripts are runs of such letters
@@ -202,13 +207,17 @@ def _check_western(file: Path, name: str) -> None:
             if letters > 10_000:
                 break
     if first is not None and odd > letters / 10:
-        raise _unknown(name, first[0], first[1])
+        number, line = first
+        raise _unknown(name, number, line, next(place for place, byte in enumerate(line) if byte > 0x7F))
 
 
-def _unknown(name: str, line: int, data: bytes) -> CatalogueError:
-    start = next((place for place, byte in enumerate(data) if byte > 0x7F), 0)
-    shown = shorten(data[max(0, start - 20) : start + 20].decode("ascii", "backslashreplace"))
-    return CatalogueError(f"{name}, line {line:,}: neither in UTF-8 nor in Windows-1252, near {shown}: {_HOW}")
+def _unknown(name: str, number: int, line: bytes, place: int) -> CatalogueError:
+    where = f"{name}, line {number:,} (byte {place + 1:,} of the line)"
+    return CatalogueError(f"{where}: neither in UTF-8 nor in Windows-1252, near {_near(line, place)}: {_HOW}")
+
+
+def _near(data: bytes, place: int) -> str:
+    return shorten(data[max(0, place - 20) : place + 20].decode("ascii", "backslashreplace"))
 
 
 def _transcode(file: Path, target: Path, encoding: str, name: str) -> None:
@@ -216,21 +225,25 @@ def _transcode(file: Path, target: Path, encoding: str, name: str) -> None:
         decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError as error:
         raise CatalogueError(f"there is no encoding {encoding!r}: {_HOW}") from error
-    lines = 1
+    lines, column = 1, 1
     with file.open("rb") as source, target.open("wb") as written:
         for chunk in _chunks(source):
             try:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
-                line = lines + str(error.object[: error.start], encoding, "replace").count("\n")
-                near = shorten(
-                    error.object[max(0, error.start - 20) : error.start + 20].decode("ascii", "backslashreplace")
-                )
-                raise CatalogueError(
-                    f"{name}, line {line:,}: not in {encoding}, near {near} ({error.reason}): {_HOW}"
-                ) from error
-            lines += text.count("\n")
+                good = str(error.object[: error.start], encoding, "replace")
+                line, column = _move(lines, column, good)
+                where = f"{name}, line {line:,} (letter {column:,} of the line)"
+                near = _near(error.object, error.start)
+                raise CatalogueError(f"{where}: not in {encoding}, near {near} ({error.reason}): {_HOW}") from error
+            lines, column = _move(lines, column, text)
             written.write(text.removeprefix("\ufeff").encode("utf-8", "replace"))
+
+
+def _move(line: int, column: int, text: str) -> tuple[int, int]:
+    """Return where one is after a text, counted from one."""
+    _, end, last = text.rpartition("\n")
+    return line + text.count("\n"), len(last) + (1 if end else column)
 
 
 def _chunks(source: BinaryIO) -> Iterator[bytes]:

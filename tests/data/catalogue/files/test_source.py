@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lookalike.data.catalogue.reader import read_catalogue
+from lookalike.data.catalogue.findings import Findings
+from lookalike.data.catalogue.reader import ReadOptions, read_catalogue
 from lookalike.data.errors import CatalogueError
 from lookalike.data.fetch.client import FetchPolicy
 from tests.support.catalogues import attributes_of, read_all
@@ -77,20 +78,51 @@ def test_an_address_of_any_form(path: str, body: bytes) -> None:
     if path.endswith("c") or "feed.csv?" in path:
         body = CSV  # what the path says counts
     with running(Site()) as site:
-        policy = FetchPolicy(
-            allowed_hosts=("127.0.0.1",), allowed_networks=("127.0.0.0/8",), allowed_ports=(site.port,)
-        )
+        policy = allowing(site)
         site.pages[path] = [answer(body)]
         base = f"http://127.0.0.1:{site.port}"
         (batch,) = read_catalogue(f"{base}{path}", policy)
     assert batch.products["image"].to_pylist() == [f"{base}/shop/a.png", f"{base}/b.png"]
 
 
+SHOE = "赤い靴と帽子"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "title", "note"),
+    [
+        (SHOE.encode("shift_jis"), "text/csv; charset=Shift_JIS", SHOE, "read as SHIFT_JIS, as its server says"),
+        ("Żółta".encode("cp1250"), 'text/csv; header=present; charset="windows-1250"', "Żółta", "as its server says"),
+        (SHOE.encode(), "text/csv; charset=shift_jis", SHOE, None),  # bytes that make UTF-8 say more
+        (b"H\xfcte", "text/csv; charset=utf-8", "Hüte", "Windows-1252 (Western European), as its bytes say"),
+        (b"H\xfcte", "text/csv; charset=klingon", "Hüte", "as its bytes say"),
+        (b"H\xfcte", "", "Hüte", "as its bytes say"),
+    ],
+)
+def test_the_charset_that_a_server_says(body: bytes, content_type: str, title: str, note: str | None) -> None:
+    findings = Findings()
+    with running(Site()) as site:
+        site.pages["/feed"] = [answer(b"id,image,title\n1,a.png," + body + b"\n", Content_Type=content_type)]
+        (batch,) = read_catalogue(f"http://127.0.0.1:{site.port}/feed", allowing(site), findings=findings)
+    assert batch.products["title"].to_pylist() == [title]
+    assert [note is not None and note in one for one in findings.notes] == ([True] if note else [])
+
+
+def test_what_people_say_of_an_encoding_goes_before_what_a_server_says() -> None:
+    with running(Site()) as site:
+        site.pages["/feed"] = [answer(b"id,image,title\n1,a.png,\xaf\n", Content_Type="text/csv; charset=shift_jis")]
+        options = ReadOptions(allowing(site), encoding="cp1250")
+        (batch,) = read_catalogue(f"http://127.0.0.1:{site.port}/feed", options=options)
+    assert batch.products["title"].to_pylist() == ["Ż"]
+
+
+def allowing(site: Site) -> FetchPolicy:
+    return FetchPolicy(allowed_hosts=("127.0.0.1",), allowed_networks=("127.0.0.0/8",), allowed_ports=(site.port,))
+
+
 def test_an_error_does_not_show_the_token_of_an_address() -> None:
     with running(Site()) as site:
-        policy = FetchPolicy(
-            allowed_hosts=("127.0.0.1",), allowed_networks=("127.0.0.0/8",), allowed_ports=(site.port,)
-        )
+        policy = allowing(site)
         for body in (b"id;bild\n1;a\n", b"id,image\n", b"<html>", b"PK\x03\x04", b"id,image\n,a\n"):
             site.pages["/feed?token=sesame"] = [answer(body)]
             with pytest.raises(CatalogueError, match=r"/feed\?token=…") as caught:
