@@ -185,7 +185,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         415,
         GrpcStatus.INVALID_ARGUMENT,
         "This format of pictures is not supported",
-        "Send JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP.",
+        "Send JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP; HEIC where the server has the extra `heic`.",
     ),
     "no_query": ErrorCode(
         422,

@@ -29,6 +29,7 @@ _TYPES = (
     (re.compile(rb"II\*\0|MM\0\*"), "image/tiff"),
     (re.compile(rb"BM"), "image/bmp"),
     (re.compile(rb".{4}ftypavi[fs]", re.DOTALL), "image/avif"),
+    (re.compile(rb".{4}ftyphei[cx]", re.DOTALL), "image/heic"),
 )
 
 

@@ -16,6 +16,7 @@ from PIL import AvifImagePlugin, Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
 from lookalike.data.errors import ImageRejectedError
+from lookalike.tasks.images import heic
 from lookalike.tasks.images.profiles import apply_profile
 from lookalike.tasks.images.sanitize import (
     END_OF_JPEG,
@@ -29,7 +30,7 @@ from lookalike.tasks.images.sanitize import (
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # several pictures are decoded at a time: each has one processor
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP")
-"""The formats that are decoded; no other decoder of Pillow ever sees the bytes of strangers."""
+"""The formats that are decoded, beside HEIC; no other decoder of Pillow ever sees the bytes of strangers."""
 
 REASONS = (
     "empty",
@@ -168,10 +169,19 @@ def _decode_stripped(data: bytes, stripped: bytes, limits: ImageLimits, target: 
 @contextmanager
 def _open(stripped: bytes) -> Iterator[Image.Image]:
     """Open a copy without metadata, so that metadata costs nothing; pixels are not decoded yet."""
-    with Image.open(io.BytesIO(stripped), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(stripped), formats=_find_formats(stripped)) as image:
         check_frames(image, len(stripped))
         check_scans(stripped, image)
         yield image
+
+
+def _find_formats(data: bytes) -> tuple[str, ...]:
+    """Return the decoders that may see these bytes. Raises `ImageRejectedError` for HEIC where none is installed."""
+    if not heic.is_heic(data):
+        return FORMATS
+    if not heic.can_read_heic():
+        raise ImageRejectedError("unsupported_format", f"{heic.EXTRA}; else use one of {', '.join(FORMATS)}")
+    return (heic.FORMAT,)
 
 
 def _check_size(size: tuple[int, int], stored: int, limits: ImageLimits) -> None:
@@ -194,7 +204,7 @@ def _check_size(size: tuple[int, int], stored: int, limits: ImageLimits) -> None
 
 def _explain_failure(data: bytes, error: Exception) -> ImageRejectedError:
     """Tell a damaged picture from an unsupported format, and from data that is no picture."""
-    if _DECODABLE.match(data):
+    if _DECODABLE.match(data) or heic.is_heic(data):
         return ImageRejectedError("damaged", f"the picture is damaged or cut off: {error or type(error).__name__}")
     if _KNOWN_ELSEWHERE.match(data[:_SNIFFED_BYTES]):
         return ImageRejectedError(

@@ -7,6 +7,7 @@ import io
 import pytest
 from PIL import Image
 
+from lookalike.tasks.images.heic import can_read_heic
 from tests.support.client import Client
 from tests.support.profiles import PROFILES, in_profile
 from tests.support.shop import picture, product_ids
@@ -28,6 +29,14 @@ def test_a_picture_in_any_profile_is_nearest_to_itself(client: Client, name: str
     product, score = first(client, in_profile(image, PROFILES[name]))
     assert product == IDS[place]
     assert score > 0.99
+
+
+def test_a_picture_in_heic_is_nearest_to_itself(client: Client) -> None:
+    assert can_read_heic()
+    for place in (0, 5, 11):
+        product, score = first(client, picture(place, kind="HEIF"))
+        assert product == IDS[place]
+        assert score > 0.99
 
 
 def test_a_jpeg_without_its_end_and_an_avif_are_searched_by(client: Client) -> None:

@@ -79,7 +79,7 @@ def test_each_format(format_: str) -> None:
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported_format"),
         (b"<?xml version='1.0'?>\n<svg/>", "unsupported_format"),
         (b"%PDF-1.7\n", "unsupported_format"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported_format"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "unsupported_format"),
         (b"\xff\xd8\xff", "damaged"),
         (b"\x89PNG\r\n\x1a\n", "damaged"),
         (b"BM", "damaged"),
