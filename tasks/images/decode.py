@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from lookalike.data.errors import ImageRejectedError
 from lookalike.tasks.images import heic
-from lookalike.tasks.images.profiles import apply_profile
+from lookalike.tasks.images.profiles import GREY, RGB, apply_profile
 from lookalike.tasks.images.sanitize import (
     END_OF_JPEG,
     check_frames,
@@ -54,7 +54,7 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_PROFILED_MODES = {"RGB", "RGBA", "RGBX", "P", "PA"}
+_PROFILED_MODES = dict.fromkeys(("RGB", "RGBA", "RGBX", "P", "PA"), RGB) | dict.fromkeys(("L", "LA"), GREY)
 _OTHER_PIXELS = b"\xaa" * 4096
 _KEY_STEPS = {"L;2": 85, "L;4": 17}  # from one grey to the next, in 8 bits
 # A scaled JPEG keeps at least this many times the pixels per side that the caller wants.
@@ -162,8 +162,11 @@ def _decode_stripped(data: bytes, stripped: bytes, limits: ImageLimits, target: 
         _scale_key_to_8_bits(image)
         image.load()
         orientation = _read_orientation(image)
-        profile = image.info.get("icc_profile") or find_profile(data) if image.mode in _PROFILED_MODES else None
-        return _turn_upright(apply_profile(_to_rgb(image), profile), orientation)
+        mode = _PROFILED_MODES.get(image.mode)
+        if mode is None:
+            return _turn_upright(_to_rgb(image), orientation)
+        profile = image.info.get("icc_profile") or find_profile(data)
+        return _turn_upright(apply_profile(_to_rgb(image), profile, mode), orientation)
 
 
 @contextmanager

@@ -17,19 +17,28 @@ WHITE = (0.9642, 1.0, 0.8249)
 
 
 def make_profile(primaries: Primaries, gamma: float, extra: Mapping[bytes, bytes] | None = None) -> bytes:
-    """Return an ICC profile; primaries are XYZ under D50."""
-    bodies = {b"wtpt": _xyz(WHITE)}
-    bodies |= {name: _xyz(value) for name, value in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)}
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
-    bodies |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve) | dict(extra or {})
+    """Return an ICC profile of RGB; primaries are XYZ under D50."""
+    bodies = {name: _xyz(value) for name, value in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)}
+    return _write(b"RGB ", bodies | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(gamma)) | dict(extra or {}))
+
+
+def make_grey_profile(gamma: float) -> bytes:
+    """Return an ICC profile of grey."""
+    return _write(b"GRAY", {b"kTRC": _curve(gamma)})
+
+
+def _curve(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+
+
+def _write(space: bytes, bodies: Mapping[bytes, bytes]) -> bytes:
+    bodies = {b"wtpt": _xyz(WHITE), **bodies}
     offset, table, data = 128 + 4 + 12 * len(bodies), b"", b""
     for name, body in bodies.items():
         table += name + struct.pack(">II", offset + len(data), len(body))
         data += body
     size = offset + len(data)
-    header = (
-        struct.pack(">I4s4s4s4s4s", size, b"lcms", b"\x02\x40\0\0", b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
-    )
+    header = struct.pack(">I4s4s4s4s4s", size, b"lcms", b"\x02\x40\0\0", b"mntr", space, b"XYZ ") + bytes(12) + b"acsp"
     header = header.ljust(68, b"\0") + _fixed(WHITE)
     return header.ljust(128, b"\0") + struct.pack(">I", len(bodies)) + table + data
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from lookalike.tasks.images.decode import decode
-from lookalike.tasks.images.profiles import MAX_BYTES, find_transform, is_simple
+from lookalike.tasks.images.profiles import GREY, MAX_BYTES, RGB, find_mode, find_transform
 from tests.support.pictures import drawing
-from tests.support.profiles import ADOBE_RGB, PROFILES, SRGB, in_profile, make_profile
+from tests.support.profiles import ADOBE_RGB, PROFILES, SRGB, in_profile, make_grey_profile, make_profile
 
 
 def distance(one: Image.Image, other: Image.Image) -> float:
@@ -51,8 +51,30 @@ def test_transparent_pictures_stay_on_white() -> None:
     assert np.asarray(decode(data))[0, 0].min() >= 250
 
 
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.6])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_a_grey_picture_in_a_profile_is_the_picture(kind: str, gamma: float) -> None:
+    image, profile = drawing(7).convert("L"), make_grey_profile(gamma)
+    linear = np.asarray(image) / 255
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    there = Image.fromarray(np.rint(255 * linear ** (1 / gamma)).astype(np.uint8))
+    found = decode(saved(there, kind, icc_profile=profile))
+    assert distance(found, image.convert("RGB")) < 2.5
+    assert distance(there, image) > 4
+    clear = there.convert("LA")
+    assert distance(decode(saved(clear, "PNG", icc_profile=profile)), found) < 2.5
+
+
+def test_a_profile_is_for_pixels_of_its_kind() -> None:
+    """One of colours does not fit a grey picture, nor the other way round."""
+    grey, colours = drawing(8).convert("L"), drawing(8).convert("RGB")
+    assert find_mode(make_grey_profile(1.0)) == GREY
+    assert decode(saved(grey, icc_profile=PROFILES["ProPhoto"])).tobytes() == grey.convert("RGB").tobytes()
+    assert decode(saved(colours, icc_profile=make_grey_profile(1.0))).tobytes() == colours.tobytes()
+
+
 def test_srgb_changes_nothing() -> None:
-    assert is_simple(SRGB)
+    assert find_mode(SRGB) == RGB
     assert find_transform(SRGB) is None
     image = drawing(3).convert("RGB")
     assert decode(saved(image, icc_profile=SRGB)).tobytes() == decode(saved(image)).tobytes()
