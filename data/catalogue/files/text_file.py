@@ -91,8 +91,10 @@ def read_as_utf8(file: Path, request: TableRequest) -> TextFile:
             return TextFile(file).leave_out(request.folder / f"{file.name}.whole", bad)
         if _FEW * broken.whole > broken.bytes:
             line, column = next(iter(broken.lines.items()))
-            where = f"{request.name}, line {line:,} (byte {column:,} of the line)"
-            raise CatalogueError(f"{where}: neither all in UTF-8 nor all in another: {_HOW}")
+            where = f"(byte {column:,} of the line)"
+            raise CatalogueError(
+                f"{request.name}, line {line:,}: neither all in UTF-8 nor all in another {where}: {_HOW}"
+            )
         found = WESTERN
         _check_western(file, request.name)
     target = request.folder / f"{file.name}.utf8"
@@ -212,8 +214,8 @@ def _check_western(file: Path, name: str) -> None:
 
 
 def _unknown(name: str, number: int, line: bytes, place: int) -> CatalogueError:
-    where = f"{name}, line {number:,} (byte {place + 1:,} of the line)"
-    return CatalogueError(f"{where}: neither in UTF-8 nor in Windows-1252, near {_near(line, place)}: {_HOW}")
+    where = f"(byte {place + 1:,} of the line, near {_near(line, place)})"
+    return CatalogueError(f"{name}, line {number:,}: neither in UTF-8 nor in Windows-1252 {where}: {_HOW}")
 
 
 def _near(data: bytes, place: int) -> str:
@@ -233,9 +235,10 @@ def _transcode(file: Path, target: Path, encoding: str, name: str) -> None:
             except UnicodeDecodeError as error:
                 good = str(error.object[: error.start], encoding, "replace")
                 line, column = _move(lines, column, good)
-                where = f"{name}, line {line:,} (letter {column:,} of the line)"
-                near = _near(error.object, error.start)
-                raise CatalogueError(f"{where}: not in {encoding}, near {near} ({error.reason}): {_HOW}") from error
+                where = f"letter {column:,} of the line, near {_near(error.object, error.start)}"
+                raise CatalogueError(
+                    f"{name}, line {line:,}: not in {encoding} ({where}, {error.reason}): {_HOW}"
+                ) from error
             lines, column = _move(lines, column, text)
             written.write(text.removeprefix("\ufeff").encode("utf-8", "replace"))
 
