@@ -25,7 +25,6 @@ from lookalike.flows import refresh as refresh_module
 from lookalike.flows.runtime import session
 from lookalike.flows.runtime.session import channel_lock
 from lookalike.tasks import delta
-from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.gate import Limits
 from lookalike.tasks.search.searcher import Hit, Searcher
 from tests.flows.conftest import Reindex
@@ -124,14 +123,14 @@ def test_deltas_become_one_and_a_reindex_folds_them_in(
 
 
 def test_an_encoder_whose_weights_were_moved_is_the_same(
-    refresh: Reindex, run: Reindex, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refresh: Reindex, run: Reindex, pictures: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(FakeEncoder, "name", "fake@elsewhere")
-    assert run(shards=2).state == "unchanged"
+    moved = "tests.support.shop:MovedEncoder"
+    assert run(encoder=moved, shards=2).state == "unchanged"
     drawing(900).save(pictures / "new.png")
-    report = refresh()
+    report = refresh(encoder=moved)
     assert (report.state, report.kind, report.embedded) == ("published", "refresh", 1)
-    assert current(tmp_path).encoder.name == "fake@elsewhere"
+    assert current(tmp_path).encoder.name == moved
 
 
 def test_a_channel_keeps_its_encoder_until_a_person_names_another(
@@ -144,7 +143,7 @@ def test_a_channel_keeps_its_encoder_until_a_person_names_another(
     report = run(encoder=other, shards=2)
     assert report.state == "refused"
     (reason,) = report.refused
-    assert reason.startswith("the encoder is other, and that of the last snapshot is fake: scores change")
+    assert reason.startswith(f"the encoder is {other}, and that of the last snapshot is fake: scores change")
     assert current(tmp_path).encoder.name == "fake"
     assert run(encoder=other, shards=2, limits=Limits(new_encoder=True)).state == "published"
     assert refresh(encoder=other).state == "unchanged"

@@ -52,6 +52,10 @@ class OtherEncoder(FakeEncoder):
     _pooling = "other grid"
 
 
+class MovedEncoder(FakeEncoder):
+    """The same weights under another name."""
+
+
 def picture(seed: int, size: tuple[int, int] = (64, 48), kind: str = "PNG") -> bytes:
     """Return a picture that no other seed gives."""
     random = np.random.default_rng(seed)

@@ -81,10 +81,9 @@ def test_the_queries_of_a_batch_share_one_limit(client: Client) -> None:
     reply = client.post("/v1/search/batch", json={"queries": queries})
     assert reply.status_code == 200
     assert len(reply.content) < 2 * MEBIBYTE
-    results = reply.json()["results"]
-    assert len(results[0]["hits"]) == COUNT - 1
-    codes = [result.get("problem", {}).get("code") for result in results[1:]]
-    assert 1 <= codes.count(None) <= 2
+    # they are answered beside each other: which of them are the ones that fit is not promised
+    codes = [result.get("problem", {}).get("code") for result in reply.json()["results"]]
+    assert 1 <= codes.count(None) <= 3
     assert codes.count("reply_too_large") == len(codes) - codes.count(None)
     assert client.runtime.replies.held == 0
 
