@@ -1,4 +1,4 @@
-"""The distribution: it needs httpx2 and nothing else, and its wheel works in an empty environment."""
+"""The distribution: it needs httpx2 and nothing else, loads it late, and its wheel works in an empty environment."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ HEAVY = ("numpy", "pydantic", "PIL", "lookalike", "concurrent.futures.process")
 SCRIPT = f"""
 import sys
 import lookalike_client
+assert not {{"httpx2", "websockets"}}.intersection(sys.modules)
 assert lookalike_client.Client("http://127.0.0.1:9").url
 print([name for name in {HEAVY!r} if name in sys.modules], lookalike_client.__version__)
 """
@@ -32,12 +33,14 @@ def test_a_module_imports_httpx2_and_the_standard_library_alone(module: Path) ->
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "." for node in nodes if isinstance(node, ast.ImportFrom)}
     roots = {name.partition(".")[0] for name in names}
-    assert roots - set(sys.stdlib_module_names) <= {"httpx2", "lookalike_client"}
+    optional = {"websockets"} if module.stem == "stream" else set()
+    assert roots - set(sys.stdlib_module_names) <= {"httpx2", "lookalike_client"} | optional
 
 
 def test_it_depends_on_httpx2_alone() -> None:
     project = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert [dependency.partition(">")[0] for dependency in project["dependencies"]] == ["httpx2"]
+    assert list(project["optional-dependencies"]) == ["stream"]
 
 
 def test_importing_it_loads_nothing_heavy() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -125,6 +126,13 @@ def test_without_a_count_the_deadline_ends_it() -> None:
     with pytest.raises(OverloadedError):
         ask(script, RetryPolicy(None, first_seconds=0.01, most_seconds=0.02), timeout=0.2)
     assert 5 < len(script.requests) < 100
+
+
+def test_a_problem_can_go_to_another_process() -> None:
+    busy = problem("overloaded", "Busy.", status=429, request_id="r1", retry_after=2)
+    found = pickle.loads(pickle.dumps(busy))
+    assert type(found) is OverloadedError
+    assert (str(found), vars(found)) == (str(busy), vars(busy))
 
 
 def test_delays_grow_and_are_mixed() -> None:

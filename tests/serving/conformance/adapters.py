@@ -33,8 +33,15 @@ class BatchOutcome:
     results: Sequence[Outcome] = ()
 
 
+class CannotAskError(Exception):
+    """A client has no way to ask this. `CANNOT_ASK` beside `GATEWAYS` names the cases, so that no other is left out."""
+
+
 class Gateway(Protocol):
-    """A client of one gateway of a server. `key` is sent as that gateway's clients send one, none where it is None."""
+    """A client of one gateway of a server. `key` is sent as that gateway's clients send one, none where it is None.
+
+    Each method may raise `CannotAskError`.
+    """
 
     def search(self, query: Query, key: str | None) -> Outcome: ...
 

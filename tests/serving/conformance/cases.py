@@ -28,7 +28,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class BatchCase:
-    """Several queries, with the code of the whole, and those of each."""
+    """Several queries, with the code of the whole, and those of each.
+
+    `is_of_items`: the same queries, one by one, have the same codes and answers.
+    """
 
     name: str
     queries: Sequence[Query]
@@ -36,6 +39,7 @@ class BatchCase:
     code: str | None = None
     snapshot: str | None = None
     key: str = "search"
+    is_of_items: bool = False
 
 
 def _vector(seed: int) -> list[float]:
@@ -178,11 +182,12 @@ def cases() -> Iterator[Case]:
 def batches() -> Iterator[BatchCase]:
     """Yield all batches."""
     good: list[Query] = [{"product_id": "a", "k": 2}, {"vector": _packed(1), "k": 3}, {"image": _PICTURE, "k": 1}]
-    yield BatchCase("good ones", good, [None, None, None])
-    yield BatchCase("options", [{**query, **OPTIONS["facets"]} for query in good], [None, None, None])
+    yield BatchCase("good ones", good, [None, None, None], is_of_items=True)
+    yield BatchCase("options", [{**query, **OPTIONS["facets"]} for query in good], [None, None, None], is_of_items=True)
     bad = {name: PROBLEMS[name] for name in ("nothing", "no picture", "short vector", "unknown product", "bad field")}
     for name, (query, code) in bad.items():
-        yield BatchCase(f"one bad: {name}", [good[0], query, good[1]], [None, code, None])
+        can_ask = name != "nothing"
+        yield BatchCase(f"one bad: {name}", [good[0], query, good[1]], [None, code, None], is_of_items=can_ask)
     yield BatchCase("all bad", [query for query, _ in bad.values()], [code for _, code in bad.values()])
     yield BatchCase("snapshot inside", [good[0], {**good[1], "snapshot": "x"}], [None, "bad_field"])
     yield BatchCase("none", [], code="no_query")

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from tests.serving.conformance.adapters import Gateway
 from tests.serving.conformance.grpc import GrpcGateway
+from tests.serving.conformance.python import PythonClient
 from tests.serving.conformance.rest import RestGateway
 from tests.support.listening import Listening
 
 GATEWAYS: Mapping[str, Callable[[Listening], Gateway]] = {
     "rest": RestGateway,
     "grpc": GrpcGateway,
+    "python": partial(PythonClient, over_stream=False),
+    "python stream": partial(PythonClient, over_stream=True),
 }
 """By their names. A test compares each with REST, over all cases."""
 
-SETTINGS: Mapping[str, object] = {}
+SETTINGS: Mapping[str, object] = {"stream": {"enabled": True}}
 """What the server must be told so that each of them answers, beside a port for gRPC."""
+
+_REFUSED_BY_THE_CLIENT = frozenset(
+    {
+        "nothing", "only options", "picture and product", "vector and positive", "empty example", "two in an example",
+        "crop of a product", "crop beside positive",
+    }
+)  # fmt: skip
+CANNOT_ASK: Mapping[str, frozenset[str]] = {
+    "python": _REFUSED_BY_THE_CLIENT,
+    "python stream": _REFUSED_BY_THE_CLIENT,
+}
+"""The single queries that a client refuses itself, or has no words for."""
+ONE_BY_ONE = frozenset({"python", "python stream"})
+"""The clients that know no batch: what refuses the whole of one, they cannot ask."""

@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
-
-import httpx2
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from lookalike_client import calls
 from lookalike_client.arguments import QueryArguments, SearchOptions
-from lookalike_client.calls import Call, Request
+from lookalike_client.calls import Call
 from lookalike_client.embeddings import Embeddings
 from lookalike_client.errors import LookalikeError
-from lookalike_client.http import Collected, as_error, http_options, http_request, load_tls, out_of_time
 from lookalike_client.many import Outcome, ProgressCallback, Window, search_in_tasks, to_query
-from lookalike_client.query import Query
-from lookalike_client.replies import Reply
+from lookalike_client.query import Query, ReadQuery
 from lookalike_client.results import AsyncHit, AsyncProduct, HeldSnapshot, Products, SearchResult, Snapshot
 from lookalike_client.retries import RetryPolicy
-from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, read_environment
+from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, Way, read_environment
+from lookalike_client.streamed import StreamedSearch, choose_stream, search_streamed
+
+if TYPE_CHECKING:
+    import httpx2
 
 ResultT = TypeVar("ResultT")
 
@@ -46,10 +46,13 @@ class AsyncClient:
         trust_env: bool = True,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
+        from lookalike_client.http import AsyncHttp  # noqa: PLC0415 - it loads httpx2
+
         self._settings = Settings(url, api_key, timeout)
         self._retry = retry or RetryPolicy()
-        options = http_options(self._settings, load_tls(verify), trust_env=trust_env)
-        self._http = httpx2.AsyncClient(**options, proxy=proxy, transport=transport)
+        self._way = Way(verify, proxy, trust_env)
+        self._http = AsyncHttp(self._settings, self._way, transport=transport)
+        self._can_stream = transport is None
         self._make_hit = partial(AsyncHit, client=self)
         self._make_product = partial(AsyncProduct, client=self)
 
@@ -86,17 +89,30 @@ class AsyncClient:
         window: int | None = None,
         timeout: float = 120.0,
         progress: ProgressCallback | None = None,
+        stream: bool | None = None,
         **options: Unpack[SearchOptions],
-    ) -> AsyncIterator[Outcome[AsyncHit]]:
+    ) -> AsyncGenerator[Outcome[AsyncHit], None]:
         """Search with each item, and yield one outcome for each: see `Client.search_many`."""
         run = Window[AsyncHit](items, ordered=ordered, concurrency=concurrency, window=window, progress=progress)
         patient = RetryPolicy(None, self._retry.first_seconds, self._retry.most_seconds)
 
-        async def answer(item: Any) -> SearchResult[AsyncHit]:
-            call = await asyncio.to_thread(lambda: calls.search(to_query(item, options), self._make_hit))
-            return await self._run(call, timeout, patient)
+        async def ask_http(read: ReadQuery, seconds: float) -> SearchResult[AsyncHit]:
+            return await self._run(calls.search_read(read, self._make_hit), seconds, patient)
 
-        return search_in_tasks(run, answer)
+        async def answer(item: Any) -> SearchResult[AsyncHit]:
+            read = await asyncio.to_thread(lambda: ReadQuery(to_query(item, options)))
+            return await ask_http(read, timeout)
+
+        if not choose_stream(stream, is_possible=self._can_stream):
+            return search_in_tasks(run, answer)
+        return search_streamed(
+            run,
+            self._settings,
+            self._way,
+            lambda opened: StreamedSearch(
+                opened, ask_http, self._make_hit, options=options, seconds=timeout, policy=patient
+            ),
+        )
 
     async def embed(
         self, pictures: Sequence[Any], *, projected: bool = False, snapshot: str | None = None
@@ -139,7 +155,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -162,29 +178,10 @@ class AsyncClient:
         policy, failed = retry or self._retry, 0
         while True:
             try:
-                return call.read(await self._send(call.request, deadline))
+                return call.read(await self._http.send(call.request, deadline))
             except LookalikeError as error:
                 failed += 1
                 delay = policy.delay(failed, error, deadline - time.monotonic())
                 if delay is None:
                     raise
             await asyncio.sleep(delay)
-
-    async def _send(self, request: Request, deadline: float) -> Reply:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise out_of_time(self._settings)
-        collected = Collected()
-        try:
-            async with (
-                asyncio.timeout(remaining),
-                self._http.stream(**http_request(request, self._settings, remaining)) as response,
-            ):
-                async for chunk in response.aiter_bytes():
-                    collected.add(chunk)
-                return collected.finish(response)
-        except TimeoutError:
-            failure: LookalikeError = out_of_time(self._settings)
-        except httpx2.RequestError as error:
-            failure = as_error(error, self._settings)
-        raise failure  # outside of the handler: the library's error holds the request, and that the key

@@ -60,7 +60,11 @@ class Call(Generic[ResultT]):
 
 def search(query: Query, make: MakeHit[ItemT]) -> Call[SearchResult[ItemT]]:
     """Search. Reads the query's files: raises OSError, TypeError."""
-    read = ReadQuery(query)
+    return search_read(ReadQuery(query), make)
+
+
+def search_read(read: ReadQuery, make: MakeHit[ItemT]) -> Call[SearchResult[ItemT]]:
+    """Search with a query whose files are read."""
     form = read.to_form()
     request = _json_request("/v1/search", read.to_json()) if form is None else _form_request("/v1/search", form)
     return Call(request, partial(read_search, make=make))

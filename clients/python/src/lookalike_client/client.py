@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
-
-import httpx2
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from lookalike_client import calls
 from lookalike_client.arguments import QueryArguments, SearchOptions
-from lookalike_client.calls import Call, Request
+from lookalike_client.calls import Call
 from lookalike_client.embeddings import Embeddings
 from lookalike_client.errors import LookalikeError
-from lookalike_client.http import Collected, as_error, http_options, http_request, load_tls, out_of_time
 from lookalike_client.many import Outcome, ProgressCallback, Window, search_in_threads, to_query
-from lookalike_client.query import Query
-from lookalike_client.replies import Reply
+from lookalike_client.query import Query, ReadQuery
 from lookalike_client.results import HeldSnapshot, Hit, Product, Products, SearchResult, Snapshot
 from lookalike_client.retries import RetryPolicy
-from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, read_environment
+from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, Way, read_environment
+from lookalike_client.streamed import StreamedSearch, choose_stream, search_in_loop
+
+if TYPE_CHECKING:
+    import httpx2
 
 ResultT = TypeVar("ResultT")
 
@@ -48,10 +49,13 @@ class Client:
         trust_env: bool = True,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
+        from lookalike_client.http import Http  # noqa: PLC0415 - it loads httpx2
+
         self._settings = Settings(url, api_key, timeout)
         self._retry = retry or RetryPolicy()
-        options = http_options(self._settings, load_tls(verify), trust_env=trust_env)
-        self._http = httpx2.Client(**options, proxy=proxy, transport=transport)
+        self._way = Way(verify, proxy, trust_env)
+        self._http = Http(self._settings, self._way, transport=transport)
+        self._can_stream = transport is None
         self._make_hit = partial(Hit, client=self)
         self._make_product = partial(Product, client=self)
 
@@ -87,21 +91,37 @@ class Client:
         window: int | None = None,
         timeout: float = 120.0,
         progress: ProgressCallback | None = None,
+        stream: bool | None = None,
         **options: Unpack[SearchOptions],
-    ) -> Iterator[Outcome[Hit]]:
+    ) -> Generator[Outcome[Hit], None, None]:
         """Search with each item, and yield one outcome for each: an answer or an error. No item is lost or doubled.
 
         Items are what `search` takes first, or `Query` objects; `options` are for those that are no `Query`. Outcomes
         come as they are ready, or in order. `items` is read no further than `window` (twice `concurrency`) beyond the
         outcomes that were taken. An item is tried again until its `timeout` has passed, so a server may restart.
+
+        With the extra `stream`, items go over one WebSocket where the server has streams, and over `concurrency`
+        connections of HTTP elsewhere. `stream` says that it must be installed, or with False that HTTP is to be used.
         """
         run = Window[Hit](items, ordered=ordered, concurrency=concurrency, window=window, progress=progress)
         patient = RetryPolicy(None, self._retry.first_seconds, self._retry.most_seconds)
 
-        def answer(item: Any) -> SearchResult[Hit]:
-            return self._run(calls.search(to_query(item, options), self._make_hit), timeout, patient)
+        def ask_http(read: ReadQuery, seconds: float) -> SearchResult[Hit]:
+            return self._run(calls.search_read(read, self._make_hit), seconds, patient)
 
-        return search_in_threads(run, answer)
+        async def ask_http_beside(read: ReadQuery, seconds: float) -> SearchResult[Hit]:
+            return await asyncio.to_thread(ask_http, read, seconds)
+
+        if not choose_stream(stream, is_possible=self._can_stream):
+            return search_in_threads(run, lambda item: ask_http(ReadQuery(to_query(item, options)), timeout))
+        return search_in_loop(
+            run,
+            self._settings,
+            self._way,
+            lambda opened: StreamedSearch(
+                opened, ask_http_beside, self._make_hit, options=options, seconds=timeout, policy=patient
+            ),
+        )
 
     def embed(self, pictures: Sequence[Any], *, projected: bool = False, snapshot: str | None = None) -> Embeddings:
         """Return the vectors that the snapshot's encoder makes of pictures, 64 at most: one or an error for each.
@@ -159,26 +179,10 @@ class Client:
         policy, failed = retry or self._retry, 0
         while True:
             try:
-                return call.read(self._send(call.request, deadline))
+                return call.read(self._http.send(call.request, deadline))
             except LookalikeError as error:
                 failed += 1
                 delay = policy.delay(failed, error, deadline - time.monotonic())
                 if delay is None:
                     raise
             time.sleep(delay)
-
-    def _send(self, request: Request, deadline: float) -> Reply:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise out_of_time(self._settings)
-        collected = Collected()
-        try:
-            with self._http.stream(**http_request(request, self._settings, remaining)) as response:
-                for chunk in response.iter_bytes():
-                    collected.add(chunk)
-                    if time.monotonic() > deadline:
-                        raise out_of_time(self._settings)
-                return collected.finish(response)
-        except httpx2.RequestError as error:
-            failure = as_error(error, self._settings)
-        raise failure  # outside of the handler: the library's error holds the request, and that the key

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 
 class LookalikeError(Exception):
@@ -15,6 +16,10 @@ class ConnectionFailedError(LookalikeError):
 
 class UnexpectedReplyError(LookalikeError):
     """Something answered, but not as a Lookalike server does."""
+
+
+class NoStreamError(LookalikeError):
+    """A query cannot go over a stream: there is none, or it ended for what was sent. HTTP answers it."""
 
 
 class ProblemError(LookalikeError):
@@ -39,6 +44,11 @@ class ProblemError(LookalikeError):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Callable[..., ProblemError], tuple[str, str], dict[str, object]]:
+        """Let it be copied, and sent to other processes: the arguments are not those of `Exception`."""
+        make = partial(type(self), status=self.status, request_id=self.request_id, retry_after=self.retry_after)
+        return make, (self.code, self.detail), self.__dict__
 
 
 class BadRequestError(ProblemError):
@@ -127,6 +137,12 @@ def _class_of(code: str, status: int) -> type[ProblemError]:
     if status in _REFUSED:
         return BadRequestError
     return ServerError if status >= 500 else ProblemError
+
+
+def out_of_time(url: str) -> ProblemError:
+    """Return the error of a call whose time is up."""
+    detail = f"{url} did not answer in the call's time: give a longer timeout"
+    return problem("deadline_exceeded", detail, status=504)
 
 
 def is_transient(error: LookalikeError) -> bool:

@@ -157,21 +157,28 @@ def search_in_threads(
     window: Window[ItemT], answer: Callable[[Any], SearchResult[ItemT]]
 ) -> Generator[Outcome[ItemT], None, None]:
     """Yield an outcome for each item. An error of the iterable is raised after all that was read before it."""
-    items: Iterator[Any] = iter(window.items) if isinstance(window.items, Iterable) else iter(())
     pool = ThreadPoolExecutor(window.concurrency, thread_name_prefix="lookalike-search")
     try:
-        while True:
-            while window.wants_more:
-                _read_item(window, items, lambda item: pool.submit(answer, item))
-            if window.is_empty:
-                break
-            outcome = window.take()
-            if outcome is not None:
-                yield outcome
-            else:
-                wait([one for one in window.awaited if isinstance(one, Future)], return_when=FIRST_COMPLETED)
+        yield from search_in_futures(window, lambda item: pool.submit(answer, item))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def search_in_futures(
+    window: Window[ItemT], start: Callable[[Any], Future[SearchResult[ItemT]]]
+) -> Generator[Outcome[ItemT], None, None]:
+    """Yield an outcome for each item that `start` begins to answer, somewhere else."""
+    items: Iterator[Any] = iter(window.items) if isinstance(window.items, Iterable) else iter(())
+    while True:
+        while window.wants_more:
+            _read_item(window, items, start)
+        if window.is_empty:
+            break
+        outcome = window.take()
+        if outcome is not None:
+            yield outcome
+        else:
+            wait([one for one in window.awaited if isinstance(one, Future)], return_when=FIRST_COMPLETED)
     window.raise_failure()
 
 

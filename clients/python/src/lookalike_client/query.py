@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import secrets
+import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
@@ -11,6 +13,8 @@ from typing import Any, Unpack
 from lookalike_client.arguments import QueryArguments, check_arguments, split_options
 from lookalike_client.examples import Example, Picture, PictureUrl, ProductId, Vector, read_example, url, vector
 
+MAX_FRAMES = 64
+"""Of one query over a stream; further pictures are written as base64."""
 ONE_OF = ("image", "product", "vector", "url", "positive")
 
 
@@ -50,15 +54,15 @@ class ReadQuery:
         self.negative = [read_example(one) for one in self._rest.get("negative", ())]
         self.is_list = "positive" in self._rest
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields of the protocol."""
+    def to_json(self, frames: list[bytes] | None = None) -> dict[str, Any]:
+        """Return the fields of the protocol. With `frames`, pictures and vectors go there, as streams carry them."""
         found: dict[str, Any] = dict(self.options)
         if self.is_list:
-            found["positive"] = [example_json(example) for example in self.positive]
+            found["positive"] = [example_json(example, frames) for example in self.positive]
         else:
-            found |= example_json(self.positive[0])
+            found |= example_json(self.positive[0], frames)
         if self.negative:
-            found["negative"] = [example_json(example) for example in self.negative]
+            found["negative"] = [example_json(example, frames) for example in self.negative]
         if "negative_weight" in self._rest:
             found["negative_weight"] = float(self._rest["negative_weight"])
         return found
@@ -96,17 +100,36 @@ def _read_positive(query: Query) -> list[Example]:
     return [replace(example, crop=(left, top, right, bottom))]
 
 
-def example_json(example: Example) -> dict[str, Any]:
+def example_json(example: Example, frames: list[bytes] | None = None) -> dict[str, Any]:
     """Return an example as the protocol has it."""
+    room = frames if frames is not None and len(frames) < MAX_FRAMES else None
     match example:
         case Picture(content, crop):
-            return _with_crop({"image": base64.b64encode(content).decode("ascii")}, crop)
+            shown = _to_base64(content) if room is None else _to_frame(content, room)
+            return _with_crop({"image": shown}, crop)
         case PictureUrl(address, crop):
             return _with_crop({"url": address}, crop)
         case ProductId(product):
             return {"product_id": product}
         case Vector(numbers):
-            return {"vector": list(numbers)}
+            return {"vector": list(numbers) if room is None else _to_frame(_pack(numbers), room)}
+
+
+def _to_base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _to_frame(content: bytes, frames: list[bytes]) -> dict[str, int]:
+    frames.append(content)
+    return {"frame": len(frames) - 1}
+
+
+def _pack(numbers: Sequence[float]) -> bytes:
+    """Return numbers as little-endian 32-bit floats."""
+    packed = array("f", numbers)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
 
 
 def _with_crop(found: dict[str, Any], crop: Sequence[float] | None) -> dict[str, Any]:

@@ -129,7 +129,10 @@ def _seconds_until(value: str, now: datetime) -> float | None:
 
 
 def read_search(reply: Reply, make: MakeHit[ItemT]) -> SearchResult[ItemT]:
-    found = reply.json()
+    return read_hits(reply.json(), reply.request_id, make)
+
+
+def read_hits(found: Mapping[str, Any], request_id: str | None, make: MakeHit[ItemT]) -> SearchResult[ItemT]:
     with Reading("a search"):
         snapshot = str(found["snapshot"])
         hits = tuple(
@@ -145,7 +148,7 @@ def read_search(reply: Reply, make: MakeHit[ItemT]) -> SearchResult[ItemT]:
             snapshot=snapshot,
             took_ms=float(found.get("took_ms", 0.0)),
             facets=_facets(found),
-            request_id=reply.request_id,
+            request_id=request_id,
         )
 
 

@@ -6,13 +6,26 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import ssl
 
 URL = "LOOKALIKE_URL"
 API_KEY = "LOOKALIKE_API_KEY"
 TIMEOUT = "LOOKALIKE_TIMEOUT"
 
 DEFAULT_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How connections are made: the arguments of `Client` by the same names. A proxy's address may hold a password."""
+
+    verify: bool | str | ssl.SSLContext = True
+    proxy: str | None = field(default=None, repr=False)
+    trust_env: bool = True
 
 
 @dataclass(frozen=True, slots=True)
