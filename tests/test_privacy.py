@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import subprocess
 import sys
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -17,23 +13,10 @@ from tests.support.pictures import write_catalogue
 from tests.support.processes import command, server
 from tests.support.servers import seed_database
 from tests.support.shop import Shop
+from tests.support.traces import strangers, use_home_of_nobody
 
 OURS = {".prefect", ".lookalike"}  # Prefect's database is on this machine
-VARIABLES = ("DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY", "PREFECT_SERVER_ANALYTICS_ENABLED")
-TRACE = ["strace", "--follow-forks", "--seccomp-bpf", "--quiet=all", "--signal=none", "--trace=connect,sendto,sendmmsg"]
-_ADDRESS = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
-
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def strace() -> list[str]:
-    if shutil.which("strace") is None:
-        problem = "Debian's package strace is not installed"
-        pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
-    if subprocess.run([*TRACE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not allow a process to trace another one")
-    return TRACE
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +30,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home that nobody has used, and an environment that says nothing of telemetry."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    monkeypatch.setenv("HOME", str(folder))
-    for name in ("CI", "XDG_CACHE_HOME", "PREFECT_HOME", "PREFECT_API_URL", *VARIABLES):
-        monkeypatch.delenv(name, raising=False)
-    return folder
-
-
-def strangers(trace: str) -> set[str]:
-    """Return the addresses in a trace that are not of this machine; a question to a name server is one."""
-    found = {first or second for first, second in _ADDRESS.findall(trace)}
-    return {address for address in found if not ip_address(address).is_loopback}
+    use_home_of_nobody(monkeypatch, tmp_path / "home")
+    return tmp_path / "home"
 
 
 def test_the_trace_shows_who_is_asked(strace: list[str], home: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from lookalike.infra.demo import openmoji
 from lookalike.infra.demo.demo import DemoOptions, choose_channel, run
 from lookalike.infra.demo.processes import HOST, free_port
 from tests.support.servers import seed_database
+from tests.support.traces import strangers, use_home_of_nobody
 
 PICTURES = 24
 CODE = """
@@ -40,9 +41,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def demo(home: Path, mode: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a demo; whatever happens, end it."""
-    command = [sys.executable, "-c", CODE, mode, str(home / "sample/products.csv"), str(free_port())]
+def demo(home: Path, mode: str, under: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """Run a demo; whatever happens, end it. `under` is a program that runs it, such as a tracer."""
+    command = [*under, sys.executable, "-c", CODE, mode, str(home / "sample/products.csv"), str(free_port())]
     process = subprocess.Popen(
         command, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -87,10 +88,16 @@ def read_until(process: subprocess.Popen[str], wanted: str) -> str:
 @pytest.mark.slow
 @pytest.mark.services
 @pytest.mark.timeout(300)
-def test_once_does_everything_and_ends(home: Path) -> None:
-    with demo(home, "once") as process:
+def test_once_does_everything_and_ends_and_asks_nobody(
+    home: Path, strace: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_home_of_nobody(monkeypatch, tmp_path)
+    # the trace has all processes of the demo: the Prefect server and worker, the Dask scheduler and workers, the server
+    with demo(home, "once", under=[*strace, "--daemonize", "-o", str(home / "trace")]) as process:
         output = process.communicate()[0]
     assert process.returncode == 0, output
+    assert strangers((home / "trace").read_text()) == set()
+    assert not list(tmp_path.rglob("*deviceid*"))
     assert f"{PICTURES} products ({PICTURES} embedded, 0 reused)" in output
     assert "next run on" in output
     assert re.search(r"^ +1 +\d\.\d{3} .*← itself", output, re.MULTILINE), output

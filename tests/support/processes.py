@@ -28,7 +28,7 @@ class Server:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
-        self._http = httpx.Client(base_url=self.url, timeout=20)
+        self._http = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
 
     @property
     def log(self) -> str:
