@@ -132,17 +132,21 @@ class Cluster:
         return cluster
 
 
+_KNOWN_TO_THE_RUN = ("Compute Failed", "Failed to communicate with scheduler during heartbeat")
+
+
 class ReportFailuresOnce(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     """On workers that share the run's terminal: what a task fails with is for the run to say, with its traceback."""
 
     def setup(self, worker: Worker) -> None:
         """Keep a worker from printing what its tasks fail with. Warnings about its memory stay."""
-        logging.getLogger("distributed.worker").addFilter(_no_failed_task)
+        logging.getLogger("distributed.worker").addFilter(_is_news)
         logging.getLogger("distributed.worker.state_machine").setLevel(logging.ERROR)  # cancelled tasks
 
 
-def _no_failed_task(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Compute Failed")
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell whether the run does not say it itself: it knows its failures, and that its scheduler has ended."""
+    return not record.getMessage().startswith(_KNOWN_TO_THE_RUN)
 
 
 def peak_bytes() -> int:
