@@ -32,6 +32,8 @@ from tests.support.client import wait_for
 from tests.support.listening import Listening, listening
 from tests.support.shop import Shop, picture
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 256 * 2**10
 
 
@@ -235,18 +237,11 @@ def test_there_are_only_so_many_calls(folder: Path) -> None:
     with listening(crowded) as server:
         asking = Asking(server)
         with asking.channel:
-            call: Any = asking.stub.Search.future(pb.SearchRequest(image=picture(302)))
-            codes: list[str] = []
-
-            def ask() -> list[str]:
-                try:
-                    asking.stub.Search(pb.SearchRequest(product_id="a"))
-                except grpc.RpcError as error:
-                    codes.append(code_of(error))
-                return codes
-
-            assert wait_for(ask, bool) == ["overloaded"]
-            assert call.result().hits
+            # each takes the second that the batch waits, so they meet; either may come first
+            calls: list[Any] = [asking.stub.Search.future(pb.SearchRequest(image=picture(seed))) for seed in (302, 303)]
+            errors = [error for call in calls if (error := call.exception())]
+            assert [code_of(error) for error in errors] == ["overloaded"]
+            assert [len(call.result().hits) > 0 for call in calls if not call.exception()] == [True]
 
 
 @pytest.mark.parametrize(
