@@ -24,6 +24,8 @@ WAITS = {"serve"}  # a server starts without its store, and says so: tests/servi
 REPORTS = {"doctor"}  # what is wrong is what it prints
 FLOWS = {"reindex", "refresh"}
 
+pytestmark = pytest.mark.slow
+
 
 def find_commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
     for name, command in group.commands.items():
@@ -81,7 +83,6 @@ def test_a_server_that_is_away(name: str, shop: Path) -> None:
     ends_in_a_sentence(name, shop, "--url", f"http://{NOBODY}", says=f"Error: http://{NOBODY} does not answer")
 
 
-@pytest.mark.slow
 @pytest.mark.services
 @pytest.mark.usefixtures("nothing_stays")
 @pytest.mark.parametrize("name", sorted(FLOWS))

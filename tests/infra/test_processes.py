@@ -14,6 +14,8 @@ import pytest
 
 from lookalike.infra.demo.processes import Service, ServiceError, Services, StepError
 
+pytestmark = pytest.mark.slow
+
 POLITE = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"

@@ -25,6 +25,8 @@ from tests.support.fetches import forget
 from tests.support.shop import Shop, picture, product_ids
 from tests.support.sites import LOCAL, Names, Site, answer, certificates, raw, running
 
+pytestmark = pytest.mark.slow
+
 HOST = "pictures.test"
 ALLOWED = f"{HOST},*.{HOST}"
 
@@ -325,7 +327,6 @@ def attempts() -> list[str]:
     return [*written, *SPELLINGS, *(f"{HOST}:{port}" for port in PORTS)]
 
 
-@pytest.mark.slow
 def test_no_attempt_at_forgery_reaches_anything(ask: Ask, site: Site, names: Names) -> None:
     """Named in the query, and as where an allowed server sends us: the same answers, and nobody is asked."""
     for host in attempts():

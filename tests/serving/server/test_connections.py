@@ -17,6 +17,8 @@ from lookalike.serving.server import connections
 from lookalike.serving.server.framing import HEAD_BYTES, HEAD_FIELDS
 from tests.support.listening import listen
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 0.4
 CONNECTIONS = 20
 LARGE = 20 * 2**20

@@ -20,6 +20,8 @@ from tests.support.client import Client
 from tests.support.shop import Shop, picture
 from tests.support.streams import duplex
 
+pytestmark = pytest.mark.slow
+
 KEY, TEXT = create_key("shop", [AccessScope.SEARCH])
 ADMIN, ADMIN_TEXT = create_key("operator", [AccessScope.ADMIN])
 KEYS = KeysDocument(keys=(KEY, ADMIN)).model_dump_json()
