@@ -184,4 +184,7 @@ class AsyncClient:
                 delay = policy.delay(failed, error, deadline - time.monotonic())
                 if delay is None:
                     raise
+                failure = error
             await asyncio.sleep(delay)
+            if time.monotonic() >= deadline:  # the wait took longer than it should: the error says more than the time
+                raise failure

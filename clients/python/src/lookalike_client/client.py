@@ -185,4 +185,7 @@ class Client:
                 delay = policy.delay(failed, error, deadline - time.monotonic())
                 if delay is None:
                     raise
+                failure = error
             time.sleep(delay)
+            if time.monotonic() >= deadline:  # the wait took longer than it should: the error says more than the time
+                raise failure

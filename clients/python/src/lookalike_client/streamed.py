@@ -89,7 +89,10 @@ class StreamedSearch(Generic[ItemT]):
                 delay = self._policy.delay(failed, error, deadline - time.monotonic())
                 if delay is None:
                     raise
+                failure = error
             await asyncio.sleep(delay)
+            if time.monotonic() >= deadline:  # the wait took longer than it should: the error says more than the time
+                raise failure
 
 
 def _reads_files(query: Query) -> bool:
