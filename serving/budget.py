@@ -60,6 +60,12 @@ class Budget:
             detail = f"The server holds as many bytes of {self._what} as it may: try again in 1 s."
             raise ProblemError("overloaded", detail, retry_after=1)
 
+    def count(self, share: Share, size: int) -> None:
+        """Let a share hold at least so many bytes, whether or not there is room: they are in memory anyway."""
+        with self._lock:
+            if size > share.size and not share.is_closed:
+                self._move(share, size)
+
     def let_go(self, share: Share) -> None:
         """Let a share hold nothing, for now."""
         with self._lock:
@@ -102,6 +108,10 @@ class Share:
     def add(self, size: int) -> None:
         """Hold so many bytes more. Raises `ProblemError`."""
         self._budget.grow(self, size)
+
+    def hold(self, size: int) -> None:
+        """Hold at least so many bytes, whether or not there is room."""
+        self._budget.count(self, size)
 
     def let_go(self) -> None:
         """Hold nothing, for now."""

@@ -415,8 +415,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "stopping": ErrorCode(
         503,
         GrpcStatus.UNAVAILABLE,
-        "The server stops",
-        "Open a new stream, which another server answers, and ask what was not answered again.",
+        "The stream ends",
+        "The server stops, or the stream is as old as it may be: open another, and ask what was not answered again.",
     ),
     "access_unavailable": ErrorCode(
         503,

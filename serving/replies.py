@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ERROR_CODES, ProblemError
@@ -149,12 +150,17 @@ def write_vector(vector: NDArray[np.float32], *, is_packed: bool) -> list[float]
     return base64.b64encode(vector.astype("<f4").tobytes()).decode() if is_packed else vector.tolist()
 
 
+def write_encoder(encoder: EncoderSection) -> dict[str, Any]:
+    """Return what is told of an encoder."""
+    return encoder.model_dump(include=_ENCODER)
+
+
 def encode_embeddings(found: Embeddings, asked: RequestContext, *, is_packed: bool) -> bytes:
     """Return vectors of pictures as `EmbedReply` describes them, as JSON."""
     head = {
         "snapshot": found.snapshot,
         "took_ms": elapsed_ms(asked),
-        "encoder": found.encoder.model_dump(include=_ENCODER),
+        "encoder": write_encoder(found.encoder),
         "dimension": found.dimension,
         "projected": found.is_projected,
     }
@@ -178,7 +184,7 @@ def write_snapshot(loaded: LoadedSnapshot, channel: str) -> dict[str, Any]:
         "created_at": manifest.created_at,
         "products": manifest.products,
         "attribution": manifest.catalogue.attribution,
-        "encoder": manifest.encoder.model_dump(include=_ENCODER),
+        "encoder": write_encoder(manifest.encoder),
         "index": {**manifest.index.model_dump(include=_INDEX), "shards": len(manifest.shards)},
         "quality": manifest.quality,
         "parent": manifest.parent,

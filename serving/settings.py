@@ -162,7 +162,10 @@ class Web(BaseModel):
 class Stream(BaseModel):
     """Duplex streams: many queries and their answers over one connection."""
 
-    enabled: bool = Field(False, description="Answer queries over WebSocket, too, at /v1/stream.")
+    enabled: bool = Field(
+        False,
+        description="Answer streams of queries, too: at /v1/stream over WebSocket, and over gRPC if that has a port.",
+    )
     window: int = Field(
         32, ge=1, le=1024, description="Queries of one stream under way; nothing more is read while there are as many."
     )
@@ -205,7 +208,9 @@ class Grpc(BaseModel):
     calls: int = Field(256, ge=1, description="Most calls of each worker under way over gRPC; more get 429.")
     calls_per_connection: int = Field(100, ge=1, description="Most calls under way over one connection of gRPC.")
     connection_age_seconds: float = Field(
-        300.0, gt=0, description="How long a connection of gRPC lasts, so that its client chooses a server again."
+        300.0,
+        gt=0,
+        description="How long a connection or a stream of gRPC lasts, so that its client chooses a server again.",
     )
 
 

@@ -16,7 +16,7 @@ from lookalike.cli.output import channel_option, report_errors, store_option, wa
 @click.option("--host", envvar="LOOKALIKE_HOST", default="127.0.0.1", show_default=True)
 @click.option("--port", envvar="LOOKALIKE_PORT", default="8000", show_default=True, metavar="INTEGER")
 @click.option("--workers", envvar="LOOKALIKE_WORKERS", default=1, show_default=True, help="Server processes.")
-@click.option("--stream", is_flag=True, help="Answer over WebSocket, too, at /v1/stream.")
+@click.option("--stream", is_flag=True, help="Answer streams, too: at /v1/stream, and over gRPC.")
 @click.option("--graphql", is_flag=True, help="Answer GraphQL, too, at /graphql; takes the extra `graphql`.")
 @click.option("--grpc-port", envvar="LOOKALIKE_GRPC__PORT", type=int, help="Answer gRPC, too, on this port.")
 @report_errors

@@ -65,12 +65,13 @@ class Calls:
         request = RequestContext(gateway="grpc")
         status = CLIENT_GONE
         try:
-            with answering(request):
+            # the reply counts until gRPC has let go of it: an end that is told comes after all that is not read
+            with answering(request), self._runtime.replies.share(lambda: request.payer) as request.reply:
                 problem = await self._try(work, request)
                 context.set_trailing_metadata(((REQUEST_ID, request.id),))
                 status = ERROR_CODES[problem.code].status if problem else 200
                 if problem is not None:
-                    await _abort(context, problem, request.id)
+                    await abort(context, problem, request.id)
         finally:
             log = self._runtime.settings.access_log
             measure_request(self._runtime.metrics, request, method=METHOD, route=route, status=status, log=log)
@@ -106,10 +107,7 @@ class Calls:
     async def _answer(self, method: Method, messages: Messages, context: Context, request: RequestContext) -> None:
         seconds = _find_seconds(context, self._runtime.settings.limits.request_seconds)
         request.deadline = request.started + seconds
-        with (
-            self._runtime.bodies.share(lambda: request.payer) as body,
-            self._runtime.replies.share(lambda: request.payer) as request.reply,
-        ):
+        with self._runtime.bodies.share(lambda: request.payer) as body:
             try:
                 async with asyncio.timeout_at(request.deadline):
                     await self.admit(method, context, request)
@@ -119,9 +117,9 @@ class Calls:
             except TimeoutError:
                 detail = f"There was no answer within {seconds:.3g} seconds: try again later."
                 raise ProblemError("deadline_exceeded", detail, retry_after=1) from None
-            if len(reply) > SMALL_REPLY:
+            if len(reply) > SMALL_REPLY and request.reply is not None:
                 request.reply.raise_to(len(reply))
-            await _send(context, reply)
+            await _send(context, reply, request)
 
     async def admit(self, method: Method, context: Context, request: RequestContext) -> None:
         """Find out who calls, and whether they may. Raises `ProblemError`."""
@@ -143,11 +141,13 @@ class Calls:
         return data
 
 
-async def _send(context: Context, reply: bytes) -> None:
+async def _send(context: Context, reply: bytes, request: RequestContext) -> None:
     try:
         async with asyncio.timeout(READ_SECONDS + len(reply) / READ_BYTES_PER_SECOND):
             await context.write(reply)
     except TimeoutError:
+        if request.reply is not None:
+            request.reply.hold(len(reply))
         raise ProblemError("deadline_exceeded", "You do not read your answer.") from None
 
 
@@ -157,7 +157,8 @@ def _find_seconds(context: Context, most: float) -> float:
     return most if left is None else min(left, most)
 
 
-async def _abort(context: Context, problem: ProblemError, request_id: str) -> None:
+async def abort(context: Context, problem: ProblemError, request_id: str) -> None:
+    """End a call with a problem. It returns when the client has taken all that was sent before, or is gone."""
     status = write_status(problem, request_id)
     trailing = ((REQUEST_ID, request_id), (DETAILS, status.SerializeToString()))
     await context.abort(STATUS[status.code], status.message, trailing)

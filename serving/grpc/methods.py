@@ -13,6 +13,7 @@ from lookalike.serving.grpc import replies
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
 from lookalike.serving.grpc.requests import parse, read_fields
 from lookalike.serving.runtime import Runtime
+from lookalike.serving.search.embed_request import read_pictures
 from lookalike.serving.search.listing import read_listing
 from lookalike.serving.search.request import Batch, read_queries, read_search
 from lookalike.serving.search.service import Answer
@@ -36,7 +37,7 @@ class Method:
 
 
 async def _search(runtime: Runtime, asked: RequestContext, data: bytes) -> bytes:
-    query = read_search(read_fields(parse(pb.SearchRequest, data)), runtime.settings.limits)
+    query = read_search(read_fields(await parse(pb.SearchRequest, data)), runtime.settings.limits)
     answer = await runtime.service.search(query, deadline=asked.deadline)
     root = runtime.settings.root_path
     return await runtime.service.write(
@@ -45,7 +46,7 @@ async def _search(runtime: Runtime, asked: RequestContext, data: bytes) -> bytes
 
 
 async def _search_batch(runtime: Runtime, asked: RequestContext, data: bytes) -> bytes:
-    batch = _read_batch(parse(pb.SearchBatchRequest, data), runtime.settings.limits)
+    batch = _read_batch(await parse(pb.SearchBatchRequest, data), runtime.settings.limits)
     runtime.admission.charge(asked, len(batch.queries) - 1)
     deadline = asked.deadline - MARGIN * runtime.settings.limits.request_seconds
     found = await runtime.service.search_all(batch.queries, batch.snapshot, deadline=deadline)
@@ -71,26 +72,34 @@ def _read_batch(message: pb.SearchBatchRequest, limits: Limits) -> Batch:
     return replace(batch, queries=tuple(faults.get(place, query) for place, query in enumerate(batch.queries)))
 
 
+async def _embed(runtime: Runtime, asked: RequestContext, data: bytes) -> bytes:
+    query = read_pictures({"images": [], **read_fields(await parse(pb.EmbedRequest, data))}, runtime.settings.limits)
+    runtime.admission.charge(asked, len(query.pictures) - 1)
+    deadline = asked.deadline - MARGIN * runtime.settings.limits.request_seconds
+    found = await runtime.service.embed(query, deadline=deadline)
+    return replies.write_embeddings(found, asked).SerializeToString()
+
+
 async def _get_product(runtime: Runtime, _: RequestContext, data: bytes) -> bytes:
-    snapshot, product = await runtime.service.product(parse(pb.GetProductRequest, data).id)
+    snapshot, product = await runtime.service.product((await parse(pb.GetProductRequest, data)).id)
     written = replies.write_product(product, runtime.settings.root_path)
     return pb.GetProductResponse(snapshot=snapshot, product=written).SerializeToString()
 
 
 async def _list_products(runtime: Runtime, _: RequestContext, data: bytes) -> bytes:
-    options = read_listing(read_fields(parse(pb.ListProductsRequest, data)), runtime.settings.limits)
+    options = read_listing(read_fields(await parse(pb.ListProductsRequest, data)), runtime.settings.limits)
     listing = await runtime.service.products(options)
     return replies.write_listing(listing, runtime.settings.root_path).SerializeToString()
 
 
 async def _current_snapshot(runtime: Runtime, _: RequestContext, data: bytes) -> bytes:
-    parse(pb.CurrentSnapshotRequest, data)
+    await parse(pb.CurrentSnapshotRequest, data)
     with runtime.follower.lease() as loaded:
         return replies.write_current(loaded, runtime.settings.channel).SerializeToString()
 
 
 async def _list_snapshots(runtime: Runtime, _: RequestContext, data: bytes) -> bytes:
-    parse(pb.ListSnapshotsRequest, data)
+    await parse(pb.ListSnapshotsRequest, data)
     return replies.write_all_held(runtime.follower.loaded, runtime.follower.current).SerializeToString()
 
 
@@ -101,6 +110,7 @@ METHODS: Mapping[str, Method] = {
         for name, answer in {
             "Search": _search,
             "SearchBatch": _search_batch,
+            "Embed": _embed,
             "GetProduct": _get_product,
             "ListProducts": _list_products,
             "CurrentSnapshot": _current_snapshot,

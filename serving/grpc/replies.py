@@ -14,12 +14,12 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
 from lookalike.serving.grpc.problems import write_problem
 from lookalike.serving.live.loaded import LoadedSnapshot
-from lookalike.serving.replies import elapsed_ms, product_path, write_held, write_snapshot
+from lookalike.serving.replies import elapsed_ms, product_path, write_encoder, write_held, write_snapshot
 from lookalike.serving.search.facets import Facet
 from lookalike.serving.search.options import HitFields
-from lookalike.serving.search.query import Query, round_score
+from lookalike.serving.search.query import Query, Vectors, round_score
 from lookalike.serving.search.request import Batch
-from lookalike.serving.search.service import Answer, Answers, Listing
+from lookalike.serving.search.service import Answer, Answers, Embeddings, Listing
 from lookalike.tasks.search.searcher import Hit
 
 _NULL = pb.NullValue()
@@ -55,6 +55,24 @@ def _write_result(
     assert isinstance(answer, Answer)  # noqa: S101
     hits = _write_hits(answer, query.options.hit_fields, root)
     return pb.SearchResult(hits=hits, facets=_write_facets(answer.facets))
+
+
+def write_embeddings(found: Embeddings, asked: RequestContext) -> pb.EmbedResponse:
+    """Return vectors of pictures."""
+    return pb.EmbedResponse(
+        snapshot=found.snapshot,
+        took_ms=elapsed_ms(asked),
+        encoder=pb.Encoder(**write_encoder(found.encoder)),
+        dimension=found.dimension,
+        projected=found.is_projected,
+        results=[_write_embedding(vector, asked) for vector in found.vectors],
+    )
+
+
+def _write_embedding(vector: Vectors | ProblemError, asked: RequestContext) -> pb.EmbedResult:
+    if isinstance(vector, ProblemError):
+        return pb.EmbedResult(problem=write_problem(vector, asked.id))
+    return pb.EmbedResult(vector=pb.Vector(packed=vector.astype("<f4").tobytes()))
 
 
 def write_product(product: Product, root: str) -> pb.Product:

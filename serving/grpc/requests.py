@@ -9,24 +9,51 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from lookalike.serving.background import in_thread
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
+from lookalike.serving.grpc.wire import has_parts
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+
+MAX_PARTS = 100_000
+"""Fields of a message with those of all messages in it. Two bytes can be one, and it takes a hundred in memory."""
+MANY_PARTS = 2000
+"""From here on a message is read in a thread."""
 
 _TEXTS = ("string_value", "date_value", "datetime_value", "time_value")
 _NUMBERS = ("bool_value", "int_value", "uint_value", "double_value")
 
 
-def parse(kind: type[M], data: bytes) -> M:
-    """Return the message in some bytes. Raises `ProblemError`."""
+async def parse(kind: type[M], data: bytes) -> M:
+    """Return the message in some bytes, with no field that is not known. Raises `ProblemError`."""
+
+    def work() -> M:
+        message = decode(kind, data)
+        refuse_unknown(message)
+        return message
+
+    return await read_beside(kind, data, work)
+
+
+async def read_beside(kind: type[Message], data: bytes, work: Callable[[], T]) -> T:
+    """Do what reads a message; in a thread where it has so many parts that other queries would notice."""
+    if has_parts(kind, data, MANY_PARTS):
+        return await in_thread(work, name="parse message")
+    return work()
+
+
+def decode(kind: type[M], data: bytes) -> M:
+    """Return the message in some bytes. Raises `ProblemError`, before it is parsed where it holds too much."""
+    if has_parts(kind, data, MAX_PARTS):
+        detail = f"The message has more than {MAX_PARTS:,} parts: send shorter lists, or several messages."
+        raise ProblemError("body_too_large", detail)
     try:
-        message = kind.FromString(data)
+        return kind.FromString(data)
     except (DecodeError, ValueError, RecursionError):
         detail = f"This is no {kind.DESCRIPTOR.name} that can be read: look at your copy of lookalike.proto."
         raise ProblemError("bad_field", detail) from None
-    refuse_unknown(message)
-    return message
 
 
 def refuse_unknown(message: Message) -> None:
@@ -92,6 +119,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "crop": lambda crop: [crop.left, crop.top, crop.right, crop.bottom],
     "positive": lambda examples: [read_fields(example) for example in examples],
     "negative": lambda examples: [read_fields(example) for example in examples],
+    "images": lambda images: [read_fields(image) for image in images],
     "filter": lambda filters: [_read_filter(one) for one in filters],
     "facets": list,
     "fields": list,

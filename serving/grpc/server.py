@@ -15,8 +15,11 @@ from lookalike.serving.grpc.callers import Callers
 from lookalike.serving.grpc.calls import Calls
 from lookalike.serving.grpc.health import NAME, SHARE_OF_WATCHES, Health
 from lookalike.serving.grpc.methods import METHODS, SERVICE
+from lookalike.serving.grpc.stream import NAME as STREAM
+from lookalike.serving.grpc.stream import StreamCalls
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.settings import ServingSettings
+from lookalike.serving.stream.streams import Streams
 
 METADATA_BYTES = 64 * 2**10
 """Of a call's metadata, as of the head of a request over HTTP."""
@@ -47,17 +50,21 @@ class _Handlers(grpc.GenericRpcHandler):
 class GrpcGateway:
     """Listens as long as the context lasts. `port` is where."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        """Raises `InputError` where no port is set."""
+    def __init__(self, runtime: Runtime, streams: Streams | None = None) -> None:
+        """Make a gateway; with `streams`, it takes streams, too. Raises `InputError` where no port is set."""
         settings = runtime.settings
         if settings.grpc.port is None:
             raise InputError("the gRPC gateway needs a port: set LOOKALIKE_GRPC__PORT")
         self.port = settings.grpc.port
         self._settings = settings
-        calls = Calls(runtime, Callers(self.port, settings.trusted_proxies), most=settings.grpc.calls)
+        callers = Callers(self.port, settings.trusted_proxies)
+        calls = Calls(runtime, callers, most=settings.grpc.calls)
         self._health = Health(runtime, watches=max(1, settings.grpc.calls // SHARE_OF_WATCHES))
         self._handlers = {name: calls.handler(method) for name, method in METHODS.items()}
         self._handlers |= self._health.handlers(calls)
+        self._streams = streams
+        if streams is not None:
+            self._handlers[STREAM] = StreamCalls(streams, callers).handler()
         self._server: grpc.aio.Server | None = None
         self._stopping: asyncio.Task[None] | None = None
 
@@ -88,6 +95,8 @@ class GrpcGateway:
     def stop(self) -> None:
         """Begin to stop: no new calls are taken, and those under way have as long as requests over HTTP."""
         self._health.is_stopping = True
+        if self._streams is not None:
+            self._streams.stop()
         if self._stopping is None and self._server is not None:
             self._stopping = asyncio.create_task(self._server.stop(self._settings.shutdown_seconds))
 
@@ -108,7 +117,8 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
         "grpc.http2.bdp_probe": 0,  # it would let fast clients send more than that
         "grpc.server_handshake_timeout_ms": 1000 * HANDSHAKE_SECONDS,
         "grpc.max_connection_age_ms": age,  # gRPC adds up to a tenth, so that not all come again at once
-        "grpc.max_connection_age_grace_ms": 1000 * settings.shutdown_seconds,
+        # streams are no older, say goodbye themselves, and may have begun late
+        "grpc.max_connection_age_grace_ms": age + 1000 * settings.shutdown_seconds,
         "grpc.max_connection_idle_ms": age,
         "grpc.keepalive_time_ms": 1000 * PING_SECONDS,
         "grpc.keepalive_timeout_ms": 1000 * PONG_SECONDS,

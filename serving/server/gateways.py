@@ -15,6 +15,7 @@ from lookalike.serving.rest.app import create_app
 from lookalike.serving.rest.middleware.proxies import Proxies
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.settings import ServingSettings
+from lookalike.serving.stream.streams import Streams
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -22,29 +23,29 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def create_gateways(settings: ServingSettings) -> ASGIApp:
     """Return one application for all gateways. Raises `InputError` for a store or keys of no use."""
     runtime = Runtime(settings)
-    app = create_app(runtime, beside=() if settings.grpc.port is None else (_grpc_gateway(runtime),))
+    streams = Streams(runtime) if settings.stream.enabled else None
+    app = create_app(runtime, beside=() if settings.grpc.port is None else (_grpc_gateway(runtime, streams),))
     if settings.graphql.enabled:
         from lookalike.serving.graphql.mount import add_graphql  # noqa: PLC0415 - only those who want it load it
 
         add_graphql(app, runtime)
-    return _with_streams(app, runtime) if settings.stream.enabled else app
+    return app if streams is None else _with_streams(app, streams)
 
 
-def _with_streams(app: ASGIApp, runtime: Runtime) -> ASGIApp:
-    from lookalike.serving.stream.streams import Streams  # noqa: PLC0415 - only those who want it load it
-    from lookalike.serving.websocket.gateway import WebSocketGateway  # noqa: PLC0415
+def _with_streams(app: ASGIApp, streams: Streams) -> ASGIApp:
+    from lookalike.serving.websocket.gateway import WebSocketGateway  # noqa: PLC0415 - only those who want it load it
 
-    settings, gateway = runtime.settings, WebSocketGateway(Streams(runtime), app)
+    settings, gateway = streams.runtime.settings, WebSocketGateway(streams, app)
     if not settings.root_path and not settings.trusted_proxies:
         return gateway
     # the application has the same layer inside, which then finds nothing left to do
     return Proxies(gateway, root_path=settings.root_path, trusted=settings.trusted_proxies)
 
 
-def _grpc_gateway(runtime: Runtime) -> AbstractAsyncContextManager[None]:
+def _grpc_gateway(runtime: Runtime, streams: Streams | None) -> AbstractAsyncContextManager[None]:
     from lookalike.serving.grpc.server import GrpcGateway  # noqa: PLC0415 - for those who want it
 
-    gateway = GrpcGateway(runtime)
+    gateway = GrpcGateway(runtime, streams)
 
     @asynccontextmanager
     async def run() -> AsyncIterator[None]:

@@ -149,6 +149,14 @@ def check_id(given: object) -> ItemId:
     raise ProblemError("bad_message", f"`id` must be a text of 1 to {MAX_ID} letters, or a whole number.")
 
 
+def check_order(given: object) -> Order:
+    """Return the order in which answers are wanted. Raises `ProblemError`."""
+    order = next((known for known in ORDERS if known == given), None)
+    if order is None:
+        raise ProblemError("bad_message", f"`order` must be one of {', '.join(ORDERS)}.")
+    return order
+
+
 def check_timeout(given: object) -> float | None:
     """Return an item's timeout in seconds. Raises `ProblemError`."""
     if given is None:

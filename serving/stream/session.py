@@ -4,7 +4,7 @@ A carrier is one class (`Carrier`), and drives a session so:
 
     streams = Streams(runtime)                      # one for all carriers of a worker
     access = AccessRequest(Operation.SEARCH, credentials, address=…, is_local=…, port=…, path=…)
-    session = Session(streams, carrier, access, gateway="grpc", route="/lookalike.v1.Lookalike/Stream")
+    session = Session(streams, carrier, access, gateway="grpc", route="/lookalike.v1.LookalikeService/Stream")
     end = await session.run()                       # never raises for what a client does
     …                                               # close as the protocol says: `end.reason`, `end.problem`
 
@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -69,9 +70,26 @@ class Session(Generic[T]):
     """One stream. It admits its caller, takes queries, sends their answers, and says how it ended."""
 
     def __init__(
-        self, streams: Streams, carrier: Carrier[T], access: AccessRequest, *, gateway: Gateway, route: str
+        self,
+        streams: Streams,
+        carrier: Carrier[T],
+        access: AccessRequest,
+        *,
+        gateway: Gateway,
+        route: str,
+        waits_for_key: bool = True,
+        seconds: float = math.inf,
+        request_id: str | None = None,
     ) -> None:
-        """`access` holds the credentials of the headers; `route` is what metrics call the stream."""
+        """Make a stream; nothing runs yet.
+
+        Args:
+            access: with the credentials of the headers.
+            route: what metrics call the stream.
+            waits_for_key: whether a client without one in a header may send it in the first message.
+            seconds: how long the stream may last.
+            request_id: what the client calls the stream in logs and in its last problem.
+        """
         self._streams = streams
         self._runtime = streams.runtime
         self._settings = self._runtime.settings.stream
@@ -79,7 +97,11 @@ class Session(Generic[T]):
         self._access = access
         self._gateway = gateway
         self._asked = RequestContext(gateway=gateway, address=access.address)
+        self._asked.id = request_id or self._asked.id
+        self._waits_for_key = waits_for_key
+        self._seconds = seconds
         self._proved_at = 0.0
+        self._is_leaving = False
         self._items: Items[T] = Items(self, self._runtime, route)
         self._order: Order = "ready"
         self._pinned: str | None = None
@@ -90,23 +112,29 @@ class Session(Generic[T]):
 
     async def run(self) -> End:
         """Serve the stream until it ends."""
-        with ExitStack() as held:
-            held.callback(self._pin.close)
-            try:
-                place = self._streams.take_place(self._access.address, self._gateway)
-                held.callback(place.close)
-                end = await self._serve(place)
-            except ProblemError as problem:
-                end = _end_by(problem)
-            except ClientGoneError:
-                end = self._ended.result() if self._ended is not None and self._ended.done() else End("left")
-            except Exception:  # noqa: BLE001 - whoever carries it must know how it ended
-                _log.exception("a stream failed")
-                end = End("failed", _internal_problem())
-            if end.problem is not None and end.reason != "slow_reader":
-                await self._say_why(end.problem)
-        self._runtime.metrics.stream_ends.labels(self._gateway, end.reason).inc()
+        end = End("left")  # where this is cancelled
+        try:
+            with ExitStack() as held:
+                held.callback(self._pin.close)
+                end = await self._run(held)
+                if end.problem is not None and end.reason != "slow_reader":
+                    await self._say_why(end.problem)
+        finally:
+            self._runtime.metrics.stream_ends.labels(self._gateway, end.reason).inc()
         return end
+
+    async def _run(self, held: ExitStack) -> End:
+        try:
+            place = self._streams.take_place(self._access.address, self._gateway)
+            held.callback(place.close)
+            return await self._serve(place)
+        except ProblemError as problem:
+            return _end_by(problem)
+        except ClientGoneError:
+            return self._ended.result() if self._ended is not None and self._ended.done() else End("left")
+        except Exception:  # noqa: BLE001 - whoever carries it must know how it ended
+            _log.exception("a stream failed")
+            return End("failed", _internal_problem())
 
     async def _serve(self, place: Place) -> End:
         first = await self._admit(place)
@@ -132,7 +160,8 @@ class Session(Generic[T]):
 
     async def _admit(self, place: Place) -> bool:
         """Find out who asks; return whether the next message is the first one. Raises `ProblemError`."""
-        needs_key = self._runtime.admission.required and not self._access.credentials
+        is_without = self._runtime.admission.required and not self._access.credentials
+        needs_key = is_without and self._waits_for_key
         if needs_key:
             self._access = replace(self._access, credentials=(await self._receive_key(),))
         await self._prove()
@@ -210,7 +239,7 @@ class Session(Generic[T]):
         if self._pinned is not None and ask.fields.get("snapshot") is None:
             ask = replace(ask, fields={**ask.fields, "snapshot": self._pinned})
         request = RequestContext(gateway=self._gateway, address=self._asked.address, caller=self._asked.caller)
-        item = Item(ask, request, waits=self._order == "query", is_refused=self._streams.stopping.is_set())
+        item = Item(ask, request, waits=self._order == "query", is_refused=self._is_leaving)
         await self._items.take(item)
 
     async def _change_pin(self, snapshot: str | None) -> None:
@@ -274,8 +303,11 @@ class Session(Generic[T]):
             await asyncio.sleep(max(left, 1.0))
 
     async def _say_goodbye(self) -> None:
-        """Before a stop, finish what was taken; then end."""
-        await self._streams.stopping.wait()
+        """Before a stop, and when its time is up, finish what was taken; then end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if math.isinf(self._seconds) else self._seconds):
+                await self._streams.stopping.wait()
+        self._is_leaving = True
         await self.send(self._carrier.encode(Goaway(self._streams.finish_within)))
         try:
             async with asyncio.timeout(self._streams.finish_within):

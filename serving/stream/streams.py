@@ -98,6 +98,6 @@ class Place:
 
 
 def stopping_problem() -> ProblemError:
-    """Return the problem of what is asked of a server that stops."""
-    detail = "This server stops: ask again over a new stream, which another one answers."
+    """Return the problem of what is asked over a stream that ends."""
+    detail = "This stream ends, as its server stops or its time is up: open another one, and ask again there."
     return ProblemError("stopping", detail, retry_after=1)

@@ -15,7 +15,6 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.replies import elapsed_ms, encode, write_answer, write_problem
 from lookalike.serving.search.request import parse_json
 from lookalike.serving.stream.messages import (
-    ORDERS,
     Ask,
     Cancel,
     Goaway,
@@ -28,6 +27,7 @@ from lookalike.serving.stream.messages import (
     Snapshot,
     Start,
     check_id,
+    check_order,
     check_timeout,
 )
 
@@ -82,10 +82,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _read_start(given: Mapping[str, Any]) -> Start:
-    order = next((known for known in ORDERS if known == given.get("order", "ready")), None)
-    if order is None:
-        raise _bad(f"`order` must be one of {', '.join(ORDERS)}.")
-    return Start(_text(given, "key"), order)
+    return Start(_text(given, "key"), check_order(given.get("order", "ready")))
 
 
 def _read_query(given: dict[str, Any], size: int) -> FramedAsk:

@@ -90,13 +90,13 @@ class Duplex:
 
 @asynccontextmanager
 async def duplex(
-    source: Runtime | Streams, *keys: str, room: int = 10_000, address: str = "192.0.2.1"
+    source: Runtime | Streams, *keys: str, room: int = 10_000, address: str = "192.0.2.1", **more: Any
 ) -> AsyncIterator[Duplex]:
-    """Run a session over a carrier in memory."""
+    """Run a session over a carrier in memory; `more` is for the session."""
     streams = source if isinstance(source, Streams) else Streams(source)
     carrier = MemoryCarrier(room)
     access = AccessRequest(Operation.SEARCH, keys, address=address, method="test", path="/stream")
-    session = Session(streams, carrier, access, gateway="websocket", route="/v1/stream")
+    session = Session(streams, carrier, access, gateway="websocket", route="/v1/stream", **more)
     task = asyncio.create_task(session.run())
     try:
         yield Duplex(carrier, task)

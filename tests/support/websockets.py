@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,54 +10,44 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-SECONDS = 60.0
-"""How long a test waits before it fails."""
+from tests.support.stream_clients import StreamClient, StreamEndedError
 
 
-class WebSocketClient:
-    """One stream. What the server sent before the answers that a test waits for is kept in `others`."""
+class WebSocketClient(StreamClient):
+    """A stream over `/v1/stream`."""
 
     def __init__(self, socket: ClientConnection) -> None:
+        super().__init__()
         self.socket = socket
-        self.others: list[dict[str, Any]] = []
+        self.code = 0
 
     async def say(self, *messages: dict[str, Any] | bytes | str) -> None:
         for message in messages:
             await self.socket.send(json.dumps(message) if isinstance(message, dict) else message)
 
     async def ask(self, item: Any, *pictures: bytes, **fields: Any) -> None:
-        """Send a query; `pictures` are its frames, and a single one is its `image`."""
         framed: dict[str, Any] = {"frames": len(pictures)} if pictures else {}
         if len(pictures) == 1 and "image" not in fields:
             framed["image"] = {"frame": 0}
         await self.say({"type": "query", "id": item, **framed, **fields}, *pictures)
 
-    async def read(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), SECONDS))
+    async def receive(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(await self.socket.recv())
+        except ConnectionClosed as closed:
+            if closed.rcvd is None:  # the server hung up without a word
+                raise
+            self.code = closed.rcvd.code
+            raise StreamEndedError(closed.rcvd.reason) from closed
         return found
 
-    async def answers(self, count: int) -> dict[Any, dict[str, Any]]:
-        """Return the next answers by id, in the order in which they came."""
-        found: dict[Any, dict[str, Any]] = {}
-        while len(found) < count:
-            message = await self.read()
-            if message["type"] in {"hits", "problem"} and "id" in message:
-                assert message["id"] not in found
-                found[message["id"]] = message
-            else:
-                self.others.append(message)
-        return found
+    async def finish(self) -> None:
+        await self.socket.close()
 
     async def end(self) -> tuple[int, str]:
         """Return the code and the reason with which the server closes."""
-        closed = None
-        while closed is None:
-            try:
-                self.others.append(await self.read())
-            except ConnectionClosed as error:
-                closed = error
-        assert closed.rcvd is not None, "the server hung up"
-        return closed.rcvd.code, closed.rcvd.reason
+        reason = await self.reason()
+        return self.code, reason
 
 
 @asynccontextmanager
@@ -67,8 +56,3 @@ async def opened(port: int, path: str = "/v1/stream", **more: Any) -> AsyncItera
     given: dict[str, Any] = {"compression": None, "proxy": None, "max_size": None, **more}
     async with connect(f"ws://127.0.0.1:{port}{path}", **given) as socket:
         yield WebSocketClient(socket)
-
-
-def outcomes(answers: dict[Any, dict[str, Any]]) -> dict[Any, str]:
-    """Return the code of each answer, `hits` where it is no problem."""
-    return {name: found.get("code", "hits") for name, found in answers.items()}

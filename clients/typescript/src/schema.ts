@@ -2095,7 +2095,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `not_ready`: No snapshot is being served yet; `stopping`: The server stops; `access_unavailable`: Tokens cannot be verified right now */
+            /** @description `not_ready`: No snapshot is being served yet; `stopping`: The stream ends; `access_unavailable`: Tokens cannot be verified right now */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -45,6 +45,16 @@ class LookalikeServiceStub:
                 request_serializer=lookalike_dot_v1_dot_lookalike__pb2.SearchBatchRequest.SerializeToString,
                 response_deserializer=lookalike_dot_v1_dot_lookalike__pb2.SearchBatchResponse.FromString,
                 _registered_method=True)
+        self.Stream = channel.stream_stream(
+                '/lookalike.v1.LookalikeService/Stream',
+                request_serializer=lookalike_dot_v1_dot_lookalike__pb2.StreamRequest.SerializeToString,
+                response_deserializer=lookalike_dot_v1_dot_lookalike__pb2.StreamResponse.FromString,
+                _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/lookalike.v1.LookalikeService/Embed',
+                request_serializer=lookalike_dot_v1_dot_lookalike__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=lookalike_dot_v1_dot_lookalike__pb2.EmbedResponse.FromString,
+                _registered_method=True)
         self.GetProduct = channel.unary_unary(
                 '/lookalike.v1.LookalikeService/GetProduct',
                 request_serializer=lookalike_dot_v1_dot_lookalike__pb2.GetProductRequest.SerializeToString,
@@ -80,6 +90,21 @@ class LookalikeServiceServicer:
 
     def SearchBatch(self, request, context):
         """Answers several queries from one snapshot, and each for itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Stream(self, request_iterator, context):
+        """Answers queries as they come, and sends each answer as soon as it is ready: docs/streaming.md. It is there where the
+        server has streams turned on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Returns the vectors that the encoder makes of pictures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +150,16 @@ def add_LookalikeServiceServicer_to_server(servicer, server):
                     servicer.SearchBatch,
                     request_deserializer=lookalike_dot_v1_dot_lookalike__pb2.SearchBatchRequest.FromString,
                     response_serializer=lookalike_dot_v1_dot_lookalike__pb2.SearchBatchResponse.SerializeToString,
+            ),
+            'Stream': grpc.stream_stream_rpc_method_handler(
+                    servicer.Stream,
+                    request_deserializer=lookalike_dot_v1_dot_lookalike__pb2.StreamRequest.FromString,
+                    response_serializer=lookalike_dot_v1_dot_lookalike__pb2.StreamResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=lookalike_dot_v1_dot_lookalike__pb2.EmbedRequest.FromString,
+                    response_serializer=lookalike_dot_v1_dot_lookalike__pb2.EmbedResponse.SerializeToString,
             ),
             'GetProduct': grpc.unary_unary_rpc_method_handler(
                     servicer.GetProduct,
@@ -202,6 +237,60 @@ class LookalikeService:
             '/lookalike.v1.LookalikeService/SearchBatch',
             lookalike_dot_v1_dot_lookalike__pb2.SearchBatchRequest.SerializeToString,
             lookalike_dot_v1_dot_lookalike__pb2.SearchBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Stream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/lookalike.v1.LookalikeService/Stream',
+            lookalike_dot_v1_dot_lookalike__pb2.StreamRequest.SerializeToString,
+            lookalike_dot_v1_dot_lookalike__pb2.StreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lookalike.v1.LookalikeService/Embed',
+            lookalike_dot_v1_dot_lookalike__pb2.EmbedRequest.SerializeToString,
+            lookalike_dot_v1_dot_lookalike__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,

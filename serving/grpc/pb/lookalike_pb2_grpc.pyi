@@ -42,6 +42,12 @@ class LookalikeServiceStub:
     """Answers one query. What looks like a product is a query with `product_id`."""
     SearchBatch: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.SearchBatchRequest, _lookalike_pb2.SearchBatchResponse]
     """Answers several queries from one snapshot, and each for itself."""
+    Stream: _grpc.StreamStreamMultiCallable[_lookalike_pb2.StreamRequest, _lookalike_pb2.StreamResponse]
+    """Answers queries as they come, and sends each answer as soon as it is ready: docs/streaming.md. It is there where the
+    server has streams turned on.
+    """
+    Embed: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.EmbedRequest, _lookalike_pb2.EmbedResponse]
+    """Returns the vectors that the encoder makes of pictures."""
     GetProduct: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.GetProductRequest, _lookalike_pb2.GetProductResponse]
     """Returns one product."""
     ListProducts: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.ListProductsRequest, _lookalike_pb2.ListProductsResponse]
@@ -60,6 +66,12 @@ class LookalikeServiceAsyncStub(LookalikeServiceStub):
     """Answers one query. What looks like a product is a query with `product_id`."""
     SearchBatch: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.SearchBatchRequest, _lookalike_pb2.SearchBatchResponse]  # type: ignore[assignment]
     """Answers several queries from one snapshot, and each for itself."""
+    Stream: _aio.StreamStreamMultiCallable[_lookalike_pb2.StreamRequest, _lookalike_pb2.StreamResponse]  # type: ignore[assignment]
+    """Answers queries as they come, and sends each answer as soon as it is ready: docs/streaming.md. It is there where the
+    server has streams turned on.
+    """
+    Embed: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.EmbedRequest, _lookalike_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Returns the vectors that the encoder makes of pictures."""
     GetProduct: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.GetProductRequest, _lookalike_pb2.GetProductResponse]  # type: ignore[assignment]
     """Returns one product."""
     ListProducts: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.ListProductsRequest, _lookalike_pb2.ListProductsResponse]  # type: ignore[assignment]
@@ -87,6 +99,24 @@ class LookalikeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_lookalike_pb2.SearchBatchResponse, _abc.Awaitable[_lookalike_pb2.SearchBatchResponse]]:
         """Answers several queries from one snapshot, and each for itself."""
+
+    @_abc_1.abstractmethod
+    def Stream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_lookalike_pb2.StreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lookalike_pb2.StreamResponse], _abc.AsyncIterator[_lookalike_pb2.StreamResponse]]:
+        """Answers queries as they come, and sends each answer as soon as it is ready: docs/streaming.md. It is there where the
+        server has streams turned on.
+        """
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _lookalike_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookalike_pb2.EmbedResponse, _abc.Awaitable[_lookalike_pb2.EmbedResponse]]:
+        """Returns the vectors that the encoder makes of pictures."""
 
     @_abc_1.abstractmethod
     def GetProduct(

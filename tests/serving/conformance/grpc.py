@@ -28,7 +28,7 @@ class GrpcGateway:
             found = self._stub.Search(to_message(query), metadata=_metadata(key), timeout=60)
         except grpc.RpcError as error:
             return Outcome(code_of(error))
-        return _read(found, found.snapshot)
+        return read_answer(found, found.snapshot)
 
     def search_batch(self, queries: Sequence[Query], snapshot: str | None, key: str | None) -> BatchOutcome:
         message = pb.SearchBatchRequest(queries=[to_message(query) for query in queries], snapshot=snapshot)
@@ -37,7 +37,7 @@ class GrpcGateway:
         except grpc.RpcError as error:
             return BatchOutcome(code_of(error))
         results = [
-            Outcome(result.problem.code) if result.HasField("problem") else _read(result, None)
+            Outcome(result.problem.code) if result.HasField("problem") else read_answer(result, None)
             for result in found.results
         ]
         return BatchOutcome(None, found.snapshot, results)
@@ -110,7 +110,7 @@ def from_value(value: pb.Value) -> Any:
     return getattr(value, kind)
 
 
-def _read(found: pb.SearchResponse | pb.SearchResult, snapshot: str | None) -> Outcome:
+def read_answer(found: pb.SearchResponse | pb.SearchResult, snapshot: str | None) -> Outcome:
     facets = {name: _read_facet(facet) for name, facet in found.facets.items()}
     return Outcome(None, snapshot, [_read_hit(hit) for hit in found.hits], facets or None)
 

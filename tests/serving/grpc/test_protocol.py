@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
+from lookalike.serving.search.embed_request import PictureRequest
 from lookalike.serving.search.options import ConditionRequest
 from lookalike.serving.search.request import BatchRequest, ExampleRequest, SearchRequest
 from tests.serving.grpc.generate import MODULES, PROTO, PROTOS, RELEASED, buf, generate
@@ -18,7 +19,7 @@ def test_generated_code_is_up_to_date() -> None:
 def test_each_field_of_a_query_is_in_the_protocol() -> None:
     pairs = (
         (SearchRequest, pb.SearchRequest), (ExampleRequest, pb.Example), (ConditionRequest, pb.Condition),
-        (BatchRequest, pb.SearchBatchRequest),
+        (BatchRequest, pb.SearchBatchRequest), (PictureRequest, pb.EmbedImage),
     )  # fmt: skip
     for model, message in pairs:
         assert {field.name for field in message.DESCRIPTOR.fields} == set(model.model_fields)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -191,6 +194,61 @@ def test_a_message_is_not_read_before_its_caller_is_known(folder: Path, tmp_path
             assert (error.code(), code_of(error)) == (grpc.StatusCode.UNAUTHENTICATED, "unauthorized")
             assert code_of(asking.fail(large, metadata=(("x-api-key", text),))) == "image_not_an_image"
             assert asking.check() == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_vectors_of_pictures(asking: Asking) -> None:
+    crop = pb.Crop(right=0.5, bottom=1.0)
+    images = [pb.EmbedImage(image=picture(3)), pb.EmbedImage(image=b"no"), pb.EmbedImage(image=picture(3), crop=crop)]
+    found = asking.stub.Embed(pb.EmbedRequest(images=images))
+    reply = httpx.post(
+        f"{asking.server.url}/v1/embed", json={"images": [{"image": base64.b64encode(picture(3)).decode()}]}
+    ).json()
+    assert np.frombuffer(found.results[0].vector.packed, "<f4").tolist() == reply["results"][0]["vector"]
+    assert (found.dimension, found.encoder.fingerprint) == (reply["dimension"], reply["encoder"]["fingerprint"])
+    assert found.results[1].problem.code == "image_not_an_image"
+    assert found.results[2].vector.packed != found.results[0].vector.packed
+    hits = asking.stub.Search(pb.SearchRequest(vector=found.results[0].vector, k=3)).hits
+    assert hits == asking.stub.Search(pb.SearchRequest(image=picture(3), k=3)).hits
+    projected = asking.stub.Embed(pb.EmbedRequest(images=images[:1], projected=True))
+    assert projected.projected
+    assert len(projected.results[0].vector.packed) == 4 * projected.dimension
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (pb.EmbedRequest(), "no_query"),
+        (pb.EmbedRequest(images=[pb.EmbedImage(url="https://a/b")] * 65), "too_many_pictures"),
+        (pb.EmbedRequest(images=[pb.EmbedImage(image=b"")], snapshot="none such"), "snapshot_not_held"),
+    ],
+)
+def test_what_has_no_vectors(asking: Asking, request_: pb.EmbedRequest, code: str) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        asking.stub.Embed(request_)
+    assert code_of(caught.value) == code
+
+
+def test_there_are_streams_only_where_they_are_turned_on(asking: Asking) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        next(asking.stub.Stream(iter(())))
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_stream_is_no_older_than_a_connection_may_be(folder: Path) -> None:
+    with listening(settings(folder, stream={"enabled": True}, grpc={"connection_age_seconds": 0.5})) as server:
+        asking = Asking(server)
+        with asking.channel:
+            stream = asking.stub.Stream(_wait_for_ever())
+            assert [next(stream).WhichOneof("message") for _ in range(2)] == ["hello", "goaway"]
+            with pytest.raises(grpc.RpcError) as caught:
+                next(stream)
+            assert code_of(caught.value) == "stopping"
+
+
+def _wait_for_ever() -> Iterator[pb.StreamRequest]:
+    threading.Event().wait(60)
+    yield pb.StreamRequest()
 
 
 def test_a_rate_says_when_to_come_again(folder: Path) -> None:

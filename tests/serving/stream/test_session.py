@@ -376,6 +376,18 @@ def test_goodbye_before_a_stop(client: Client, monkeypatch: pytest.MonkeyPatch) 
         client.run(talk(go))
 
 
+def test_goodbye_when_its_time_is_up(client: Client) -> None:
+    async def talk() -> None:
+        async with duplex(client.runtime, seconds=0.2) as stream:
+            await stream.read(Hello)
+            await stream.read(Goaway)
+            stream.ask("late", product_id="a")
+            assert codes(await stream.answers(1)) == {"late": "stopping"}
+            assert (await stream.end()).reason == "stopping"
+
+    client.run(talk())
+
+
 def test_a_silent_stream_ends(shop: Shop, serve: Serve) -> None:
     shop.publish(24)
     client = serve(stream={"idle_seconds": 0.1})
