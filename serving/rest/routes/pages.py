@@ -1,7 +1,7 @@
 """Pages for people: the interactive documentation, and what each problem's `type` leads to.
 
 A page needs no other file: its style is inside, under a policy that lets in nothing else. The documentation alone has
-Swagger UI from its CDN.
+files of its own (`serving/web/docs.py`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 from html import escape
 
 from fastapi import APIRouter
-from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
-from lookalike.serving.errors import ERROR_CODES
+from lookalike.serving.errors import ERROR_CODES, ProblemError
 from lookalike.serving.replies import PROBLEMS
+from lookalike.serving.web.docs import FILES, SWAGGER, write_docs
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -38,8 +38,6 @@ _HEADERS = {
     "cache-control": "no-cache",
 }
 _CODE = re.compile(r"`([^`]+)`")
-
-CDN = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5/"
 
 router = APIRouter(include_in_schema=False)
 
@@ -70,33 +68,15 @@ async def problems() -> Response:
 @router.get("/docs")
 async def docs() -> Response:
     """Every route to try out."""
-    return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
+    if len(SWAGGER) == len(FILES):
+        return write_docs()
+    words = text("`pip install fastapi-swagger` brings Swagger UI, which shows all routes here. For programs there is")
+    return page("Routes", f'<h1>Routes</h1><p>{words} <a href="openapi.json">openapi.json</a>.</p>')
 
 
-def _page() -> str:
-    html = get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title="Lookalike",
-        swagger_js_url=f"{CDN}swagger-ui-bundle.js",
-        swagger_css_url=f"{CDN}swagger-ui.css",
-        swagger_favicon_url="static/favicon.svg",
-    )
-    return bytes(html.body).decode()
-
-
-def _policy(page: str) -> str:
-    """Let the page's own script run by its hash: no other inline script does."""
-    scripts = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in _inline(page)]
-    hashes = " ".join(f"'sha256-{text}'" for text in scripts)
-    return (
-        f"default-src 'none'; script-src {CDN} {hashes}; style-src {CDN} 'unsafe-inline'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-
-def _inline(page: str) -> list[str]:
-    return [text for text in re.findall(r"<script>(.*?)</script>", page, re.DOTALL) if text]
-
-
-_PAGE = _page()
-_POLICY = _policy(_PAGE)
+@router.get("/static/swagger-ui/{name}")
+async def swagger(name: str) -> Response:
+    """A file of Swagger UI."""
+    if name not in SWAGGER:
+        raise ProblemError("not_found", "There is no such file here.")
+    return FileResponse(SWAGGER[name], headers={"cache-control": "no-cache"})

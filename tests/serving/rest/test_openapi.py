@@ -128,10 +128,6 @@ def test_each_option_is_a_field_of_the_form_and_a_parameter_of_an_address(docume
     assert form["facets"]["items"] == {"type": "string"}
 
 
-def test_docs_are_served(client: Client) -> None:
-    assert client.get("/docs").status_code == 200
-
-
 def test_every_route_has_its_place_in_the_docs() -> None:
     text = API_PAGE.read_text()
     for operation in OPERATIONS.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
 from lookalike.data.stores.local import LocalStore
+from lookalike.serving.web.docs import FILES, SWAGGER
 from tests.support.browsers import opened, require_browser
 from tests.support.processes import server
 from tests.support.shop import Shop, picture
@@ -51,6 +53,38 @@ def browser_page(url: str) -> Iterator[Page]:
     with opened(url, {"width": 1200, "height": 900}) as page:
         page.set_default_timeout(5_000)
         yield page
+
+
+def require_swagger() -> None:
+    """Skip the test where `make setup` has not yet installed what `/docs` shows."""
+    if len(SWAGGER) == len(FILES):
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail("there is no Swagger UI: run `make setup`")
+    pytest.skip("there is no Swagger UI")
+
+
+def test_docs_are_drawn_without_another_host(url: str) -> None:
+    require_swagger()
+    asked: list[str] = []
+    said: list[str] = []
+    with opened(url, {"width": 1200, "height": 900}) as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto("/docs")
+        routes = page.locator(".opblock")
+        expect(routes).to_have_count(14)
+        route = page.locator("#operations-products-productImage")
+        route.locator(".opblock-summary-control").click()
+        route.get_by_role("button", name="Try it out").click()
+        route.get_by_placeholder("product_id").fill("p1")
+        route.get_by_role("button", name="Execute").click()
+        picture_shown = route.locator(".live-responses-table img")
+        expect(picture_shown).to_be_visible()
+        page.wait_for_function("image => image.naturalWidth > 0", arg=picture_shown.element_handle())
+    assert said == [], "the policy forbids something that the page does"
+    assert {address for address in asked if not address.startswith((f"{url}/", "blob:", "data:"))} == set()
+    assert f"{url}/v1/products/p1/image" in asked
 
 
 @pytest.fixture
