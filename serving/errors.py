@@ -80,7 +80,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         400,
         GrpcStatus.INVALID_ARGUMENT,
         "A message of the stream comes at the wrong time",
-        "`start` is the first message or none, and holds the key if no header does. The stream has ended.",
+        "`start` is the first message of a stream, or there is none. The stream has ended.",
     ),
     "malformed_graphql": ErrorCode(
         400,

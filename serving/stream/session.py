@@ -163,12 +163,13 @@ class Session(Generic[T]):
         is_without = self._runtime.admission.required and not self._access.credentials
         needs_key = is_without and self._waits_for_key
         if needs_key:
-            self._access = replace(self._access, credentials=(await self._receive_key(),))
+            self._access = replace(self._access, credentials=await self._receive_key())
         await self._prove()
         place.give_to(self._asked.payer)
         return not needs_key
 
-    async def _receive_key(self) -> str:
+    async def _receive_key(self) -> tuple[str, ...]:
+        """Return the key in the first message; nothing where it has none, which admission refuses as over HTTP."""
         try:
             async with asyncio.timeout(KEY_SECONDS):
                 message = await self._carrier.receive()
@@ -177,10 +178,9 @@ class Session(Generic[T]):
         if message is None:
             raise ClientGoneError
         if not isinstance(message, Start) or message.key is None:
-            detail = "This server takes a key: send it in a header, or in `start` as the first message."
-            raise ProblemError("unexpected_message", detail)
+            return ()
         self._order = message.order
-        return message.key
+        return (message.key,)
 
     async def _prove(self) -> None:
         """Ask who the caller is, which counts as a request. Raises `ProblemError`."""

@@ -48,7 +48,7 @@ class GrpcStreamClient(StreamClient):
             raise StreamEndedError(_code_of(error)) from error
         if message is grpc.aio.EOF:
             raise StreamEndedError
-        return _read(message)
+        return read_message(message)
 
     async def finish(self) -> None:
         await self.call.done_writing()
@@ -73,7 +73,8 @@ def _fill(value: Any, pictures: Sequence[bytes]) -> Any:
     return {name: _fill(inner, pictures) for name, inner in value.items()}
 
 
-def _read(message: pb.StreamResponse) -> dict[str, Any]:
+def read_message(message: pb.StreamResponse) -> dict[str, Any]:
+    """Return a message as docs/streaming.md shows it."""
     kind = message.WhichOneof("message")
     assert kind is not None
     found = getattr(message, kind)

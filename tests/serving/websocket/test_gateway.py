@@ -142,7 +142,7 @@ def test_keys_and_rates(locked_server: Server) -> None:
         assert await refused(port, f"/v1/stream?key={TEXT}") == (400, "bad_request")
         async with opened(port) as stream:
             await stream.ask(1, product_id="a")
-            assert await stream.end() == (1002, "unexpected_message")
+            assert await stream.end() == (1008, "unauthorized")
         async with opened(port) as stream:
             await stream.say({"type": "start", "key": "lka_wrong"})
             assert await stream.end() == (1008, "unauthorized")
