@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from lookalike.cli.hits import PICTURE_SIZE, print_hits
 from lookalike.cli.output import (
     channel_option,
     open_channel,
     output_option,
     print_value,
     report_errors,
-    say,
     store_option,
 )
-from lookalike.data.errors import InputError, LookalikeError
-from lookalike.data.printable import escape_controls
+from lookalike.data.errors import InputError, UnavailableError
+
+if TYPE_CHECKING:
+    from lookalike_client import Client
 
 API_KEY = "LOOKALIKE_API_KEY"
+INSTALL = "pip install lookalike-client"
+SECONDS = 60.0
 
 
 @click.command()
@@ -38,13 +44,20 @@ API_KEY = "LOOKALIKE_API_KEY"
 def search(
     *, image: Path, url: str | None, store: str, channel: str, k: int, filters: tuple[str, ...], output: str
 ) -> None:
-    """Find the products that look like IMAGE. A server that takes a key gets that in LOOKALIKE_API_KEY."""
-    found = _search_server(url, image, k, filters) if url else _search_store(store, channel, image, k, filters)
-    if output == "json":
-        print_value(found, output)
+    """Find the products that look like IMAGE. A server that takes a key gets that in LOOKALIKE_API_KEY.
+
+    With the extra `terminal`, a terminal shows a table, and with --url the pictures of the hits.
+    """
+    if url is None:
+        found = _search_store(store, channel, image, k, filters)
+        print_value(found, output) if output == "json" else print_hits(found["hits"])
         return
-    for hit in found["hits"]:
-        say(escape_controls(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}"))
+    with _open_server(url) as client:
+        found = _search_server(client, image, k, filters)
+        if output == "json":
+            print_value(found, output)
+        else:
+            print_hits(found["hits"], partial(_read_picture, client))
 
 
 def _search_store(store: str, channel: str, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:
@@ -72,29 +85,40 @@ def _search_store(store: str, channel: str, image: Path, k: int, filters: tuple[
     return {"snapshot": manifest.id, "hits": hits}
 
 
-def _search_server(url: str, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:
-    import base64
-    import urllib.error
-    import urllib.request
-
-    body = {"image": base64.b64encode(image.read_bytes()).decode(), "k": k, "filter": list(filters)}
-    request = urllib.request.Request(  # noqa: S310 - the person names the server
-        f"{url.rstrip('/')}/v1/search", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    if os.environ.get(API_KEY):
-        request.add_unredirected_header("Authorization", f"Bearer {os.environ[API_KEY]}")  # it is for this server only
+@contextmanager
+def _open_server(url: str) -> Iterator[Client]:
+    """Yield a client of a server; what it raises becomes an error of the command."""
     try:
-        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
-            found: dict[str, Any] = json.load(reply)
-            return found
-    except urllib.error.HTTPError as error:
-        raise InputError(f"{url} answered {error.code}: {_detail(error.read())}") from error
-    except OSError as error:
-        raise LookalikeError(f"{url} does not answer: {error}") from error
+        from lookalike_client import Client, LookalikeError, ProblemError, RetryPolicy
+    except ModuleNotFoundError:
+        raise InputError(f"--url needs the Python client: {INSTALL}") from None
 
-
-def _detail(body: bytes) -> str:
     try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return body[:200].decode(errors="replace")
+        client = Client(url, api_key=os.environ.get(API_KEY) or None, timeout=SECONDS, retry=RetryPolicy(retries=3))
+    except ValueError as error:
+        raise InputError(f"--url or {API_KEY} cannot be used: {error}") from error
+    try:
+        with client:
+            yield client
+    except ProblemError as error:
+        said = f"{url} answered {error.code}: {error.detail}"
+        raise (UnavailableError if error.status >= 500 or error.status == 429 else InputError)(said) from error
+    except LookalikeError as error:
+        raise UnavailableError(str(error)) from error
+
+
+def _read_picture(client: Client, product: str) -> bytes:
+    """Return the picture of a hit, nothing where it cannot be had: the hits are what was asked for."""
+    from lookalike_client import LookalikeError
+
+    try:
+        return client.image(product, size=PICTURE_SIZE)
+    except LookalikeError:
+        return b""
+
+
+def _search_server(client: Client, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:
+    found = client.search(image, k=k, filter=filters)
+    names = ("id", "title", "attributes", "image_url", "score")
+    hits = [{name: getattr(hit, name) for name in names} for hit in found]
+    return {"snapshot": found.snapshot, "took_ms": found.took_ms, "hits": hits}

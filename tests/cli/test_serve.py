@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from lookalike.cli import cli
 from tests.support.shop import picture
-from tests.support.sites import Site, answer, running
+from tests.support.sites import Page, Site, answer, running
 
 ANSWER = json.dumps({"snapshot": "s", "hits": [{"id": "a", "score": 0.5, "title": "A"}]}).encode()
 
@@ -50,6 +51,46 @@ def test_the_key_is_not_sent_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         search(tmp_path, site)
     assert all("Authorization" not in headers for _, _, headers in other.requests)
     assert "lk_secret" not in str(other.requests)
+
+
+def refusal(code: str, status: int, **headers: str) -> Page:
+    body = json.dumps({"code": code, "status": status, "detail": "No."}).encode()
+    return answer(body, status, Connection="close", **headers)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "exit_code"),
+    [("unauthorized", 401, 2), ("bad_filter", 422, 2), ("rate_limited", 429, 1), ("internal", 500, 1)],
+)
+def test_an_error_has_its_code(tmp_path: Path, code: str, status: int, exit_code: int) -> None:
+    with running(Posts()) as site:
+        site.pages["/v1/search"] = [refusal(code, status, Retry_After="100")]
+        found = search(tmp_path, site)
+    assert (found.exit_code, found.stderr.split(" answered ")[1]) == (exit_code, f"{code}: No.\n")
+
+
+def test_a_server_that_restarts_is_asked_again(tmp_path: Path) -> None:
+    with running(Posts()) as site:
+        site.pages["/v1/search"] = [refusal("stopping", 503), refusal("not_ready", 503), answer(ANSWER)]
+        assert search(tmp_path, site).exit_code == 0
+        assert len(site.requests) == 3
+
+
+def test_without_the_client_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lookalike_client", None)
+    with running(Posts()) as site:
+        found = search(tmp_path, site)
+    assert found.exit_code == 2
+    assert "pip install lookalike-client" in found.stderr
+
+
+@pytest.mark.parametrize("address", ["shop.example", "http://me:secret@shop.example"])
+def test_what_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
+    (tmp_path / "query.png").write_bytes(picture(0))
+    found = CliRunner().invoke(cli, ["search", str(tmp_path / "query.png"), "--url", address])
+    assert found.exit_code == 2
+    assert "--url" in found.stderr
+    assert "secret" not in found.stderr
 
 
 @pytest.mark.parametrize(
