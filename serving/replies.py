@@ -134,6 +134,19 @@ def encode_batch(batch: Batch, found: Answers, asked: RequestContext, *, root: s
     return encode_with({"snapshot": found.snapshot, "took_ms": elapsed_ms(asked)}, "results", results)
 
 
+def encode_line(
+    place: int,
+    snapshot: str,
+    query: Query | ProblemError,
+    answer: Answer | ProblemError,
+    asked: RequestContext,
+    root: str,
+) -> bytes:
+    """Return the answer to one query of a batch as `LineReply` describes it: a line of JSON."""
+    head = {"place": place, "snapshot": snapshot, "took_ms": elapsed_ms(asked)}
+    return encode({**head, **write_result(query, answer, asked, root=root)}) + b"\n"
+
+
 def write_result(
     query: Query | ProblemError, answer: Answer | ProblemError, asked: RequestContext, *, root: str = ""
 ) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lookalike.serving.rest.middleware.proxies import Proxies
 from lookalike.serving.rest.middleware.tracing import Tracing, trace
 from lookalike.serving.rest.openapi import DESCRIPTION, TAGS, install_openapi
 from lookalike.serving.rest.problems import install_handlers
+from lookalike.serving.rest.responses import LINES
 from lookalike.serving.rest.routes import embed, operations, pages, products, search, snapshots
 from lookalike.serving.rest.routes.common import give_runtime
 from lookalike.serving.runtime import Runtime
@@ -60,7 +61,8 @@ def create_app(runtime: Runtime, beside: Sequence[AbstractAsyncContextManager[ob
 def _add_layers(app: FastAPI, runtime: Runtime) -> None:
     """The last one added is the outermost: nothing inside of `Gate` sees a request that may not be made."""
     settings = runtime.settings
-    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5, exclude_content_types=("image/*", "text/*"))
+    is_sent_as_it_is = ("image/*", "text/*", LINES)  # gzip would keep lines back until there are many
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5, exclude_content_types=is_sent_as_it_is)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
     app.add_middleware(UnderWay, bodies=runtime.bodies, replies=runtime.replies)
     app.add_middleware(Deadline, seconds=settings.limits.request_seconds)

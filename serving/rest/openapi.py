@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from lookalike.serving.access.admission import Policy
 from lookalike.serving.rest.requests import operation_of
-from lookalike.serving.rest.schema import ProblemReply
+from lookalike.serving.rest.schema import LineReply, ProblemReply
 from lookalike.serving.search.embed_request import EmbedOptions, EmbedRequest, PictureRequest
 from lookalike.serving.search.options import TEXT_FIELDS, TextField
 from lookalike.serving.search.request import BatchRequest, SearchRequest
@@ -39,10 +39,15 @@ TAGS = [
 ]
 
 
-_EMBED: tuple[tuple[type[BaseModel], Literal["validation"]], ...] = (
+_MODELS: tuple[tuple[type[BaseModel], Literal["validation", "serialization"]], ...] = (
+    (SearchRequest, "validation"),
+    (BatchRequest, "validation"),
     (EmbedRequest, "validation"),
     (PictureRequest, "validation"),
+    (ProblemReply, "serialization"),
+    (LineReply, "serialization"),
 )
+"""What no route declares to FastAPI: it is read, or written, past it."""
 
 
 def describe_form() -> dict[str, Any]:
@@ -135,10 +140,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
     )
-    _, own = models_json_schema(
-        [(SearchRequest, "validation"), (BatchRequest, "validation"), *_EMBED, (ProblemReply, "serialization")],
-        ref_template="#/components/schemas/{model}",
-    )
+    _, own = models_json_schema(_MODELS, ref_template="#/components/schemas/{model}")
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(own["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which no route answers with

@@ -5,22 +5,27 @@ Pictures by their first bytes: the content type that a browser may see.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.responses import Response
+from starlette.datastructures import Headers
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Message, Scope, Send
 
 from lookalike.serving.replies import encode
 
 NOT_STORED = {"cache-control": "no-store"}
 """What is answered belongs to one caller and one snapshot: no cache on the way may keep it."""
 
+LINES = "application/x-ndjson"
+
+_QUALITY = re.compile(r"[01](\.[0-9]{0,3})?")
 _TYPES = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
@@ -76,3 +81,44 @@ def reply(content: BaseModel | Mapping[str, Any], status: int = 200) -> Response
 def respond_json(body: bytes, status: int = 200) -> Response:
     """Return JSON as a response."""
     return Response(body, status_code=status, media_type="application/json", headers=NOT_STORED)
+
+
+Deliver = Callable[[bytes], Awaitable[None]]
+"""Sends a line; it waits until the client has room for it."""
+
+
+class LinesResponse(StreamingResponse):
+    """Lines of JSON, each sent when it is made; a client that hangs up ends the making.
+
+    Until the first line there is no answer yet: what is raised before becomes a problem.
+    """
+
+    media_type = LINES
+
+    def __init__(self, write: Callable[[Deliver], Awaitable[None]]) -> None:
+        super().__init__((), headers=NOT_STORED)
+        self._write = write
+
+    async def stream_response(self, send: Send) -> None:
+        """Send all lines."""
+        head: list[Message] = [{"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}]
+        turn = asyncio.Lock()
+
+        async def deliver(line: bytes) -> None:
+            async with turn:
+                if head:
+                    await send(head.pop())
+                await send({"type": "http.response.body", "body": line, "more_body": True})
+
+        await self._write(deliver)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def wants_lines(headers: Headers) -> bool:
+    """Tell whether a client names lines of JSON as what it takes, and likes nothing better."""
+    kinds: dict[str, float] = {}
+    for part in ",".join(headers.getlist("accept")).split(","):
+        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
+        kinds[kind] = float(quality) if _QUALITY.fullmatch(quality) else 0.0
+    return kinds.get(LINES, 0.0) > 0 and kinds[LINES] >= kinds.get("application/json", 0.0)

@@ -116,6 +116,18 @@ class BatchReply(BaseModel):
     results: list[ResultReply]
 
 
+class LineReply(ResultReply):
+    """A line of a batch that is answered line by line: one query's result, with its place among the queries."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"place": 1, "snapshot": _SNAPSHOT, "took_ms": 3.2, "hits": [_HIT]}]}
+    )
+
+    place: int
+    snapshot: str
+    took_ms: float
+
+
 class EncoderReply(BaseModel):
     """The encoder; `dimension` is the length of the vectors that a query may send."""
 

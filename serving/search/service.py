@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -18,6 +18,7 @@ import pyarrow as pa
 from lookalike.data.errors import FilterError, ImageRejectedError, LookalikeError
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.snapshots.products import Product
+from lookalike.serving.budget import Share
 from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError, as_problem, overload_problem
 from lookalike.serving.live.follower import Follower
@@ -76,6 +77,10 @@ class Answers:
 
     snapshot: str
     answers: Sequence[Answer | ProblemError]
+
+
+Deliver = Callable[[int, str, Answer | ProblemError], Awaitable[None]]
+"""Takes the answer to one query of several: its place among them, the snapshot, and what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,38 @@ class SearchService:
                 for query in queries
             ]
             return Answers(loaded.manifest.id, await self._answer_each(work, deadline))
+
+    async def search_each(
+        self,
+        queries: Sequence[Query | ProblemError],
+        snapshot: str | None,
+        deliver: Deliver,
+        shares: Callable[[], AbstractContextManager[Share]],
+        *,
+        deadline: float,
+    ) -> None:
+        """Answer each query for itself, all from one snapshot, and hand each answer on as soon as it is ready.
+
+        Only a few are answered, or wait to be handed on, at a time; each has a share of its own among replies.
+        Raises `ProblemError` where there is no snapshot.
+        """
+        with self.follower.lease(snapshot) as loaded:
+            coming = iter(enumerate(queries))
+
+            async def work() -> None:
+                for place, query in coming:
+                    with shares() as share:
+                        room = ReplyRoom(self.settings.limits.max_reply_bytes, share)
+                        asked = (
+                            query
+                            if isinstance(query, ProblemError)
+                            else partial(self._answer, loaded, query, deadline, room)
+                        )
+                        await deliver(place, loaded.manifest.id, await self._answer_one(asked, deadline))
+
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(min(len(queries), BATCHED * self.settings.share_of_processors)):
+                    workers.create_task(work())
 
     async def embed(self, asked: EmbedQuery, *, deadline: float) -> Embeddings:
         """Return a vector for each picture, or what is wrong with it. Raises `ProblemError` without a snapshot."""

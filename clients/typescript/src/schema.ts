@@ -245,7 +245,8 @@ export interface paths {
          * Answer several queries
          * @description Each query is as that of `POST /v1/search`, and is answered for itself: with hits, or with a problem.
          *
-         *     All come from one snapshot. A batch counts by its queries where rates are limited.
+         *     All come from one snapshot. A batch counts by its queries where rates are limited. With
+         *     `Accept: application/x-ndjson` each answer is a line, sent as soon as it is ready.
          */
         post: operations["searchBatch"];
         delete?: never;
@@ -644,6 +645,43 @@ export interface components {
             shards: number;
             /** Trained On */
             trained_on: number;
+        };
+        /**
+         * LineReply
+         * @description A line of a batch that is answered line by line: one query's result, with its place among the queries.
+         * @example {
+         *       "hits": [
+         *         {
+         *           "attributes": {
+         *             "category": "shoes",
+         *             "price": 49
+         *           },
+         *           "id": "shoes/red sneaker.png",
+         *           "image_url": "/v1/products/shoes/red%20sneaker.png/image",
+         *           "score": 0.912345,
+         *           "title": "Red sneaker"
+         *         }
+         *       ],
+         *       "place": 1,
+         *       "snapshot": "20261122T151830Z-3f9a1c2b",
+         *       "took_ms": 3.2
+         *     }
+         */
+        LineReply: {
+            /** Facets */
+            facets?: {
+                [key: string]: components["schemas"]["FacetReply"];
+            };
+            /** Hits */
+            hits?: components["schemas"]["HitReply"][];
+            /** Place */
+            place: number;
+            /** @default null */
+            problem: components["schemas"]["ProblemReply"] | null;
+            /** Snapshot */
+            snapshot: string;
+            /** Took Ms */
+            took_ms: number;
         };
         /**
          * LiveReply
@@ -2128,13 +2166,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description The answers, together or line by line. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BatchReply"];
+                    "application/x-ndjson": components["schemas"]["LineReply"];
                 };
             };
             /** @description `malformed_json`: The body is not valid JSON */

@@ -8,16 +8,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from lookalike.serving.errors import ERROR_CODES
-from lookalike.serving.replies import encode_answer, encode_batch
+from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.replies import encode_answer, encode_batch, encode_line
 from lookalike.serving.rest.body import read_batch, read_query
 from lookalike.serving.rest.openapi import describe_form
 from lookalike.serving.rest.requests import request_context
-from lookalike.serving.rest.responses import respond_json
+from lookalike.serving.rest.responses import LINES, Deliver, LinesResponse, respond_json, wants_lines
 from lookalike.serving.rest.routes.common import problems, runtime_of
-from lookalike.serving.rest.schema import BatchReply, SearchReply
+from lookalike.serving.rest.schema import BatchReply, LineReply, SearchReply
 from lookalike.serving.search.query import Query
-from lookalike.serving.search.request import BatchRequest, SearchRequest
+from lookalike.serving.search.request import Batch, BatchRequest, SearchRequest
 from lookalike.serving.search.service import Answer
 
 router = APIRouter(tags=["search"])
@@ -61,6 +61,10 @@ _BATCH_BODY: dict[str, Any] = {
         },
     },
 }
+_LINES: dict[str, Any] = {
+    "description": "The answers, together or line by line.",
+    "content": {LINES: {"schema": {"$ref": f"#/components/schemas/{LineReply.__name__}"}}},
+}
 _ELSEWHERE = {
     *("not_found", "image_missing", "image_unreadable", "bad_limit", "bad_size", "cross_origin_refused"),
     *("too_many_queries", "too_many_pictures"),
@@ -98,23 +102,41 @@ async def search(request: Request) -> Response:
     operation_id="searchBatch",
     summary="Answer several queries",
     response_model=BatchReply,
-    responses=problems(*_BATCH_CODES),
+    responses={200: _LINES, **problems(*_BATCH_CODES)},
     openapi_extra={"requestBody": _BATCH_BODY},
 )
 async def search_batch(request: Request) -> Response:
     """Each query is as that of `POST /v1/search`, and is answered for itself: with hits, or with a problem.
 
-    All come from one snapshot. A batch counts by its queries where rates are limited.
+    All come from one snapshot. A batch counts by its queries where rates are limited. With
+    `Accept: application/x-ndjson` each answer is a line, sent as soon as it is ready.
     """
     asked, runtime = request_context(request.scope), runtime_of(request)
     service = runtime.service
     batch = await read_batch(request, service.settings.limits)
     runtime.admission.charge(asked, len(batch.queries) - 1)
     deadline = asked.deadline - MARGIN * service.settings.limits.request_seconds
+    if wants_lines(request.headers):
+        return LinesResponse(partial(_send_lines, request, batch, deadline))
     found = await service.search_all(batch.queries, batch.snapshot, deadline=deadline)
     root: str = request.scope["root_path"]
     hits = sum(len(answer.hits) for answer in found.answers if isinstance(answer, Answer))
     return respond_json(await service.write(lambda: encode_batch(batch, found, asked, root=root), hits=hits))
+
+
+async def _send_lines(request: Request, batch: Batch, deadline: float, deliver: Deliver) -> None:
+    """Send each answer of a batch as it is ready."""
+    asked, runtime = request_context(request.scope), runtime_of(request)
+    root: str = request.scope["root_path"]
+
+    async def write(place: int, snapshot: str, answer: Answer | ProblemError) -> None:
+        line = partial(encode_line, place, snapshot, batch.queries[place], answer, asked, root=root)
+        hits = len(answer.hits) if isinstance(answer, Answer) else 0
+        await deliver(await runtime.service.write(line, hits=hits))
+
+    await runtime.service.search_each(
+        batch.queries, batch.snapshot, write, lambda: runtime.replies.share(lambda: asked.payer), deadline=deadline
+    )
 
 
 async def search_reply(request: Request, query: Query, answer: Answer) -> Response:
