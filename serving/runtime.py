@@ -18,7 +18,7 @@ from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.background import supervise
 from lookalike.serving.budget import Budget
 from lookalike.serving.live.follower import Follower
-from lookalike.serving.live.probes import Readiness, RecallProbe
+from lookalike.serving.live.probes import PictureProbe, Readiness, RecallProbe
 from lookalike.serving.live.reload import Reloads
 from lookalike.serving.search.service import SearchService
 from lookalike.serving.search.thumbnails import Thumbnails
@@ -60,6 +60,7 @@ class Runtime:
         )
         self.reloads = Reloads(folder, self.follower.wake)
         self.recall = RecallProbe(self.follower, self.metrics, seconds=settings.recall_seconds)
+        self.pictures = PictureProbe(self.follower, read=self.service.picture)
         self.resources = Resources(self.metrics, folder)
         self.policy = Policy(
             required=settings.access.required,
@@ -102,6 +103,7 @@ class Runtime:
             "readiness": self.readiness.run,
             "reloads": self.reloads.run,
             "recall": self.recall.run,
+            "pictures": self.pictures.run,
             "resources": self.resources.run,
             "gauges": self.service.sample_gauges,
             **self.authenticator.background(),

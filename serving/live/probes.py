@@ -1,4 +1,4 @@
-"""Probes of the served snapshot, in the background: readiness, and recall at the lowest priority.
+"""Probes of the served snapshot, in the background: readiness, its pictures, and recall at the lowest priority.
 
 Readiness is proven by a picture that went all the way through, not claimed. Recall compares searches with exact search:
 its queries are pictures of the snapshot itself, each held out of its own answer, so it needs nobody's pictures. Exact
@@ -20,6 +20,8 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.data.errors import LookalikeError
+from lookalike.data.snapshots.products import Product
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.search.neighbours import EQUAL, RECALL_AT
@@ -29,6 +31,8 @@ PROOF_LASTS = 6  # probes: a few may be late on a busy machine
 
 WINDOW = 200
 """The gauge is the mean of so many last probes of the snapshot that is served."""
+TRIED = 4
+"""Pictures of a snapshot."""
 LOWEST = 19
 
 _log = logging.getLogger(__name__)
@@ -91,6 +95,48 @@ class Readiness:
         except Exception as error:  # noqa: BLE001 - of any kind: the probe failed
             self._problem = str(error) or type(error).__name__
             _log.warning("the probe failed: %s", self._problem)
+
+
+class PictureProbe:
+    """Tries once for each snapshot whether pictures of its products can be read; `read` gives one.
+
+    Where none can, searches are answered and pages stay empty: that is told at once, and not found by a visitor.
+    """
+
+    def __init__(self, follower: Follower, *, read: Callable[[Product], Awaitable[bytes]]) -> None:
+        self._follower = follower
+        self._read = read
+        self.tried = ""
+        """The snapshot that was tried last."""
+
+    async def run(self) -> None:
+        """Try for ever, a snapshot at a time."""
+        while True:
+            if self._follower.current is not None:
+                await self._try_newest()
+            await asyncio.sleep(1.0)
+
+    async def _try_newest(self) -> None:
+        with self._follower.lease() as loaded:
+            if loaded.manifest.id == self.tried:
+                return
+            products = loaded.searcher.products
+            places = np.linspace(0, len(products) - 1, min(TRIED, len(products)), dtype=int)
+            chosen = [loaded.searcher.product(products.any_id(int(place))) for place in places]
+        problems = [problem for product in chosen if (problem := await self._find_problem(product))]
+        if problems and len(problems) == len(chosen):
+            _log.warning(
+                "of %d products that were tried, no picture can be read, so the search page shows none: %s",
+                len(problems), problems[0],
+            )  # fmt: skip
+        self.tried = loaded.manifest.id
+
+    async def _find_problem(self, product: Product) -> str:
+        try:
+            await self._read(product)
+        except LookalikeError as error:
+            return str(error)
+        return ""
 
 
 class RecallProbe:

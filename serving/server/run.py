@@ -43,6 +43,7 @@ def serve(settings: ServingSettings) -> None:
     _check_extras(settings)
     if settings.is_exposed and not settings.access.required:
         _warn_of_open_doors(settings)
+    _log.info("the search page: %s", _address(settings))
     if settings.workers == 1:
         from lookalike.serving.server.gateways import create_gateways  # noqa: PLC0415 - a parent of workers needs none
 
@@ -111,6 +112,12 @@ def _warn_of_open_doors(settings: ServingSettings) -> None:
         "`lookalike keys create` makes one; LOOKALIKE_ACCESS__KEYS_FILE names their file",
         settings.host, settings.port,
     )  # fmt: skip
+
+
+def _address(settings: ServingSettings) -> str:
+    """Return the URL of the search page, as it is on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - read, not bound
+    return f"http://{host}:{settings.port}/"
 
 
 def _options(settings: ServingSettings) -> dict[str, Any]:

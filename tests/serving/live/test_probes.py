@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import faiss
@@ -22,7 +23,7 @@ from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.searcher import Searcher
 from tests.serving.conftest import Serve
 from tests.support.client import Client, wait_for
-from tests.support.shop import Shop, picture
+from tests.support.shop import Shop, picture, write_pictures
 
 
 def test_a_model_that_fails_is_not_ready(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +86,24 @@ def test_queries_count_as_proof(shop: Shop, serve: Serve) -> None:
     before = client.get("/readyz").json()["proved_seconds_ago"]
     client.post("/v1/search", files={"image": ("x.png", BLANK)})
     assert client.get("/readyz").json()["proved_seconds_ago"] < before + 0.5
+
+
+def test_pictures_that_cannot_be_read_are_told_at_once(
+    shop: Shop, serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = write_pictures(tmp_path, 8)
+    for number, row in enumerate(rows):
+        row |= {"file": row["image"], "image": f"https://cdn.shop.test/{number}.png"}
+    shop.point_at(shop.build_rows(rows))
+    told = "of 4 products that were tried, no picture can be read, so the search page shows none"
+    client = serve()
+    line = wait_for(lambda: [line for line in caplog.messages if told in line], bool)
+    assert "cdn.shop.test" in line[0]
+    assert "LOOKALIKE_FETCH__ALLOWED_HOSTS" in line[0]
+    assert client.search(product_id="a").status_code == 200
+    shop.publish(8)
+    wait_for(lambda: client.runtime.pictures.tried == shop.channel.current().snapshot, bool)
+    assert len([line for line in caplog.messages if told in line]) == 1
 
 
 def test_overload_is_told_with_a_time_to_come_back(shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
