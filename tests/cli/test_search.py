@@ -5,31 +5,40 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lookalike.data.stores.local import LocalStore
 from lookalike.infra.demo.processes import free_port
-from tests.support.processes import server
+from tests.support.processes import Server, server
 from tests.support.shop import Shop, picture
 
 BIN = Path(sys.executable).parent
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("shop")
+    Shop(LocalStore(folder / "store"), folder).publish(8)
+    with server(folder) as found:
+        found.wait(lambda state: state["ready"])
+        yield found
+
+
 @pytest.mark.services
 @pytest.mark.parametrize("known", [{}, {"no_proxy": "shop.example"}, {"NO_PROXY": "10.0.0.0/8"}])
-def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(tmp_path: Path, known: dict[str, str]) -> None:
-    Shop(LocalStore(tmp_path / "store"), tmp_path).publish(8)
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    running: Server, tmp_path: Path, known: dict[str, str]
+) -> None:
     image = tmp_path / "a.png"
     image.write_bytes(picture(1))
     dead = f"http://127.0.0.1:{free_port()}"
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "ALL_PROXY"), dead)
-    with server(tmp_path) as running:
-        running.wait(lambda state: state["ready"])
-        command = [str(BIN / "lookalike"), "search", str(image), "--url", running.url, "-k", "1"]
-        env = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
-        found = subprocess.run(command, env={**env, **proxies, **known}, capture_output=True, text=True, check=False)
+    command = [str(BIN / "lookalike"), "search", str(image), "--url", running.url, "-k", "1"]
+    env = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    found = subprocess.run(command, env={**env, **proxies, **known}, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith("1.000  a")
 
