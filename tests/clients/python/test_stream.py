@@ -6,6 +6,7 @@ import asyncio
 import http
 import json
 import logging
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,6 +26,7 @@ from lookalike_client import (
     BadRequestError,
     Client,
     ConnectionFailedError,
+    DeadlineExceededError,
     LookalikeError,
     Outcome,
     Query,
@@ -42,6 +44,7 @@ from tests.support.listening import listening
 from tests.support.processes import Server as Running
 from tests.support.processes import server
 from tests.support.shop import Shop, product_ids
+from tests.support.sites import certificates
 
 pytestmark = [pytest.mark.services]
 
@@ -94,10 +97,10 @@ def refusal(status: int, body: object, **headers: str) -> Response:
 
 
 @asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[str]:
+async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     running: Server
-    async with serve(script.run, "127.0.0.1", 0, process_request=script.refuse) as running:
-        yield f"http://127.0.0.1:{running.sockets[0].getsockname()[1]}"
+    async with serve(script.run, "127.0.0.1", 0, process_request=script.refuse, ssl=tls) as running:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{running.sockets[0].getsockname()[1]}"
 
 
 async def ask_http(read: ReadQuery, seconds: float) -> SearchResult[Hit]:
@@ -245,6 +248,39 @@ def test_time_is_over_for_an_item_alone() -> None:
     slow, quick = ask(script, "slow", "quick", seconds=0.5)
     assert (slow.code, quick) == ("deadline_exceeded", "quick")
     assert 0 < script.asked[0][1]["timeout"] <= 0.5
+
+
+def test_a_server_that_is_stuck_is_left() -> None:
+    """Its window is full of queries that it does not answer."""
+
+    async def act(peer: Peer, asked: dict[str, Any]) -> None:
+        if peer.number > 1:
+            await peer.answer(asked)
+
+    async def run(script: Script) -> list[Any]:
+        async with scripted(script) as url:
+            stream = Stream(Settings(url), tls=None, proxy=False)
+            now = time.monotonic()
+            stuck = [stream.ask(ReadQuery(Query(product="stuck")), now + 0.3) for _ in range(4)]
+            others = [stream.ask(ReadQuery(Query(product="other")), now + 20) for _ in range(4)]
+            found = await asyncio.gather(*stuck, *others, return_exceptions=True)
+            await stream.close()
+            return [one["snapshot"] if isinstance(one, dict) else type(one) for one in found]
+
+    assert asyncio.run(run(Script(act))) == [DeadlineExceededError] * 4 + ["other"] * 4
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    ca_file, context = certificates(tmp_path, "shop.example")
+
+    async def run(verify: bool | str) -> Outcome[Any]:
+        async with scripted(Script(_answer), context) as url, AsyncClient(url, verify=verify) as client:
+            queries = [Query(product="a")]
+            [found] = [outcome async for outcome in client.search_many(queries, stream=True, timeout=1)]
+            return found
+
+    assert asyncio.run(run(str(ca_file))).unwrap().snapshot == "a"
+    assert "certificate" in str(asyncio.run(run(True)).error)
 
 
 @pytest.mark.parametrize("said", ["no JSON", "[]", '{"type": "hits", "id": 1}', '{"id": 1}'])

@@ -42,6 +42,8 @@ CONNECT_SECONDS = 5.0
 SEND_SECONDS = 30.0
 """How long a server may take to read a query; then the connection is given up. Large queries have more time."""
 BYTES_PER_SECOND = 64 << 10
+EARLIER = 0.9
+"""The server has so much of a query's time, so that its problem comes before the client gives up."""
 CLOSE_SECONDS = 2.0
 FIRST_PAUSE, MOST_PAUSE = 0.5, 60.0
 """How long no stream is opened after one could not be. Pauses double."""
@@ -75,6 +77,7 @@ class Stream:
 
         Raises `NoStreamError`, and other kinds of `LookalikeError`.
         """
+        connection: _Connection | None = None
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 while True:
@@ -82,6 +85,8 @@ class Stream:
                     with suppress(_EndedError):
                         return await connection.ask(read, deadline)
         except TimeoutError:
+            if connection is not None:
+                connection.leave()  # the server should have said so itself, a little earlier: it may be stuck
             raise out_of_time(self._settings.url) from None
 
     async def close(self) -> None:
@@ -223,7 +228,7 @@ class _Connection:
             if not self.takes_queries:
                 raise _EndedError
             number = next(self._numbers)
-            parts = write_query(read, number, deadline - time.monotonic())
+            parts = write_query(read, number, EARLIER * (deadline - time.monotonic()))
             check_size(parts, self._hello.query_bytes)
         except BaseException:
             self._room.release()
@@ -234,6 +239,11 @@ class _Connection:
         with suppress(ConnectionClosed):  # the reader finds out why, and ends the future
             await self._send(parts)
         return await answer
+
+    def leave(self) -> None:
+        """Take no more queries. Those that wait for room go elsewhere."""
+        self._is_leaving = True
+        self._room.release()
 
     async def close(self) -> None:
         """Hang up."""
@@ -272,7 +282,7 @@ class _Connection:
             if waiting is not None:
                 waiting.set_result(message.found)
         elif isinstance(message, Goaway):
-            self._is_leaving = True
+            self.leave()
         elif message is not None and not isinstance(message, Hello):
             if message.number is None:
                 self._last_words = message.problem

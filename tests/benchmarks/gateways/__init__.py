@@ -1,0 +1,1 @@
+"""What each gateway of one server costs: `python -m tests.benchmarks.gateways`."""
