@@ -51,7 +51,9 @@ class PythonClient:
             client.close()
 
     def _ask(self, queries: Sequence[Given], key: str | None) -> list[Outcome]:
-        client = self._clients.setdefault(key, Client(self._url, api_key=key, timeout=60, retry=RetryPolicy(0)))
+        if key not in self._clients:
+            self._clients[key] = Client(self._url, api_key=key, timeout=60, retry=RetryPolicy(0))
+        client = self._clients[key]
         asked = [_to_query(query) for query in queries]
         if not self._over_stream:
             return [_read(query, partial(client.ask, one)) for query, one in zip(queries, asked, strict=True)]

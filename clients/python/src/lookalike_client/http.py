@@ -98,8 +98,10 @@ def _client_options(settings: Settings, way: Way) -> dict[str, Any]:
     Redirects are not followed: the key is for this server. Between us and a server on this machine stands no proxy that
     the environment names for the web.
     """
+    is_plain = settings.is_local and settings.url.startswith("http:") and way.proxy is None
     return {
-        "verify": load_tls(way) if isinstance(way.verify, str) else way.verify,
+        # reading the certificates of authorities takes longer than a search
+        "verify": not is_plain and (load_tls(way) if isinstance(way.verify, str) else way.verify),
         "proxy": way.proxy,
         "trust_env": way.trust_env and not settings.is_local,
         "follow_redirects": False,
