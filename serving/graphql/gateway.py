@@ -42,6 +42,8 @@ class Gateway:
         asked.gateway = "graphql"
         try:
             question = await self._read(request)
+            if question.kind == "subscription":
+                raise ProblemError("invalid_operation", "A subscription takes a WebSocket: open one at this address.")
             request.scope["route"] = Kind(question.kind)
             plan = self.plan(question, asked)
             reply = await self._execute(question, plan, asked, request.scope["root_path"])

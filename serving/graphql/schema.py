@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ from lookalike.serving.graphql.answers import (
 )
 from lookalike.serving.graphql.inputs import SCALARS, Filter, OptionsInput, SearchInput, as_mapping
 from lookalike.serving.graphql.plan import DEFAULT_LIMIT
+from lookalike.serving.live.loaded import LoadedSnapshot as Loaded
 from lookalike.serving.replies import write_held, write_product, write_snapshot
 from lookalike.serving.search.options import QueryOptions, check_lists
 from lookalike.serving.search.service import Listing
@@ -77,8 +79,11 @@ async def _facets(info: Info, names: list[str], filter: list[Filter] | None = No
 
 
 async def _snapshot(info: Info) -> Snapshot | None:
-    operation = info.context
-    written = write_snapshot(operation.loaded, operation.runtime.settings.channel)
+    return _write_snapshot(info, info.context.loaded)
+
+
+def _write_snapshot(info: Info, loaded: Loaded) -> Snapshot:
+    written = write_snapshot(loaded, info.context.runtime.settings.channel)
     attributes = [Attribute(name=name, **one) for name, one in written.pop("attributes").items()]
     written["channel"]["moved_at"] = _iso(written["channel"]["moved_at"])
     written["created_at"] = _iso(written["created_at"])
@@ -92,6 +97,25 @@ async def _snapshots(info: Info) -> list[LoadedSnapshot]:
 
 
 # What can fail is null where it did: else one wrong search would cost the others their answers.
+@strawberry.type(description="What can be followed, over a WebSocket with the protocol graphql-transport-ws.")
+class Subscription:
+    """What can be followed."""
+
+    @strawberry.subscription(  # type: ignore[untyped-decorator]
+        description="Get the snapshot that is served, and each one that takes its place."
+    )
+    async def snapshotChanged(self, info: Info) -> AsyncGenerator[Snapshot, None]:  # noqa: N802 - as clients know it
+        """Yield the last one where several came at a time."""
+        follower, known = info.context.runtime.follower, None
+        while True:
+            if follower.current is None or follower.current.manifest.id == known:
+                await follower.wait_for_swap()
+            with follower.lease() as loaded:
+                known = loaded.manifest.id
+                found = _write_snapshot(info, loaded)
+            yield found
+
+
 @strawberry.type(description="What can be asked; all of one operation is answered from one snapshot.")
 class Query:
     """What can be asked."""
@@ -164,4 +188,4 @@ class Schema(strawberry.Schema):
 def make_schema() -> Schema:
     """Return the schema."""
     config = StrawberryConfig(auto_camel_case=False, scalar_map=SCALARS)
-    return Schema(Query, config=config, extensions=[_Prepared])
+    return Schema(Query, subscription=Subscription, config=config, extensions=[_Prepared])

@@ -23,23 +23,22 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def create_gateways(settings: ServingSettings) -> ASGIApp:
     """Return one application for all gateways. Raises `InputError` for a store or keys of no use."""
     runtime = Runtime(settings)
-    streams = Streams(runtime) if settings.stream.enabled else None
-    app = create_app(runtime, beside=() if settings.grpc.port is None else (_grpc_gateway(runtime, streams),))
+    streams = Streams(runtime)
+    of_grpc = streams if settings.stream.enabled else None
+    app = create_app(runtime, beside=() if settings.grpc.port is None else (_grpc_gateway(runtime, of_grpc),))
+    whole: ASGIApp = app
     if settings.graphql.enabled:
         from lookalike.serving.graphql.mount import add_graphql  # noqa: PLC0415 - only those who want it load it
 
-        add_graphql(app, runtime)
-    return app if streams is None else _with_streams(app, streams)
+        whole = add_graphql(app, streams)
+    if settings.stream.enabled:
+        from lookalike.serving.websocket.gateway import WebSocketGateway  # noqa: PLC0415
 
-
-def _with_streams(app: ASGIApp, streams: Streams) -> ASGIApp:
-    from lookalike.serving.websocket.gateway import WebSocketGateway  # noqa: PLC0415 - only those who want it load it
-
-    settings, gateway = streams.runtime.settings, WebSocketGateway(streams, app)
-    if not settings.root_path and not settings.trusted_proxies:
-        return gateway
+        whole = WebSocketGateway(streams, whole)
+    if whole is app or not (settings.root_path or settings.trusted_proxies):
+        return whole
     # the application has the same layer inside, which then finds nothing left to do
-    return Proxies(gateway, root_path=settings.root_path, trusted=settings.trusted_proxies)
+    return Proxies(whole, root_path=settings.root_path, trusted=settings.trusted_proxies)
 
 
 def _grpc_gateway(runtime: Runtime, streams: Streams | None) -> AbstractAsyncContextManager[None]:

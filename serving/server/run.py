@@ -139,7 +139,7 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
 
 
 def _websockets(settings: ServingSettings) -> dict[str, Any]:
-    if not settings.stream.enabled:
+    if not (settings.stream.enabled or settings.graphql.enabled):
         return {"ws": "none"}  # there is no WebSocket to open: such an offer is ignored, as any other
     return {
         "ws": "lookalike.serving.server.websockets:PatientWebSocket",

@@ -11,7 +11,7 @@ from typing import Any, cast
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from lookalike.serving.websocket.connection import EXTENSION, Connection
+from lookalike.serving.sockets import EXTENSION, Connection
 
 LEAVE_SECONDS = 10.0
 """How long a client has to take what was sent last when the stream has ended; then it is hung up on."""

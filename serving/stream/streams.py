@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from lookalike.serving.context import Gateway
 from lookalike.serving.errors import ProblemError
@@ -34,6 +36,20 @@ class Streams:
     def stop(self) -> None:
         """Let every stream finish what it took, refuse what comes, and end. Several carriers may call it."""
         self.stopping.set()
+
+    @asynccontextmanager
+    async def stop_with(self, stopping: asyncio.Event) -> AsyncIterator[None]:
+        """Stop when the server of one connection says that it stops."""
+
+        async def watch() -> None:
+            await stopping.wait()
+            self.stop()
+
+        task = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     def take_place(self, caller: str, gateway: Gateway) -> Place:
         """Return a place, to be closed. Raises `ProblemError` where there are too many streams, or the server stops."""

@@ -9,11 +9,10 @@ from starlette.types import Message, Receive, Send
 from lookalike.serving.background import in_thread
 from lookalike.serving.budget import Share
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.sockets import Connection, refuse
 from lookalike.serving.stream.carrier import ClientGoneError, Encoded
 from lookalike.serving.stream.messages import Ask, Hello, Incoming, Outgoing, Problem
-from lookalike.serving.websocket.connection import Connection
 from lookalike.serving.websocket.messages import FramedAsk, fill_frames, read_message, write_message
-from lookalike.serving.websocket.refusals import refuse
 
 LARGE_JSON = 64 * 2**10
 """From here on a message is parsed in a thread, so that other queries do not wait."""
@@ -32,13 +31,22 @@ class WebSocketCarrier:
     """Opens the connection with the first message that comes or goes; a refusal before that is an answer in HTTP."""
 
     def __init__(
-        self, receive: Receive, send: Send, connection: Connection, *, root: str, share: Share, max_bytes: int
+        self,
+        receive: Receive,
+        send: Send,
+        connection: Connection,
+        *,
+        subprotocol: str | None,
+        root: str,
+        share: Share,
+        max_bytes: int,
     ) -> None:
         """`share` is what the frames of a query hold until all of them are there."""
         self.is_refused = False
         self._receive = receive
         self._send = send
         self._connection = connection
+        self._subprotocol = subprotocol
         self._root = root
         self._share = share
         self._max_bytes = max_bytes
@@ -69,7 +77,7 @@ class WebSocketCarrier:
         """Send a text frame."""
         if content.refusal is not None and not self._is_open:
             self.is_refused = True
-            await refuse(self._send, content.refusal)
+            await refuse(self._send, content.refusal.problem, content.refusal.request_id)
             return
         await self._open()
         if content.is_hello:
@@ -84,7 +92,7 @@ class WebSocketCarrier:
     async def _open(self) -> None:
         if not self._is_open:
             self._is_open = True
-            await self._deliver({"type": "websocket.accept", "subprotocol": self._connection.subprotocol})
+            await self._deliver({"type": "websocket.accept", "subprotocol": self._subprotocol})
 
     async def _deliver(self, message: Message) -> None:
         try:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
-from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lookalike.serving.access.admission import AccessRequest, Operation
-from lookalike.serving.asgi import client_address, find_credentials, is_local, route_path, server_port
+from lookalike.serving.asgi import client_address, route_path
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.sockets import FIRST_BYTES, check_offer, describe_access, find_connection, refuse
 from lookalike.serving.stream.carrier import ClientGoneError
-from lookalike.serving.stream.messages import End, Problem
+from lookalike.serving.stream.messages import End
 from lookalike.serving.stream.session import Session
 from lookalike.serving.stream.streams import Streams
 from lookalike.serving.telemetry.requests import measure_request
 from lookalike.serving.websocket.carrier import WebSocketCarrier
-from lookalike.serving.websocket.connection import FIRST_BYTES, Connection, find_connection
-from lookalike.serving.websocket.refusals import refuse
 
 PATH = "/v1/stream"
+SUBPROTOCOL = "lookalike.v1"
 
 _NORMAL, _GOING_AWAY, _BROKEN, _REFUSED, _FAILED, _TRY_LATER = 1000, 1001, 1002, 1008, 1011, 1013
 _CLOSE_CODES = {
@@ -52,11 +48,10 @@ class WebSocketGateway:
         await receive()  # `websocket.connect`
         parameters, scope["query_string"] = scope["query_string"], b""  # a key that is wrongly there is not logged
         try:
-            _check_parameters(parameters)
-            self._check_origin(Headers(scope=scope))
+            check_offer(scope, parameters, self._settings.web.origins)
         except ProblemError as problem:
             request = RequestContext(gateway="websocket", address=client_address(scope))
-            await refuse(send, Problem(None, problem, request.id))
+            await refuse(send, problem, request.id)
             self._measure(request, ERROR_CODES[problem.code].status)
         else:
             await self._serve(scope, receive, send)
@@ -65,59 +60,25 @@ class WebSocketGateway:
         runtime, connection = self._streams.runtime, find_connection(scope)
         connection.limit_messages(FIRST_BYTES)
         opened = RequestContext(gateway="websocket", address=client_address(scope))
-        stopper = asyncio.create_task(self._stop_with(connection))
-        try:
-            with runtime.bodies.share(lambda: opened.address) as share:
-                carrier = WebSocketCarrier(
-                    *(receive, send, connection),
-                    root=scope["root_path"],
-                    share=share,
-                    max_bytes=self._settings.limits.max_body_bytes,
-                )
-                session = Session(self._streams, carrier, _access(scope), gateway="websocket", route=PATH)
+        with runtime.bodies.share(lambda: opened.address) as share:
+            carrier = WebSocketCarrier(
+                *(receive, send, connection),
+                subprotocol=SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None,
+                root=scope["root_path"],
+                share=share,
+                max_bytes=self._settings.limits.max_body_bytes,
+            )
+            session = Session(self._streams, carrier, describe_access(scope, PATH), gateway="websocket", route=PATH)
+            async with self._streams.stop_with(connection.stopping):
                 end = await session.run()
-            if carrier.is_refused and end.problem is not None:
-                self._measure(opened, ERROR_CODES[end.problem.code].status)
-            await _close(carrier, end)
-        finally:
-            stopper.cancel()
-
-    async def _stop_with(self, connection: Connection) -> None:
-        await connection.stopping.wait()
-        self._streams.stop()
-
-    def _check_origin(self, headers: Headers) -> None:
-        """Let pages of this site open a stream, and those that CORS lets ask; what is no browser sends no `Origin`."""
-        origin = headers.get("origin")
-        allowed = self._settings.web.origins
-        if origin is None or origin in allowed or "*" in allowed:
-            return
-        if urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
-            raise ProblemError("cross_origin_refused", "Pages of this web site may not open a stream.")
+        if carrier.is_refused and end.problem is not None:
+            self._measure(opened, ERROR_CODES[end.problem.code].status)
+        await _close(carrier, end)
 
     def _measure(self, request: RequestContext, status: int) -> None:
         log = self._settings.access_log
         metrics = self._streams.runtime.metrics
         measure_request(metrics, request, method="GET", route=PATH, status=status, log=log)
-
-
-def _check_parameters(parameters: bytes) -> None:
-    """Refuse keys in addresses, which end in logs, and all else that could be there."""
-    if parameters:
-        detail = "This address takes no parameters: send a key in a header, or in the message `start`."
-        raise ProblemError("bad_request", detail)
-
-
-def _access(scope: Scope) -> AccessRequest:
-    return AccessRequest(
-        Operation.SEARCH,
-        find_credentials(Headers(scope=scope)),
-        address=client_address(scope),
-        is_local=is_local(scope),
-        port=server_port(scope),
-        method="GET",
-        path=PATH,
-    )
 
 
 async def _close(carrier: WebSocketCarrier, end: End) -> None:

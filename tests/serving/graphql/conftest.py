@@ -14,6 +14,7 @@ from lookalike.data.stores.local import LocalStore
 from lookalike.serving.graphql.mount import add_graphql
 from lookalike.serving.rest.app import create_app
 from lookalike.serving.runtime import Runtime
+from lookalike.serving.stream.streams import Streams
 from tests.serving.conftest import Serve, make_settings
 from tests.support.client import Client, running
 from tests.support.shop import Shop
@@ -23,7 +24,7 @@ def make_app(folder: Path, **changes: Any) -> FastAPI:
     graphql = {"enabled": True, **changes.pop("graphql", {})}
     runtime = Runtime(make_settings(folder, graphql=graphql, **changes))
     app = create_app(runtime)
-    add_graphql(app, runtime)
+    add_graphql(app, Streams(runtime))
     return app
 
 

@@ -15,6 +15,7 @@ from lookalike.data.stores.local import LocalStore
 from lookalike.serving.graphql.mount import add_graphql
 from lookalike.serving.rest.app import create_app
 from lookalike.serving.runtime import Runtime
+from lookalike.serving.stream.streams import Streams
 from tests.serving.conftest import make_settings
 from tests.support.processes import server
 from tests.support.shop import Shop, picture
@@ -57,5 +58,5 @@ def test_where_the_extra_is_missing_a_sentence_says_what_to_install(
     for name in [name for name in sys.modules if name.startswith("lookalike.serving.graphql.") and "mount" not in name]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(InputError, match=r"pip install 'lookalike\[graphql\]'"):
-        add_graphql(app, runtime)
+        add_graphql(app, Streams(runtime))
     runtime.service.close()
