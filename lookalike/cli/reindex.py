@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -90,16 +91,13 @@ def refresh(*, no_publish: bool, output: str, **parameters: Any) -> None:
 
 def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunReport:
     """Run a flow here and now, its stages on the terminal."""
-    from lookalike.data.snapshots.channels import check_channel_name
-    from lookalike.flows.runtime.terminal import explain_prefect, quiet_prefect, show_stages
-
-    quiet_prefect()
-    from importlib import import_module
-
     from lookalike.data.catalogue.columns import parse_columns
     from lookalike.data.catalogue.reader import ReadOptions, check_catalogue, locate
     from lookalike.data.settings import read
+    from lookalike.data.snapshots.channels import check_channel_name
+    from lookalike.flows.runtime.server import start_server
     from lookalike.flows.runtime.settings import BatchSettings, absolute
+    from lookalike.flows.runtime.terminal import explain_prefect, quiet_prefect, show_stages
 
     warn_of_unknown_settings()
     columns = parse_columns(parameters.get("columns"))  # a slip is reported before anything starts
@@ -108,6 +106,8 @@ def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunRepo
     location = locate(catalogue)
     check_catalogue(location, ReadOptions(columns=columns, encoding=parameters.get("encoding"), store=absolute(store)))
     open_channel(store, parameters["channel"]).numbers()  # a run would wait for minutes for a store that is away
+    quiet_prefect()
+    server = start_server()
     if sys.stderr.isatty():
         say("  starting Prefect …", err=True)
     run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
@@ -115,6 +115,8 @@ def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunRepo
     from lookalike.flows.runtime.states import run_here
 
     with explain_prefect():
+        if server:
+            server.wait()
         return run_here(run, catalogue=location, store=absolute(store), **parameters)
 
 
