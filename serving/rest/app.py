@@ -86,6 +86,5 @@ def _add_routes(app: FastAPI) -> None:
         operations.admin,
         operations.probes,
     )
-    for router in (*gateways, page.router, pages.router):
+    for router in (*gateways, pages.router, page.router):
         app.include_router(router)
-    app.mount("/static", page.static_files(), name="static")

@@ -25,6 +25,7 @@ from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
 from lookalike.serving.search.embedder import Embedder
 from lookalike.serving.search.facets import Facet, count_values
+from lookalike.serving.search.lookup import match_lookup, rank_lookup
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.pictures import PictureReads, UrlReader
 from lookalike.serving.search.query import (
@@ -206,11 +207,11 @@ class SearchService:
         with self.follower.lease() as loaded:
             return loaded.searcher.products.has(product)
 
-    async def products(self, options: QueryOptions) -> Listing:
-        """Return some products that satisfy the conditions, as mixed as they lie in the index."""
+    async def products(self, options: QueryOptions, find: str | None = None) -> Listing:
+        """Return some products that satisfy the conditions: those that are looked up, or as mixed as the index is."""
         with self._take_place(), self.follower.lease(options.snapshot) as loaded:
             _check_attributes(loaded, options)
-            return await self._in_searcher(partial(_list_products, loaded, options, self._room()))
+            return await self._in_searcher(partial(_list_products, loaded, options, find, self._room()))
 
     async def picture(self, product: Product) -> bytes:
         """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
@@ -407,11 +408,15 @@ def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:
     return loaded.searcher.products.row(example.product) if isinstance(example, ProductId) else None
 
 
-def _list_products(loaded: LoadedSnapshot, options: QueryOptions, room: ReplyRoom) -> Listing:
+def _list_products(loaded: LoadedSnapshot, options: QueryOptions, find: str | None, room: ReplyRoom) -> Listing:
     products = loaded.searcher.products
     with _explain_comparison(options.conditions):
         mask = match_products(products, options.conditions)
+    if find is not None:
+        mask = mask & match_lookup(products, find)
     rows = np.flatnonzero(mask)
+    if find is not None:
+        rows = rank_lookup(products, rows, find)
     shown = products.take(rows[options.offset : options.offset + options.k], check=room.take)
     facets = {name: count_values(products, name, mask) for name in options.facets}
     return Listing(loaded.manifest.id, len(rows), shown, facets)

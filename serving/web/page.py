@@ -1,31 +1,53 @@
-"""The search page: three files of this package, nothing from elsewhere."""
+"""The search page and its files: nothing of it comes from elsewhere."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter
-from starlette.responses import FileResponse, Response
-from starlette.staticfiles import StaticFiles
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.web.assets import VALIDATED, Asset, Assets
 
 STATIC = Path(__file__).parent / "static"
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "cache-control": "no-cache",
-}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+WIDGET = "lookalike-search.js"
+"""The element for a shop's own pages."""
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def page() -> Response:
+async def page(request: Request) -> Response:
     """The search page."""
-    return FileResponse(STATIC / "index.html", headers=HEADERS)
+    return _page().respond(request, {"content-security-policy": POLICY, "cache-control": VALIDATED})
 
 
-def static_files() -> StaticFiles:
-    """Return the application that serves the page's style and script."""
-    return StaticFiles(directory=STATIC)
+@router.get("/static/{path:path}")
+async def static(request: Request, path: str) -> Response:
+    """A file of the page. Pages of other sites may load the widget, and nothing else."""
+    found = _assets().find(path)
+    if found is None:
+        raise ProblemError("not_found", "There is no such file of the search page.")
+    asset, cached = found
+    headers = {"cache-control": cached}
+    if path.rpartition("/")[2] == WIDGET:
+        headers["cross-origin-resource-policy"] = "cross-origin"
+    if asset.media_type.startswith("text/html"):
+        headers["content-security-policy"] = POLICY
+    return asset.respond(request, headers)
+
+
+@cache
+def _assets() -> Assets:
+    return Assets(STATIC)
+
+
+@cache
+def _page() -> Asset:
+    return _assets().name_versions("index.html")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 
@@ -23,11 +23,18 @@ def require_browser(path: str | None = CHROMIUM) -> None:
 
 
 @contextmanager
-def opened(url: str, size: ViewportSize) -> Iterator[Page]:
-    """Yield a page of a browser, whose addresses are relative to a server's."""
+def launched() -> Iterator[Browser]:
+    """Yield a browser without a page."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM or "/usr/bin/chromium", args=["--no-sandbox"])
         try:
-            yield browser.new_page(viewport=size, base_url=url)
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def opened(url: str, size: ViewportSize) -> Iterator[Page]:
+    """Yield a page of a browser, whose addresses are relative to a server's."""
+    with launched() as browser:
+        yield browser.new_page(viewport=size, base_url=url)

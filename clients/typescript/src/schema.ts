@@ -138,6 +138,8 @@ export interface paths {
         /**
          * List some products
          * @description In the order of the index, which is that of the pictures' hashes: any stretch of it is a mixed sample.
+         *
+         *     With `find`, those come first that are called so.
          */
         get: operations["listProducts"];
         put?: never;
@@ -1502,6 +1504,8 @@ export interface operations {
                 limit?: number;
                 /** @description How many to skip. */
                 offset?: number;
+                /** @description Look up by name: words that a title has, each of them, or the beginning of an id. */
+                find?: string | null;
                 /** @description Conditions that products must satisfy, all of them: `category=shoes`, `price<=50`, `brand in acme,zeta`, `colour is null`; in JSON each may be an object. */
                 filter?: string[] | null;
                 /** @description Attributes whose values are counted among all products that satisfy the filters, hits or not. */
@@ -1551,7 +1555,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_limit`: `limit` is out of range; `bad_offset`: `offset` is out of range; `bad_facets`: The facets cannot be counted; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute */
+            /** @description `bad_limit`: `limit` is out of range; `bad_offset`: `offset` is out of range; `bad_field`: A field has the wrong type or value; `bad_facets`: The facets cannot be counted; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute */
             422: {
                 headers: {
                     [name: string]: unknown;

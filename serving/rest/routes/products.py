@@ -28,6 +28,7 @@ from lookalike.serving.rest.routes.common import (
 from lookalike.serving.rest.routes.search import search_reply
 from lookalike.serving.rest.schema import OneProductReply, ProductsReply, SearchReply
 from lookalike.serving.search.listing import LISTED, MAX_LISTED, read_listing
+from lookalike.serving.search.lookup import check_lookup
 from lookalike.serving.search.options import TEXT_FIELDS, check_options, read_options
 from lookalike.serving.search.query import ProductId, Query
 from lookalike.serving.search.service import SearchService
@@ -50,6 +51,11 @@ IdFromUrl = Annotated[
     FromUrl(alias="id", description=f"The product's id, where the path has `{ANY}` for it: for the ids `.` and `..`."),
 ]
 
+FindFromUrl = Annotated[
+    str | None,
+    FromUrl(description="Look up by name: words that a title has, each of them, or the beginning of an id."),
+]
+
 _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
 
 
@@ -59,23 +65,36 @@ _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
     summary="List some products",
     response_model=ProductsReply,
     responses=problems(
-        *("bad_limit", "bad_offset", "bad_facets", *_FILTER_CODES, "snapshot_not_held", "overloaded", "not_ready")
+        *(
+            "bad_limit",
+            "bad_offset",
+            "bad_field",
+            "bad_facets",
+            *_FILTER_CODES,
+            "snapshot_not_held",
+            "overloaded",
+            "not_ready",
+        )
     ),
 )
 async def list_products(
     request: Request,
     limit: Annotated[int, FromUrl(description=f"How many, {MAX_LISTED} at most.")] = LISTED,
     offset: Annotated[int, FromUrl(description="How many to skip.")] = 0,
+    find: FindFromUrl = None,
     filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
     facets: FacetsFromUrl = None,
     snapshot: SnapshotFromUrl = None,
 ) -> Response:
-    """In the order of the index, which is that of the pictures' hashes: any stretch of it is a mixed sample."""
+    """In the order of the index, which is that of the pictures' hashes: any stretch of it is a mixed sample.
+
+    With `find`, those come first that are called so.
+    """
     service = runtime_of(request).service
     names = TEXT_FIELDS["facets"].read(facets or [])
     given = {"limit": limit, "offset": offset, "filter": filter, "facets": names, "snapshot": snapshot}
     options = read_listing(given, service.settings.limits)
-    found = await service.products(options)
+    found = await service.products(options, check_lookup(find))
     shown: dict[str, Any] = {
         "snapshot": found.snapshot,
         "total": found.total,

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 import re
+from contextlib import closing
 
 import pytest
+from playwright.sync_api import Browser, expect
 
 from lookalike.serving.web import docs
+from lookalike.serving.web.docs import FILES, SWAGGER
 from lookalike.serving.web.page import STATIC
 from tests.support.client import Client
 
@@ -31,3 +35,37 @@ def test_the_package_is_not_imported() -> None:
     import sys
 
     assert docs.PACKAGE not in sys.modules
+
+
+def require_swagger() -> None:
+    """Skip the test where `make setup` has not yet installed what `/docs` shows."""
+    if len(SWAGGER) == len(FILES):
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail("there is no Swagger UI: run `make setup`")
+    pytest.skip("there is no Swagger UI")
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_docs_are_drawn_without_another_host(browser: Browser, shop_url: str) -> None:
+    require_swagger()
+    asked: list[str] = []
+    said: list[str] = []
+    with closing(browser.new_page(base_url=shop_url)) as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto("/docs")
+        routes = page.locator(".opblock")
+        expect(routes).to_have_count(14)
+        route = page.locator("#operations-products-productImage")
+        route.locator(".opblock-summary-control").click()
+        route.get_by_role("button", name="Try it out").click()
+        route.get_by_placeholder("product_id").fill("p1")
+        route.get_by_role("button", name="Execute").click()
+        picture_shown = route.locator(".live-responses-table img")
+        expect(picture_shown).to_be_visible()
+        page.wait_for_function("image => image.naturalWidth > 0", arg=picture_shown.element_handle())
+    assert said == [], "the policy forbids something that the page does"
+    assert {address for address in asked if not address.startswith((f"{shop_url}/", "blob:", "data:"))} == set()
+    assert f"{shop_url}/v1/products/p1/image" in asked

@@ -1,0 +1,104 @@
+"""One server and one browser for all tests of the search page in a process; each test has a tab of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from lookalike.data.stores.local import LocalStore
+from tests.serving.web.shoppers import SHAPES, Shopper
+from tests.support.browsers import launched, require_browser
+from tests.support.processes import server
+from tests.support.shop import Shop, picture
+
+COUNT = 60
+CATEGORIES = ["Shoes", " hats", '"q"', ""]
+BRANDS = ["Acme", "Zeta", "Lee, Inc.", "Ōkami"]
+
+OpenShopper = Callable[..., Shopper]
+
+
+def attributes(number: int) -> dict[str, Any]:
+    """Values of all types, and names and values that only quotes tell from others."""
+    odd = number % 2 == 1
+    return {
+        "category": CATEGORIES[number % 4],
+        "brand": BRANDS[number % 3],
+        "price": 10.0 + number,
+        "currency": "EUR",
+        "made in eu": odd,
+        "a=b": "yes, please" if odd else "no",
+        "size<=m": "" if odd else " s ",
+        "lines": "x\ny" if odd else '"x',
+        "tags": ["red", "sale"] if odd else ["blue"],
+        "added": date(2026, 1 + number % 12, 15),
+        "link": f"https://shop.example/{number}",
+        "serial": f"no-{number}-<b>",
+    }
+
+
+def make_rows(folder: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number in range(COUNT):
+        file = folder / f"{number}.png"
+        file.write_bytes(picture(number, SHAPES[number % 4]))
+        row = {"id": f"p{number}", "title": f"Product {number} <i>&amp;</i>", "image": str(file)}
+        rows.append({**row, "attributes": attributes(number)})
+    return rows
+
+
+@pytest.fixture(scope="session")
+def shop_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    require_browser()
+    folder = tmp_path_factory.mktemp("shop")
+    shop = Shop(LocalStore(folder / "store"), folder)
+    rows = make_rows(folder)
+    near = [[rows[number]["image"] for number in (8, 9, 10)]]
+    shop.point_at(shop.build_rows(rows, near=near))
+    with server(folder) as running:
+        running.wait(lambda state: state["ready"])
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """No longer than a module: while Playwright runs, no other test of the process can have an event loop."""
+    require_browser()
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_shopper(browser: Browser, shop_url: str) -> Iterator[OpenShopper]:
+    """Open the page as somebody does who has no tab with it yet; no console message may be left at the end."""
+    with ExitStack() as stack:
+        shoppers: list[Shopper] = []
+
+        def open_one(path: str = "/", *, phone: bool = False, **options: Any) -> Shopper:
+            size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 900}
+            given = {"viewport": size, "has_touch": phone, "is_mobile": phone, "base_url": shop_url, **options}
+            context = browser.new_context(**given)
+            context.set_default_timeout(8_000)
+            stack.callback(context.close)
+            shoppers.append(Shopper(context.new_page(), path))
+            return shoppers[-1]
+
+        yield open_one
+        for shopper in shoppers:
+            shopper.check()
+
+
+@pytest.fixture
+def shopper(open_shopper: OpenShopper) -> Shopper:
+    return open_shopper()
+
+
+@pytest.fixture
+def page(shopper: Shopper) -> Page:
+    return shopper.page
