@@ -53,7 +53,8 @@ class RunReport(BaseModel):
 
     Attributes:
         run: begins with the time in UTC, so that names sort by it.
-        state: `unpublished` where it was asked not to publish, `skipped` where another run had the channel.
+        state: `unpublished` where it was asked not to publish, `skipped` where another run had the channel, or
+            a person holds it.
         catalogue: where the pictures came from.
         snapshot: the one that was made, or the published one where nothing changed.
         message: one sentence for a person.

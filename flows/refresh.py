@@ -37,7 +37,10 @@ def refresh(parameters: RefreshParameters) -> State[RunReport]:
     request = Request.of(parameters)
     try:
         with run_session("refresh", request, wait_seconds=BUSY_SECONDS, on_failure=report.report_failure) as run:
-            return end_state(run_stages(run, publish.begin(run)))
+            published = publish.begin(run)
+            if run.request.publish and (held := published.why_held()):
+                return end_state(compose_skipped_report("refresh", request, held))
+            return end_state(run_stages(run, published))
     except ChannelBusyError as error:
         run_log(__name__).warning("skipped: %s", error)
         return end_state(compose_skipped_report("refresh", request, str(error)))

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 
 from lookalike.data.reports import RunReport
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest
-from lookalike.flows.reporting.reports import Outcome
+from lookalike.flows.reporting.reports import Outcome, compose_skipped_report
 from lookalike.flows.runtime.request import ReindexParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
@@ -29,7 +29,10 @@ def reindex(parameters: ReindexParameters) -> State[RunReport]:
     request = Request.of(parameters)
     wait_seconds = request.timeout_seconds
     with run_session("reindex", request, wait_seconds=wait_seconds, on_failure=report.report_failure) as run:
-        return end_state(run_stages(run, publish.begin(run)))
+        published = publish.begin(run)
+        if run.request.publish and (held := published.why_held()):
+            return end_state(compose_skipped_report("reindex", request, held))
+        return end_state(run_stages(run, published))
 
 
 def run_stages(run: Run, published: Published) -> RunReport:

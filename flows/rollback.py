@@ -45,20 +45,24 @@ def rollback(
     force: Annotated[
         bool, Field(description="Also point at a snapshot that a limit refused; only together with `to`")
     ] = False,
+    hold: Annotated[
+        bool,
+        Field(description="After a step back, keep runs from publishing to the channel until a person moves it again"),
+    ] = True,
     store: Annotated[str | None, Field(description="The store; default: the worker's setting LOOKALIKE_STORE")] = None,
 ) -> Moved:
     """Point a channel at an older snapshot, or at one that you name; servers follow within seconds.
 
-    The next scheduled run publishes a new snapshot again: pause its schedule while the catalogue is wrong.
+    Runs leave the channel there until a person promotes a snapshot, unless `hold` is off.
     """
     if force and not to:
         raise InputError("`force` is for a snapshot that you name: set `to`, or leave `force` off")
     to_move = Channel(open_store(store or read(BatchSettings).absolute_store()), channel)
     before = to_move.latest()
     if to:
-        entry = publishing.promote(to_move, to, reason=reason, force=force)
+        entry = publishing.promote(to_move, to, reason=reason, force=force, hold=None if hold else False)
     else:  # a form may send an empty text
-        entry = publishing.rollback(to_move, reason=reason)
+        entry = publishing.rollback(to_move, reason=reason, hold=hold)
     get_run_logger().warning("channel %r points at %s: %s", channel, entry.snapshot, reason)
     return Moved(
         channel=channel,

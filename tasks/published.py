@@ -30,6 +30,16 @@ class Published:
     attribution: str = ""
     problem: str = ""
 
+    def why_held(self) -> str:
+        """Return why a run leaves the channel alone; empty where none does."""
+        if self.entry is None or not self.entry.held:
+            return ""
+        return (
+            f"channel {self.entry.channel!r} is held at {self.entry.snapshot}, by {self.entry.moved_by} since "
+            f"{self.entry.moved_at:%Y-%m-%d %H:%M}Z ({self.entry.reason}): runs do not publish until "
+            f"`lookalike snapshots promote {self.entry.snapshot}` or another move lets them go on"
+        )
+
     def without_manifest(self, problem: str) -> Published:
         """Return the same for a run that found out that the snapshot cannot be built upon."""
         return replace(self, manifest=None, problem=problem)

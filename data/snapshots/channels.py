@@ -40,6 +40,7 @@ class Entry(ChecksummedDocument):
         reason: why it moved, for people.
         commit: says whose write it is.
         restores: the earlier entry that a rollback goes back to.
+        held: whether it stays until a person moves the channel again: runs leave it alone.
     """
 
     channel: str
@@ -50,6 +51,7 @@ class Entry(ChecksummedDocument):
     reason: str
     commit: str
     restores: int | None = None
+    held: bool = False
 
 
 def check_channel_name(name: str) -> None:
@@ -121,12 +123,14 @@ class Channel:
         actor: str = "",
         commit: str = "",
         restores: int | None = None,
+        held: bool = False,
     ) -> Entry:
         """Point the channel at `snapshot`, if `after` is still its newest entry.
 
         Args:
             commit: says whose write the entry is, so that a move that landed is known when it is tried again.
             restores: the number of the entry that this one goes back to.
+            held: whether runs are to leave the channel there.
 
         Raises:
             ChannelConflictError: somebody else moved it first; nothing was changed.
@@ -141,6 +145,7 @@ class Channel:
             reason=reason,
             commit=commit or uuid.uuid4().hex,
             restores=restores,
+            held=held,
         )
         for _ in attempts():
             landed = self._try_to_create(entry)

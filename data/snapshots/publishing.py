@@ -56,9 +56,22 @@ def publish(
 
 
 def promote(
-    channel: Channel, snapshot: str, *, reason: str, pin: bool = False, force: bool = False, on_step: OnStep = ignore
+    channel: Channel,
+    snapshot: str,
+    *,
+    reason: str,
+    actor: str = "",
+    pin: bool = False,
+    force: bool = False,
+    hold: bool | None = None,
+    on_step: OnStep = ignore,
 ) -> Entry:
     """Point a channel at a snapshot that exists.
+
+    Args:
+        actor: who does it; default: the account and machine of this process.
+        hold: whether runs leave it there until a person moves the channel again; default: if it is an older snapshot
+            than the one before, which a run would soon replace.
 
     Raises as `publish` does, `SnapshotNotFoundError`, and `SnapshotRefusedError` for one that its run refused to
     publish, unless by `force`.
@@ -68,11 +81,16 @@ def promote(
         raise SnapshotRefusedError(
             f"snapshot {snapshot} was not published: {'; '.join(refused)}. Look at it, then promote it with --force"
         )
-    return _point(channel, channel.latest(), snapshot, reason, pin=pin, on_step=on_step)
+    newest = channel.latest()
+    if hold is None:
+        hold = newest is not None and snapshot < newest.snapshot  # their names begin with their time
+    return _point(channel, newest, snapshot, reason, actor=actor, held=hold, pin=pin, on_step=on_step)
 
 
-def rollback(channel: Channel, *, reason: str, on_step: OnStep = ignore) -> Entry:
+def rollback(channel: Channel, *, reason: str, actor: str = "", hold: bool = True, on_step: OnStep = ignore) -> Entry:
     """Point a channel at the snapshot that it pointed at before the current one; again, at the one before that.
+
+    By `hold` runs leave it there until a person moves the channel again: else the next one publishes what it finds.
 
     Raises as `publish` does, and `SnapshotNotFoundError` where nothing is left to go back to.
     """
@@ -82,7 +100,9 @@ def rollback(channel: Channel, *, reason: str, on_step: OnStep = ignore) -> Entr
         raise SnapshotNotFoundError(
             f"channel {channel.name!r} has pointed at nothing but {newest.snapshot}: there is nothing to go back to"
         )
-    return _point(channel, newest, before.snapshot, reason, restores=before.number, on_step=on_step)
+    return _point(
+        channel, newest, before.snapshot, reason, actor=actor, restores=before.number, held=hold, on_step=on_step
+    )
 
 
 def _point(
@@ -91,6 +111,8 @@ def _point(
     snapshot: str,
     reason: str,
     *,
+    actor: str,
+    held: bool,
     restores: int | None = None,
     pin: bool = False,
     on_step: OnStep,
@@ -101,6 +123,6 @@ def _point(
     with hold_blobs(channel.store, manifest, on_step):
         # what was there before we announced may be collected
         retry_while_unavailable(lambda: read_manifest(channel.store, snapshot))
-        entry = channel.move(snapshot, after=after, reason=reason, restores=restores)
+        entry = channel.move(snapshot, after=after, reason=reason, actor=actor, restores=restores, held=held)
         on_step(Step.MOVED)
     return entry

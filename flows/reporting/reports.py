@@ -92,7 +92,7 @@ def compose_short_report(run: Run, state: State, message: str) -> RunReport:
 
 
 def compose_skipped_report(kind: Kind, request: Request, message: str) -> RunReport:
-    """Return the report of a run that had nothing to do, because another one did it."""
+    """Return the report of a run that left its channel alone: another run has it, or a person holds it."""
     journal = Journal(kind)
     return RunReport(
         run=journal.run,

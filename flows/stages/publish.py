@@ -20,6 +20,8 @@ def begin(run: Run) -> Published:
     published = read_published(run.workspace.channel)
     at = published.entry.snapshot if published.entry else "no snapshot"
     run_log(__name__).info("begin: channel %r points at %s", run.request.channel, at)
+    if held := published.why_held():
+        run_log(__name__).warning("begin: %s", held)
     if published.problem:
         run_log(__name__).warning("the published snapshot cannot be built upon: %s", published.problem)
     return published

@@ -18,6 +18,8 @@ _MINUTE = 60
 def describe_report(report: RunReport, options: str) -> Iterator[str]:
     """Yield the lines; `options` are those of the commands that come next, such as ` --store s3://bucket`."""
     yield f"{report.message[:1].upper()}{report.message[1:]} (channel {report.channel!r})"
+    if report.state == "skipped":
+        return
     yield f"  products  {report.products:,}{_in_brackets(_changes(report))}"
     yield f"  pictures  {report.embedded:,} embedded, {report.reused:,} reused{_rejects(report)}"
     if quality := _quality(report):

@@ -20,6 +20,7 @@ from lookalike.cli.output import (
 from lookalike.data.printable import escape_controls
 
 if TYPE_CHECKING:
+    from lookalike.data.snapshots.channels import Entry
     from lookalike.data.snapshots.store import Summary
 
 
@@ -76,9 +77,10 @@ def history(*, store: str, channel: str, output: str) -> None:
         return
     for entry in entries:
         back = f" (back to entry {entry.restores})" if entry.restores else ""
+        held = " (held)" if entry.held else ""
         say(
             f"{entry.number:>5}  {entry.snapshot}  {entry.moved_at:%Y-%m-%d %H:%M:%SZ}  {entry.moved_by}  "
-            f"{entry.reason}{back}"
+            f"{entry.reason}{back}{held}"
         )
 
 
@@ -131,28 +133,49 @@ def verify(*, snapshot: str, store: str, channel: str) -> None:
 @click.option("--reason", default="promoted by hand", show_default=True, help="Kept in the channel's history.")
 @click.option("--pin", is_flag=True, help="Keep the snapshot until it is unpinned, too.")
 @click.option("--force", is_flag=True, help="Also one that did not reach its limits and was refused.")
+@click.option(
+    "--hold/--no-hold",
+    default=None,
+    help="Whether runs leave the channel there until it is moved by hand again; default: if SNAPSHOT is an older one.",
+)
 @report_errors
-def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool, force: bool) -> None:
-    """Point the channel at SNAPSHOT, an older one too; servers follow within seconds."""
+def promote(*, snapshot: str, store: str, channel: str, reason: str, pin: bool, force: bool, hold: bool | None) -> None:
+    """Point the channel at SNAPSHOT, an older one too; servers follow within seconds.
+
+    A channel that is held is let go when a snapshot that is not older is promoted, also the current one.
+    """
     from lookalike.data.snapshots import publishing
     from lookalike.data.snapshots.names import find_snapshot
 
     opened = open_channel(store, channel)
-    entry = publishing.promote(opened, find_snapshot(opened, snapshot), reason=reason, pin=pin, force=force)
-    say(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number})")
+    found = find_snapshot(opened, snapshot)
+    entry = publishing.promote(opened, found, reason=reason, pin=pin, force=force, hold=hold)
+    say(f"channel {channel!r} points at {entry.snapshot} (entry {entry.number}){_describe_hold(entry)}")
 
 
 @snapshots.command()
 @store_option
 @channel_option
 @click.option("--reason", default="rolled back by hand", show_default=True, help="Kept in the channel's history.")
+@click.option(
+    "--hold/--no-hold",
+    default=True,
+    show_default=True,
+    help="Whether runs leave the channel there until it is moved by hand again.",
+)
 @report_errors
-def rollback(*, store: str, channel: str, reason: str) -> None:
+def rollback(*, store: str, channel: str, reason: str, hold: bool) -> None:
     """Point the channel at the snapshot before the current one; again, at the one before that."""
     from lookalike.data.snapshots import publishing
 
-    entry = publishing.rollback(open_channel(store, channel), reason=reason)
-    say(f"channel {channel!r} points at {entry.snapshot} again (entry {entry.number})")
+    entry = publishing.rollback(open_channel(store, channel), reason=reason, hold=hold)
+    say(f"channel {channel!r} points at {entry.snapshot} again (entry {entry.number}){_describe_hold(entry)}")
+
+
+def _describe_hold(entry: Entry) -> str:
+    if not entry.held:
+        return ""
+    return "; runs leave it there until `lookalike snapshots promote current` lets them publish again"
 
 
 @snapshots.command("pin")

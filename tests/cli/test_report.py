@@ -22,6 +22,11 @@ def test_a_run_is_told_in_seven_lines() -> None:
     ]
 
 
+def test_of_a_run_that_did_nothing_only_why_is_told() -> None:
+    report = run_report(state="skipped", message="channel 'current' is held")
+    assert list(describe_report(report, "")) == ["Channel 'current' is held (channel 'current')"]
+
+
 def test_values_that_are_left_out_are_told() -> None:
     price = AttributeFinding(type="number", how="decimal comma", example="9,90", misfits=3, misfit="on request")
     report = run_report(attributes={"price": price}, notes=["2 columns are left out"])

@@ -19,6 +19,7 @@ from lookalike.data.errors import UnknownProductError
 from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.publishing import promote, rollback
 from lookalike.data.snapshots.store import read_manifest, verify
 from lookalike.data.stores import open_store
 from lookalike.flows import refresh as refresh_module
@@ -147,6 +148,24 @@ def test_a_channel_keeps_its_encoder_until_a_person_names_another(
     assert current(tmp_path).encoder.name == "fake"
     assert run(encoder=other, shards=2, limits=Limits(new_encoder=True)).state == "published"
     assert refresh(encoder=other).state == "unchanged"
+
+
+def test_a_rollback_stands_until_a_person_lets_runs_go_on(
+    refresh: Reindex, run: Reindex, pictures: Path, tmp_path: Path
+) -> None:
+    drawing(900).save(pictures / "new.png")
+    refresh()
+    channel = Channel(open_store(str(tmp_path / "store")))
+    restored = rollback(channel, reason="hats look like shoes")
+    drawing(901).save(pictures / "newer.png")
+    for again in (refresh, run):
+        report = again()
+        assert report.state == "skipped"
+        assert "(hats look like shoes): runs do not publish until" in report.message
+    assert channel.current() == restored
+    assert run(publish=False).state == "unpublished"
+    promote(channel, restored.snapshot, reason="the feed is repaired")
+    assert refresh().state == "published"
 
 
 def some_hits(searcher: Searcher) -> list[Hit]:

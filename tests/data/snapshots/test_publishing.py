@@ -225,6 +225,20 @@ class TestRollback:
         assert [entry.snapshot for entry in channel.history()] == [*names, names[1], names[0], fourth, names[0], fourth]
         assert rollback(channel, reason="no").snapshot == names[0]
 
+    def test_a_step_back_is_held_until_a_move_that_is_none(self) -> None:
+        store = MemoryStore()
+        channel = Channel(store)
+        old, new = (release(store, name, run=f"run-{name}").snapshot for name in "ab")
+        old, new = sorted((old, new))  # both of one second: then their content decides
+        promote(channel, new, reason="the newest")
+        assert not channel.current().held
+        assert promote(channel, old, reason="back", actor="ann").held
+        assert channel.current().moved_by == "ann"
+        assert promote(channel, new, reason="forward", hold=True).held
+        assert rollback(channel, reason="bad").held
+        assert not promote(channel, channel.current().snapshot, reason="repaired").held
+        assert not rollback(channel, reason="the next run may publish", hold=False).held
+
     def test_a_channel_that_never_moved(self) -> None:
         with pytest.raises(SnapshotNotFoundError, match="nothing has been published"):
             rollback(Channel(MemoryStore()), reason="x")
