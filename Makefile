@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-reindex bench-serving bench-attack bench-index clean images image-tools
+.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-reindex bench-serving bench-attack bench-index clean images service-images image-tools settings certs up down rollout canary canary-promote canary-rollback
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -43,7 +43,7 @@ test: style ## Check style, types and layers, and run the tests with real server
 test-all: $(READY)
 	@$(PYTEST) -m "not system"
 
-test-infra: $(READY) ## Run the tests of the system as it is installed: the demo, clusters, deployments, packages, images
+test-infra: $(READY) ## Run the tests of the system as it is installed: the demo, clusters, deployments, packages, images, compose
 	@$(PYTEST) -m system
 
 test-fast: $(READY) ## Run the tests that take seconds (under a minute)
@@ -124,15 +124,56 @@ bench-index: $(READY) ## Measure the index beside others (COUNT=100000 for a qui
 	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python $(if $(COUNT),--count $(COUNT))
 
 DOCKER  ?= docker
-TARGETS ?= serving flows batch
+TARGETS ?= serving flows batch sample
+SERVICES ?= seaweedfs postgres redis haproxy prometheus alertmanager pushgateway
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TAG     ?= $(VERSION)
 OCI     := org.opencontainers.image
 
-images: ## Build the images serving, flows and batch (TARGETS=serving for one; docs/deploy.md says what BUILD may hold)
+images: ## Build the images serving, flows, batch and sample (TARGETS=serving for one; docs/deploy.md says what BUILD may hold)
 	@for target in $(TARGETS); do DOCKER_BUILDKIT=1 $(DOCKER) build --file infra/images/Dockerfile --target $$target --tag lookalike/$$target:$(TAG) \
 		--label $(OCI).version=$(VERSION) --label $(OCI).revision="$$(git rev-parse HEAD 2>/dev/null)" --label $(OCI).created="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
 		$(BUILD) . || exit 1; done
+
+service-images: ## Build what compose needs beside them: store, database, balancer, monitoring (SERVICES=haproxy for one)
+	@for target in $(SERVICES); do DOCKER_BUILDKIT=1 $(DOCKER) build --file infra/images/services/Dockerfile --target $$target --tag lookalike/$$target:$(TAG) \
+		$(BUILD) infra/images/services || exit 1; done
+
+# docs/compose.md says what SETTINGS holds
+COMPOSE  ?= docker compose
+SETTINGS ?= $(CURDIR)/infra/compose/.env
+COMPOSED = cd infra/compose && $(COMPOSE) --env-file $(SETTINGS)
+ROLLOUT  = COMPOSE="$(COMPOSE) --env-file $(SETTINGS)" DOCKER="$(DOCKER)" $(PYTHON) infra/compose/rollout.py
+
+settings:
+	@infra/compose/make_settings.sh $(SETTINGS)
+
+certs: settings ## Make or renew the certificates of Dask that compose uses (RENEW=1 to renew them now)
+	@cd infra/compose && ./make_certificates.sh "$$(sed -n 's/^CERTIFICATES=//p' $(SETTINGS))"
+
+# images of an earlier `make up` stay: after a change of the code, `make images` builds them again
+up: certs ## Bring up the whole system in containers on this host, and wait until it answers (docs/compose.md)
+	@for image in $$($(COMPOSED) config --images | sort -u | grep '^lookalike/'); do \
+		$(DOCKER) image inspect $$image > /dev/null 2>&1 && continue; target=$${image#lookalike/}; tag=$${target##*:}; target=$${target%%:*}; \
+		case " $(SERVICES) " in *" $$target "*) kind="service-images SERVICES=$$target";; *) kind="images TARGETS=$$target";; esac; \
+		$(MAKE) --no-print-directory $$kind TAG=$$tag || exit 1; done
+	@$(COMPOSED) up --detach --wait
+	@echo "The search page is at http://$$($(COMPOSED) port balancer 8000)"
+
+down: ## Stop the containers of `make up`; their data stays (VOLUMES=1 removes it, too)
+	@$(COMPOSED) --profile '*' down --remove-orphans $(if $(VOLUMES),--volumes)
+
+rollout: ## Replace serving containers one by one by new ones, while queries run
+	@$(ROLLOUT) replace
+
+canary: ## Send SHARE percent of the queries to servers of the channel canary (SHARE=10)
+	@$(ROLLOUT) canary $(or $(SHARE),10)
+
+canary-promote: ## Point the channel current at the canary's snapshot
+	@$(ROLLOUT) promote
+
+canary-rollback: ## Send the canary no queries
+	@$(ROLLOUT) rollback
 
 IMAGE_TOOLS := build/image-tools
 
@@ -146,7 +187,7 @@ $(IMAGE_TOOLS)/.ready: infra/images/tools.txt
 lock: ## Resolve the lock files anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
 	@$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet --all-extras --constraint requirements/platforms.txt pyproject.toml --output-file requirements/all.lock
-	@for one in "serve --extra serve" "flows --extra flows --extra redis" "batch --extra batch --extra redis"; do set -- $$one; name=$$1; shift; \
+	@for one in "serve --extra serve --extra grpc" "flows --extra flows --extra redis" "batch --extra batch --extra redis"; do set -- $$one; name=$$1; shift; \
 		$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet "$$@" --constraint requirements/all.lock pyproject.toml --output-file requirements/$$name.lock || exit 1; done
 	@rm -rf $(VENV)-lock
 

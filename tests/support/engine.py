@@ -79,10 +79,13 @@ def build_options(folder: Path) -> list[str]:
     return options
 
 
-def run(command: Sequence[str], *, environment: dict[str, str] | None = None, timeout: float) -> str:
-    """Run a program in the repository; return its output, or raise `AssertionError` with all that it said."""
+def run(command: Sequence[str], *, environment: dict[str, str] | None = None, timeout: float, given: str = "") -> str:
+    """Run a program in the repository, with `given` as its input.
+
+    Return its output, or raise `AssertionError` with all that it said.
+    """
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=timeout
+        command, cwd=ROOT, env=environment, input=given, capture_output=True, text=True, check=False, timeout=timeout
     )
     assert done.returncode == 0, f"{' '.join(command[:3])} …: {done.stdout[-4000:]}{done.stderr[-4000:]}"
     return done.stdout

@@ -60,4 +60,4 @@ def test_the_context_holds_all_that_is_copied() -> None:
 
 @pytest.mark.slow
 def test_hadolint_has_nothing_to_say(image_tools: Tools) -> None:
-    image_tools.run("hadolint", str(DOCKERFILE))
+    image_tools.run("hadolint", str(DOCKERFILE), str(DOCKERFILE.parent / "services" / "Dockerfile"))

@@ -1,0 +1,1 @@
+"""The whole system on one host, in containers: `compose.yaml`, and what prepares and changes it."""
