@@ -42,8 +42,10 @@ def find_websockets() -> bool:
 
 def choose_stream(wanted: bool | None, *, is_possible: bool) -> bool:
     """Return whether to use a stream. Raises RuntimeError for one that is wanted and not possible."""
-    if wanted is False or (is_possible and find_websockets()):
-        return wanted is not False
+    if wanted is False:
+        return False
+    if is_possible and find_websockets():
+        return True
     if wanted:
         raise RuntimeError(
             "a stream needs the extra `stream`, as in `pip install 'lookalike-client[stream]'`, and no transport of "
