@@ -27,12 +27,23 @@ def _ignore(_: int) -> None:
     """For servers that bound messages in another way."""
 
 
+def _watch_nothing(_: Callable[[int], bool]) -> None:
+    """For servers that count in another way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection: `stopping` is set before the server stops, and `limit_messages` bounds the bytes of a message."""
+    """What a server offers of a connection.
+
+    Attributes:
+        stopping: set before the server stops.
+        limit_messages: bounds the bytes of a message.
+        watch: takes what is asked, with the bytes of a message that was not taken yet, whether there is room for them.
+    """
 
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     limit_messages: Callable[[int], None] = _ignore
+    watch: Callable[[Callable[[int], bool]], None] = _watch_nothing
 
 
 def find_connection(scope: Scope) -> Connection:

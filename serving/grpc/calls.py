@@ -16,6 +16,7 @@ import grpc
 from lookalike.data.errors import LookalikeError
 from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.errors import ERROR_CODES, ProblemError, as_problem, overload_problem
+from lookalike.serving.grpc.arrivals import Arrivals
 from lookalike.serving.grpc.callers import REQUEST_ID, Callers, Context
 from lookalike.serving.grpc.methods import Method
 from lookalike.serving.grpc.problems import DETAILS, STATUS, write_status
@@ -40,11 +41,12 @@ Messages = AsyncIterator[bytes]
 class Calls:
     """Answers calls with one message each way."""
 
-    def __init__(self, runtime: Runtime, callers: Callers, *, most: int) -> None:
+    def __init__(self, runtime: Runtime, callers: Callers, arrivals: Arrivals, *, most: int) -> None:
         """`most` is how many calls may be under way."""
         limits = runtime.settings.limits
         self._runtime = runtime
         self._callers = callers
+        self._arrivals = arrivals
         self._most = most
         self._count = 0
         self._reading = Reading(max(2, limits.bodies_bytes // limits.max_body_bytes), runtime.metrics.shed.inc)
@@ -113,6 +115,8 @@ class Calls:
                     await self.admit(method, context, request)
                     data = await self.read(messages, request)
                     body.add(len(data))
+                    if self._arrivals:
+                        self._arrivals.note(context.peer(), len(data))
                     reply = await method.answer(self._runtime, request, data)
             except TimeoutError:
                 detail = f"There was no answer within {seconds:.3g} seconds: try again later."

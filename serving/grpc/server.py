@@ -11,6 +11,7 @@ from typing import Any, Self
 import grpc
 
 from lookalike.data.errors import InputError
+from lookalike.serving.grpc.arrivals import Arrivals
 from lookalike.serving.grpc.callers import Callers
 from lookalike.serving.grpc.calls import Calls
 from lookalike.serving.grpc.health import NAME, SHARE_OF_WATCHES, Health
@@ -58,13 +59,14 @@ class GrpcGateway:
         self.port = settings.grpc.port
         self._settings = settings
         callers = Callers(self.port, settings.trusted_proxies)
-        calls = Calls(runtime, callers, most=settings.grpc.calls)
+        arrivals = Arrivals(settings.limits.max_body_bytes + SLACK_BYTES)
+        calls = Calls(runtime, callers, arrivals, most=settings.grpc.calls)
         self._health = Health(runtime, watches=max(1, settings.grpc.calls // SHARE_OF_WATCHES))
         self._handlers = {name: calls.handler(method) for name, method in METHODS.items()}
         self._handlers |= self._health.handlers(calls)
         self._streams = streams
         if streams is not None:
-            self._handlers[STREAM] = StreamCalls(streams, callers).handler()
+            self._handlers[STREAM] = StreamCalls(streams, callers, arrivals).handler()
         self._server: grpc.aio.Server | None = None
         self._stopping: asyncio.Task[None] | None = None
 

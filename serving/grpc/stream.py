@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 
 from lookalike.serving.access.admission import Operation
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.grpc.arrivals import Arrivals, Arriving
 from lookalike.serving.grpc.callers import REQUEST_ID, Callers, Context
 from lookalike.serving.grpc.calls import METHOD, Messages, abort
 from lookalike.serving.grpc.messages import read_message, write_message
@@ -25,21 +28,20 @@ NAME = f"/{SERVICE}/Stream"
 class GrpcCarrier:
     """A call as the carrier of a stream. A problem that ends the stream is the call's status, and no message."""
 
-    def __init__(self, messages: Messages, context: Context, *, root: str, max_bytes: int) -> None:
-        self.refusal: Problem | None = None
-        """Why the stream ends."""
+    def __init__(self, messages: Messages, context: Context, arriving: Arriving, *, root: str, max_bytes: int) -> None:
         self.is_open = False
         """Whether anything was sent: until then a refusal is that of the call."""
         self.unread = 0
         """Bytes of a message that the client has not taken."""
         self._messages = messages
         self._context = context
+        self._arriving = arriving
         self._root = root
         self._max_bytes = max_bytes
 
     async def receive(self) -> Incoming | None:
         """Return the next message; None where the client has sent its last one."""
-        data = await anext(self._messages, None)
+        data = await self._arriving.take(anext(self._messages, None))
         if data is None:
             return None
         found = await read_beside(pb.StreamRequest, data, lambda: read_message(data))
@@ -58,7 +60,6 @@ class GrpcCarrier:
     async def send(self, content: bytes | Problem) -> None:
         """Send a message."""
         if isinstance(content, Problem):
-            self.refusal = content
             return
         self.is_open, self.unread = True, len(content)
         try:
@@ -71,10 +72,11 @@ class GrpcCarrier:
 class StreamCalls:
     """Answers calls of `Stream`."""
 
-    def __init__(self, streams: Streams, callers: Callers) -> None:
+    def __init__(self, streams: Streams, callers: Callers, arrivals: Arrivals) -> None:
         self._streams = streams
         self._runtime = streams.runtime
         self._callers = callers
+        self._arrivals = arrivals
 
     def handler(self) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return what gRPC calls."""
@@ -84,29 +86,34 @@ class StreamCalls:
         access, given = self._callers.describe(context, NAME, Operation.SEARCH)
         opened = RequestContext(gateway="grpc", address=access.address)
         settings = self._runtime.settings
-        carrier = GrpcCarrier(messages, context, root=settings.root_path, max_bytes=settings.limits.max_body_bytes)
-        session = Session(
-            *(self._streams, carrier, access),
-            gateway="grpc",
-            route=NAME,
-            waits_for_key=False,  # any client of gRPC can send it as metadata
-            seconds=settings.grpc.connection_age_seconds,
-            request_id=given,
-        )
-        end = await session.run()
+        with (
+            self._runtime.bodies.share(lambda: session.payer) as coming,
+            self._arrivals.watch(context.peer(), coming) as arriving,
+        ):
+            carrier = GrpcCarrier(
+                *(messages, context, arriving), root=settings.root_path, max_bytes=settings.limits.max_body_bytes
+            )
+            session = Session(
+                *(self._streams, carrier, access),
+                gateway="grpc",
+                route=NAME,
+                waits_for_key=False,  # any client of gRPC can send it as metadata
+                seconds=settings.grpc.connection_age_seconds,
+                request_id=given,
+            )
+            end = await session.run()
         if not carrier.is_open and end.problem is not None:
             self._measure(opened, ERROR_CODES[end.problem.code].status)
-        await self._close(carrier, context, end, opened)
+        await self._close(carrier, context, end, session)
 
-    async def _close(self, carrier: GrpcCarrier, context: Context, end: End, opened: RequestContext) -> None:
+    async def _close(self, carrier: GrpcCarrier, context: Context, end: End, session: Session[Any]) -> None:
         """End the call as its stream ended. What its client has not read counts until the client is gone."""
-        request_id = opened.id if carrier.refusal is None else carrier.refusal.request_id
-        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        context.set_trailing_metadata(((REQUEST_ID, session.id),))
         problem = stopping_problem() if end.reason == "stopping" else end.problem
-        with self._runtime.replies.share(lambda: opened.payer) as share:
+        with self._runtime.replies.share(lambda: session.payer) as share:
             share.hold(carrier.unread)
             if problem is not None:
-                await abort(context, problem, request_id)
+                await abort(context, problem, session.id)
 
     def _measure(self, request: RequestContext, status: int) -> None:
         log = self._runtime.settings.access_log

@@ -6,6 +6,7 @@ uvicorn reads nothing more while a message is not taken, and pings. What it lack
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -19,6 +20,15 @@ WIRE_BYTES = 64 * 2**10
 """What frames of one message may take beside what is in them: a client could send empty ones for ever."""
 
 
+SMALL_BYTES = 64 * 2**10
+"""Of a message that comes: up to here it is not counted, as the number of streams bounds it."""
+
+
+def _there_is_room(_: int) -> bool:
+    """For applications that do not count."""
+    return True
+
+
 class PatientWebSocket(WebSocketsSansIOProtocol):
     """WebSocket for uvicorn, with bounded memory in both directions and an end that the application decides about."""
 
@@ -26,6 +36,9 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self._stopping = asyncio.Event()
         self._coming = 0
+        self._untaken = 0
+        """Bytes that came since the application took a message."""
+        self._has_room: Callable[[int], bool] = _there_is_room
         self._leaving: asyncio.TimerHandle | None = None
 
     def handle_connect(self, event: Request) -> None:
@@ -33,16 +46,29 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:
             offered: dict[str, Any] = cast("dict[str, Any]", self.scope["extensions"])
-            offered[EXTENSION] = Connection(self._stopping, self._limit_messages)
+            offered[EXTENSION] = Connection(self._stopping, self._limit_messages, self._watch)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; what belongs to one message is bounded on the wire, too."""
         self._coming += len(data)
+        self._untaken += len(data)
         super().data_received(data)
         most = self.conn.max_message_size
-        if most is not None and self._coming > most + WIRE_BYTES and not self.close_sent and self.handshake_complete:
+        if self.close_sent or not self.handshake_complete:
+            return
+        if most is not None and self._coming > most + WIRE_BYTES:
             self.conn.fail(1009, "too many bytes for one message")
             self.handle_parser_exception()
+        elif self._untaken > SMALL_BYTES and not self._has_room(self._untaken):
+            self.conn.fail(1013, "overloaded")
+            self.handle_parser_exception()
+
+    async def receive(self) -> Any:
+        """Hand a message to the application, which counts it from here on."""
+        message = await super().receive()
+        self._untaken = 0
+        self._has_room(0)
+        return message
 
     def send_receive_event_to_app(self) -> None:
         """Hand on a whole message."""
@@ -76,6 +102,9 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         if self._leaving is not None:
             self._leaving.cancel()
+
+    def _watch(self, has_room: Callable[[int], bool]) -> None:
+        self._has_room = has_room
 
     def _limit_messages(self, size: int) -> None:
         self.conn.max_message_size = size

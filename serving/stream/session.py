@@ -110,6 +110,16 @@ class Session(Generic[T]):
         self._sending = asyncio.Lock()
         self._touched = time.monotonic()
 
+    @property
+    def payer(self) -> str:
+        """Who is charged for what the stream holds."""
+        return self._asked.payer
+
+    @property
+    def id(self) -> str:
+        """What the stream is called in logs."""
+        return self._asked.id
+
     async def run(self) -> End:
         """Serve the stream until it ends."""
         end = End("left")  # where this is cancelled

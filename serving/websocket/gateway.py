@@ -7,6 +7,7 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike.serving.asgi import client_address, route_path
+from lookalike.serving.budget import Share
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ERROR_CODES, ProblemError
 from lookalike.serving.sockets import FIRST_BYTES, check_offer, describe_access, find_connection, refuse
@@ -60,7 +61,10 @@ class WebSocketGateway:
         runtime, connection = self._streams.runtime, find_connection(scope)
         connection.limit_messages(FIRST_BYTES)
         opened = RequestContext(gateway="websocket", address=client_address(scope))
-        with runtime.bodies.share(lambda: opened.address) as share:
+        with (
+            runtime.bodies.share(lambda: session.payer) as share,
+            runtime.bodies.share(lambda: session.payer) as coming,
+        ):
             carrier = WebSocketCarrier(
                 *(receive, send, connection),
                 subprotocol=SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None,
@@ -69,6 +73,7 @@ class WebSocketGateway:
                 max_bytes=self._settings.limits.max_body_bytes,
             )
             session = Session(self._streams, carrier, describe_access(scope, PATH), gateway="websocket", route=PATH)
+            connection.watch(lambda size: _find_room(coming, size))
             async with self._streams.stop_with(connection.stopping):
                 end = await session.run()
         if carrier.is_refused and end.problem is not None:
@@ -79,6 +84,19 @@ class WebSocketGateway:
         log = self._settings.access_log
         metrics = self._streams.runtime.metrics
         measure_request(metrics, request, method="GET", route=PATH, status=status, log=log)
+
+
+def _find_room(share: Share, size: int) -> bool:
+    """Let a share hold so many bytes; tell whether there is room for them. Without it the connection ends at once."""
+    try:
+        if size:
+            share.raise_to(size)
+            return True
+    except ProblemError:
+        share.let_go()
+        return False
+    share.let_go()
+    return True
 
 
 async def _close(carrier: WebSocketCarrier, end: End) -> None:
