@@ -31,6 +31,7 @@ class GrpcStatus(IntEnum):
     ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
     ABORTED = 10
     UNIMPLEMENTED = 12
     INTERNAL = 13
@@ -100,6 +101,18 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "You may not do this",
         "Your key or token lacks the scope that `detail` names.",
     ),
+    "moves_off": ErrorCode(
+        403,
+        GrpcStatus.PERMISSION_DENIED,
+        "This server moves no channel",
+        "Set `LOOKALIKE_CONSOLE__MOVES` to let operators promote, roll back and pin, or use `lookalike snapshots`.",
+    ),
+    "store_read_only": ErrorCode(
+        403,
+        GrpcStatus.PERMISSION_DENIED,
+        "The store does not let this server write",
+        "Let its credentials write below `channels/`, `pins/` and `leases/`, or use `lookalike snapshots`.",
+    ),
     "cross_origin_refused": ErrorCode(
         403,
         GrpcStatus.PERMISSION_DENIED,
@@ -126,6 +139,12 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         GrpcStatus.NOT_FOUND,
         "No such product",
         "The id must be as the catalogue wrote it, percent-encoded in a URL. It may have left with the last snapshot.",
+    ),
+    "unknown_snapshot": ErrorCode(
+        404,
+        GrpcStatus.NOT_FOUND,
+        "The store has no such snapshot or channel",
+        "`GET /v1/admin/snapshots` and `GET /v1/admin/channels` list them.",
     ),
     "image_missing": ErrorCode(
         404,
@@ -159,6 +178,21 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         GrpcStatus.ABORTED,
         "The snapshot asked for is not held",
         "It was replaced too long ago, or is not there yet: begin again at the first page, without `snapshot`.",
+    ),
+    "snapshot_refused": ErrorCode(
+        409,
+        GrpcStatus.FAILED_PRECONDITION,
+        "The snapshot did not reach a limit",
+        "`detail` says which. Look at it, then promote it with `force`.",
+    ),
+    "snapshot_damaged": ErrorCode(
+        409,
+        GrpcStatus.FAILED_PRECONDITION,
+        "A file of the snapshot is lost or damaged",
+        "Nothing was changed. Restore the object that `detail` names, or let a reindex make it again.",
+    ),
+    "channel_moved": ErrorCode(
+        409, GrpcStatus.ABORTED, "Somebody else moved the channel first", "Nothing was changed: look again."
     ),
     "body_too_large": ErrorCode(
         413,
@@ -417,6 +451,12 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         GrpcStatus.UNAVAILABLE,
         "The stream ends",
         "The server stops, or the stream is as old as it may be: open another, and ask what was not answered again.",
+    ),
+    "store_unavailable": ErrorCode(
+        503,
+        GrpcStatus.UNAVAILABLE,
+        "The store does not answer",
+        "Searches are answered. Look at the channel before you move it again: the last move may have been made.",
     ),
     "access_unavailable": ErrorCode(
         503,

@@ -17,6 +17,8 @@ from lookalike.serving.access.authenticator import Authenticator
 from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.background import supervise
 from lookalike.serving.budget import Budget
+from lookalike.serving.console.board import Board
+from lookalike.serving.console.moves import Moves
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.probes import PictureProbe, Readiness, RecallProbe
 from lookalike.serving.live.reload import Reloads
@@ -61,6 +63,8 @@ class Runtime:
         self.reloads = Reloads(folder, self.follower.wake)
         self.recall = RecallProbe(self.follower, self.metrics, seconds=settings.recall_seconds)
         self.pictures = PictureProbe(self.follower, read=self.service.picture)
+        self.board = Board(store)
+        self.moves = Moves(store, enabled=settings.console.moves)
         self.resources = Resources(self.metrics, folder)
         self.policy = Policy(
             required=settings.access.required,

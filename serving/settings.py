@@ -214,6 +214,15 @@ class Grpc(BaseModel):
     )
 
 
+class ConsoleSettings(BaseModel):
+    """What operators may do here. They read channels, snapshots and runs in any case, with the scope `admin`."""
+
+    moves: bool = Field(
+        False,
+        description="Let operators promote, roll back and pin; the store's credentials must let this server write.",
+    )
+
+
 class QueryFetch(FetchSettings):
     """Where pictures of queries may be fetched from: nowhere, unless hosts are named."""
 
@@ -289,6 +298,7 @@ class ServingSettings(BaseSettings):
     stream: Stream = Field(default_factory=Stream)
     graphql: Graphql = Field(default_factory=Graphql)
     grpc: Grpc = Field(default_factory=Grpc)
+    console: ConsoleSettings = Field(default_factory=ConsoleSettings)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
     urls: QueryFetch = Field(default_factory=QueryFetch)
 

@@ -108,12 +108,14 @@ class Pin(ChecksummedDocument):
     pinned_by: str
 
 
-def pin(store: ObjectStore, snapshot: str, note: str = "") -> Pin:
+def pin(store: ObjectStore, snapshot: str, note: str = "", *, actor: str = "") -> Pin:
     """Keep a snapshot until it is unpinned; return the pin, an earlier one where there is one.
+
+    `actor` is who does it; default: the account and machine of this process.
 
     Raises `SnapshotNotFoundError`, `IncompleteSnapshotError`.
     """
-    wanted = Pin(snapshot=snapshot, note=note, pinned_at=datetime.now(UTC), pinned_by=this_actor())
+    wanted = Pin(snapshot=snapshot, note=note, pinned_at=datetime.now(UTC), pinned_by=actor or this_actor())
     with hold_blobs(store, read_manifest(store, snapshot)):
         # what was there before we announced may be collected
         retry_while_unavailable(lambda: read_manifest(store, snapshot))

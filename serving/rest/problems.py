@@ -110,6 +110,8 @@ def _with_head(allowed: str) -> str:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     first = cast("RequestValidationError", error).errors()[0]
+    if first["type"] == "json_invalid":
+        return respond(request.scope, ProblemError("malformed_json", "The body is no JSON: send an object."))
     name = str(first["loc"][-1])
     code = f"bad_{name}" if f"bad_{name}" in ERROR_CODES else "bad_field"
     return respond(request.scope, ProblemError(code, f"`{name}`: {sentence(first['msg'])}"))

@@ -84,6 +84,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where each channel is
+         * @description The newest entry of each channel: which snapshot, since when, by whom and why.
+         */
+        get: operations["listChannels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/channels/{channel}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The history of a channel
+         * @description Its moves, newest first.
+         */
+        get: operations["channelHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/channels/{channel}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Point a channel at a snapshot
+         * @description Servers that follow the channel do within seconds. Takes the setting `LOOKALIKE_CONSOLE__MOVES`.
+         */
+        post: operations["promote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/channels/{channel}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Point a channel at the snapshot before
+         * @description Again, at the one before that. By `hold` runs leave it there until it is moved by hand again.
+         */
+        post: operations["rollBack"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/pins/{snapshot}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Keep a snapshot
+         * @description Garbage collection leaves it until it is unpinned. An earlier pin stays as it is.
+         */
+        put: operations["pin"];
+        post?: never;
+        /**
+         * Let a snapshot go
+         * @description Garbage collection takes it when its time comes. One that is not pinned is no error.
+         */
+        delete: operations["unpin"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/reload": {
         parameters: {
             query?: never;
@@ -98,6 +202,46 @@ export interface paths {
          * @description All server processes of this machine do, within a second; one that was refused is tried again.
          */
         post: operations["reload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The runs of a channel
+         * @description What each did, newest first; those that had nothing to do are left out.
+         */
+        get: operations["listRuns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/snapshots": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The snapshots of the store
+         * @description Newest first, refused ones among them; the runs that made them are those of `channel`.
+         */
+        get: operations["listStoredSnapshots"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -390,6 +534,20 @@ export interface components {
             reason: string;
         };
         /**
+         * ChannelsReply
+         * @description The newest entry of each channel, which of them this server follows, and whether it may move them.
+         */
+        ChannelsReply: {
+            /** Channels */
+            channels: components["schemas"]["EntryReply"][];
+            /** Follows */
+            follows: string;
+            /** May Move */
+            may_move: boolean;
+            /** Serves */
+            serves: string | null;
+        };
+        /**
          * ConditionRequest
          * @description A condition in parts, where names or values hold what a text would need quotes for.
          */
@@ -499,6 +657,42 @@ export interface components {
             fingerprint: string;
             /** Name */
             name: string;
+        };
+        /**
+         * EntriesReply
+         * @description The moves of a channel, newest first.
+         */
+        EntriesReply: {
+            /** Entries */
+            entries: components["schemas"]["EntryReply"][];
+        };
+        /**
+         * EntryReply
+         * @description One move of a channel. `held`: runs leave it there until it is moved by hand again.
+         */
+        EntryReply: {
+            /** Channel */
+            channel: string;
+            /**
+             * Held
+             * @default false
+             */
+            held: boolean;
+            /**
+             * Moved At
+             * Format: date-time
+             */
+            moved_at: string;
+            /** Moved By */
+            moved_by: string;
+            /** Number */
+            number: number;
+            /** Reason */
+            reason: string;
+            /** Restores */
+            restores?: number | null;
+            /** Snapshot */
+            snapshot: string;
         };
         /**
          * ExampleRequest
@@ -740,6 +934,35 @@ export interface components {
             url: string | null;
         };
         /**
+         * PinReply
+         * @description A pinned snapshot.
+         */
+        PinReply: {
+            /** Note */
+            note: string;
+            /**
+             * Pinned At
+             * Format: date-time
+             */
+            pinned_at: string;
+            /** Pinned By */
+            pinned_by: string;
+            /** Snapshot */
+            snapshot: string;
+        };
+        /**
+         * PinRequest
+         * @description Keep a snapshot until it is unpinned.
+         */
+        PinRequest: {
+            /**
+             * Note
+             * @description Why; kept with who and when.
+             * @default
+             */
+            note: string;
+        };
+        /**
          * ProblemReply
          * @description RFC 9457: `detail` says what to do, `code` never changes its meaning.
          */
@@ -793,6 +1016,30 @@ export interface components {
             total: number;
         };
         /**
+         * PromoteRequest
+         * @description Point a channel at a snapshot: by its id, its first letters, `current` or `previous`.
+         */
+        PromoteRequest: {
+            /**
+             * Force
+             * @description Also one that did not reach its limits.
+             * @default false
+             */
+            force: boolean;
+            /**
+             * Hold
+             * @description Whether runs leave it there until it is moved by hand again; default: if it is an older one.
+             */
+            hold?: boolean | null;
+            /**
+             * Reason
+             * @description Why; kept in the channel's history.
+             */
+            reason: string;
+            /** Snapshot */
+            snapshot: string;
+        };
+        /**
          * ReadyReply
          * @description Whether queries are answered, and what is known about where answers come from.
          */
@@ -840,6 +1087,82 @@ export interface components {
             /** Hits */
             hits?: components["schemas"]["HitReply"][];
             problem?: components["schemas"]["ProblemReply"] | null;
+        };
+        /**
+         * RollBackRequest
+         * @description Point a channel at the snapshot before.
+         */
+        RollBackRequest: {
+            /**
+             * Hold
+             * @description Whether runs leave it there until it is moved by hand again.
+             * @default true
+             */
+            hold: boolean;
+            /**
+             * Reason
+             * @description Why; kept in the channel's history.
+             */
+            reason: string;
+        };
+        /**
+         * RunReply
+         * @description What one run did; `seconds` is the whole run.
+         */
+        RunReply: {
+            /** Added */
+            added: number;
+            /** Bytes */
+            bytes: number | null;
+            /** Changed Pictures */
+            changed_pictures: number;
+            /** Changed Text */
+            changed_text: number;
+            /** Embedded */
+            embedded: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "reindex" | "refresh";
+            /** Message */
+            message: string;
+            /** Products */
+            products: number;
+            /** Recall At 10 */
+            recall_at_10: number | null;
+            /** Reject Reasons */
+            reject_reasons: {
+                [key: string]: number;
+            };
+            /** Rejected */
+            rejected: number;
+            /** Removed */
+            removed: number;
+            /** Run */
+            run: string;
+            /** Seconds */
+            seconds: number;
+            /** Snapshot */
+            snapshot: string | null;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "published" | "unchanged" | "refused" | "unpublished" | "failed" | "cancelled" | "skipped";
+        };
+        /**
+         * RunsReply
+         * @description Runs of a channel, newest first.
+         */
+        RunsReply: {
+            /** Runs */
+            runs: components["schemas"]["RunReply"][];
         };
         /**
          * SearchReply
@@ -993,6 +1316,51 @@ export interface components {
              * @default null
              */
             vector: number[] | null;
+        };
+        /**
+         * SnapshotLineReply
+         * @description One snapshot. `refused` has the limits that it did not reach, `problem` why it cannot be read.
+         */
+        SnapshotLineReply: {
+            /** Bytes */
+            bytes?: number | null;
+            /** Channels */
+            channels: string[];
+            /** Created At */
+            created_at?: string | null;
+            /**
+             * Encoder
+             * @default
+             */
+            encoder: string;
+            /** Parent */
+            parent?: string | null;
+            /** Pinned */
+            pinned: boolean;
+            /**
+             * Problem
+             * @default
+             */
+            problem: string;
+            /** Products */
+            products?: number | null;
+            /** Quality */
+            quality?: {
+                [key: string]: number;
+            };
+            /** Refused */
+            refused?: string[];
+            run?: components["schemas"]["RunReply"] | null;
+            /** Snapshot */
+            snapshot: string;
+        };
+        /**
+         * SnapshotLinesReply
+         * @description Snapshots of the store, newest first.
+         */
+        SnapshotLinesReply: {
+            /** Snapshots */
+            snapshots: components["schemas"]["SnapshotLineReply"][];
         };
         /**
          * SnapshotReply
@@ -1258,6 +1626,707 @@ export interface operations {
             };
         };
     };
+    listChannels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelsReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_damaged`: A file of the snapshot is lost or damaged */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_limit`: `limit` is out of range */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    channelHistory: {
+        parameters: {
+            query?: {
+                /** @description How many, newest first. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntriesReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_damaged`: A file of the snapshot is lost or damaged */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_limit`: `limit` is out of range */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    promote: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromoteRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntryReply"];
+                };
+            };
+            /** @description `malformed_json`: The body is not valid JSON; `bad_request`: The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `moves_off`: This server moves no channel; `store_read_only`: The store does not let this server write; `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_refused`: The snapshot did not reach a limit; `snapshot_damaged`: A file of the snapshot is lost or damaged; `channel_moved`: Somebody else moved the channel first */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_field`: A field has the wrong type or value */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    rollBack: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RollBackRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntryReply"];
+                };
+            };
+            /** @description `malformed_json`: The body is not valid JSON; `bad_request`: The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `moves_off`: This server moves no channel; `store_read_only`: The store does not let this server write; `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_refused`: The snapshot did not reach a limit; `snapshot_damaged`: A file of the snapshot is lost or damaged; `channel_moved`: Somebody else moved the channel first */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_field`: A field has the wrong type or value */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    pin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                snapshot: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PinRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PinReply"];
+                };
+            };
+            /** @description `malformed_json`: The body is not valid JSON; `bad_request`: The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `moves_off`: This server moves no channel; `store_read_only`: The store does not let this server write; `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_refused`: The snapshot did not reach a limit; `snapshot_damaged`: A file of the snapshot is lost or damaged; `channel_moved`: Somebody else moved the channel first */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_field`: A field has the wrong type or value */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    unpin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                snapshot: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed_json`: The body is not valid JSON; `bad_request`: The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `moves_off`: This server moves no channel; `store_read_only`: The store does not let this server write; `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_refused`: The snapshot did not reach a limit; `snapshot_damaged`: A file of the snapshot is lost or damaged; `channel_moved`: Somebody else moved the channel first */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_field`: A field has the wrong type or value */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
     reload: {
         parameters: {
             query?: never;
@@ -1322,6 +2391,216 @@ export interface operations {
                 };
             };
             /** @description `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    listRuns: {
+        parameters: {
+            query?: {
+                channel?: string | null;
+                /** @description How many, newest first. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunsReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_damaged`: A file of the snapshot is lost or damaged */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_limit`: `limit` is out of range */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    listStoredSnapshots: {
+        parameters: {
+            query?: {
+                channel?: string | null;
+                /** @description How many, newest first. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnapshotLinesReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_damaged`: A file of the snapshot is lost or damaged */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_limit`: `limit` is out of range */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2020,7 +3299,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `forbidden`: You may not do this; `urls_off`: Search by URL is switched off; `url_not_allowed`: This URL may not be fetched */
+            /** @description `forbidden`: You may not do this; `moves_off`: This server moves no channel; `store_read_only`: The store does not let this server write; `urls_off`: Search by URL is switched off; `url_not_allowed`: This URL may not be fetched */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2029,7 +3308,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `unknown_product`: No such product */
+            /** @description `unknown_product`: No such product; `unknown_snapshot`: The store has no such snapshot or channel */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2056,7 +3335,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `duplicate_id`: Two queries of the stream have one id; `snapshot_not_held`: The snapshot asked for is not held */
+            /** @description `duplicate_id`: Two queries of the stream have one id; `snapshot_not_held`: The snapshot asked for is not held; `snapshot_refused`: The snapshot did not reach a limit; `snapshot_damaged`: A file of the snapshot is lost or damaged; `channel_moved`: Somebody else moved the channel first */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2137,7 +3416,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `not_ready`: No snapshot is being served yet; `stopping`: The stream ends; `access_unavailable`: Tokens cannot be verified right now */
+            /** @description `not_ready`: No snapshot is being served yet; `stopping`: The stream ends; `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
             503: {
                 headers: {
                     [name: string]: unknown;

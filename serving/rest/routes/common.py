@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 
+from lookalike.serving.access.refusals import missing_scope
+from lookalike.serving.context import AccessScope, RequestContext
 from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.replies import problem_type
 from lookalike.serving.rest.problems import MEDIA_TYPE
@@ -25,6 +27,12 @@ def runtime_of(request: Request) -> Runtime:
     runtime = request.app.state.runtime
     assert isinstance(runtime, Runtime)  # noqa: S101 - `give_runtime` saw to it
     return runtime
+
+
+def check_operator(asked: RequestContext) -> None:
+    """Raise `RefusedError` without the scope `admin`: admission saw to it, and may be wrong one day."""
+    if AccessScope.ADMIN not in asked.caller.scopes:
+        raise missing_scope(AccessScope.ADMIN, asked.caller.id)
 
 
 def _describe_parameter(name: str) -> Any:

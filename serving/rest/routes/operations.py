@@ -7,12 +7,10 @@ import time
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from lookalike.serving.access.refusals import missing_scope
 from lookalike.serving.asgi import server_port
-from lookalike.serving.context import AccessScope
 from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.responses import reply
-from lookalike.serving.rest.routes.common import problems, runtime_of
+from lookalike.serving.rest.routes.common import check_operator, problems, runtime_of
 from lookalike.serving.rest.routes.pages import page
 from lookalike.serving.rest.schema import LiveReply, ReadyReply, RefusedReply, ReloadReply, StoreReply
 from lookalike.serving.telemetry.metrics import CONTENT_TYPE
@@ -97,8 +95,7 @@ def _in_short(found: ReadyReply) -> ReadyReply:
 async def reload(request: Request) -> Response:
     """All server processes of this machine do, within a second; one that was refused is tried again."""
     runtime, asked = runtime_of(request), request_context(request.scope)
-    if AccessScope.ADMIN not in asked.caller.scopes:  # admission saw to it: this holds should its policy ever be wrong
-        raise missing_scope(AccessScope.ADMIN, asked.caller.id)
+    check_operator(asked)
     runtime.audit.act(asked, "reload", "accepted")
     await runtime.reloads.ask()
     serving = runtime.follower.current
