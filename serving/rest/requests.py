@@ -10,7 +10,7 @@ from lookalike.serving.asgi import client_address, find_credentials, is_local, r
 from lookalike.serving.context import RequestContext
 
 PROBES = frozenset({"/livez", "/readyz"})
-PAGES = frozenset({"/", "/docs", "/problems", "/openapi.json", "/favicon.ico"})
+PAGES = frozenset({"/", "/console", "/docs", "/problems", "/openapi.json", "/favicon.ico"})
 STATIC = "/static/"
 ADMIN = "/v1/admin"
 METRICS = "/metrics"

@@ -28,6 +28,12 @@ async def page(request: Request) -> Response:
     return _page().respond(request, {"content-security-policy": POLICY, "cache-control": VALIDATED})
 
 
+@router.get("/console")
+async def console(request: Request) -> Response:
+    """The console of operators: the page is for everybody, what it shows takes the scope `admin`."""
+    return _console().respond(request, {"content-security-policy": POLICY, "cache-control": VALIDATED})
+
+
 @router.get("/static/{path:path}")
 async def static(request: Request, path: str) -> Response:
     """A file of the page. Pages of other sites may load the widget, and nothing else."""
@@ -51,3 +57,8 @@ def _assets() -> Assets:
 @cache
 def _page() -> Asset:
     return _assets().name_versions("index.html")
+
+
+@cache
+def _console() -> Asset:
+    return _assets().name_versions("console.html")

@@ -39,7 +39,7 @@ const withKey = (headers = {}) => (key() ? { ...headers, Authorization: `Bearer 
  * @param {{method?: string, body?: BodyInit, headers?: Record<string, string>, signal?: AbortSignal}} [options]
  * @returns {Promise<Response>}
  */
-async function ask(path, options = {}) {
+export async function ask(path, options = {}) {
   let response;
   try {
     response = await fetch(path, { ...options, headers: withKey(options.headers) });

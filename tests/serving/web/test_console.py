@@ -1,0 +1,123 @@
+"""The console, as an operator uses it: a key, where all is, a step back with its reason, and one that was refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from lookalike.data.reports import write_report
+from lookalike.data.snapshots.publishing import store_snapshot
+from lookalike.data.stores.local import LocalStore
+from lookalike.infra.demo.processes import free_port
+from lookalike.serving.access.keys import KeysDocument, create_key
+from lookalike.serving.context import AccessScope
+from tests.serving.conftest import make_settings
+from tests.support.browsers import require_browser
+from tests.support.listening import listening
+from tests.support.reports import run_report
+from tests.support.shop import Shop
+
+pytestmark = [pytest.mark.slow, pytest.mark.services]
+
+KEY, TEXT = create_key("Ann", [AccessScope.ADMIN])
+RUNS = ["20261123T030000Z-00000001", "20261124T030000Z-00000002", "20261125T030000Z-00000003"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A shop whose second snapshot is served, and whose third was refused; each run has its report."""
+    shop = Shop(LocalStore(tmp_path / "store"), tmp_path)
+    for count, run in enumerate(RUNS, 8):
+        manifest = shop.build(count).model_copy(update={"run": run})
+        if run == RUNS[-1]:
+            manifest = manifest.model_copy(update={"refused": ("recall@10 is 0.7, <b>the limit</b> is 0.95",)})
+        shop.store.delete(f"snapshots/{manifest.id}/manifest.json")
+        store_snapshot(shop.store, manifest)
+        state = "refused" if manifest.refused else "published"
+        write_report(shop.store, run_report(run=run, snapshot=manifest.id, state=state, added=count))
+        if not manifest.refused:
+            shop.point_at(manifest)
+    return shop
+
+
+@pytest.fixture
+def page(browser: Browser, shop: Shop, tmp_path: Path) -> Iterator[Page]:
+    """The console after the key was given; nothing may stand in the browser's own console at the end."""
+    require_browser()
+    keys = KeysDocument(keys=(KEY,)).model_dump_json()
+    settings = make_settings(tmp_path, port=free_port(), console={"moves": True}, access={"keys": keys})
+    with listening(settings) as server:
+        page = browser.new_page(base_url=server.url)
+        page.set_default_timeout(8_000)
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.goto("/console")
+        page.get_by_label("Key").fill("lk_wrong")
+        page.get_by_role("button", name="Open").click()
+        expect(page.locator("#key-why")).to_contain_text("key")
+        page.get_by_label("Key").fill(TEXT)
+        page.get_by_role("button", name="Open").click()
+        yield page
+        page.close()
+    assert not [fault for fault in faults if not re.search("status of (401|409)", fault)]  # what the tests provoke
+
+
+def snapshots(shop: Shop) -> list[str]:
+    return [entry.snapshot for entry in shop.channel.history()]
+
+
+def row(page: Page, text: str) -> str:
+    return page.get_by_role("row").filter(has_text=text).inner_text()
+
+
+def test_where_all_is_and_a_step_back_and_forth(page: Page, shop: Shop) -> None:
+    first, second = snapshots(shop)
+    channel = page.get_by_role("group", name="Channels").get_by_role("button")
+    expect(channel).to_contain_text(re.compile(f"current.*served here.*{second}.*a test", re.DOTALL))
+    assert "+9" in row(page, second)
+    expect(page.get_by_role("img", name=re.compile("^Products: 3 runs"))).to_be_visible()
+    expect(page.get_by_role("table")).to_contain_text("recall@10 is 0.7, <b>the limit</b> is 0.95")
+
+    page.get_by_role("button", name="Roll back").click()
+    dialog = page.get_by_role("dialog", name="Roll back current")
+    expect(dialog.get_by_label("Hold the channel")).to_be_checked()
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(dialog).to_be_visible()  # a reason is needed
+    dialog.get_by_label("Why?").fill("hats look like shoes")
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(channel).to_contain_text(re.compile(f"current.*held.*{first}.*hats look like shoes, Ann", re.DOTALL))
+    entry = shop.channel.current()
+    assert (entry.snapshot, entry.held, entry.moved_by) == (first, True, f"Ann (key {KEY.id})")
+    expect(page.get_by_role("listitem").first).to_contain_text("back to entry 1, held, Ann")
+
+    page.get_by_role("button", name="Let runs go on").click()
+    page.get_by_label("Why?").fill("the feed is repaired")
+    page.get_by_role("button", name="Let them go on").click()
+    expect(channel).not_to_contain_text("held")
+    assert not shop.channel.current().held
+    page.reload()
+    expect(channel).to_contain_text("the feed is repaired")
+
+
+def test_what_was_refused_takes_a_tick_and_a_pin_keeps(page: Page, shop: Shop) -> None:
+    refused = page.get_by_role("row").filter(has=page.get_by_text("refused", exact=True))
+    refused.get_by_role("button", name="Promote").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Why?").fill("we looked at it")
+    dialog.get_by_role("button", name="Promote").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("was not published: recall@10 is 0.7")
+    dialog.get_by_label("though it was refused").check()
+    dialog.get_by_role("button", name="Promote").click()
+    expect(dialog).to_be_hidden()
+    expect(refused).to_contain_text("current")
+    assert shop.channel.current().reason == "we looked at it"
+    refused.get_by_role("button", name="Pin").click()
+    expect(refused).to_contain_text("pinned")
+    refused.get_by_role("button", name="Unpin").click()
+    expect(refused).not_to_contain_text("pinned")
