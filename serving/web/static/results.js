@@ -74,7 +74,7 @@ export async function showResults(place, count) {
   hideMessage();
   if (known) return draw(mine, known.products, true);
   $("grid").replaceChildren(...makeSkeletons(12));
-  $("results-title").textContent = name ? (isSearch(place) ? "Lookalikes" : "Products") : "Or start with one of these";
+  entitle(name ? (isSearch(place) ? "Lookalikes" : "Products") : "Or start with one of these");
   say(mine);
   if (!name) return showStart(mine);
   await load(mine, Math.min(Math.max(count, PAGE), MOST_AT_ONCE));
@@ -148,11 +148,17 @@ function draw(mine, products, isFirst) {
   hideMessage();
   if (isFirst) $("grid").replaceChildren(...cards);
   else $("grid").append(...cards);
-  $("results-title").textContent = isSearch(mine.place) ? "Lookalikes" : titleOf(mine);
+  entitle(isSearch(mine.place) ? "Lookalikes" : titleOf(mine));
   say(mine);
   if (!view.products.length) showEmpty(mine);
   else if (isFirst) announce(`${counted(view.products.length, "product", "products")} shown`);
   else announce(`${counted(products.length, "more product", "more products")} shown`);
+}
+
+/** @param {string} words Where there is nothing to see, the title is for those who listen. */
+function entitle(words) {
+  $("results-title").textContent = words || "Results";
+  $("results-title").classList.toggle("unseen", !words);
 }
 
 /** @param {Shown} mine */
@@ -175,7 +181,7 @@ function showMore() {
 /** @param {Shown} mine */
 async function showEmpty(mine) {
   $("grid").replaceChildren();
-  $("results-title").textContent = "";
+  entitle("");
   const { place } = mine;
   const isFiltered = place.filters.size > 0;
   const title = place.find && !isFiltered ? `Nothing is called “${place.find}”` : "Nothing fits";
@@ -202,7 +208,7 @@ function fail(mine, error, retry) {
   if (!(error instanceof Problem)) console.error(error);
   if (!mine.view.products.length) {
     $("grid").replaceChildren();
-    $("results-title").textContent = "";
+    entitle("");
   }
   if (problem.code === "unauthorized" || problem.code === "forbidden") return askForKey();
   const advice = advise(problem);
