@@ -120,9 +120,8 @@ function closePanel() {
   else go({ product: null }, { replace: true });
 }
 
-/** @param {AbortSignal} signal */
-async function showStart(signal) {
-  const found = await chooseProducts(await findSnapshot(), signal);
+async function showStart() {
+  const found = await chooseProducts(findSnapshot());
   return (found?.categories ?? []).map((category) => makeTile(category, {
     like: cardActions.like,
     browse: (value) => found && choose(found.name, { ...noChoice(), values: [value] }),

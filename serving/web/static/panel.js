@@ -112,14 +112,14 @@ function draw(product) {
 /** @param {Product} product */
 function drawActions(product) {
   const { id } = product;
+  /** @type {HTMLElement[]} */
   const parts = [button("button primary", "Find lookalikes", () => actions.like(id))];
   const link = findLink(product);
-  if (link) parts.push(/** @type {any} */ (make("a", { className: "button", href: link, target: "_blank", rel: "noopener noreferrer" }, "To the shop", icon("out"))));
-  parts.push(
+  if (link) parts.push(make("a", { className: "button", href: link, target: "_blank", rel: "noopener noreferrer" }, "To the shop", icon("out")));
+  parts.push(make("span", { className: "panel-tools" },
     button("round", "More like this", () => actions.add(id, true), "plus"),
     button("round", "Less like this", () => actions.add(id, false), "minus"),
-    button("round", "Copy link", () => copyLink(id), "link"),
-  );
+    button("round", "Copy link", () => copyLink(id), "link")));
   $("panel-actions").replaceChildren(...parts);
 }
 

@@ -14,7 +14,7 @@ import { Problem, forgetKey, key, setKey } from "./api.js";
  *   isWhole: boolean}} View
  * @typedef {{place: Place, name: string, view: View, stop: AbortController, tries: number, timer: number}} Shown
  * @typedef {import("./cards.js").CardActions & {clearFilters: () => void, startOver: () => void, unlocked: () => void,
- *   showStart: (signal: AbortSignal) => Promise<HTMLElement[]>,
+ *   showStart: () => Promise<HTMLElement[]>,
  *   suggest: (place: Place) => Promise<Node | null>}} ResultActions
  */
 
@@ -74,7 +74,7 @@ export async function showResults(place, count) {
   hideMessage();
   if (known) return draw(mine, known.products, true);
   $("grid").replaceChildren(...makeSkeletons(12));
-  entitle(name ? (isSearch(place) ? "Lookalikes" : "Products") : "Or start with one of these");
+  entitle(name ? (isSearch(place) ? "Lookalikes" : "Products") : "Start with one of these");
   say(mine);
   if (!name) return showStart(mine);
   await load(mine, Math.min(Math.max(count, PAGE), MOST_AT_ONCE));
@@ -86,7 +86,7 @@ export const forgetViews = () => views.clear();
 /** @param {Shown} mine */
 async function showStart(mine) {
   try {
-    const tiles = await actions.showStart(mine.stop.signal);
+    const tiles = await actions.showStart();
     if (shown !== mine) return;
     if (!tiles.length) return void (await load(mine, PAGE));
     hideMessage();
@@ -192,7 +192,7 @@ async function showEmpty(mine) {
   if (!isFiltered) return;
   $("message-actions").append(button("button", "Clear all filters", actions.clearFilters));
   const nearest = await actions.suggest(place).catch(() => null);
-  if (nearest && shown === mine) $("message-text").append(" ", nearest);
+  if (nearest && shown === mine) $("message-text").append(nearest);
 }
 
 /**

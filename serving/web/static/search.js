@@ -1,6 +1,6 @@
 // Searching: from a place to the products that the server finds for it.
 
-import { get, getPicture, getProduct, listProducts, post } from "./api.js";
+import { getPicture, getProduct, listProducts, post } from "./api.js";
 import { hasLines, writeConditions } from "./conditions.js";
 import { encode, findPicture } from "./pictures.js";
 import { writeCrop } from "./place.js";
@@ -92,11 +92,11 @@ async function pictureOf(example, crop, signal) {
 /** @type {Map<string, Promise<number>>} */
 const chances = new Map();
 const LOOKED_AT = 3;
-const FURTHEST = 4000;
+const DEPTHS = [50, 400, 4000];
 
 /**
- * Return the score of two products that were chosen by chance: the median of what there is, for a few products.
- * It is measured once for each snapshot.
+ * Return the score of two products that were chosen by chance: that of the middle of what there is, or of far down in
+ * a large catalogue. It is measured once for each snapshot.
  *
  * @param {string} snapshot
  * @param {Product[]} products
@@ -105,20 +105,20 @@ const FURTHEST = 4000;
 export function findChance(snapshot, products) {
   const known = chances.get(snapshot);
   if (known) return known;
-  const measured = measureChance(products).catch(() => 0);
+  const measured = measureChance(products.slice(0, LOOKED_AT)).catch(() => 0);
   chances.set(snapshot, measured);
   return measured;
 }
 
 /** @param {Product[]} products */
 async function measureChance(products) {
-  const { products: count } = await get(new URL("v1/snapshots/current", document.baseURI));
-  const offset = Math.min(Math.floor(count / 2), FURTHEST);
-  const queries = products.slice(0, LOOKED_AT).map(({ id }) => ({ product_id: id, k: 1, offset, fields: ["score"] }));
+  const queries = DEPTHS.flatMap((offset) => products.map(({ id }) => ({ product_id: id, k: 1, offset, fields: ["score"] })));
+  /** @type {{results: Array<{hits?: Product[]}>}} */
   const { results } = await post("search/batch", { queries });
-  const scores = results.flatMap((/** @type {any} */ one) => (one.hits ?? []).map((/** @type {Product} */ hit) => hit.score ?? 0));
-  scores.sort((/** @type {number} */ a, /** @type {number} */ b) => a - b);
-  const middle = scores[Math.floor(scores.length / 2)] ?? 0;
+  const scores = DEPTHS.map((_, at) => results.slice(at * products.length, (at + 1) * products.length)
+    .flatMap(({ hits }) => hits ?? []).map(({ score }) => score ?? 0));
+  const deepest = scores.reverse().find((some) => some.length) ?? [0];
+  const middle = deepest.sort((a, b) => a - b)[Math.floor(deepest.length / 2)];
   return Math.min(Math.max(middle, 0), 0.9);
 }
 

@@ -6,12 +6,14 @@ import { writeConditions } from "./conditions.js";
 import { make } from "./dom.js";
 import { noChoice } from "./place.js";
 import { findRole, nameOf } from "./roles.js";
+import { findChance } from "./search.js";
 import { number, sayChoice } from "./words.js";
 
 /**
  * @typedef {import("./api.js").Product} Product
  * @typedef {import("./api.js").Snapshot} Snapshot
  * @typedef {{value: string, count: number, product: Product}} Category
+ * @typedef {{name: string, categories: Category[]}} Chosen
  */
 
 const MOST = 18;
@@ -28,30 +30,46 @@ export function findCategories({ attributes }) {
   return name === null || !values ? null : { name, values: Object.entries(values).slice(0, MOST) };
 }
 
+/** @type {{id: string, chosen: Promise<Chosen | null>} | null} */
+let last = null;
+
 /**
  * Return one product for each category: the one in the middle of some that were chosen by chance.
  *
- * @param {Snapshot} snapshot
- * @param {AbortSignal} signal
- * @returns {Promise<{name: string, categories: Category[]} | null>}
+ * @param {Promise<Snapshot>} asked
+ * @returns {Promise<Chosen | null>}
  */
-export async function chooseProducts(snapshot, signal) {
+export async function chooseProducts(asked) {
+  const listed = last ? null : listProducts([["limit", String(LISTED)]]); // without waiting for the snapshot
+  listed?.catch(() => {});
+  const snapshot = await asked;
+  if (last?.id === snapshot.id) return last.chosen;
+  const chosen = choose(snapshot, listed ?? listProducts([["limit", String(LISTED)]]));
+  const mine = { id: snapshot.id, chosen };
+  last = mine;
+  chosen.catch(() => { if (last === mine) last = null; });
+  return chosen;
+}
+
+/** @param {Snapshot} snapshot @param {Promise<import("./api.js").ListReply>} listed @returns {Promise<Chosen | null>} */
+async function choose(snapshot, listed) {
   const found = findCategories(snapshot);
   if (!found) return null;
   const { name, values } = found;
   const filterBy = (/** @type {string} */ value) =>
     writeConditions(new Map([[name, { ...noChoice(), values: [value] }]]));
-  const { products } = await listProducts([["limit", String(LISTED)]], signal);
+  const { products } = await listed;
+  findChance(snapshot.id, products); // the first search needs it
   const members = await Promise.all(values.map(async ([value]) => {
     const mine = products.filter((one) => one.attributes[name] === value).slice(0, EXAMPLES);
     if (mine.length) return mine;
-    return (await listProducts([["limit", "4"], ["filter", filterBy(value)[0]]], signal)).products;
+    return (await listProducts([["limit", "4"], ["filter", filterBy(value)[0]]])).products;
   }));
   const queries = values.map(([value], at) => ({
     positive: members[at].map(({ id }) => ({ product_id: id })), filter: filterBy(value), k: 1,
   }));
   const asked = queries.filter(({ positive }) => positive.length > 1);
-  const { results } = asked.length ? await post("search/batch", { queries: asked }, signal) : { results: [] };
+  const { results } = asked.length ? await post("search/batch", { queries: asked }) : { results: [] };
   const middles = new Map(asked.map((query, at) => [query, results[at].hits?.[0]]));
   const categories = values.map(([value, count], at) => ({ value, count, product: middles.get(queries[at]) ?? members[at][0] }));
   return { name, categories: categories.filter(({ product }) => product) };

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from lookalike.data.stores.local import LocalStore
 from tests.serving.web.shoppers import SHAPES, Shopper
@@ -20,6 +20,9 @@ from tests.support.shop import Shop, picture
 COUNT = 60
 CATEGORIES = ["Shoes", " hats", '"q"', ""]
 BRANDS = ["Acme", "Zeta", "Lee, Inc.", "Ōkami"]
+
+PATIENCE = 30_000
+"""Milliseconds that a test waits before it fails: a busy machine may take its time."""
 
 OpenShopper = Callable[..., Shopper]
 
@@ -70,6 +73,7 @@ def shop_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def browser() -> Iterator[Browser]:
     """No longer than a module: while Playwright runs, no other test of the process can have an event loop."""
     require_browser()
+    expect.set_options(timeout=PATIENCE)
     with launched() as browser:
         yield browser
 
@@ -84,7 +88,7 @@ def open_shopper(browser: Browser, shop_url: str) -> Iterator[OpenShopper]:
             size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 900}
             given = {"viewport": size, "has_touch": phone, "is_mobile": phone, "base_url": shop_url, **options}
             context = browser.new_context(**given)
-            context.set_default_timeout(8_000)
+            context.set_default_timeout(PATIENCE)
             stack.callback(context.close)
             shoppers.append(Shopper(context.new_page(), path))
             return shoppers[-1]
