@@ -12,9 +12,10 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.web.assets import VALIDATED, Asset, Assets
 
 STATIC = Path(__file__).parent / "static"
+# `form-action`: before the modules are there, a look-up is a form that leads to `?find=`
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 WIDGET = "lookalike-search.js"
 """The element for a shop's own pages."""

@@ -157,3 +157,14 @@ def test_a_title_or_a_number_is_looked_up(shopper: Shopper, typed: str, count: i
         expect(shopper.message).to_contain_text("Nothing is called “nothing of it”")
     shopper.page.go_back()
     expect(shopper.cards).to_have_count(len(CATEGORIES))
+
+
+def test_a_look_up_does_not_wait_for_the_modules(shopper: Shopper) -> None:
+    shopper.page.route("**/app.js", lambda route: route.abort())
+    shopper.expect_faults("app.js")
+    shopper.page.goto("/")
+    shopper.page.locator("#find-text").fill("p7")
+    shopper.page.unroute("**/app.js")
+    shopper.page.keyboard.press("Enter")
+    expect(shopper.cards).to_have_count(1)
+    assert shopper.address == "?find=p7"

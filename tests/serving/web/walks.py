@@ -129,7 +129,10 @@ class Walk:
         self._click(self.page.locator("#zoom, #zoom-frame"))
 
     def _close(self) -> None:
-        self._random.choice([self._escape, lambda: self._click(self.page.locator("#panel-close"))])()
+        if self._random.random() < 0.5:
+            self._escape()
+        else:
+            self._click(self.page.locator("#panel-close"))
 
     def _find(self) -> None:
         self._click(self.page.locator("#panel-actions button"))
