@@ -107,6 +107,12 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "This server moves no channel",
         "Set `LOOKALIKE_CONSOLE__MOVES` to let operators promote, roll back and pin, or use `lookalike snapshots`.",
     ),
+    "past_off": ErrorCode(
+        403,
+        GrpcStatus.PERMISSION_DENIED,
+        "This server opens no past snapshots",
+        "Set `LOOKALIKE_CONSOLE__PAST_SNAPSHOTS`, or use `lookalike search --snapshot`.",
+    ),
     "store_read_only": ErrorCode(
         403,
         GrpcStatus.PERMISSION_DENIED,

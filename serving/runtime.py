@@ -19,6 +19,7 @@ from lookalike.serving.background import supervise
 from lookalike.serving.budget import Budget
 from lookalike.serving.console.board import Board
 from lookalike.serving.console.moves import Moves
+from lookalike.serving.live.archive import Archive
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.probes import PictureProbe, Readiness, RecallProbe
 from lookalike.serving.live.reload import Reloads
@@ -63,6 +64,7 @@ class Runtime:
         self.reloads = Reloads(folder, self.follower.wake)
         self.recall = RecallProbe(self.follower, self.metrics, seconds=settings.recall_seconds)
         self.pictures = PictureProbe(self.follower, read=self.service.picture)
+        self.archive = Archive(self.follower, most=settings.console.past_snapshots)
         self.board = Board(store)
         self.moves = Moves(store, enabled=settings.console.moves)
         self.resources = Resources(self.metrics, folder)

@@ -221,6 +221,9 @@ class ConsoleSettings(BaseModel):
         False,
         description="Let operators promote, roll back and pin; the store's credentials must let this server write.",
     )
+    past_snapshots: int = Field(
+        0, ge=0, description="Most past snapshots that operators may ask at a time; each takes the memory of one."
+    )
 
 
 class QueryFetch(FetchSettings):

@@ -23,6 +23,7 @@ from lookalike.cli.output import (
 from lookalike.data.errors import InputError, UnavailableError
 
 if TYPE_CHECKING:
+    from lookalike.data.snapshots.channels import Channel
     from lookalike_client import Client
 
 API_KEY = "LOOKALIKE_API_KEY"
@@ -39,39 +40,53 @@ SECONDS = 60.0
 @click.option(
     "--filter", "filters", multiple=True, metavar="CONDITION", help="Such as category=shoes; may be repeated."
 )
+@click.option(
+    "--snapshot",
+    help="Another than the current one: an id or its first letters, `previous`; of a server, one it holds.",
+)
 @output_option
 @report_errors
 def search(
-    *, image: Path, url: str | None, store: str, channel: str, k: int, filters: tuple[str, ...], output: str
+    *,
+    image: Path,
+    url: str | None,
+    store: str,
+    channel: str,
+    k: int,
+    filters: tuple[str, ...],
+    snapshot: str | None,
+    output: str,
 ) -> None:
     """Find the products that look like IMAGE. A server that takes a key gets that in LOOKALIKE_API_KEY.
 
     With the extra `terminal`, a terminal shows a table, and with --url the pictures of the hits.
     """
     if url is None:
-        found = _search_store(store, channel, image, k, filters)
+        found = _search_store(open_channel(store, channel), snapshot, image, k, filters)
         print_value(found, output) if output == "json" else print_hits(found["hits"])
         return
     with _open_server(url) as client:
-        found = _search_server(client, image, k, filters)
+        found = _search_server(client, snapshot, image, k, filters)
         if output == "json":
             print_value(found, output)
         else:
             print_hits(found["hits"], partial(_read_picture, client))
 
 
-def _search_store(store: str, channel: str, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:
+def _search_store(
+    opened: Channel, snapshot: str | None, image: Path, k: int, filters: tuple[str, ...]
+) -> dict[str, Any]:
     import tempfile
 
     from lookalike.data.errors import ImageRejectedError
     from lookalike.data.snapshots.blobs import BlobCache
+    from lookalike.data.snapshots.names import CURRENT, find_snapshot
     from lookalike.data.snapshots.store import read_manifest
     from lookalike.tasks.search.filters import parse
     from lookalike.tasks.search.searcher import Searcher
 
     conditions = [parse(text) for text in filters]
-    opened = open_channel(store, channel)
-    manifest = read_manifest(opened.store, opened.current().snapshot)
+    manifest = read_manifest(opened.store, find_snapshot(opened, snapshot or CURRENT))
     with tempfile.TemporaryDirectory(prefix="lookalike-search-") as folder:
         searcher = Searcher.open(opened.store, manifest, BlobCache(Path(folder)), threads=1)
         try:
@@ -117,8 +132,10 @@ def _read_picture(client: Client, product: str) -> bytes:
         return b""
 
 
-def _search_server(client: Client, image: Path, k: int, filters: tuple[str, ...]) -> dict[str, Any]:
-    found = client.search(image, k=k, filter=filters)
+def _search_server(
+    client: Client, snapshot: str | None, image: Path, k: int, filters: tuple[str, ...]
+) -> dict[str, Any]:
+    found = client.search(image, k=k, filter=filters, snapshot=snapshot)
     names = ("id", "title", "attributes", "image_url", "score")
     hits = [{name: getattr(hit, name) for name in names} for hit in found]
     return {"snapshot": found.snapshot, "took_ms": found.took_ms, "hits": hits}

@@ -125,6 +125,24 @@ class Follower:
             loaded.pins -= 1
             self._let_go()
 
+    async def load(self, entry: Entry) -> Searcher:
+        """Fetch and open a snapshot that is not served. Raises what is wrong with it."""
+        published = await self._in_thread(lambda: self._fetch(entry), name="fetch past snapshot")
+        return await self._in_thread(lambda: self._open(published), name="open past snapshot")
+
+    def hold(self, loaded: LoadedSnapshot, seconds: float) -> None:
+        """Let a snapshot that is not served answer those who name it, for so long, or until the next swap."""
+        loaded.retained_until = time.monotonic() + seconds
+        if loaded not in self._retired:
+            self._retired.append(loaded)
+        asyncio.get_running_loop().call_later(seconds + 0.01, self._let_go)
+        self._let_go()
+
+    def drop(self, loaded: LoadedSnapshot) -> None:
+        """Let such a snapshot go, as soon as no query uses it."""
+        loaded.retained_until = 0.0
+        self._let_go()
+
     async def wait_for_swap(self) -> LoadedSnapshot:
         """Return the next snapshot that is taken into service."""
         await self._swapped.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from lookalike.data.reports import Kind, RunReport, State
 from lookalike.data.snapshots.channels import Entry
@@ -30,11 +30,12 @@ class EntryReply(BaseModel):
 
 
 class ChannelsReply(BaseModel):
-    """The newest entry of each channel, which of them this server follows, and whether it may move them."""
+    """The newest entry of each channel, which of them this server follows, and what it lets operators do."""
 
     follows: str
     serves: str | None
     may_move: bool
+    past_snapshots: int
     channels: list[EntryReply]
 
 
@@ -149,6 +150,25 @@ class RollBackRequest(BaseModel):
 
     reason: Reason
     hold: bool = Field(True, description="Whether runs leave it there until it is moved by hand again.")
+
+
+class OpenRequest(BaseModel):
+    """A past snapshot: by its id, its first letters, `previous`, or when the channel pointed at it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    snapshot: str = "previous"
+    as_of: AwareDatetime | None = Field(None, description="A time with its zone, instead of `snapshot`.")
+
+
+class OpenedReply(BaseModel):
+    """A snapshot that answers queries which name it, for five minutes from now or until the next swap."""
+
+    snapshot: str
+    created_at: datetime
+    products: int
+    encoder: str
+    quality: dict[str, float]
 
 
 class PinRequest(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from lookalike.cli import cli
 from lookalike.data.stores.local import LocalStore
 from lookalike.infra.demo.processes import free_port
 from tests.support.processes import Server, server
@@ -53,3 +56,19 @@ def test_the_client_of_a_run_asks_no_proxy_for_this_machine() -> None:
     code += "\nprint(os.environ['no_proxy'])"
     found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["True", "True", "True", "False", "shop.example,127.0.0.1,localhost,::1"]
+
+
+def test_a_past_snapshot_is_asked_by_name(tmp_path: Path) -> None:
+    shop = Shop(LocalStore(tmp_path / "store"), tmp_path)
+    old, new = shop.publish(8), shop.publish(9)
+    image = tmp_path / "a.png"
+    image.write_bytes(picture(8))
+    for asked, answers, hits in (
+        ([], new.id, 9),
+        (["--snapshot", "previous"], old.id, 8),
+        (["--snapshot", old.id], old.id, 8),
+    ):
+        done = CliRunner().invoke(cli, ["search", str(image), "--store", shop.store.uri, "--output", "json", *asked])
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert (found["snapshot"], len(found["hits"])) == (answers, hits)

@@ -164,6 +164,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/open": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a past snapshot answer
+         * @description Queries that name it as `snapshot` are answered from it, for five minutes or until the next swap.
+         *
+         *     A large one takes seconds to fetch. Takes the setting `LOOKALIKE_CONSOLE__PAST_SNAPSHOTS`.
+         */
+        post: operations["openSnapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/pins/{snapshot}": {
         parameters: {
             query?: never;
@@ -535,7 +557,7 @@ export interface components {
         };
         /**
          * ChannelsReply
-         * @description The newest entry of each channel, which of them this server follows, and whether it may move them.
+         * @description The newest entry of each channel, which of them this server follows, and what it lets operators do.
          */
         ChannelsReply: {
             /** Channels */
@@ -544,6 +566,8 @@ export interface components {
             follows: string;
             /** May Move */
             may_move: boolean;
+            /** Past Snapshots */
+            past_snapshots: number;
             /** Serves */
             serves: string | null;
         };
@@ -907,6 +931,43 @@ export interface components {
             snapshot: string;
             /** Title */
             title: string;
+        };
+        /**
+         * OpenRequest
+         * @description A past snapshot: by its id, its first letters, `previous`, or when the channel pointed at it.
+         */
+        OpenRequest: {
+            /**
+             * As Of
+             * @description A time with its zone, instead of `snapshot`.
+             */
+            as_of?: string | null;
+            /**
+             * Snapshot
+             * @default previous
+             */
+            snapshot: string;
+        };
+        /**
+         * OpenedReply
+         * @description A snapshot that answers queries which name it, for five minutes from now or until the next swap.
+         */
+        OpenedReply: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Encoder */
+            encoder: string;
+            /** Products */
+            products: number;
+            /** Quality */
+            quality: {
+                [key: string]: number;
+            };
+            /** Snapshot */
+            snapshot: string;
         };
         /**
          * PictureRequest
@@ -2073,6 +2134,120 @@ export interface operations {
                 };
             };
             /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    openSnapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenedReply"];
+                };
+            };
+            /** @description `malformed_json`: The body is not valid JSON; `bad_request`: The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `past_off`: This server opens no past snapshots; `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_snapshot`: The store has no such snapshot or channel */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_damaged`: A file of the snapshot is lost or damaged */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_field`: A field has the wrong type or value */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `overloaded`: The server is busy; `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `not_ready`: No snapshot is being served yet; `access_unavailable`: Tokens cannot be verified right now */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3299,7 +3474,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `forbidden`: You may not do this; `moves_off`: This server moves no channel; `store_read_only`: The store does not let this server write; `urls_off`: Search by URL is switched off; `url_not_allowed`: This URL may not be fetched */
+            /** @description `forbidden`: You may not do this; `moves_off`: This server moves no channel; `past_off`: This server opens no past snapshots; `store_read_only`: The store does not let this server write; `urls_off`: Search by URL is switched off; `url_not_allowed`: This URL may not be fetched */
             403: {
                 headers: {
                     [name: string]: unknown;

@@ -18,6 +18,8 @@ from lookalike.serving.rest.console_schema import (
     ChannelsReply,
     EntriesReply,
     EntryReply,
+    OpenedReply,
+    OpenRequest,
     PinReply,
     PinRequest,
     PromoteRequest,
@@ -63,6 +65,7 @@ async def list_channels(request: Request) -> Response:
         follows=runtime.settings.channel,
         serves=serves.manifest.id if serves else None,
         may_move=runtime.moves.enabled,
+        past_snapshots=runtime.archive.most,
         channels=write_entries(entries),
     )
     return reply(found)
@@ -130,6 +133,37 @@ async def roll_back(request: Request, channel: str, asked: RollBackRequest) -> R
     """Again, at the one before that. By `hold` runs leave it there until it is moved by hand again."""
     move = partial(runtime_of(request).moves.roll_back, channel, reason=asked.reason, hold=asked.hold)
     return reply(EntryReply.model_validate(await _move(request, f"roll back {channel}", move)))
+
+
+@router.post(
+    "/open",
+    operation_id="openSnapshot",
+    summary="Let a past snapshot answer",
+    response_model=OpenedReply,
+    responses=problems(
+        *("malformed_json", "bad_request", "bad_field", "past_off", "unknown_snapshot", "snapshot_damaged"),
+        *("store_unavailable", "overloaded", "not_ready"),
+    ),
+)
+async def open_snapshot(request: Request, asked: OpenRequest) -> Response:
+    """Queries that name it as `snapshot` are answered from it, for five minutes or until the next swap.
+
+    A large one takes seconds to fetch. Takes the setting `LOOKALIKE_CONSOLE__PAST_SNAPSHOTS`.
+    """
+    check_operator(request_context(request.scope))
+    try:
+        loaded = await runtime_of(request).archive.open(asked.snapshot, asked.as_of)
+    except LookalikeError as error:
+        raise as_operators_problem(error) from error
+    manifest = loaded.manifest
+    found = OpenedReply(
+        snapshot=manifest.id,
+        created_at=manifest.created_at,
+        products=manifest.products,
+        encoder=manifest.encoder.name,
+        quality=manifest.quality,
+    )
+    return reply(found)
 
 
 @router.put(

@@ -2,6 +2,7 @@
 
 import { ask, forgetKey, get, key, Problem, ROOT, setKey } from "./api.js";
 import { draw } from "./charts.js";
+import { offer } from "./compare.js";
 import { $, $dialog, $input, announce, make } from "./dom.js";
 
 /**
@@ -13,7 +14,7 @@ import { $, $dialog, $input, announce, make } from "./dom.js";
  * @typedef {{snapshot: string, channels: string[], pinned: boolean, problem: string, created_at: string | null,
  *   parent: string | null, encoder: string, products: number | null, bytes: number | null,
  *   quality: Record<string, number>, refused: string[], run: Run | null}} Line
- * @typedef {{follows: string, serves: string | null, may_move: boolean, channels: Entry[]}} Board
+ * @typedef {{follows: string, serves: string | null, may_move: boolean, past_snapshots: number, channels: Entry[]}} Board
  * @typedef {{title: string, what: string, doing: string, path: string, body: Record<string, any>, hold?: boolean,
  *   force?: boolean}} Act
  */
@@ -79,6 +80,8 @@ function showAll(board, lines, runs, entries) {
   showChannels(board);
   $("charts").replaceChildren(...draw(runs, { count: (value) => count.format(value), duration, size }));
   showSnapshots(board, lines);
+  $("compare").hidden = !board.past_snapshots;
+  offer(lines.filter((line) => !line.problem).map((line) => line.snapshot), board.serves);
   $("history").replaceChildren(...entries.map(describeMove));
 }
 

@@ -35,6 +35,7 @@ OPERATIONS = {
     "listRuns": "GET /v1/admin/runs",
     "promote": "POST /v1/admin/channels/{channel}/promote",
     "rollBack": "POST /v1/admin/channels/{channel}/rollback",
+    "openSnapshot": "POST /v1/admin/open",
     "pin": "PUT /v1/admin/pins/{snapshot}",
     "unpin": "DELETE /v1/admin/pins/{snapshot}",
     "live": "GET /livez",

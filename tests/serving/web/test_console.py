@@ -19,11 +19,11 @@ from tests.serving.conftest import make_settings
 from tests.support.browsers import require_browser
 from tests.support.listening import listening
 from tests.support.reports import run_report
-from tests.support.shop import Shop
+from tests.support.shop import Shop, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 
-KEY, TEXT = create_key("Ann", [AccessScope.ADMIN])
+KEY, TEXT = create_key("Ann", [AccessScope.ADMIN, AccessScope.SEARCH])
 RUNS = ["20261123T030000Z-00000001", "20261124T030000Z-00000002", "20261125T030000Z-00000003"]
 
 
@@ -49,10 +49,12 @@ def page(browser: Browser, shop: Shop, tmp_path: Path) -> Iterator[Page]:
     """The console after the key was given; nothing may stand in the browser's own console at the end."""
     require_browser()
     keys = KeysDocument(keys=(KEY,)).model_dump_json()
-    settings = make_settings(tmp_path, port=free_port(), console={"moves": True}, access={"keys": keys})
+    settings = make_settings(
+        tmp_path, port=free_port(), console={"moves": True, "past_snapshots": 1}, access={"keys": keys}
+    )
     with listening(settings) as server:
         page = browser.new_page(base_url=server.url)
-        page.set_default_timeout(8_000)
+        page.set_default_timeout(30_000)
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
@@ -62,9 +64,10 @@ def page(browser: Browser, shop: Shop, tmp_path: Path) -> Iterator[Page]:
         expect(page.locator("#key-why")).to_contain_text("key")
         page.get_by_label("Key").fill(TEXT)
         page.get_by_role("button", name="Open").click()
+        page.locator("#board").wait_for()
         yield page
         page.close()
-    assert not [fault for fault in faults if not re.search("status of (401|409)", fault)]  # what the tests provoke
+    assert not [fault for fault in faults if not re.search("status of (401|404|409)", fault)]  # what the tests provoke
 
 
 def snapshots(shop: Shop) -> list[str]:
@@ -121,3 +124,26 @@ def test_what_was_refused_takes_a_tick_and_a_pin_keeps(page: Page, shop: Shop) -
     expect(refused).to_contain_text("pinned")
     refused.get_by_role("button", name="Unpin").click()
     expect(refused).not_to_contain_text("pinned")
+
+
+def test_two_snapshots_side_by_side(page: Page, shop: Shop) -> None:
+    first, second = snapshots(shop)
+    page.get_by_label("Before").select_option(first)
+    expect(page.get_by_label("After")).to_have_value(second)
+    page.get_by_label("Like product").fill("a")
+    page.get_by_role("button", name="Compare").click()
+    sides = page.locator(".side")
+    expect(sides).to_have_count(2)
+    expect(sides.nth(0)).to_contain_text(re.compile(f"{first}.*8 products, fake", re.DOTALL))
+    expect(sides.nth(1)).to_contain_text(re.compile(f"{second}.*9 products, fake", re.DOTALL))
+    expect(sides.nth(0).get_by_role("listitem")).to_have_count(7)
+    expect(sides.nth(1).locator(".new")).to_have_count(1)
+    expect(sides.nth(1).locator("img").first).to_have_js_property("complete", True)
+    page.locator("#compare-picture").set_input_files(
+        {"name": "shoe.png", "mimeType": "image/png", "buffer": picture(3)}
+    )
+    page.get_by_role("button", name="Compare").click()
+    expect(sides.nth(1).get_by_role("listitem")).to_have_count(9)
+    page.get_by_label("Like product").fill("none such")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("#compare-trouble")).to_contain_text("There is no product 'none such'")

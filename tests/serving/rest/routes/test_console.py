@@ -125,3 +125,37 @@ def test_it_takes_the_scope_of_operators(client: Client, path: str) -> None:
     assert client.get(path, headers={"X-API-Key": SEARCH_TEXT}).json()["code"] == "forbidden"
     move = f"{PATHS[1]}/rollback"
     assert client.post(move, json={"reason": "a test"}, headers={"X-API-Key": SEARCH_TEXT}).status_code == 403
+
+
+def test_a_past_snapshot_answers_beside_the_served_one(shop: Shop, serve: Serve) -> None:
+    old = [shop.publish(count, first_seed=seed) for count, seed in ((8, 0), (9, 100), (10, 200))]
+    shop.publish(11, first_seed=300)
+    client = serve(access={"keys": KEYS}, console={"past_snapshots": 1})
+    client.wait(lambda state: state["ready"])
+
+    def ask(snapshot: str) -> Any:
+        return client.post(
+            "/v1/search", json={"product_id": "a", "snapshot": snapshot}, headers={"X-API-Key": SEARCH_TEXT}
+        )
+
+    def open_one(**asked: Any) -> Any:
+        reply = client.post("/v1/admin/open", json=asked, headers=ANN)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    assert ask(old[0].id).json()["code"] == "snapshot_not_held"
+    opened = open_one(snapshot=old[0].id)
+    assert (opened["snapshot"], opened["products"], opened["encoder"]) == (old[0].id, 8, "fake")
+    assert ask(old[0].id).json()["snapshot"] == old[0].id
+    assert client.get("/readyz").json()["snapshot"] == shop.channel.current().snapshot
+    assert open_one(snapshot="previous")["snapshot"] == old[2].id
+    assert ask(old[0].id).json()["code"] == "snapshot_not_held"  # one at a time is all that may be
+    moved = next(entry for entry in shop.channel.history() if entry.snapshot == old[1].id).moved_at
+    assert open_one(as_of=moved.isoformat())["snapshot"] == old[1].id
+    assert len(client.runtime.follower.loaded) == 2
+    assert code(client, "/v1/admin/open", as_of="2020-01-01T00:00:00Z") == (404, "unknown_snapshot")
+    assert code(client, "/v1/admin/open", as_of="2020-01-01") == (422, "bad_field")
+
+
+def test_a_server_opens_no_past_snapshot_unless_it_is_told_to(client: Client) -> None:
+    assert code(client, "/v1/admin/open") == (403, "past_off")
