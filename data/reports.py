@@ -22,8 +22,8 @@ KEPT = 1000  # reports of a channel that no collection removes
 Kind = Literal["reindex", "refresh"]
 State = Literal["published", "unchanged", "refused", "unpublished", "failed", "cancelled", "skipped"]
 
-_RUN = r"[0-9]{8}T[0-9]{6}Z-[0-9A-Za-z-]{1,64}"
-_NAME = re.compile(rf"{_RUN}\.json")
+RUN = r"[0-9]{8}T[0-9]{6}Z-[0-9A-Za-z-]{1,64}"
+_NAME = re.compile(rf"{RUN}\.json")
 
 CONTACT_SHEETS = "contact-sheets/"
 
@@ -75,7 +75,7 @@ class RunReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    run: str = Field(pattern=rf"^{_RUN}$")
+    run: str = Field(pattern=rf"^{RUN}$")
     kind: Kind
     state: State
     channel: str

@@ -152,6 +152,12 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "The store has no such snapshot or channel",
         "`GET /v1/admin/snapshots` and `GET /v1/admin/channels` list them.",
     ),
+    "unknown_run": ErrorCode(
+        404,
+        GrpcStatus.NOT_FOUND,
+        "The store has nothing of such a run",
+        "`GET /v1/admin/runs` lists them. What an old run left is removed with its snapshot.",
+    ),
     "image_missing": ErrorCode(
         404,
         GrpcStatus.NOT_FOUND,

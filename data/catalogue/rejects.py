@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lookalike.data.stores import ObjectStore
@@ -114,6 +115,18 @@ def store_rejects(store: ObjectStore, run: str, logs: Iterable[RejectLog], scrat
 def read_rejects(store: ObjectStore, key: str) -> list[Reject]:
     """Return the rejects of one run. Raises `NotFoundError`."""
     return [Reject(**row) for row in read_reject_table(store, key).to_pylist()]
+
+
+def read_first_rejects(store: ObjectStore, key: str, limit: int, reason: str = "") -> list[Reject]:
+    """Return the first rejects of one run, of one reason where that is named. Raises `NotFoundError`."""
+    found: list[Reject] = []
+    with pq.ParquetFile(pa.BufferReader(store.read(key))) as file:
+        for batch in file.iter_batches(PER_WRITE):
+            rows = batch if not reason else batch.filter(pc.equal(batch["reason"], reason))
+            found.extend(Reject(**row) for row in rows.slice(0, limit - len(found)).to_pylist())
+            if len(found) >= limit:
+                break
+    return found
 
 
 def read_reject_table(store: ObjectStore, key: str) -> pa.Table:

@@ -11,8 +11,16 @@ from typing import TypeVar
 
 from cachetools import LRUCache
 
+from lookalike.data.catalogue.rejects import Reject, read_first_rejects
 from lookalike.data.errors import CorruptError, NotFoundError, SnapshotNotFoundError, UnsupportedFormatError
-from lookalike.data.reports import RunReport, read_report, recent_reports, report_key
+from lookalike.data.reports import (
+    RunReport,
+    contact_sheet_key,
+    last_report,
+    read_report,
+    recent_reports,
+    report_key,
+)
 from lookalike.data.snapshots.channels import Channel, Entry, list_channels
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import list_pins, list_snapshots, read_manifest
@@ -76,6 +84,17 @@ class Board:
         """Return the newest runs of a channel, newest first, those that were skipped left out."""
         did = (report for report in recent_reports(self.store, channel, 2 * limit) if report.state != "skipped")
         return list(islice(did, limit))
+
+    def rejects(self, channel: str, limit: int, reason: str = "") -> tuple[RunReport, list[Reject]]:
+        """Return the last run of a channel, and the first products that it left out. Raises `NotFoundError`."""
+        report = last_report(self.store, channel)
+        if not report.rejects or not report.rejected:
+            return report, []
+        return report, read_first_rejects(self.store, report.rejects, limit, reason)
+
+    def contact_sheet(self, run: str) -> bytes:
+        """Return the picture of sample queries with their hits, before and after a run. Raises `NotFoundError`."""
+        return self.store.read(contact_sheet_key(run))
 
     def _line(self, channel: str, name: str, channels: tuple[str, ...], pinned: bool) -> SnapshotLine:
         try:

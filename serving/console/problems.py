@@ -8,6 +8,7 @@ from lookalike.data.errors import (
     ConflictError,
     CorruptError,
     LookalikeError,
+    NotFoundError,
     SnapshotNotFoundError,
     SnapshotRefusedError,
     StoreError,
@@ -18,6 +19,7 @@ from lookalike.serving.errors import ProblemError, as_problem, sentence
 
 _CODES: Mapping[type[LookalikeError], str] = {
     SnapshotNotFoundError: "unknown_snapshot",
+    NotFoundError: "unknown_run",
     SnapshotRefusedError: "snapshot_refused",
     CorruptError: "snapshot_damaged",
     ConflictError: "channel_moved",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from lookalike.data.catalogue.rejects import Reject
+from lookalike.data.fetch.addresses import hide_secrets
 from lookalike.data.reports import Kind, RunReport, State
 from lookalike.data.snapshots.channels import Entry
 from lookalike.serving.console.board import SnapshotLine
@@ -67,6 +69,12 @@ class RunReply(BaseModel):
     reject_reasons: dict[str, int]
     recall_at_10: float | None
     bytes: int | None
+    contact_sheet: bool
+
+    @field_validator("contact_sheet", mode="before")
+    @classmethod
+    def _has_one(cls, key: str | None) -> bool:
+        return key is not None
 
 
 class SnapshotLineReply(BaseModel):
@@ -117,6 +125,26 @@ class RunsReply(BaseModel):
     """Runs of a channel, newest first."""
 
     runs: list[RunReply]
+
+
+class RejectReply(BaseModel):
+    """A product that was left out. `reference` is its picture, without what may be secret."""
+
+    id: str
+    reference: str
+    stage: str
+    reason: str
+    message: str
+
+
+class RejectsReply(BaseModel):
+    """What the last run of a channel left out: counted by reason, and the first of them."""
+
+    run: str
+    started_at: datetime
+    total: int
+    reasons: dict[str, int]
+    rejects: list[RejectReply]
 
 
 class PinReply(BaseModel):
@@ -177,6 +205,23 @@ class PinRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     note: str = Field("", max_length=500, description="Why; kept with who and when.")
+
+
+def write_rejects(report: RunReport, rejects: list[Reject]) -> RejectsReply:
+    """Return the reply about what a run left out."""
+    shown = [
+        RejectReply(
+            id=one.id, reference=hide_secrets(one.reference), stage=one.stage, reason=one.reason, message=one.message
+        )
+        for one in rejects
+    ]
+    return RejectsReply(
+        run=report.run,
+        started_at=report.started_at,
+        total=report.rejected,
+        reasons=report.reject_reasons,
+        rejects=shown,
+    )
 
 
 def write_entries(entries: list[Entry]) -> list[EntryReply]:

@@ -210,6 +210,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/rejects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the last run of a channel left out
+         * @description Counted by reason, and the first of them, of one reason where that is named.
+         */
+        get: operations["listRejects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/reload": {
         parameters: {
             query?: never;
@@ -242,6 +262,26 @@ export interface paths {
          * @description What each did, newest first; those that had nothing to do are left out.
          */
         get: operations["listRuns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/runs/{run}/contact-sheet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sample queries before and after a run
+         * @description A PNG: each row is a picture of the catalogue with the first hits of both snapshots.
+         */
+        get: operations["contactSheet"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1129,6 +1169,43 @@ export interface components {
             snapshot: string;
         };
         /**
+         * RejectReply
+         * @description A product that was left out. `reference` is its picture, without what may be secret.
+         */
+        RejectReply: {
+            /** Id */
+            id: string;
+            /** Message */
+            message: string;
+            /** Reason */
+            reason: string;
+            /** Reference */
+            reference: string;
+            /** Stage */
+            stage: string;
+        };
+        /**
+         * RejectsReply
+         * @description What the last run of a channel left out: counted by reason, and the first of them.
+         */
+        RejectsReply: {
+            /** Reasons */
+            reasons: {
+                [key: string]: number;
+            };
+            /** Rejects */
+            rejects: components["schemas"]["RejectReply"][];
+            /** Run */
+            run: string;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Total */
+            total: number;
+        };
+        /**
          * ReloadReply
          * @description Every server process of this machine looks at the channel now; `snapshot` is what was served until then.
          */
@@ -1179,6 +1256,8 @@ export interface components {
             changed_pictures: number;
             /** Changed Text */
             changed_text: number;
+            /** Contact Sheet */
+            contact_sheet: boolean;
             /** Embedded */
             embedded: number;
             /**
@@ -1741,7 +1820,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_limit`: `limit` is out of range */
+            /** @description `bad_limit`: `limit` is out of range; `bad_field`: A field has the wrong type or value */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1847,7 +1926,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_limit`: `limit` is out of range */
+            /** @description `bad_limit`: `limit` is out of range; `bad_field`: A field has the wrong type or value */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2502,6 +2581,112 @@ export interface operations {
             };
         };
     };
+    listRejects: {
+        parameters: {
+            query?: {
+                channel?: string | null;
+                /** @description How many, newest first. */
+                limit?: number;
+                reason?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RejectsReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_run`: The store has nothing of such a run */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_damaged`: A file of the snapshot is lost or damaged */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_limit`: `limit` is out of range; `bad_field`: A field has the wrong type or value */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
     reload: {
         parameters: {
             query?: never;
@@ -2634,7 +2819,108 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_limit`: `limit` is out of range */
+            /** @description `bad_limit`: `limit` is out of range; `bad_field`: A field has the wrong type or value */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    contactSheet: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_run`: The store has nothing of such a run */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_damaged`: A file of the snapshot is lost or damaged */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_limit`: `limit` is out of range; `bad_field`: A field has the wrong type or value */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2739,7 +3025,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_limit`: `limit` is out of range */
+            /** @description `bad_limit`: `limit` is out of range; `bad_field`: A field has the wrong type or value */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3483,7 +3769,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `unknown_product`: No such product; `unknown_snapshot`: The store has no such snapshot or channel */
+            /** @description `unknown_product`: No such product; `unknown_snapshot`: The store has no such snapshot or channel; `unknown_run`: The store has nothing of such a run */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from lookalike.data.errors import LookalikeError
+from lookalike.data.reports import RUN
 from lookalike.serving.background import in_thread
 from lookalike.serving.console.problems import as_operators_problem
 from lookalike.serving.context import Caller
@@ -23,15 +24,17 @@ from lookalike.serving.rest.console_schema import (
     PinReply,
     PinRequest,
     PromoteRequest,
+    RejectsReply,
     RollBackRequest,
     RunsReply,
     SnapshotLineReply,
     SnapshotLinesReply,
     write_entries,
+    write_rejects,
     write_runs,
 )
 from lookalike.serving.rest.requests import request_context
-from lookalike.serving.rest.responses import reply
+from lookalike.serving.rest.responses import NOT_STORED, reply
 from lookalike.serving.rest.routes.common import check_operator, problems, runtime_of
 
 MOST = 200
@@ -39,7 +42,8 @@ MOST = 200
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="How many, newest first.")]
-_READ = problems("unknown_snapshot", "bad_limit", "snapshot_damaged", "store_unavailable")
+_READ_CODES = ("bad_limit", "bad_field", "snapshot_damaged", "store_unavailable")
+_READ = problems("unknown_snapshot", *_READ_CODES)
 _MOVED = problems(
     *("malformed_json", "bad_request", "bad_field", "body_too_large"),
     *("moves_off", "store_read_only", "unknown_snapshot", "snapshot_refused", "snapshot_damaged", "channel_moved"),
@@ -106,6 +110,34 @@ async def list_runs(request: Request, channel: str | None = None, limit: Limit =
     runtime = runtime_of(request)
     reports = await _read(request, lambda: runtime.board.runs(channel or runtime.settings.channel, limit))
     return reply(RunsReply(runs=write_runs(reports)))
+
+
+@router.get(
+    "/rejects",
+    operation_id="listRejects",
+    summary="What the last run of a channel left out",
+    response_model=RejectsReply,
+    responses=problems("unknown_run", *_READ_CODES),
+)
+async def list_rejects(request: Request, channel: str | None = None, limit: Limit = 50, reason: str = "") -> Response:
+    """Counted by reason, and the first of them, of one reason where that is named."""
+    runtime = runtime_of(request)
+    at = channel or runtime.settings.channel
+    report, rejects = await _read(request, lambda: runtime.board.rejects(at, limit, reason))
+    return reply(write_rejects(report, rejects))
+
+
+@router.get(
+    "/runs/{run}/contact-sheet",
+    operation_id="contactSheet",
+    summary="Sample queries before and after a run",
+    response_class=Response,
+    responses=problems("unknown_run", *_READ_CODES),
+)
+async def contact_sheet(request: Request, run: Annotated[str, Path(pattern=rf"^{RUN}$")]) -> Response:
+    """A PNG: each row is a picture of the catalogue with the first hits of both snapshots."""
+    png = await _read(request, lambda: runtime_of(request).board.contact_sheet(run))
+    return Response(png, media_type="image/png", headers=NOT_STORED)
 
 
 @router.post(

@@ -1,6 +1,7 @@
 // The console: channels, snapshots and runs of the store, and what moves them. All of it takes the scope `admin`.
 
 import { ask, forgetKey, get, key, Problem, ROOT, setKey } from "./api.js";
+import { showHealth } from "./catalogue.js";
 import { draw } from "./charts.js";
 import { offer } from "./compare.js";
 import { $, $dialog, $input, announce, make } from "./dom.js";
@@ -10,7 +11,7 @@ import { $, $dialog, $input, announce, make } from "./dom.js";
  *   restores: number | null, held: boolean}} Entry
  * @typedef {{run: string, kind: string, state: string, message: string, started_at: string, seconds: number,
  *   snapshot: string | null, products: number, added: number, changed_pictures: number, changed_text: number,
- *   removed: number, rejected: number, recall_at_10: number | null, bytes: number | null}} Run
+ *   removed: number, rejected: number, recall_at_10: number | null, bytes: number | null, contact_sheet: boolean}} Run
  * @typedef {{snapshot: string, channels: string[], pinned: boolean, problem: string, created_at: string | null,
  *   parent: string | null, encoder: string, products: number | null, bytes: number | null,
  *   quality: Record<string, number>, refused: string[], run: Run | null}} Line
@@ -80,6 +81,7 @@ function showAll(board, lines, runs, entries) {
   showChannels(board);
   $("charts").replaceChildren(...draw(runs, { count: (value) => count.format(value), duration, size }));
   showSnapshots(board, lines);
+  showHealth(chosen, runs);
   $("compare").hidden = !board.past_snapshots;
   offer(lines.filter((line) => !line.problem).map((line) => line.snapshot), board.serves);
   $("history").replaceChildren(...entries.map(describeMove));

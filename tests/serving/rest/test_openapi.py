@@ -36,6 +36,8 @@ OPERATIONS = {
     "promote": "POST /v1/admin/channels/{channel}/promote",
     "rollBack": "POST /v1/admin/channels/{channel}/rollback",
     "openSnapshot": "POST /v1/admin/open",
+    "listRejects": "GET /v1/admin/rejects",
+    "contactSheet": "GET /v1/admin/runs/{run}/contact-sheet",
     "pin": "PUT /v1/admin/pins/{snapshot}",
     "unpin": "DELETE /v1/admin/pins/{snapshot}",
     "live": "GET /livez",

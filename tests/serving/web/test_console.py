@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from lookalike.data.reports import write_report
+from lookalike.data.catalogue.rejects import Reject, RejectLog, store_rejects
+from lookalike.data.reports import write_contact_sheet, write_report
 from lookalike.data.snapshots.publishing import store_snapshot
 from lookalike.data.stores.local import LocalStore
 from lookalike.infra.demo.processes import free_port
@@ -38,10 +39,20 @@ def shop(tmp_path: Path) -> Shop:
         shop.store.delete(f"snapshots/{manifest.id}/manifest.json")
         store_snapshot(shop.store, manifest)
         state = "refused" if manifest.refused else "published"
-        write_report(shop.store, run_report(run=run, snapshot=manifest.id, state=state, added=count))
+        left = store_rejects(shop.store, run, [rejects(tmp_path / f"{run}.parquet")], tmp_path)
+        sheet = write_contact_sheet(shop.store, run, picture(count))
+        more = {"rejects": left, "rejected": 4, "reject_reasons": {"damaged": 3, "missing": 1}, "contact_sheet": sheet}
+        write_report(shop.store, run_report(run=run, snapshot=manifest.id, state=state, added=count, **more))
         if not manifest.refused:
             shop.point_at(manifest)
     return shop
+
+
+def rejects(path: Path) -> RejectLog:
+    log = RejectLog(path)
+    log.extend(Reject(f"p{number}", f"{number}.png", "read", "damaged", "<b>cut</b> off") for number in range(3))
+    log.extend([Reject("p3", "3.png", "read", "missing", "there is no file")])
+    return log
 
 
 @pytest.fixture
@@ -84,7 +95,7 @@ def test_where_all_is_and_a_step_back_and_forth(page: Page, shop: Shop) -> None:
     expect(channel).to_contain_text(re.compile(f"current.*served here.*{second}.*a test", re.DOTALL))
     assert "+9" in row(page, second)
     expect(page.get_by_role("img", name=re.compile("^Products: 3 runs"))).to_be_visible()
-    expect(page.get_by_role("table")).to_contain_text("recall@10 is 0.7, <b>the limit</b> is 0.95")
+    expect(page.locator("#snapshots")).to_contain_text("recall@10 is 0.7, <b>the limit</b> is 0.95")
 
     page.get_by_role("button", name="Roll back").click()
     dialog = page.get_by_role("dialog", name="Roll back current")
@@ -126,10 +137,20 @@ def test_what_was_refused_takes_a_tick_and_a_pin_keeps(page: Page, shop: Shop) -
     expect(refused).not_to_contain_text("pinned")
 
 
+def test_what_the_last_run_left_out(page: Page) -> None:
+    left = page.locator("#rejects")
+    expect(left.get_by_role("row")).to_have_count(5)
+    expect(left).to_contain_text("<b>cut</b> off")
+    page.get_by_role("button", name="missing 1").click()
+    expect(left.get_by_role("row")).to_have_count(2)
+    expect(left).to_contain_text("there is no file")
+    expect(page.get_by_alt_text("before and after the last run")).to_have_js_property("naturalWidth", 64)
+
+
 def test_two_snapshots_side_by_side(page: Page, shop: Shop) -> None:
     first, second = snapshots(shop)
-    page.get_by_label("Before").select_option(first)
-    expect(page.get_by_label("After")).to_have_value(second)
+    page.get_by_label("Before", exact=True).select_option(first)
+    expect(page.get_by_label("After", exact=True)).to_have_value(second)
     page.get_by_label("Like product").fill("a")
     page.get_by_role("button", name="Compare").click()
     sides = page.locator(".side")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lookalike.data.catalogue.rejects import Reject, RejectLog, store_rejects
+from lookalike.data.reports import write_contact_sheet, write_report
 from lookalike.data.snapshots.store import list_pins
 from lookalike.serving.access.keys import KeysDocument, create_key
 from lookalike.serving.context import AccessScope
 from lookalike.serving.telemetry import AUDIT
 from tests.serving.conftest import Serve
 from tests.support.client import Client, wait_for
-from tests.support.shop import Shop
+from tests.support.reports import run_report
+from tests.support.shop import Shop, picture
 
 KEY, TEXT = create_key("Ann", [AccessScope.ADMIN])
 SEARCH, SEARCH_TEXT = create_key("shop", [AccessScope.SEARCH])
@@ -159,3 +164,30 @@ def test_a_past_snapshot_answers_beside_the_served_one(shop: Shop, serve: Serve)
 
 def test_a_server_opens_no_past_snapshot_unless_it_is_told_to(client: Client) -> None:
     assert code(client, "/v1/admin/open") == (403, "past_off")
+
+
+def test_what_the_last_run_left_out_and_how_its_answers_look(client: Client, shop: Shop, tmp_path: Path) -> None:
+    log = RejectLog(tmp_path / "log.parquet")
+    reasons = ["damaged"] * 3 + ["missing"]
+    log.extend(
+        Reject(f"p{number}", f"https://ann:secret@cdn.test/{number}.png?token=abc", "read", reason, "why")
+        for number, reason in enumerate(reasons)
+    )
+    report = run_report(rejected=4, reject_reasons={"damaged": 3, "missing": 1})
+    assert client.get("/v1/admin/rejects", headers=ANN).json()["code"] == "unknown_run"
+    key = store_rejects(shop.store, report.run, [log], tmp_path)
+    sheet = write_contact_sheet(shop.store, report.run, picture(1))
+    write_report(shop.store, report.model_copy(update={"rejects": key, "contact_sheet": sheet}))
+
+    found = get(client, "/v1/admin/rejects?limit=2")
+    assert (found["run"], found["total"], found["reasons"]) == (report.run, 4, {"damaged": 3, "missing": 1})
+    assert [one["id"] for one in found["rejects"]] == ["p0", "p1"]
+    assert not {"secret", "abc"} & set(re.split(r"\W", found["rejects"][0]["reference"]))
+    assert [one["id"] for one in get(client, "/v1/admin/rejects?reason=missing")["rejects"]] == ["p3"]
+    (run,) = get(client, "/v1/admin/runs")["runs"]
+    assert run["contact_sheet"] is True
+    reply = client.get(f"/v1/admin/runs/{run['run']}/contact-sheet", headers=ANN)
+    assert (reply.headers["content-type"], reply.content) == ("image/png", picture(1))
+    other = run["run"].replace("2026", "2025")
+    assert client.get(f"/v1/admin/runs/{other}/contact-sheet", headers=ANN).json()["code"] == "unknown_run"
+    assert client.get("/v1/admin/runs/..%2Fx/contact-sheet", headers=ANN).status_code in {404, 422}
