@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -41,7 +42,12 @@ def shop(tmp_path: Path) -> Shop:
         state = "refused" if manifest.refused else "published"
         left = store_rejects(shop.store, run, [rejects(tmp_path / f"{run}.parquet")], tmp_path)
         sheet = write_contact_sheet(shop.store, run, picture(count))
-        more = {"rejects": left, "rejected": 4, "reject_reasons": {"damaged": 3, "missing": 1}, "contact_sheet": sheet}
+        more: dict[str, Any] = {
+            "rejects": left,
+            "rejected": 4,
+            "reject_reasons": {"damaged": 3, "missing": 1},
+            "contact_sheet": sheet,
+        }
         write_report(shop.store, run_report(run=run, snapshot=manifest.id, state=state, added=count, **more))
         if not manifest.refused:
             shop.point_at(manifest)
