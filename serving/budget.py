@@ -39,10 +39,14 @@ class Budget:
         try:
             yield share
         finally:
-            with self._lock:
-                share.is_closed = True
-                if share.size:
-                    self._move(share, 0)
+            share.close()
+
+    def close(self, share: Share) -> None:
+        """Let a share hold nothing, for good."""
+        with self._lock:
+            share.is_closed = True
+            if share.size:
+                self._move(share, 0)
 
     def grow(self, share: Share, more: int) -> None:
         """Let a share have so many bytes more. Raises `ProblemError` where there is no room for them."""
@@ -112,6 +116,10 @@ class Share:
     def hold(self, size: int) -> None:
         """Hold at least so many bytes, whether or not there is room."""
         self._budget.count(self, size)
+
+    def close(self) -> None:
+        """Hold nothing, for good."""
+        self._budget.close(self)
 
     def let_go(self) -> None:
         """Hold nothing, for now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
@@ -35,6 +36,8 @@ from lookalike.tasks.search.searcher import Hit
 PRODUCTS = "/v1/products"
 ANY = "_"
 """Stands in a path for a product whose id is in the query, as `?id=`."""
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
+"""Ids that stand in a path as they are, as most do: finding that out takes a tenth of encoding them."""
 PROBLEMS = "/problems"
 """The server's page of problems."""
 
@@ -44,6 +47,8 @@ _INDEX = {"key", "dimension", "metric", "nprobe", "ef_search", "k_factor", "trai
 
 def product_path(product: str, part: str = "") -> str:
     """Return the path of a product, or of a part of it (`similar`, `image`), from the server's root."""
+    if _PLAIN_ID.fullmatch(product) and (part or not product.endswith(("/similar", "/image"))):
+        return f"{PRODUCTS}/{product}/{part}" if part else f"{PRODUCTS}/{product}"
     if product in {".", ".."}:  # each client resolves these segments, percent-encoded ones too
         return f"{PRODUCTS}/{ANY}{f'/{part}' if part else ''}?id={product}"
     # Plain slashes stay: some proxies refuse %2F. Empty and dotted segments would be "tidied" by others.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import unquote
 
 import grpc
@@ -49,6 +50,7 @@ class Callers:
         return found or address
 
 
+@lru_cache(1024)
 def parse_peer(peer: str) -> str:
     """Return the network address in a peer as gRPC writes it: `ipv4:192.0.2.1:5000`, `ipv6:%5B::1%5D:5000`."""
     kind, _, place = unquote(peer).partition(":")

@@ -1,7 +1,8 @@
 """Calls: who may call is decided before anything of a call's message is read.
 
-Each method takes and gives a stream on this side, though it has one message each way: only then does gRPC read no
-message before it is asked to. Bytes are bytes here, so that a message that cannot be read ends with our code.
+Each method takes a stream on this side, though it has one message: only then does gRPC read no message before it is
+asked to. Bytes are bytes here, so that a message that cannot be read ends with our code. A reply is returned and not
+written, so that gRPC sends it together with the end of the call; how long its client takes for it is not seen here.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import grpc
 
 from lookalike.data.errors import LookalikeError
+from lookalike.serving.budget import Share
 from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.errors import ERROR_CODES, ProblemError, as_problem, overload_problem
 from lookalike.serving.grpc.arrivals import Arrivals
@@ -28,14 +31,12 @@ METHOD = "call"
 """What metrics call the method of a call."""
 CLIENT_GONE = 499
 SMALL_REPLY = 64 * 2**10
-"""Bytes up to which a reply is not counted: the bound on calls bounds them."""
-READ_SECONDS = 20.0
-"""A client has so long to take a reply, and a second more for each of so many bytes."""
-READ_BYTES_PER_SECOND = 64 * 2**10
+"""Bytes up to which a reply is sent even where there is no room: the bound on calls bounds them."""
 
 _log = logging.getLogger(__name__)
 
 Messages = AsyncIterator[bytes]
+T = TypeVar("T")
 
 
 class Calls:
@@ -54,36 +55,39 @@ class Calls:
     def handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return what gRPC calls for a method."""
 
-        async def answer(messages: Messages, context: Context) -> None:
-            async def work(request: RequestContext) -> None:
-                await self._answer(method, messages, context, request)
+        async def answer(messages: Messages, context: Context) -> bytes:
+            async def work(request: RequestContext) -> bytes:
+                return await self._answer(method, messages, context, request)
 
-            await self.run(context, method.name, work)
+            return await self.run(context, method.name, work)
 
-        return grpc.stream_stream_rpc_method_handler(answer)
+        return grpc.stream_unary_rpc_method_handler(answer)
 
-    async def run(self, context: Context, route: str, work: Callable[[RequestContext], Awaitable[None]]) -> None:
+    async def run(self, context: Context, route: str, work: Callable[[RequestContext], Awaitable[T]]) -> T:
         """Run what answers a call: it is measured, and what goes wrong ends it as a status with details."""
         request = RequestContext(gateway="grpc")
+        request.reply = reply = Share(self._runtime.replies, lambda: request.payer)
+        # when gRPC has let go of it; the stubs take a class that is not there
+        context.add_done_callback(lambda _: reply.close())  # type: ignore[arg-type]
         status = CLIENT_GONE
         try:
-            # the reply counts until gRPC has let go of it: an end that is told comes after all that is not read
-            with answering(request), self._runtime.replies.share(lambda: request.payer) as request.reply:
-                problem = await self._try(work, request)
+            with answering(request):
+                found = await self._try(work, request)
                 context.set_trailing_metadata(((REQUEST_ID, request.id),))
-                status = ERROR_CODES[problem.code].status if problem else 200
-                if problem is not None:
-                    await abort(context, problem, request.id)
+                if isinstance(found, ProblemError):
+                    status = ERROR_CODES[found.code].status
+                    await abort(context, found, request.id)
+                    raise found
+                status = 200
+                return found
         finally:
             log = self._runtime.settings.access_log
             measure_request(self._runtime.metrics, request, method=METHOD, route=route, status=status, log=log)
 
-    async def _try(
-        self, work: Callable[[RequestContext], Awaitable[None]], request: RequestContext
-    ) -> ProblemError | None:
+    async def _try(self, work: Callable[[RequestContext], Awaitable[T]], request: RequestContext) -> T | ProblemError:
         try:
             with self._take_place():
-                await work(request)
+                return await work(request)
         except LookalikeError as error:
             problem = as_problem(error)
             if problem.code == "internal":
@@ -93,7 +97,6 @@ class Calls:
             _log.exception("request %s failed", request.id)
             detail = "The server failed to answer. Try again, and tell its operator this request id."
             return ProblemError("internal", detail)
-        return None
 
     @contextmanager
     def _take_place(self) -> Iterator[None]:
@@ -106,24 +109,30 @@ class Calls:
         finally:
             self._count -= 1
 
-    async def _answer(self, method: Method, messages: Messages, context: Context, request: RequestContext) -> None:
+    async def _answer(self, method: Method, messages: Messages, context: Context, request: RequestContext) -> bytes:
         seconds = _find_seconds(context, self._runtime.settings.limits.request_seconds)
         request.deadline = request.started + seconds
+        is_read = False
         with self._runtime.bodies.share(lambda: request.payer) as body:
             try:
-                async with asyncio.timeout_at(request.deadline):
+                async with asyncio.timeout_at(request.deadline) as timeout:
                     await self.admit(method, context, request)
-                    data = await self.read(messages, request)
+                    data = await self.read(messages, request, timeout)
+                    is_read = True
                     body.add(len(data))
                     if self._arrivals:
                         self._arrivals.note(context.peer(), len(data))
                     reply = await method.answer(self._runtime, request, data)
             except TimeoutError:
+                if not is_read:
+                    raise unread_problem() from None
                 detail = f"There was no answer within {seconds:.3g} seconds: try again later."
                 raise ProblemError("deadline_exceeded", detail, retry_after=1) from None
-            if len(reply) > SMALL_REPLY and request.reply is not None:
+        if request.reply is not None:
+            if len(reply) > SMALL_REPLY:
                 request.reply.raise_to(len(reply))
-            await _send(context, reply, request)
+            request.reply.hold(len(reply))
+        return reply
 
     async def admit(self, method: Method, context: Context, request: RequestContext) -> None:
         """Find out who calls, and whether they may. Raises `ProblemError`."""
@@ -133,10 +142,13 @@ class Calls:
         await self._runtime.admission.admit(access, request)
         request.deadline = min(request.deadline, deadline)
 
-    async def read(self, messages: Messages, request: RequestContext) -> bytes:
-        """Return a call's one message. Raises `ProblemError`."""
-        async with self._reading.place(request.payer, request.deadline):
+    async def read(self, messages: Messages, request: RequestContext, under: asyncio.Timeout) -> bytes:
+        """Return a call's one message; `under` is what ends it. Raises `ProblemError`."""
+        reader = await self._reading.enter(request.payer, under)
+        try:
             data = await anext(messages, None)
+        finally:
+            self._reading.leave(reader)
         if data is None:
             raise ProblemError("bad_request", "The call has no message, or one that is too large: send one message.")
         limit = self._runtime.settings.limits.max_body_bytes
@@ -145,14 +157,10 @@ class Calls:
         return data
 
 
-async def _send(context: Context, reply: bytes, request: RequestContext) -> None:
-    try:
-        async with asyncio.timeout(READ_SECONDS + len(reply) / READ_BYTES_PER_SECOND):
-            await context.write(reply)
-    except TimeoutError:
-        if request.reply is not None:
-            request.reply.hold(len(reply))
-        raise ProblemError("deadline_exceeded", "You do not read your answer.") from None
+def unread_problem() -> ProblemError:
+    """Return the problem of a message that did not come in time, or whose sender had to give way."""
+    detail = "The message did not arrive in time: send a smaller picture, or try again."
+    return ProblemError("request_timeout", detail, retry_after=1)
 
 
 def _find_seconds(context: Context, most: float) -> float:

@@ -12,7 +12,7 @@ from lookalike.serving.access.admission import Operation
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc.callers import Context
-from lookalike.serving.grpc.calls import Calls, Messages
+from lookalike.serving.grpc.calls import Calls, Messages, unread_problem
 from lookalike.serving.grpc.methods import SERVICE, Method
 from lookalike.serving.runtime import Runtime
 
@@ -48,7 +48,12 @@ class Health:
         async def watch(messages: Messages, context: Context) -> None:
             async def work(request: RequestContext) -> None:
                 await calls.admit(Method(WATCH, self._check, Operation.PROBE), context, request)
-                await self._watch(await calls.read(messages, request), context)
+                try:
+                    async with asyncio.timeout_at(request.deadline) as timeout:
+                        data = await calls.read(messages, request, timeout)
+                except TimeoutError:
+                    raise unread_problem() from None
+                await self._watch(data, context)
 
             await calls.run(context, WATCH, work)
 

@@ -8,6 +8,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ProblemError
@@ -29,12 +31,11 @@ _UINTS = range(2**64)
 
 def write_search(query: Query, answer: Answer, asked: RequestContext, root: str) -> pb.SearchResponse:
     """Return the answer to one query."""
-    return pb.SearchResponse(
-        snapshot=answer.snapshot,
-        took_ms=elapsed_ms(asked),
-        hits=_write_hits(answer, query.options.hit_fields, root),
-        facets=_write_facets(answer.facets),
+    written = pb.SearchResponse(
+        snapshot=answer.snapshot, took_ms=elapsed_ms(asked), facets=_write_facets(answer.facets)
     )
+    _add_hits(written.hits, answer, query.options.hit_fields, root)
+    return written
 
 
 def write_batch(batch: Batch, found: Answers, asked: RequestContext, root: str) -> pb.SearchBatchResponse:
@@ -53,8 +54,9 @@ def _write_result(
             return pb.SearchResult(problem=write_problem(failed, asked.id))
     assert isinstance(query, Query)  # noqa: S101 - for the type checker
     assert isinstance(answer, Answer)  # noqa: S101
-    hits = _write_hits(answer, query.options.hit_fields, root)
-    return pb.SearchResult(hits=hits, facets=_write_facets(answer.facets))
+    written = pb.SearchResult(facets=_write_facets(answer.facets))
+    _add_hits(written.hits, answer, query.options.hit_fields, root)
+    return written
 
 
 def write_embeddings(found: Embeddings, asked: RequestContext) -> pb.EmbedResponse:
@@ -95,14 +97,17 @@ def write_listing(listing: Listing, root: str) -> pb.ListProductsResponse:
     )
 
 
-def _write_hits(answer: Answer, fields: HitFields | None, root: str) -> list[pb.Hit]:
+def _add_hits(
+    target: RepeatedCompositeFieldContainer[pb.Hit], answer: Answer, fields: HitFields | None, root: str
+) -> None:
+    """Write hits where they belong: each would be copied there from elsewhere."""
     hidden: Sequence[int | None] = answer.hidden if answer.hidden is not None else [None] * len(answer.hits)
-    return [_write_hit(hit, count, fields, root) for hit, count in zip(answer.hits, hidden, strict=True)]
+    for hit, count in zip(answer.hits, hidden, strict=True):
+        _fill_hit(target.add(id=hit.product.id, hidden=count), hit, fields, root)
 
 
-def _write_hit(hit: Hit, hidden: int | None, fields: HitFields | None, root: str) -> pb.Hit:
+def _fill_hit(written: pb.Hit, hit: Hit, fields: HitFields | None, root: str) -> None:
     product, names = hit.product, None if fields is None else fields.names
-    written = pb.Hit(id=product.id, hidden=hidden)
     if names is None or "title" in names:
         written.title = product.title
     if names is None or "image_url" in names:
@@ -110,11 +115,17 @@ def _write_hit(hit: Hit, hidden: int | None, fields: HitFields | None, root: str
     if names is None or "score" in names:
         written.score = round_score(hit.score)
     if names is None or "attributes" in names:
-        kept = None if fields is None else fields.attributes
+        kept, attributes = None if fields is None else fields.attributes, written.attributes
         for name, value in product.attributes.items():
-            if kept is None or name in kept:
-                _fill(written.attributes[name], value)
-    return written
+            if kept is not None and name not in kept:
+                continue
+            kind = type(value)  # a call for each of the common ones would take as long as all else here
+            if kind is str:
+                attributes[name].string_value = value
+            elif kind is bool:
+                attributes[name].bool_value = value
+            else:
+                _fill(attributes[name], value)
 
 
 def _write_attributes(attributes: Mapping[str, Any]) -> dict[str, pb.Value]:

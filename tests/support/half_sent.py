@@ -43,6 +43,13 @@ class RawCalls:
         """Say how large the next message is, where the server takes that in time."""
         self._send(call, b"\x00" + struct.pack(">I", size), seconds)
 
+    def ask(self, path: str, message: bytes) -> None:
+        """Send a whole call; what comes back is not read unless `listen` is called."""
+        call = self.begin(path)
+        self._send(call, b"\x00" + struct.pack(">I", len(message)) + message, LOOK_SECONDS)
+        self._h2.end_stream(call)
+        self._flush()
+
     def feed(self, call: int, size: int, seconds: float = 1.0) -> int:
         """Send so many bytes of a message, as far as the server lets them come in time; return how many."""
         return self._send(call, bytes(size), seconds)

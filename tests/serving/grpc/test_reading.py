@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
-from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc.reading import Reading
 
 
 async def hold(reading: Reading, caller: str, until: asyncio.Event) -> None:
-    async with reading.place(caller, time.monotonic() + 60):
-        await until.wait()
+    async with asyncio.timeout(60) as timeout:
+        reader = await reading.enter(caller, timeout)
+        try:
+            await until.wait()
+        finally:
+            reading.leave(reader)
 
 
 def test_one_caller_has_half_of_the_places() -> None:
@@ -25,8 +27,10 @@ def test_one_caller_has_half_of_the_places() -> None:
         await asyncio.sleep(0)
         assert reading.count == 2
         waiting = asyncio.create_task(hold(reading, "a", until))
-        async with reading.place("b", time.monotonic() + 60):
+        async with asyncio.timeout(60) as timeout:
+            reader = await reading.enter("b", timeout)
             assert reading.count == 3
+            reading.leave(reader)
         until.set()
         await asyncio.gather(*holders, waiting)
         assert reading.count == 0
@@ -40,13 +44,12 @@ def test_a_slow_one_gives_way_to_one_who_waits() -> None:
         reading, never = Reading(2, lambda: None), asyncio.Event()
         slow = [asyncio.create_task(hold(reading, name, never)) for name in ("a", "b")]
         await asyncio.sleep(0)
-        async with reading.place("c", time.monotonic() + 60):
-            pass
+        async with asyncio.timeout(60) as timeout:
+            reading.leave(await reading.enter("c", timeout))
         ended = [task for task in slow if task.done()]
         assert len(ended) == 1
-        with pytest.raises(ProblemError) as caught:
+        with pytest.raises(TimeoutError):
             await ended[0]
-        assert caught.value.code == "request_timeout"
         for task in slow:
             task.cancel()
         await asyncio.gather(*slow, return_exceptions=True)

@@ -32,6 +32,7 @@ from lookalike.serving.runtime import Runtime
 from tests.serving.conformance.grpc import code_of
 from tests.serving.conftest import make_settings
 from tests.support.client import wait_for
+from tests.support.half_sent import RawCalls
 from tests.support.listening import Listening, listening
 from tests.support.shop import Shop, picture
 
@@ -300,6 +301,26 @@ def test_there_are_only_so_many_calls(folder: Path) -> None:
             errors = [error for call in calls if (error := call.exception())]
             assert [code_of(error) for error in errors] == ["overloaded"]
             assert [len(call.result().hits) > 0 for call in calls if not call.exception()] == [True]
+
+
+def test_a_reply_counts_until_it_is_taken(folder: Path) -> None:
+    """A client reads nothing of replies that are larger than its window; another large one finds no room."""
+    batch = pb.SearchBatchRequest(queries=[pb.SearchRequest(product_id="a", k=24)] * 32)
+    with listening(settings(folder, limits={"replies_bytes": 2**20})) as server:
+        asking, raw = Asking(server), RawCalls(server.settings.grpc.port or 0)
+        with asking.channel:
+
+            def outcome() -> str:
+                found = asking.stub.SearchBatch(batch, timeout=60)
+                return next((one.problem.code for one in found.results if one.problem.code), "answered")
+
+            assert outcome() == "answered"
+            for _ in range(4):
+                raw.ask(f"/{SERVICE}/SearchBatch", batch.SerializeToString())
+            wait_for(outcome, lambda found: found == "overloaded")
+            asking.stub.Search(pb.SearchRequest(product_id="a"))
+            raw.close()
+            wait_for(outcome, lambda found: found == "answered")
 
 
 @pytest.mark.parametrize(
