@@ -130,6 +130,6 @@ def check_is_store(store: ObjectStore) -> StoreMarker:
         return StoreMarker.from_json(store.read(MARKER), MARKER)
     except NotFoundError as error:
         raise NotAStoreError(
-            f"{store.uri} is no store of Lookalike, for it has no {MARKER}: nothing was deleted. Check the store's "
+            f"{store.uri} is no store of Lookalike, for it has no {MARKER}: nothing was changed. Check the store's "
             "address (--store or LOOKALIKE_STORE). The first reindex makes a place a store"
         ) from error

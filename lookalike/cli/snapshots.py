@@ -232,6 +232,23 @@ def list_rejects(*, store: str, channel: str, limit: int, output: str) -> None:
     say(f"run {report.run}: {len(shown):,} of {len(rejects):,} rejected products", err=True)
 
 
+@snapshots.command("copy")
+@click.argument("source")
+@click.argument("target")
+@report_errors
+def copy_snapshots(*, source: str, target: str) -> None:
+    """Copy all of the store SOURCE that the store TARGET lacks: a backup, and back again.
+
+    Each is a folder, or s3://bucket/prefix. Runs and servers of both may go on meanwhile. Repeat it to bring the copy
+    up to date, or if it was interrupted.
+    """
+    from lookalike.data.snapshots.backup import copy_store
+    from lookalike.data.stores import open_store
+
+    copied = copy_store(open_store(source), open_store(target))
+    say(f"{target}: {copied.written:,} objects copied, {copied.present:,} were there")
+
+
 @snapshots.command()
 @store_option
 @click.option("--keep", default=10, show_default=True, type=click.IntRange(min=1), help="Last entries of each channel.")
