@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.servers",
     "tests.support.engine",
     "tests.support.image_tools",
+    "tests.support.helm_tools",
     "tests.support.traces",
 ]
 

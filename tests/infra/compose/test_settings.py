@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from lookalike.infra.compose import prepare
+from lookalike.infra import deployments
 from tests.support.compose import FOLDER
 from tests.support.engine import ROOT, run
 from tests.support.image_tools import Tools
@@ -124,7 +124,7 @@ def test_the_front_shares_no_network_with_what_it_must_not_reach(services: dict[
 def test_deployments_take_the_catalogue_where_they_have_one() -> None:
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     given = {"catalogue": "s3://shop/table.csv", "encoder": None, "attribution": "ours"}
-    found = {one["name"]: one["parameters"] for one in prepare.with_parameters(project, given)["deployments"]}
+    found = {one["name"]: one["parameters"] for one in deployments.with_parameters(project, given)["deployments"]}
     assert {name: one.get("catalogue") for name, one in found.items()} == {
         "nightly": "s3://shop/table.csv",
         "frequent": "s3://shop/table.csv",

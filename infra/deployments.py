@@ -1,0 +1,63 @@
+"""Registers the work pool and the deployments of `prefect.yaml`, with the catalogue that the environment names.
+
+    python -m lookalike.infra.deployments
+
+Run it again after each change: a pool that is there stays as it is, and deployments are brought up to date.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml  # type: ignore[import-untyped]
+
+POOL = "lookalike"
+PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
+PROJECT = "prefect.yaml"
+PARAMETERS = ("catalogue", "encoder", "attribution", "shards")
+"""What deployments take from the environment, from variables of these names; the flow decides where they are empty."""
+
+
+def main() -> None:
+    """Register all of it with the server of `PREFECT_API_URL`."""
+    make_pool()
+    given: dict[str, Any] = {name: os.environ.get(name.upper()) or None for name in PARAMETERS}
+    given["shards"] = int(given["shards"]) if given["shards"] else None
+    project = with_parameters(yaml.safe_load(Path(PROJECT).read_text()), given)
+    with tempfile.TemporaryDirectory() as folder:
+        deployments = Path(folder) / PROJECT
+        deployments.write_text(yaml.safe_dump(project))
+        subprocess.run([*PREFECT, "deploy", "--all", "--prefect-file", str(deployments)], check=True)
+
+
+def make_pool() -> None:
+    """Make the work pool, if it does not exist: somebody may have paused the one that does."""
+    secret = os.environ.get("PREFECT_API_AUTH_STRING")
+    user, _, password = (secret or "").partition(":")
+    pool = {"name": POOL, "type": "process"}
+    url = f"{os.environ['PREFECT_API_URL']}/work_pools/"
+    reply = httpx.post(url, json=pool, auth=(user, password) if secret else None, timeout=30)
+    if reply.status_code != httpx.codes.CONFLICT:
+        reply.raise_for_status()
+
+
+def with_parameters(project: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return what `prefect.yaml` holds with these values for the deployments that have such parameters."""
+    deployments = [
+        {
+            **one,
+            "parameters": one["parameters"] | {name: given[name] for name in given.keys() & one["parameters"].keys()},
+        }
+        for one in project["deployments"]
+    ]
+    return {**project, "deployments": deployments}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+{{- define "lookalike.labels" -}}
+app.kubernetes.io/name: lookalike
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* What selects pods: never the version, which changes. Called with (list $ "component"). */}}
+{{- define "lookalike.selector" -}}
+app.kubernetes.io/name: lookalike
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* Called with (list $ "serving"). */}}
+{{- define "lookalike.image" -}}
+{{- $root := index . 0 -}}
+image: {{ printf "%s/%s:%s" $root.Values.images.registry (index . 1) ($root.Values.images.tag | default $root.Chart.AppVersion) | quote }}
+imagePullPolicy: {{ $root.Values.images.pullPolicy }}
+{{- end }}
+
+{{- define "lookalike.podSecurity" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "lookalike.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Called with (list $ "name of a Secret"). */}}
+{{- define "lookalike.storeEnvironment" -}}
+{{- $root := index . 0 -}}
+- {name: LOOKALIKE_STORE, value: {{ $root.Values.store.uri | quote }}}
+- {name: AWS_DEFAULT_REGION, value: {{ $root.Values.store.region | quote }}}
+{{- with $root.Values.store.endpoint }}
+- {name: AWS_ENDPOINT_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with index . 1 }}
+{{- $secret := . }}
+{{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+- name: {{ . }}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ . }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Called with a map: each becomes a variable. */}}
+{{- define "lookalike.settings" -}}
+{{- range $name, $value := . }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{- define "lookalike.prefectEnvironment" -}}
+- {name: PREFECT_API_URL, value: {{ .Values.prefect.apiUrl | quote }}}
+- {name: DO_NOT_TRACK, value: "1"}
+{{- with .Values.prefect.authSecret }}
+- name: PREFECT_API_AUTH_STRING
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: auth-string}}
+{{- end }}
+{{- end }}
+
+{{- define "lookalike.schedulerAddress" -}}
+tls://{{ .Release.Name }}-dask-scheduler.{{ .Release.Namespace }}.svc:8786
+{{- end }}
+
+{{- define "lookalike.daskTls" -}}
+- {name: DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION, value: "true"}
+- {name: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, value: /etc/dask/ca.crt}
+{{- range list "SCHEDULER" "WORKER" "CLIENT" }}
+- {name: DASK_DISTRIBUTED__COMM__TLS__{{ . }}__CERT, value: /etc/dask/tls.crt}
+- {name: DASK_DISTRIBUTED__COMM__TLS__{{ . }}__KEY, value: /etc/dask/tls.key}
+{{- end }}
+{{- end }}
+
+{{- define "lookalike.hasBatch" -}}
+{{- if .Values.prefect.apiUrl }}yes{{ end }}
+{{- end }}
+
+{{/* The pod of a Dask worker, for Deployments and for Dask's operator. */}}
+{{- define "lookalike.daskWorkerPod" -}}
+serviceAccountName: {{ .Release.Name }}-batch
+{{ include "lookalike.podSecurity" . }}
+containers:
+  - name: worker
+    {{- include "lookalike.image" (list . .Values.dask.image) | nindent 4 }}
+    command: [dask, worker]
+    args:
+      - {{ include "lookalike.schedulerAddress" . }}
+      - --nworkers=1
+      - --nthreads=1
+      - --memory-limit=auto
+      - --local-directory=/scratch
+      - --dashboard-address=:8790
+      {{- if eq .Values.dask.mode "operator" }}
+      - --name=$(DASK_WORKER_NAME)
+      {{- end }}
+    env:
+      {{- include "lookalike.storeEnvironment" (list . .Values.store.secrets.batch) | nindent 6 }}
+      {{- include "lookalike.daskTls" . | nindent 6 }}
+      - {name: TMPDIR, value: /scratch}
+      - {name: DO_NOT_TRACK, value: "1"}
+      {{- include "lookalike.settings" .Values.prefect.settings | nindent 6 }}
+    ports:
+      - {name: http-dashboard, containerPort: 8790}
+    readinessProbe:
+      httpGet: {path: /health, port: http-dashboard}
+      periodSeconds: 5
+      timeoutSeconds: 5
+    livenessProbe:
+      httpGet: {path: /health, port: http-dashboard}
+      periodSeconds: 20
+      timeoutSeconds: 10
+      failureThreshold: 6
+    resources: {{- toYaml .Values.dask.resources | nindent 6 }}
+    {{- include "lookalike.containerSecurity" . | nindent 4 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      - {name: scratch, mountPath: /scratch}
+      - {name: dask-tls, mountPath: /etc/dask, readOnly: true}
+volumes:
+  - name: tmp
+    emptyDir: {}
+  - name: scratch
+    emptyDir: {sizeLimit: {{ .Values.dask.scratchSize }}}
+  - name: dask-tls
+    secret: {secretName: {{ .Values.dask.tlsSecret }}, defaultMode: 288}
+{{- end }}
+
+{{/* The pod of the Dask scheduler, as above. */}}
+{{- define "lookalike.daskSchedulerPod" -}}
+serviceAccountName: {{ .Release.Name }}-batch
+{{ include "lookalike.podSecurity" . }}
+containers:
+  - name: scheduler
+    {{- include "lookalike.image" (list . .Values.dask.image) | nindent 4 }}
+    command: [dask, scheduler]
+    args: [--protocol=tls, --port=8786, --dashboard-address=:8787]
+    env:
+      {{- include "lookalike.daskTls" . | nindent 6 }}
+      - {name: DO_NOT_TRACK, value: "1"}
+    ports:
+      - {name: tcp-comm, containerPort: 8786}
+      - {name: http-dashboard, containerPort: 8787}
+    readinessProbe:
+      httpGet: {path: /health, port: http-dashboard}
+      periodSeconds: 5
+      timeoutSeconds: 5
+    livenessProbe:
+      httpGet: {path: /health, port: http-dashboard}
+      periodSeconds: 20
+      timeoutSeconds: 10
+      failureThreshold: 6
+    resources:
+      requests: {cpu: 500m, memory: 512Mi}
+      limits: {memory: 1Gi}
+    {{- include "lookalike.containerSecurity" . | nindent 4 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      - {name: dask-tls, mountPath: /etc/dask, readOnly: true}
+volumes:
+  - name: tmp
+    emptyDir: {}
+  - name: dask-tls
+    secret: {secretName: {{ .Values.dask.tlsSecret }}, defaultMode: 288}
+{{- end }}
