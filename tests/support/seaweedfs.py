@@ -65,8 +65,8 @@ class SeaweedFS:
 
 
 @contextmanager
-def running_seaweedfs() -> Iterator[SeaweedFS]:
-    """Start a server with an empty bucket `BUCKET`; stop it at the end."""
+def running_seaweedfs(config: Path | None = None) -> Iterator[SeaweedFS]:
+    """Start a server with an empty bucket `BUCKET`; stop it at the end. `config` says who may do what."""
     with tempfile.TemporaryDirectory(prefix="seaweedfs-") as folder, Services(Path(folder)) as services:
         ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
         data = Path(folder) / "data"
@@ -75,6 +75,7 @@ def running_seaweedfs() -> Iterator[SeaweedFS]:
         command += ["-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
         command += [f"-filer.localSocket={folder}/filer.sock"]
         command += [f"-{name}={port}" for name, port in ports.items()]
+        command += [f"-s3.config={config}"] if config else []
         server = SeaweedFS(f"http://{HOST}:{ports['s3.port']}", Path(folder) / "weed.log")
         service = Service(
             "SeaweedFS",

@@ -235,6 +235,22 @@ def test_a_canary_gets_its_share_and_is_promoted(stack: Stack, client: httpx.Cli
         assert {asking.get("/v1/snapshots/current").json()["id"] for _ in range(50)} == {chosen}
 
 
+def test_a_backup_brings_back_snapshots_and_runs(stack: Stack, client: httpx.Client, tmp_path: Path) -> None:
+    snapshot, products = client.get("/v1/snapshots/current").json()["id"], ids(client)
+    with stack.prefect() as prefect:
+        runs = {one["id"] for one in filter_runs(prefect)}
+    backup = f"BACKUP={tmp_path / 'backup'}"
+    stack.make("backup", backup)
+    stack.make("down", "VOLUMES=1")
+    stack.make("restore", backup, timeout=300)
+    stack.make("up", timeout=300)
+    with httpx.Client(base_url=stack.search_url, timeout=30) as again:
+        assert again.get("/v1/snapshots/current").json()["id"] == snapshot
+        assert ids(again) == products
+    with stack.prefect() as prefect:
+        assert runs <= {one["id"] for one in filter_runs(prefect)}
+
+
 def test_down_leaves_nothing(stack: Stack) -> None:
     networks = json.loads(
         stack.engine.docker("network", "inspect", *stack.engine.docker(
