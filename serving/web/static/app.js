@@ -203,5 +203,6 @@ window.addEventListener("pagehide", rememberScroll);
 document.addEventListener("scrollend", rememberScroll);
 setInterval(lookAgain, LOOK_AGAIN);
 
+sessionStorage.removeItem("tries"); // of view.js: all modules are here
 findSnapshot().catch(() => {});
 arrive(place, { count: history.state?.count ?? 0, scroll: history.state?.scroll ?? 0 });

@@ -96,7 +96,7 @@ function makeActions({ id, title }, actions) {
   return make("div", { className: "card-actions" },
     button("round", `More like ${name}`, () => actions.add(id, true), "plus"),
     button("round", `Less like ${name}`, () => actions.add(id, false), "minus"),
-    button("round only", `Only like ${name}`, () => actions.like(id), "look"));
+    button("round only", `Lookalikes of ${name}`, () => actions.like(id), "look"));
 }
 
 /** @param {number} count */

@@ -74,7 +74,7 @@ export async function showResults(place, count) {
   hideMessage();
   if (known) return draw(mine, known.products, true);
   $("grid").replaceChildren(...makeSkeletons(12));
-  entitle(name ? (isSearch(place) ? "Lookalikes" : "Products") : "Start with one of these");
+  entitle(name ? (isSearch(place) ? "Lookalikes" : "Products") : "Start with these");
   say(mine);
   if (!name) return showStart(mine);
   await load(mine, Math.min(Math.max(count, PAGE), MOST_AT_ONCE));

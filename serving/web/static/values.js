@@ -47,7 +47,7 @@ export function makeValues(name, change) {
   const add = (value) => {
     const box = make("input", { type: "checkbox", onchange: tell });
     const count = make("span", { className: "count" });
-    const row = make("label", { className: "value" }, box, make("span", { className: "value-name" }, sayBoolean(value)), count);
+    const row = make("label", { className: "value" }, box, make("span", { className: "value-name" }, sayChoice(value)), count);
     const found = { row, box, count };
     rows.set(value, found);
     list.append(row);
@@ -74,6 +74,3 @@ export function makeValues(name, change) {
     },
   };
 }
-
-/** @param {string} value */
-const sayBoolean = (value) => (value === "true" ? "Yes" : value === "false" ? "No" : sayChoice(value));

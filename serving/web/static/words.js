@@ -46,8 +46,11 @@ function sayMoment(value, format) {
   return Number.isNaN(moment.getTime()) ? value : format.format(moment);
 }
 
-/** @param {string} value */
-export const sayChoice = (value) => (value.trim() ? sayValue(value) : "(blank)");
+/** @param {string} value as a filter has it */
+export function sayChoice(value) {
+  if (value === "true" || value === "false") return value === "true" ? "Yes" : "No";
+  return value.trim() ? sayValue(value) : "(blank)";
+}
 
 /** @param {string} name */
 export function sayName(name) {

@@ -23,6 +23,16 @@ def test_the_page_waits_for_a_line_that_is_gone(shopper: Shopper) -> None:
     expect(shopper.message).to_be_hidden()
 
 
+def test_a_module_that_is_lost_on_the_way_is_fetched_again(shopper: Shopper) -> None:
+    shopper.expect_faults("cards.js")
+    lost = ["once", "twice"]
+    shopper.page.route("**/cards.js", lambda route: route.abort() if lost and lost.pop() else route.continue_())
+    shopper.page.goto("/?like=p5")
+    shopper.see_first(52)
+    assert not lost
+    assert shopper.page.evaluate("sessionStorage.getItem('tries')") is None
+
+
 def test_a_busy_server_is_asked_again(shopper: Shopper) -> None:
     shopper.expect_faults("429")
     answers = [refuse("overloaded", 429, **{"Retry-After": "1"})]

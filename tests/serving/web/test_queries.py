@@ -255,7 +255,7 @@ def test_a_product_that_answers_late_gives_way_to_the_one_chosen(shopper: Shoppe
     shopper.see_first(52)
     shopper.cards.nth(3).hover()
     chosen = shopper.numbers[3]
-    shopper.cards.nth(3).get_by_role("button", name="Only like").click()
+    shopper.cards.nth(3).get_by_role("button", name="Lookalikes of").click()
     expect(page.locator("#query-name")).to_contain_text(f"Product {chosen} ")
     for route in waiting:
         route.continue_()

@@ -110,7 +110,7 @@ def test_the_grid_grows_to_its_end_and_back_finds_its_place(shopper: Shopper) ->
     place, number = page.evaluate("scrollY"), shopper.numbers[45]
     assert place > 500
     card.hover()
-    card.get_by_role("button", name="Only like").click()
+    card.get_by_role("button", name="Lookalikes of").click()
     expect(page.locator("#query-name")).to_contain_text(f"Product {number} ")
     assert page.evaluate("scrollY") < place
     page.go_back()

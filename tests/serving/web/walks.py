@@ -65,7 +65,7 @@ class Walk:
         self._click(self.page.locator("#grid").get_by_role("button", name=re.compile("^Less like")))
 
     def _only(self) -> None:
-        self._click(self.page.locator("#grid").get_by_role("button", name=re.compile("^Only like")))
+        self._click(self.page.locator("#grid").get_by_role("button", name=re.compile("^Lookalikes of")))
 
     def _tile(self) -> None:
         self._click(self.page.locator(".tile a, .tile button"))
