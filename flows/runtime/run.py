@@ -31,6 +31,7 @@ from lookalike.data.partitioned import PartitionedTable
 from lookalike.data.reports import Kind
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest
+from lookalike.data.spans import span
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.data.stores.retry import Backoff
 from lookalike.flows.runtime.cluster import Cluster
@@ -195,7 +196,7 @@ def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Co
     def decorate(function: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R]:
         @wraps(function)
         def timed(run: Run, *args: P.args, **kwargs: P.kwargs) -> R:
-            with run.journal.time_stage(name):
+            with span(name), run.journal.time_stage(name):
                 return function(run, *args, **kwargs)
 
         return cast("Callable[Concatenate[Run, P], R]", step(name)(timed))

@@ -9,6 +9,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
@@ -16,7 +17,9 @@ from prefect.concurrency.sync import concurrency
 
 from lookalike.data.errors import ChannelBusyError, UnavailableError
 from lookalike.data.reports import Kind, State
+from lookalike.data.spans import span, start_traces, trace_ids
 from lookalike.flows.runtime.cluster import Cluster
+from lookalike.flows.runtime.progress import run_log
 from lookalike.flows.runtime.request import Request
 from lookalike.flows.runtime.run import Journal, Run, Workspace, is_out_of_space
 
@@ -33,6 +36,7 @@ def run_session(kind: Kind, request: Request, *, wait_seconds: float, on_failure
     Raises `ChannelBusyError` where another run has the channel for longer than `wait_seconds`.
     """
     with (
+        _traced(kind, request),
         channel_lock(request.store, request.channel, wait_seconds=wait_seconds),
         tempfile.TemporaryDirectory(prefix="lookalike-run-") as scratch,
         Cluster(request.settings) as cluster,
@@ -50,6 +54,21 @@ def run_session(kind: Kind, request: Request, *, wait_seconds: float, on_failure
             published = f" after it had published {run.journal.published}" if run.journal.published else ""
             on_failure(run, "cancelled", f"the run was cancelled{published}")
             raise
+
+
+@contextmanager
+def _traced(kind: Kind, request: Request) -> Iterator[None]:
+    """Let the run be a trace, with its stages as spans; its log names it."""
+    if not request.settings.traces:
+        yield
+        return
+    _, end = start_traces("lookalike-batch", version("lookalike"))
+    try:
+        with span(kind):
+            run_log(__name__).info("trace %s", trace_ids()["trace_id"])
+            yield
+    finally:
+        end()
 
 
 def _explain(error: Exception) -> Exception:

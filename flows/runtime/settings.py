@@ -24,6 +24,7 @@ class BatchSettings(BaseSettings):
     )
 
     store: str = Field("./.lookalike", description="Where snapshots live: a folder, or s3://bucket/prefix")
+    traces: bool = Field(False, description="Send OpenTelemetry traces, where OTEL_… variables say")
     dask_scheduler_address: str | None = Field(
         None,
         validation_alias=AliasChoices("DASK_SCHEDULER_ADDRESS"),

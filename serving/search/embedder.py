@@ -20,6 +20,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from lookalike.data.spans import note_span, span
 from lookalike.serving.background import SingleFlight
 from lookalike.serving.errors import ProblemError, deadline_problem, encoder_problem, overload_problem
 from lookalike.serving.search.query import Crop, Picture
@@ -109,7 +110,8 @@ class Embedder:
             with self._metrics.stage("decode"):
                 return prepare_pixels(encoder, picture.data, picture.crop, self._limits)
 
-        pixels = await asyncio.get_running_loop().run_in_executor(self._decoders, prepared)
+        with span("decode"):
+            pixels = await asyncio.get_running_loop().run_in_executor(self._decoders, prepared)
         vector = await self._batcher.encode(encoder, pixels, deadline=deadline)
         self.encoded_at = time.monotonic()
         return vector
@@ -164,6 +166,7 @@ class _Item:
     deadline: float
     vector: asyncio.Future[Vectors]
     queued: float = field(default_factory=time.monotonic)
+    started: float = 0.0
 
 
 class Batcher:
@@ -203,7 +206,12 @@ class Batcher:
         self._metrics.queue.set(len(self._waiting))
         self._arrived.set()
         self._grew.set()
-        return await item.vector
+        try:
+            return await item.vector
+        finally:
+            if item.started:  # in a batch with others, whose requests it is no part of
+                note_span("queue", item.queued, item.started)
+                note_span("encode", item.started, time.monotonic())
 
     async def run(self) -> None:
         """Encode for ever what arrives."""
@@ -275,6 +283,8 @@ class Batcher:
 
     async def _encode(self, batch: Sequence[_Item]) -> None:
         start = time.monotonic()
+        for item in batch:
+            item.started = start
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(

@@ -18,6 +18,7 @@ import pyarrow as pa
 from lookalike.data.errors import FilterError, ImageRejectedError, LookalikeError
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.snapshots.products import Product
+from lookalike.data.spans import span
 from lookalike.serving.budget import Share
 from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError, as_problem, overload_problem
@@ -219,7 +220,7 @@ class SearchService:
 
     async def write(self, function: Callable[[], T], *, hits: int) -> T:
         """Run what writes a reply of so many hits, where nobody has to wait for it."""
-        with self.metrics.stage("hydrate"):
+        with span("write"), self.metrics.stage("hydrate"):
             if hits < LARGE_REPLY:
                 return function()
             return await asyncio.get_running_loop().run_in_executor(self._writers, function)
@@ -291,7 +292,8 @@ class SearchService:
         began = time.monotonic()
         rows = [_find_row(loaded, example) for example in query.examples]
         vectors = await self._vectors(loaded, query.examples, deadline)
-        answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors, room))
+        with span("search"):
+            answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors, room))
         if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
             self.proved_at = time.monotonic()
         return answer
@@ -322,7 +324,8 @@ class SearchService:
 
     async def _embed(self, loaded: LoadedSnapshot, picture: Picture | PictureUrl, deadline: float) -> Vectors:
         if isinstance(picture, PictureUrl):
-            picture = Picture(await self._urls.read(picture.url, deadline=deadline), picture.crop)
+            with span("fetch"):
+                picture = Picture(await self._urls.read(picture.url, deadline=deadline), picture.crop)
         return await self._embedder.embed(loaded.searcher.encoder, picture, deadline=deadline)
 
     def _find(

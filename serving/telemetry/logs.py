@@ -12,6 +12,7 @@ from uvicorn.config import LOGGING_CONFIG
 from uvicorn.logging import DefaultFormatter
 
 from lookalike.data.printable import escape_controls
+from lookalike.data.spans import trace_ids
 from lookalike.serving.context import current
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry import ACCESS, AUDIT
@@ -33,6 +34,7 @@ class JsonFormatter(logging.Formatter):
         asked = current()
         if asked is not None:
             line |= {"request_id": asked.id, "snapshot": asked.snapshot}
+        line |= trace_ids()
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

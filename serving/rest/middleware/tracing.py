@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.data.errors import InputError
+from lookalike.data.spans import start_traces
 from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.problems import respond
@@ -102,21 +103,14 @@ def _template(scope: Scope) -> str:
 
 
 def trace(app: FastAPI) -> Callable[[], None]:
-    """Let every request be a span, sent over OTLP and HTTP; return what sends the last ones and ends it.
+    """Let every request be a span, with its stages below it; return what sends the last ones and ends it.
 
-    `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER` and the like say where and what. Raises
-    `InputError` where the extra `otel` is not installed.
+    Raises `InputError` where the extra `otel` is not installed.
     """
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415
-        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
         raise InputError(f"traces need the extra `otel`: pip install 'lookalike[otel]' ({error})") from error
-    named = Resource({"service.name": NAME, "service.version": version()})
-    provider = TracerProvider(resource=Resource.create().merge(named).merge(OTELResourceDetector().detect()))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider, end = start_traces(NAME, version())
     FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, excluded_urls=UNTRACED)
-    return provider.shutdown
+    return end

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
@@ -17,60 +11,11 @@ from lookalike.serving.rest.app import create_app
 from lookalike.serving.runtime import Runtime
 from tests.serving.conftest import make_settings
 from tests.support.client import running
-from tests.support.shop import Shop
+from tests.support.otlp import receiving
+from tests.support.shop import Shop, picture
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-class Receiver(ThreadingHTTPServer):
-    """Takes OTLP over HTTP, and keeps what came."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Visitor)
-        self.requests: list[tuple[str, bytes]] = []
-
-    def spans(self) -> list[tuple[dict[str, str], Any]]:
-        """Return each span with the attributes of what sent it."""
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-        found = []
-        for path, body in self.requests:
-            assert path == "/v1/traces"
-            for sender in ExportTraceServiceRequest.FromString(body).resource_spans:
-                attributes = {one.key: one.value.string_value for one in sender.resource.attributes}
-                found += [(attributes, span) for scope in sender.scope_spans for span in scope.spans]
-        return found
-
-
-class Visitor(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.requests.append((self.path, body))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called there
-        """Say nothing."""
-
-
-@contextmanager
-def receiving() -> Iterator[Receiver]:
-    receiver = Receiver()
-    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.shutdown()
-        thread.join()
-        receiver.server_close()
+OTHER = "00-1bf7651916cd43dd8448eb211c80319d-b7ad6b7169203332-01"
 
 
 def test_requests_become_spans(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +30,26 @@ def test_requests_become_spans(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> N
             found = client.post("/v1/search", json={"product_id": "a"}, headers=headers)
             assert found.json()["snapshot"] == manifest.id
             assert client.search(k=0).status_code == 422
+            pictured = client.post(
+                "/v1/search", files={"image": ("x.png", picture(700))}, headers={"traceparent": OTHER}
+            )
+            assert pictured.status_code == 200
             client.get("/metrics")
         spans = receiver.spans()
     asked = [(sender, span) for sender, span in spans if span.name == "POST /v1/search"]
-    assert len(asked) == 2
+    assert len(asked) == 3
     assert all(sender["service.name"] == "lookalike" for sender, _ in spans)
     assert all(sender["deployment.environment"] == "tests" for sender, _ in spans)
     assert asked[0][1].trace_id.hex() == PARENT.split("-")[1]
     assert asked[0][1].parent_span_id.hex() == PARENT.split("-")[2]
+    of_picture = [span for _, span in spans if span.trace_id.hex() == OTHER.split("-")[1]]
+    root = next(span for span in of_picture if span.name == "POST /v1/search")
+    stages = {span.name: span for span in of_picture if span.parent_span_id == root.span_id}
+    assert {"decode", "queue", "encode", "search", "write"} <= stages.keys()
+    in_order = [stages[name] for name in ("decode", "queue", "encode", "search", "write")]
+    assert [span.start_time_unix_nano for span in in_order] == sorted(span.start_time_unix_nano for span in in_order)
+    assert root.start_time_unix_nano <= in_order[0].start_time_unix_nano
+    assert in_order[-1].end_time_unix_nano <= root.end_time_unix_nano
     assert not [span.name for _, span in spans if "metrics" in span.name or "readyz" in span.name]
 
 

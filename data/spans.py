@@ -1,0 +1,76 @@
+"""Spans of OpenTelemetry, for both tiers: what a request or a run waited for. Without traces they cost nothing.
+
+`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER` and the like say where spans go, and which.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lookalike.data.errors import InputError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Tracer
+
+_tracers: list[Tracer] = []
+"""The one that is used comes last; none where there are no traces."""
+
+
+def start_traces(service: str, version: str) -> tuple[TracerProvider, Callable[[], None]]:
+    """Send spans over OTLP and HTTP from now on; return their provider, and what sends the last ones and ends it.
+
+    Raises `InputError` where the extra `otel` is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(f"traces need the extra `otel`: pip install 'lookalike[otel]' ({error})") from error
+    named = Resource({"service.name": service, "service.version": version})
+    provider = TracerProvider(resource=Resource.create().merge(named).merge(OTELResourceDetector().detect()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    tracer = provider.get_tracer("lookalike")
+    _tracers.append(tracer)
+
+    def end() -> None:
+        _tracers.remove(tracer)
+        provider.shutdown()
+
+    return provider, end
+
+
+@contextmanager
+def span(name: str) -> Iterator[None]:
+    """Let what happens meanwhile be a span of the request or run that is being worked on."""
+    if not _tracers:
+        yield
+        return
+    with _tracers[-1].start_as_current_span(name):
+        yield
+
+
+def note_span(name: str, started: float, ended: float) -> None:
+    """Add a span for what happened elsewhere, between two times of the monotonic clock."""
+    if not _tracers:
+        return
+    to_wall = time.time_ns() - time.monotonic_ns()
+    made = _tracers[-1].start_span(name, start_time=to_wall + int(started * 1e9))
+    made.end(to_wall + int(ended * 1e9))
+
+
+def trace_ids() -> dict[str, str]:
+    """Return the ids of the current trace and span, for logs; none where there are no traces."""
+    if not _tracers:
+        return {}
+    from opentelemetry.trace import format_span_id, format_trace_id, get_current_span  # noqa: PLC0415
+
+    current = get_current_span().get_span_context()
+    if not current.is_valid:
+        return {}
+    return {"trace_id": format_trace_id(current.trace_id), "span_id": format_span_id(current.span_id)}
