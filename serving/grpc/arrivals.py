@@ -192,10 +192,12 @@ def find_socket(peer: str) -> socket.socket | None:
 
 
 def _is_at(found: socket.socket, wanted: tuple[str, str]) -> bool:
-    """Tell whether the other end of a socket is there."""
+    """Tell whether the other end of a socket is there, and the system tells what came of it."""
     try:
         host, port, *_ = found.getpeername()
-        found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+        told = len(found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES))
     except (OSError, ValueError):
+        return False
+    if told < _RECEIVED_AT + 8:  # an old system, or one that only looks like Linux
         return False
     return (parse_peer(f"ipv{6 if ':' in host else 4}:[{host}]:{port}"), str(port)) == wanted

@@ -17,9 +17,13 @@ from websockets.sync.connection import Connection
 from websockets.typing import Subprotocol
 
 from lookalike.data.stores.local import LocalStore
+from lookalike.infra.demo.processes import free_port
 from lookalike.serving.access.keys import KeysDocument, create_key
 from lookalike.serving.context import AccessScope
+from lookalike.serving.graphql import subscriber
+from tests.serving.conftest import make_settings
 from tests.support.client import wait_for
+from tests.support.listening import listening
 from tests.support.processes import Server, server
 from tests.support.shop import Shop
 
@@ -88,10 +92,10 @@ class Subscriber:
 
 
 @contextmanager
-def opened(running: Server, init: Mapping[str, Any] | None = None, **more: Any) -> Iterator[Subscriber]:
+def opened(port: int, init: Mapping[str, Any] | None = None, **more: Any) -> Iterator[Subscriber]:
     """Open a connection; `init` is the payload of the first message, and nothing is sent where it is None."""
     given: dict[str, Any] = {"subprotocols": [Subprotocol(PROTOCOL)], "compression": None, "proxy": None, **more}
-    with connect(f"ws://127.0.0.1:{running.port}/graphql", **given) as socket:
+    with connect(f"ws://127.0.0.1:{port}/graphql", **given) as socket:
         client = Subscriber(socket)
         if init is not None:
             client.say({"type": "connection_init", "payload": init})
@@ -100,13 +104,13 @@ def opened(running: Server, init: Mapping[str, Any] | None = None, **more: Any) 
 
 @contextmanager
 def acknowledged(running: Server, **more: Any) -> Iterator[Subscriber]:
-    with opened(running, {}, **more) as client:
+    with opened(running.port, {}, **more) as client:
         assert client.read() == {"type": "connection_ack"}
         yield client
 
 
 def refused(running: Server, **more: Any) -> tuple[int, str]:
-    with pytest.raises(InvalidStatus) as refusal, opened(running, **more):
+    with pytest.raises(InvalidStatus) as refusal, opened(running.port, **more):
         pass
     response = refusal.value.response
     return response.status_code, json.loads(response.body or b"{}")["code"]
@@ -181,10 +185,10 @@ def test_a_broken_protocol_ends_the_connection(open_server: Server, messages: tu
 
 
 def test_before_the_first_message(open_server: Server) -> None:
-    with opened(open_server) as client:
+    with opened(open_server.port) as client:
         client.subscribe("a")
         assert client.end()[0] == 4401
-    with opened(open_server) as client:
+    with opened(open_server.port) as client:
         client.say({"type": "connection_init", "payload": {"key": "k" * 20_000}})
         assert client.end()[0] == 1009
 
@@ -194,15 +198,34 @@ def test_keys(locked_server: Server) -> None:
         assert refused(locked_server, additional_headers={"X-API-Key": key}) == (401, "unauthorized")
     assert refused(locked_server, additional_headers={"X-API-Key": ADMIN_TEXT}) == (403, "forbidden")
     for init in ({}, {"key": "lk_wrong"}, {"key": 7}, {"key": TEXT, "authorization": TEXT}):
-        with opened(locked_server, init) as client:
+        with opened(locked_server.port, init) as client:
             assert client.end() == (4403, "unauthorized")
     for init in ({"key": TEXT}, {"Authorization": f"Bearer {TEXT}"}):
-        with opened(locked_server, init) as client:
+        with opened(locked_server.port, init) as client:
             assert client.read() == {"type": "connection_ack"}
     with acknowledged(locked_server, additional_headers={"Authorization": f"Bearer {TEXT}"}) as client:
         client.subscribe("a")
         assert client.read()["type"] == "next"
     assert TEXT not in locked_server.log
+
+
+def test_a_key_that_is_withdrawn_ends_the_connection_with_the_next_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, keys = Shop(LocalStore(tmp_path / "store"), tmp_path), tmp_path / "keys.json"
+    shop.publish(8)
+    keys.write_text(KeysDocument(keys=(KEY, ADMIN)).model_dump_json())
+    monkeypatch.setattr(subscriber, "PROOF_SECONDS", 0.0)
+    settings = make_settings(tmp_path, port=free_port(), graphql={"enabled": True}, access={"keys_file": keys})
+    with listening(settings) as running, opened(settings.port, {"key": TEXT}) as client:
+        assert client.read() == {"type": "connection_ack"}
+        client.subscribe("a")
+        assert client.read()["type"] == "next"
+        keys.write_text(KeysDocument(keys=(ADMIN,)).model_dump_json())
+        address = f"{running.url}/v1/products/a"
+        wait_for(lambda: httpx.get(address, headers={"X-API-Key": TEXT}).status_code, lambda status: status == 401)
+        shop.publish(12, first_seed=50)
+        assert client.end() == (4403, "unauthorized")
 
 
 def test_who_may_open_one(open_server: Server) -> None:
