@@ -16,8 +16,8 @@ from lookalike.data.errors import InputError
 S = TypeVar("S", bound=BaseSettings)
 
 PREFIX = "LOOKALIKE_"
-OF_CLIENTS = frozenset({"LOOKALIKE_API_KEY", "LOOKALIKE_URL", "LOOKALIKE_TIMEOUT"})
-"""What `lookalike search` and the Python client read."""
+OF_PEOPLE = frozenset({"LOOKALIKE_API_KEY", "LOOKALIKE_URL", "LOOKALIKE_TIMEOUT", "LOOKALIKE_ACTOR"})
+"""What `lookalike search` and the Python client read, and in whose name channels are moved."""
 
 # Kubernetes sets these in every pod beside a service whose name begins with ours
 _SERVICE_LINK = re.compile(r"LOOKALIKE_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
@@ -54,7 +54,7 @@ def list_variables(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[str
 
 def describe_unknown(environment: Iterable[str], settings: Iterable[type[BaseSettings]]) -> Iterator[str]:
     """Yield a sentence for each variable with our prefix that no setting knows: it may be a slip."""
-    every = (*OF_CLIENTS, *(name for model in settings for name in list_variables(model)))
+    every = (*OF_PEOPLE, *(name for model in settings for name in list_variables(model)))
     known = [name for name in every if name.startswith(PREFIX)]
     for variable in sorted(environment):
         name = variable.upper()

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from lookalike.cli.search import API_KEY
+from lookalike.data.snapshots.documents import ACTOR
 from lookalike.flows.runtime.settings import BatchSettings
 from lookalike.serving.settings import ServingSettings
 
@@ -38,7 +39,7 @@ def test_every_setting_stands_there_with_its_default() -> None:
 
 
 def test_nothing_stands_there_that_is_no_setting() -> None:
-    known = {variable.name for variable in ServingSettings.variables()} | batch_variables().keys() | {API_KEY}
+    known = {variable.name for variable in ServingSettings.variables()} | batch_variables().keys() | {API_KEY, ACTOR}
     assert documented().keys() - known == FOREIGN
 
 

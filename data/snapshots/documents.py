@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import os
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from lookalike.data.stores import ObjectStore
 
 FORMAT_VERSION = 1  # of docs/format.md
 MARKER = "lookalike-store.json"
+ACTOR = "LOOKALIKE_ACTOR"
+LONGEST_ACTOR = 200  # letters
 
 
 class ChecksummedDocument(BaseModel):
@@ -100,7 +103,9 @@ def _verify_checksum(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def this_actor() -> str:
-    """Return who does what is done here: user@host."""
+    """Return who does what is done here: as `LOOKALIKE_ACTOR` says, else user@host, which many may share."""
+    if named := os.environ.get(ACTOR):
+        return named[:LONGEST_ACTOR]
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

@@ -239,6 +239,14 @@ class TestRollback:
         assert not promote(channel, channel.current().snapshot, reason="repaired").held
         assert not rollback(channel, reason="the next run may publish", hold=False).held
 
+    def test_who_moves_a_channel_may_be_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = MemoryStore()
+        manifest = store_snapshot(store, draft(store, [1]))
+        assert "@" in promote(Channel(store), manifest.id, reason="a test").moved_by
+        monkeypatch.setenv("LOOKALIKE_ACTOR", "Ann Lee")
+        assert promote(Channel(store), manifest.id, reason="a test").moved_by == "Ann Lee"
+        assert pin(store, manifest.id).pinned_by == "Ann Lee"
+
     def test_a_channel_that_never_moved(self) -> None:
         with pytest.raises(SnapshotNotFoundError, match="nothing has been published"):
             rollback(Channel(MemoryStore()), reason="x")
