@@ -209,3 +209,38 @@ def test_shards_are_one_line(helm_tools: HelmTools) -> None:
     rendered = helm_tools.render("--set", "prefect.shards=16,prefect.apiUrl=http://prefect:4200/api")
     job = pods(objects(rendered))["Job shop-deployments"]
     assert {"name": "SHARDS", "value": "16"} in job["containers"][0]["env"]
+
+
+@pytest.mark.parametrize(
+    ("processors", "workers", "threads"),
+    [("500m", 1, "1"), ("4", 1, "4"), ("1500m", 1, "2"), ("2.5", 1, "3"), ("4", 3, "1")],
+)
+def test_threads_are_those_of_the_requested_processors(
+    helm_tools: HelmTools, processors: str, workers: int, threads: str
+) -> None:
+    texts = f"serving.resources.requests.cpu={processors},serving.settings.LOOKALIKE_BATCHING__DECODE_THREADS=7"
+    rendered = helm_tools.render("--set", f"serving.workers={workers}", "--set-string", texts)
+    spec = pods(objects(rendered))["Deployment shop-serving"]
+    environment = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}
+    assert environment["LOOKALIKE_BATCHING__ENCODER_THREADS"] == threads
+    assert environment["LOOKALIKE_BATCHING__LANES"] == str(int(threads) + 1)
+    assert environment["LOOKALIKE_BATCHING__DECODE_THREADS"] == "7"  # a person may know better
+
+
+def test_a_pod_without_a_snapshot_is_left_to_wait(helm_tools: HelmTools) -> None:
+    spec = pods(objects(helm_tools.render()))["Deployment shop-serving"]
+    paths = {
+        kind: spec["containers"][0][f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")
+    }
+    assert paths == {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
+
+
+def test_another_dask_cluster_has_another_name(helm_tools: HelmTools) -> None:
+    """The operator takes over no other change of a cluster than its number of workers."""
+
+    def name(*given: str) -> str:
+        [found] = [one for one in objects(helm_tools.render(*values("canary"), *given)) if one["kind"] == "DaskCluster"]
+        return str(found["metadata"]["name"])
+
+    assert name("--set", "dask.workers=5,dask.autoscaling.maximum=30") == name()
+    assert name("--set", "images.tag=2.0.0") != name()

@@ -34,6 +34,8 @@ securityContext:
   runAsUser: 10001
   runAsGroup: 10001
   fsGroup: 10001
+  # else each start walks through all files of a volume
+  fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
@@ -77,8 +79,27 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* Whole cores of a request such as 2, "500m" or 1.5: at least one. A process sees the cores of its node, and starts threads for all. */}}
+{{- define "lookalike.cores" -}}
+{{- $cpu := . | toString -}}
+{{- if hasSuffix "m" $cpu -}}
+{{- max 1 (ceil (divf (trimSuffix "m" $cpu | float64) 1000) | int) -}}
+{{- else -}}
+{{- max 1 (ceil (float64 $cpu) | int) -}}
+{{- end -}}
+{{- end }}
+
+{{/*
+The operator changes nothing of a cluster but its number of workers. So there a cluster with other values is another cluster, with
+a name of its own.
+*/}}
+{{- define "lookalike.daskName" -}}
+{{ .Release.Name }}-dask
+{{- if eq .Values.dask.mode "operator" }}-{{ list .Chart.Version (omit .Values.dask "workers" "autoscaling") .Values.images .Values.store .Values.prefect.settings | toJson | sha256sum | trunc 8 }}{{ end }}
+{{- end }}
+
 {{- define "lookalike.schedulerAddress" -}}
-tls://{{ .Release.Name }}-dask-scheduler.{{ .Release.Namespace }}.svc:8786
+tls://{{ include "lookalike.daskName" . }}-scheduler.{{ .Release.Namespace }}.svc:8786
 {{- end }}
 
 {{- define "lookalike.daskTls" -}}
@@ -106,7 +127,7 @@ containers:
       - {{ include "lookalike.schedulerAddress" . }}
       - --nworkers=1
       - --nthreads=1
-      - --memory-limit=auto
+      - --memory-limit=$(MEMORY_LIMIT)
       - --local-directory=/scratch
       - --dashboard-address=:8790
       {{- if eq .Values.dask.mode "operator" }}
@@ -116,6 +137,10 @@ containers:
       {{- include "lookalike.storeEnvironment" (list . .Values.store.secrets.batch) | nindent 6 }}
       {{- include "lookalike.daskTls" . | nindent 6 }}
       - {name: TMPDIR, value: /scratch}
+      - {name: PYTHON_CPU_COUNT, value: {{ include "lookalike.cores" (.Values.dask.resources.requests).cpu | quote }}}
+      # what Dask finds by itself is a part of this: as large as one core's part of the node
+      - name: MEMORY_LIMIT
+        valueFrom: {resourceFieldRef: {containerName: worker, resource: limits.memory}}
       - {name: DO_NOT_TRACK, value: "1"}
       {{- include "lookalike.settings" .Values.prefect.settings | nindent 6 }}
     ports:
@@ -156,6 +181,14 @@ containers:
     env:
       {{- include "lookalike.daskTls" . | nindent 6 }}
       - {name: DO_NOT_TRACK, value: "1"}
+      {{- if .Values.dask.autoscaling.enabled }}
+      # The operator has no certificate: it asks here, over HTTP, how many workers are wanted and which may go. The last of
+      # these routes answers it, the others are Dask's own.
+      - name: DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES
+        value: >-
+          ["distributed.http.scheduler.prometheus", "distributed.http.scheduler.info", "distributed.http.scheduler.json",
+          "distributed.http.health", "distributed.http.proxy", "distributed.http.statics", "distributed.http.scheduler.api"]
+      {{- end }}
     ports:
       - {name: tcp-comm, containerPort: 8786}
       - {name: http-dashboard, containerPort: 8787}
