@@ -30,6 +30,8 @@ let clear;
 /** @type {Group[]} */
 let groups = [];
 let made = "";
+let served = "";
+let countedFor = "";
 /** @type {AbortController | null} */
 let counting = null;
 
@@ -83,6 +85,7 @@ function fitRow() {
 
 /** @param {Snapshot} snapshot Make a control for each attribute that helps to choose. */
 export async function offerFilters(snapshot) {
+  served = snapshot.id;
   const key = JSON.stringify(Object.entries(snapshot.attributes).map(([name, { type }]) => [name, type]));
   if (key === made) return;
   made = key;
@@ -154,6 +157,10 @@ export async function showFilters(place) {
     count.hidden = !chosen;
   }
   fitRow();
+  const isBrowsing = !place.likes.length && !place.find;
+  const question = JSON.stringify([served, groups.length, isBrowsing, writeConditions(place.filters)]);
+  if (!groups.length || question === countedFor) return; // they do not depend on what is searched by
+  countedFor = question;
   counting?.abort();
   counting = new AbortController();
   const { signal } = counting;
@@ -161,8 +168,10 @@ export async function showFilters(place) {
     const { facets, total } = await countPlace(place, signal);
     if (signal.aborted) return;
     for (const { name, control } of groups) control.update(place.filters.get(name) ?? noChoice(), facets[name]);
-    $("show-results").textContent = place.likes.length || place.find ? "Show results" : `Show ${counted(total, "product", "products")}`;
-  } catch { /* the results say what is wrong */ }
+    $("show-results").textContent = isBrowsing ? `Show ${counted(total, "product", "products")}` : "Show results";
+  } catch { // the results say what is wrong
+    if (countedFor === question) countedFor = "";
+  }
 }
 
 /**

@@ -91,8 +91,7 @@ async function pictureOf(example, crop, signal) {
 
 /** @type {Map<string, Promise<number>>} */
 const chances = new Map();
-const LOOKED_AT = 3;
-const DEPTHS = [50, 400, 4000];
+const DEPTHS = [4000, 400, 50];
 
 /**
  * Return the score of two products that were chosen by chance: that of the middle of what there is, or of far down in
@@ -104,22 +103,19 @@ const DEPTHS = [50, 400, 4000];
  */
 export function findChance(snapshot, products) {
   const known = chances.get(snapshot);
-  if (known) return known;
-  const measured = measureChance(products.slice(0, LOOKED_AT)).catch(() => 0);
+  if (known || !products.length) return known ?? Promise.resolve(0);
+  const measured = measureChance(products[Math.floor(products.length / 2)].id).catch(() => 0);
   chances.set(snapshot, measured);
   return measured;
 }
 
-/** @param {Product[]} products */
-async function measureChance(products) {
-  const queries = DEPTHS.flatMap((offset) => products.map(({ id }) => ({ product_id: id, k: 1, offset, fields: ["score"] })));
+/** @param {string} id */
+async function measureChance(id) {
+  const queries = DEPTHS.map((offset) => ({ product_id: id, k: 1, offset, fields: ["score"] }));
   /** @type {{results: Array<{hits?: Product[]}>}} */
   const { results } = await post("search/batch", { queries });
-  const scores = DEPTHS.map((_, at) => results.slice(at * products.length, (at + 1) * products.length)
-    .flatMap(({ hits }) => hits ?? []).map(({ score }) => score ?? 0));
-  const deepest = scores.reverse().find((some) => some.length) ?? [0];
-  const middle = deepest.sort((a, b) => a - b)[Math.floor(deepest.length / 2)];
-  return Math.min(Math.max(middle, 0), 0.9);
+  const deepest = results.find(({ hits }) => hits?.length)?.hits?.[0].score ?? 0;
+  return Math.min(Math.max(deepest, 0), 0.9);
 }
 
 /**

@@ -16,7 +16,7 @@ import { number, sayChoice } from "./words.js";
  * @typedef {{name: string, categories: Category[]}} Chosen
  */
 
-const MOST = 18;
+const MOST = 12;
 const EXAMPLES = 12;
 const LISTED = 100;
 
