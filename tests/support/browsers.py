@@ -26,7 +26,9 @@ def require_browser(path: str | None = CHROMIUM) -> None:
 def launched() -> Iterator[Browser]:
     """Yield a browser without a page."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM or "/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM or "/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
         try:
             yield browser
         finally:

@@ -86,8 +86,9 @@ def open_shopper(browser: Browser, shop_url: str) -> Iterator[OpenShopper]:
 
         def open_one(path: str = "/", *, phone: bool = False, **options: Any) -> Shopper:
             size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 900}
-            given = {"viewport": size, "has_touch": phone, "is_mobile": phone, "base_url": shop_url, **options}
-            context = browser.new_context(**given)
+            # animations draw each frame, which costs as much as all else
+            given = {"viewport": size, "has_touch": phone, "is_mobile": phone, "reduced_motion": "reduce", **options}
+            context = browser.new_context(base_url=shop_url, **given)
             context.set_default_timeout(PATIENCE)
             stack.callback(context.close)
             shoppers.append(Shopper(context.new_page(), path))

@@ -23,6 +23,7 @@ def test_the_page_waits_for_a_line_that_is_gone(shopper: Shopper) -> None:
     expect(shopper.message).to_be_hidden()
 
 
+@pytest.mark.system
 def test_a_module_that_is_lost_on_the_way_is_fetched_again(shopper: Shopper) -> None:
     shopper.expect_faults("cards.js")
     lost = ["once", "twice"]
@@ -33,6 +34,7 @@ def test_a_module_that_is_lost_on_the_way_is_fetched_again(shopper: Shopper) -> 
     assert shopper.page.evaluate("sessionStorage.getItem('tries')") is None
 
 
+@pytest.mark.system
 def test_a_busy_server_is_asked_again(shopper: Shopper) -> None:
     shopper.expect_faults("429")
     answers = [refuse("overloaded", 429, **{"Retry-After": "1"})]
@@ -59,6 +61,7 @@ def test_a_further_page_that_fails_leaves_what_is_shown(shopper: Shopper) -> Non
     expect(shopper.message).to_be_hidden()
 
 
+@pytest.mark.system
 def test_a_newer_snapshot_between_two_pages_begins_again(shopper: Shopper) -> None:
     shopper.expect_faults("409")
     shopper.page.goto("/?like=p5")
@@ -87,6 +90,7 @@ def test_a_file_that_is_no_picture(shopper: Shopper) -> None:
     expect(shopper.message.get_by_role("button", name="Try again")).to_have_count(0)
 
 
+@pytest.mark.system
 def test_a_filter_that_is_no_more(shopper: Shopper) -> None:
     shopper.expect_faults("422")
     shopper.page.goto("/?like=p5&is.colour=red")
@@ -95,12 +99,14 @@ def test_a_filter_that_is_no_more(shopper: Shopper) -> None:
     shopper.see_first(52)
 
 
+@pytest.mark.system
 def test_a_product_of_an_old_link(shopper: Shopper) -> None:
     shopper.expect_faults("404")
     shopper.page.goto("/?like=nothing")
     expect(shopper.message).to_contain_text("This product is gone")
 
 
+@pytest.mark.system
 def test_nothing_like_it_is_said(shopper: Shopper) -> None:
     nothing = {"snapshot": "s", "took_ms": 1.0, "hits": []}
     shopper.page.route("**/v1/search", lambda route: route.fulfill(json=nothing))

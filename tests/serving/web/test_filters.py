@@ -45,6 +45,7 @@ def test_several_values_are_chosen_and_counts_follow(shopper: Shopper) -> None:
     expect(shopper.page.get_by_role("heading", level=1)).to_be_visible()
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("name", "value"), ODD.items())
 def test_odd_names_and_values_are_chosen_as_others(open_shopper: OpenShopper, name: str, value: str) -> None:
     shopper = open_shopper("/?like=p4")
@@ -56,6 +57,7 @@ def test_odd_names_and_values_are_chosen_as_others(open_shopper: OpenShopper, na
     assert {number % 2 for number in shopper.numbers} == {1}
 
 
+@pytest.mark.system
 def test_a_picture_and_a_value_with_a_line_end(open_shopper: OpenShopper) -> None:
     """A form would change the ends of its lines."""
     shopper = open_shopper("/?is.lines=x%0Ay")
@@ -93,6 +95,7 @@ def test_what_no_product_has_gets_what_is_nearest(shopper: Shopper) -> None:
     assert shopper.numbers == [21]
 
 
+@pytest.mark.system
 def test_all_filters_are_in_a_drawer_on_a_phone(open_shopper: OpenShopper) -> None:
     shopper = open_shopper("/?like=p5", phone=True)
     page = shopper.page
@@ -111,6 +114,7 @@ def test_all_filters_are_in_a_drawer_on_a_phone(open_shopper: OpenShopper) -> No
     expect(page.locator("#chips")).to_be_hidden()
 
 
+@pytest.mark.system
 def test_what_helps_nobody_to_choose_is_no_filter(shopper: Shopper) -> None:
     expect(shopper.page.locator("details.filter")).to_have_count(9)
     names = shopper.page.locator("details.filter summary").evaluate_all(

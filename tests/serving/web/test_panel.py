@@ -53,6 +53,7 @@ def test_arrow_keys_lead_to_those_before_and_after(shopper: Shopper) -> None:
     assert shopper.address == "?like=p5"
 
 
+@pytest.mark.system
 def test_the_picture_is_zoomed(shopper: Shopper) -> None:
     shopper.page.goto("/?product=p5")
     frame = shopper.page.locator("#zoom-frame")
@@ -68,6 +69,7 @@ def test_the_picture_is_zoomed(shopper: Shopper) -> None:
     assert frame.locator("img").evaluate("(image) => image.clientWidth") == width
 
 
+@pytest.mark.system
 def test_the_link_is_copied(open_shopper: OpenShopper, shop_url: str) -> None:
     shopper = open_shopper("/?like=p5&product=p7", permissions=["clipboard-read", "clipboard-write"])
     shopper.panel.get_by_role("button", name="Copy link").click()
@@ -78,6 +80,7 @@ def test_the_link_is_copied(open_shopper: OpenShopper, shop_url: str) -> None:
     expect(shopper.panel.get_by_role("heading", level=2)).to_contain_text("Product 7 ")
 
 
+@pytest.mark.system
 def test_from_the_panel_to_its_lookalikes(shopper: Shopper) -> None:
     shopper.page.goto("/?product=p5")
     shopper.panel.get_by_role("button", name="Find lookalikes").click()
@@ -86,6 +89,7 @@ def test_from_the_panel_to_its_lookalikes(shopper: Shopper) -> None:
     assert shopper.address == "?like=p5"
 
 
+@pytest.mark.system
 def test_a_swipe_turns_the_page_on_a_phone(open_shopper: OpenShopper) -> None:
     shopper = open_shopper("/?like=p5", phone=True)
     shopper.see_first(52)
@@ -99,6 +103,7 @@ def test_a_swipe_turns_the_page_on_a_phone(open_shopper: OpenShopper) -> None:
     expect(shopper.panel.get_by_role("heading", level=2)).to_contain_text(f"Product {shopper.numbers[1]} ")
 
 
+@pytest.mark.system
 def test_a_product_that_is_gone(shopper: Shopper) -> None:
     shopper.expect_faults("404")
     shopper.page.goto("/?product=nothing")

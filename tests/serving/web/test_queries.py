@@ -50,6 +50,7 @@ def test_a_picture_is_searched_and_stays_in_the_tab(shopper: Shopper) -> None:
     assert width == 40
 
 
+@pytest.mark.system
 def test_a_picture_is_not_in_the_link_to_it(open_shopper: OpenShopper, shopper: Shopper) -> None:
     shopper.show(7)
     shopper.see_first(7)
@@ -59,6 +60,7 @@ def test_a_picture_is_not_in_the_link_to_it(open_shopper: OpenShopper, shopper: 
     expect(other.page.get_by_role("heading", level=1)).to_be_visible()
 
 
+@pytest.mark.system
 def test_a_large_photo_is_sent_small_and_upright(shopper: Shopper) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (75, 100, 3), dtype=np.uint8)
     photo = Image.fromarray(noise).resize((4000, 3000), Image.Resampling.BILINEAR)
@@ -80,6 +82,7 @@ def test_a_large_photo_is_sent_small_and_upright(shopper: Shopper) -> None:
     assert sent["bytes"] < 120_000 < len(buffer.getvalue())
 
 
+@pytest.mark.system
 def test_what_takes_long_to_shrink_gives_way_to_the_next(shopper: Shopper) -> None:
     shopper.page.evaluate(
         """() => {
@@ -145,6 +148,7 @@ def test_a_crop_is_made_by_keyboard_and_each_change_searches(shopper: Shopper) -
     assert "crop" not in shopper.address
 
 
+@pytest.mark.system
 def test_a_crop_is_made_by_touch_in_a_large_picture(open_shopper: OpenShopper) -> None:
     shopper = open_shopper("/?like=p5", phone=True)
     page = shopper.page
@@ -195,6 +199,7 @@ def test_more_and_less_like_products_go_into_the_tray(shopper: Shopper, asked: l
     expect(page.locator(".example")).to_have_count(2)
 
 
+@pytest.mark.system
 def test_a_picture_and_a_product_are_searched_together(shopper: Shopper, asked: list[Request]) -> None:
     shopper.show(7)
     shopper.see_first(7)
@@ -206,6 +211,7 @@ def test_a_picture_and_a_product_are_searched_together(shopper: Shopper, asked: 
     assert positive[1] == {"product_id": "p8"}
 
 
+@pytest.mark.system
 def test_a_card_is_dragged_out_of_the_results(shopper: Shopper) -> None:
     shopper.page.goto("/?like=p5")
     shopper.see_first(52)
@@ -233,11 +239,13 @@ def test_a_picture_is_dropped_or_pasted(shopper: Shopper) -> None:
         shopper.see_first(7)
 
 
+@pytest.mark.system
 def test_the_address_of_a_product_is_the_product(shopper: Shopper, shop_url: str) -> None:
     shopper.drop("main", {"text/uri-list": f"# a comment\r\n{shop_url}/v1/products/p7/image?size=256"})
     expect(shopper.page.locator("#query-name")).to_contain_text("Product 7 ")
 
 
+@pytest.mark.system
 def test_an_address_elsewhere_is_asked_for_or_said_to_be_closed(shopper: Shopper, asked: list[Request]) -> None:
     shopper.expect_faults("403")
     shopper.page.locator("#find-text").fill("https://elsewhere.example/a.jpg")
@@ -247,6 +255,7 @@ def test_an_address_elsewhere_is_asked_for_or_said_to_be_closed(shopper: Shopper
     expect(shopper.page.locator("#query-name")).to_have_text("A picture of elsewhere.example")
 
 
+@pytest.mark.system
 def test_a_product_that_answers_late_gives_way_to_the_one_chosen(shopper: Shopper) -> None:
     page = shopper.page
     waiting: list[Any] = []

@@ -57,6 +57,7 @@ class _Site(SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.system
 def test_it_searches_by_a_picture_and_tells_what_was_chosen(shop_page: Page) -> None:
     widget = shop_page.locator("#by-picture")
     widget.locator("input").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": picture(7)})
@@ -69,12 +70,14 @@ def test_it_searches_by_a_picture_and_tells_what_was_chosen(shop_page: Page) -> 
     assert natural == 64
 
 
+@pytest.mark.system
 def test_it_shows_what_is_like_a_product(shop_page: Page) -> None:
     widget = shop_page.locator("#by-product")
     expect(widget.locator("form")).to_be_hidden()
     expect(widget.locator("li").first).to_be_visible()
 
 
+@pytest.mark.system
 def test_it_says_when_nothing_came(shop_page: Page) -> None:
     widget = shop_page.locator("#by-picture")
     widget.locator("input").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
