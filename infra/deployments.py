@@ -20,7 +20,7 @@ import yaml  # type: ignore[import-untyped]
 POOL = "lookalike"
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 PROJECT = "prefect.yaml"
-PARAMETERS = ("catalogue", "encoder", "attribution", "shards")
+PARAMETERS = ("catalogue", "channel", "encoder", "attribution", "shards")
 """What deployments take from the environment, from variables of these names; the flow decides where they are empty."""
 
 
@@ -29,6 +29,7 @@ def main() -> None:
     make_pool()
     given: dict[str, Any] = {name: os.environ.get(name.upper()) or None for name in PARAMETERS}
     given["shards"] = int(given["shards"]) if given["shards"] else None
+    given["channel"] = given["channel"] or "current"
     project = with_parameters(yaml.safe_load(Path(PROJECT).read_text()), given)
     with tempfile.TemporaryDirectory() as folder:
         deployments = Path(folder) / PROJECT
@@ -50,13 +51,16 @@ def make_pool() -> None:
 def with_parameters(project: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return what `prefect.yaml` holds with these values for the deployments that have such parameters."""
     deployments = [
-        {
-            **one,
-            "parameters": one["parameters"] | {name: given[name] for name in given.keys() & one["parameters"].keys()},
-        }
-        for one in project["deployments"]
+        {**one, "parameters": one["parameters"] | parameters_of(one, given)} for one in project["deployments"]
     ]
     return {**project, "deployments": deployments}
+
+
+def parameters_of(deployment: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the values that this deployment takes. One that is for all channels stays so."""
+    own = deployment["parameters"]
+    names = given.keys() & own.keys() - ({"channel"} if own.get("channel") is None else set())
+    return {name: given[name] for name in names}
 
 
 if __name__ == "__main__":

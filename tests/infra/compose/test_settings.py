@@ -123,13 +123,20 @@ def test_the_front_shares_no_network_with_what_it_must_not_reach(services: dict[
 
 def test_deployments_take_the_catalogue_where_they_have_one() -> None:
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    given = {"catalogue": "s3://shop/table.csv", "encoder": None, "attribution": "ours"}
+    given = {"catalogue": "s3://shop/table.csv", "encoder": None, "attribution": "ours", "channel": "spring"}
     found = {one["name"]: one["parameters"] for one in deployments.with_parameters(project, given)["deployments"]}
     assert {name: one.get("catalogue") for name, one in found.items()} == {
         "nightly": "s3://shop/table.csv",
         "frequent": "s3://shop/table.csv",
         "weekly": None,
         "by-hand": None,
+    }
+    # what is for all channels stays so
+    assert {name: one["channel"] for name, one in found.items()} == {
+        "nightly": "spring",
+        "frequent": "spring",
+        "weekly": None,
+        "by-hand": "spring",
     }
     assert found["weekly"] == next(one["parameters"] for one in project["deployments"] if one["name"] == "weekly")
 

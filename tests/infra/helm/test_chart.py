@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from tests.support.engine import ROOT
 from tests.support.helm_tools import CHART, HelmTools
+from tests.support.image_tools import Tools
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -20,7 +24,9 @@ VERSIONS = ("1.33", "1.35", "1.37")
 CUSTOM = {
     "ServiceMonitor": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
     "ScaledObject": "@kubernetes-models/keda/keda.sh/v1alpha1",
+    "PrometheusRule": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
     "HTTPRoute": "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1",
+    "GRPCRoute": "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1",
 }
 DASK = {"DaskCluster", "DaskAutoscaler"}
 
@@ -112,6 +118,8 @@ def test_the_operators_of_others_take_it(helm_tools: HelmTools, tmp_path: Path) 
         ("ServiceMonitor", '"endpoints"', '"endpoint"'),
         ("ScaledObject", '"minReplicaCount"', '"minReplicas"'),
         ("HTTPRoute", '"weight": 90', '"weight": "90"'),
+        ("GRPCRoute", '"backendRefs"', '"backends"'),
+        ("PrometheusRule", '"record"', '"recorded"'),
     ],
 )
 def test_the_operators_of_others_refuse_a_slip(
@@ -184,6 +192,7 @@ def test_servers_have_no_right_of_the_batch_side() -> None:
         ("dask.mode=yarn", "mode"),
         ("serving.resources.limits.memory=much", "memory"),
         ("ingress.enabled=true,gateway.enabled=true", "choose one of ingress and gateway"),
+        ("ingress.enabled=true", "callers from outside would need no key: set serving.keysSecret"),
         ("serving.canary.enabled=true", "serving.canary takes gateway.enabled"),
         ("serving.autoscaling.enabled=true,serving.keda.enabled=true", "choose one of serving.autoscaling"),
         ("dask.autoscaling.enabled=true", "dask.autoscaling takes dask.mode: operator"),
@@ -244,3 +253,22 @@ def test_another_dask_cluster_has_another_name(helm_tools: HelmTools) -> None:
 
     assert name("--set", "dask.workers=5,dask.autoscaling.maximum=30") == name()
     assert name("--set", "images.tag=2.0.0") != name()
+
+
+def test_the_package_holds_the_rules(helm_tools: HelmTools, tmp_path: Path) -> None:
+    helm_tools.run("bin/helm", "package", str(CHART), "--destination", str(tmp_path))
+    [package] = tmp_path.iterdir()
+    with tarfile.open(package) as archive:
+        names = set(archive.getnames())
+    assert {f"lookalike/rules/{name}.yml" for name in ("batch", "budgets", "serving")} <= names
+
+
+def test_policies_find_what_the_docs_explain(image_tools: Tools) -> None:
+    command = [image_tools.trivy, "config", "--skip-check-update", "--quiet", "--format", "json", str(HERE / "golden")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=250)
+    results = json.loads(done.stdout)["Results"]
+    found = {fault["ID"] for one in results for fault in one.get("Misconfigurations", [])}
+    explained = (ROOT / "docs" / "kubernetes.md").read_text()
+    assert sum(one["MisconfSummary"]["Successes"] for one in results) > 100
+    assert found
+    assert {one for one in found if f"| {one} |" not in explained} == set()

@@ -39,6 +39,37 @@ securityContext:
   seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* Where pods run. Called with serving, prefect or dask. */}}
+{{- define "lookalike.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* A folder that goes with its pod. Called with (list "name" "size" "storage class"). */}}
+{{- define "lookalike.folder" -}}
+- name: {{ index . 0 }}
+  {{- if index . 2 }}
+  ephemeral:
+    volumeClaimTemplate:
+      spec:
+        accessModes: [ReadWriteOnce]
+        storageClassName: {{ index . 2 }}
+        resources: {requests: {storage: {{ index . 1 }}}}
+  {{- else }}
+  emptyDir: {sizeLimit: {{ index . 1 }}}
+  {{- end }}
+{{- end }}
+
 {{- define "lookalike.containerSecurity" -}}
 securityContext:
   allowPrivilegeEscalation: false
@@ -95,7 +126,7 @@ a name of its own.
 */}}
 {{- define "lookalike.daskName" -}}
 {{ .Release.Name }}-dask
-{{- if eq .Values.dask.mode "operator" }}-{{ list .Chart.Version (omit .Values.dask "workers" "autoscaling") .Values.images .Values.store .Values.prefect.settings | toJson | sha256sum | trunc 8 }}{{ end }}
+{{- if eq .Values.dask.mode "operator" }}-{{ list .Chart.Version (omit .Values.dask "workers" "autoscaling") .Values.dask.autoscaling.enabled .Values.images .Values.store .Values.prefect.settings .Values.prefect.extraEnv .Values.prefect.extraVolumes .Values.prefect.extraVolumeMounts | toJson | sha256sum | trunc 8 }}{{ end }}
 {{- end }}
 
 {{- define "lookalike.schedulerAddress" -}}
@@ -119,6 +150,7 @@ tls://{{ include "lookalike.daskName" . }}-scheduler.{{ .Release.Namespace }}.sv
 {{- define "lookalike.daskWorkerPod" -}}
 serviceAccountName: {{ .Release.Name }}-batch
 {{ include "lookalike.podSecurity" . }}
+{{- include "lookalike.placement" .Values.dask }}
 containers:
   - name: worker
     {{- include "lookalike.image" (list . .Values.dask.image) | nindent 4 }}
@@ -143,6 +175,7 @@ containers:
         valueFrom: {resourceFieldRef: {containerName: worker, resource: limits.memory}}
       - {name: DO_NOT_TRACK, value: "1"}
       {{- include "lookalike.settings" .Values.prefect.settings | nindent 6 }}
+      {{- with .Values.prefect.extraEnv }}{{ toYaml . | nindent 6 }}{{ end }}
     ports:
       - {name: http-dashboard, containerPort: 8790}
     readinessProbe:
@@ -160,11 +193,12 @@ containers:
       - {name: tmp, mountPath: /tmp}
       - {name: scratch, mountPath: /scratch}
       - {name: dask-tls, mountPath: /etc/dask, readOnly: true}
+      {{- with .Values.prefect.extraVolumeMounts }}{{ toYaml . | nindent 6 }}{{ end }}
 volumes:
   - name: tmp
     emptyDir: {}
-  - name: scratch
-    emptyDir: {sizeLimit: {{ .Values.dask.scratchSize }}}
+  {{- include "lookalike.folder" (list "scratch" .Values.dask.scratchSize .Values.dask.scratchStorageClass) | nindent 2 }}
+  {{- with .Values.prefect.extraVolumes }}{{ toYaml . | nindent 2 }}{{ end }}
   - name: dask-tls
     secret: {secretName: {{ .Values.dask.tlsSecret }}, defaultMode: 288}
 {{- end }}
@@ -173,6 +207,7 @@ volumes:
 {{- define "lookalike.daskSchedulerPod" -}}
 serviceAccountName: {{ .Release.Name }}-batch
 {{ include "lookalike.podSecurity" . }}
+{{- include "lookalike.placement" .Values.dask }}
 containers:
   - name: scheduler
     {{- include "lookalike.image" (list . .Values.dask.image) | nindent 4 }}
