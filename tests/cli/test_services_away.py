@@ -23,6 +23,7 @@ ON_THIS_MACHINE = {"demo", "encoders list", "keys create", "keys list", "keys re
 WAITS = {"serve"}  # a server starts without its store, and says so: tests/serving/live/test_follower.py
 REPORTS = {"doctor"}  # what is wrong is what it prints
 FLOWS = {"reindex", "refresh"}
+STORES = {"snapshots copy": "source"}  # stores that are arguments
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +52,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ends_in_a_sentence(name: str, shop: Path, *options: str, says: str, seconds: float = 30) -> None:
     given = {"image": next((shop / "pictures").rglob("*.png")), "catalogue": shop / "pictures", "name": "fake"}
+    given |= {"source": BUCKET, "target": shop / "copy"}
     needed = [one for one in COMMANDS[name].params if isinstance(one, click.Argument) and one.required]
     arguments = [str(given.get(str(one.name), "0123")) for one in needed]
     began = time.monotonic()
@@ -67,7 +69,7 @@ def ends_in_a_sentence(name: str, shop: Path, *options: str, says: str, seconds:
 
 def test_every_command_is_known() -> None:
     """A new command uses the store, or it is named here with what it does without."""
-    assert COMMANDS.keys() == {*having("store"), *ON_THIS_MACHINE}
+    assert COMMANDS.keys() == {*having("store"), *ON_THIS_MACHINE, *STORES}
     assert having("url") == ["search"]
     assert set(having("store")) >= FLOWS | WAITS | REPORTS
 
@@ -76,6 +78,13 @@ def test_every_command_is_known() -> None:
 def test_a_store_that_is_away(name: str, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     point_at_nobody(monkeypatch)
     ends_in_a_sentence(name, shop, "--store", BUCKET, says=f'Could not connect to the endpoint URL: "http://{NOBODY}/')
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_that_is_an_argument_and_away(name: str, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert STORES[name] in {one.name for one in COMMANDS[name].params}
+    point_at_nobody(monkeypatch)
+    ends_in_a_sentence(name, shop, says=f'Could not connect to the endpoint URL: "http://{NOBODY}/')
 
 
 @pytest.mark.parametrize("name", having("url"))
