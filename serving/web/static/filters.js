@@ -20,6 +20,7 @@ import { counted, number, sayChoice, sayName, sayPrice, sayValue } from "./words
 
 const MOST = 12;
 const AT_ONCE = 8; // more a server does not count for one question
+const BODY = 330; // points that what a filter holds is wide, as style.css has it
 const RANGES = ["integer", "number", "date", "timestamp"];
 const ORDER = ["category", "brand", "sale", "price"];
 
@@ -80,6 +81,8 @@ function fitRow() {
   const first = groups[0]?.details.offsetTop ?? 0;
   const over = isInRow ? groups.filter(({ details }) => details.offsetTop > first) : [];
   for (const { details } of over) details.classList.add("over");
+  const room = $("filters-bar").clientWidth;
+  for (const { details } of groups) details.classList.toggle("to-the-left", details.offsetLeft - $("filters").offsetLeft + BODY > room);
   document.body.classList.toggle("more-filters", over.length > 0);
 }
 
@@ -137,15 +140,7 @@ function makeGroup(name, type) {
   const count = make("span", { className: "badge", hidden: true });
   const summary = make("summary", {}, sayName(name), count);
   const details = make("details", { className: "filter" }, summary, make("div", { className: "filter-body" }, control.element));
-  details.addEventListener("toggle", () => { if (details.open && !$dialog("drawer").open) keepInSight(details); });
   return { name, type, details, count, control };
-}
-
-/** @param {HTMLDetailsElement} details */
-function keepInSight(details) {
-  const body = /** @type {HTMLElement} */ (details.querySelector(".filter-body"));
-  body.classList.remove("to-the-left");
-  body.classList.toggle("to-the-left", body.getBoundingClientRect().right > document.documentElement.clientWidth - 12);
 }
 
 /** @param {Place} place */

@@ -122,3 +122,17 @@ def test_what_helps_nobody_to_choose_is_no_filter(shopper: Shopper) -> None:
     )
     assert names[:3] == ["Category", "Brand", "Price"]
     assert not {"Link", "Currency", "Serial"} & set(names)
+
+
+@pytest.mark.system
+def test_what_a_filter_holds_stays_on_the_screen(open_shopper: OpenShopper) -> None:
+    shopper = open_shopper("/?like=p4&is.brand=Acme&from.price=11")
+    expect(shopper.page.locator("details.filter")).to_have_count(9)
+    filters = [one for one in shopper.page.locator("details.filter").all() if one.is_visible()]
+    for filter_ in filters:
+        filter_.locator("summary").click()
+        box = filter_.locator(".filter-body").bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 1280
+        assert shopper.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -20,6 +20,11 @@ from tests.serving.web.shoppers import Shopper
 from tests.support.browsers import launched
 
 FOUND = "#grid .card:not(.skeleton), #message:not([hidden])"
+WIDE = """
+() => document.documentElement.scrollWidth <= innerWidth + 1 ? []
+  : [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
+    .map((one) => `${one.tagName} ${one.id} ${one.className} ${Math.round(one.getBoundingClientRect().right)}`).slice(0, 9)
+"""
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
@@ -47,7 +52,8 @@ class Walk:
         self.done.append(action.__name__)
         action()
         self.page.wait_for_selector(FOUND, state="attached", timeout=15_000)
-        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), "wider than the screen"
+        wide = self.page.evaluate(WIDE)
+        assert not wide, f"wider than the screen: {wide}"
 
     def _click(self, where: Locator) -> None:
         """Click one of several, if there is one to click."""
