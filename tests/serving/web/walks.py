@@ -23,7 +23,7 @@ FOUND = "#grid .card:not(.skeleton), #message:not([hidden])"
 WIDE = """
 () => document.documentElement.scrollWidth <= innerWidth + 1 ? []
   : [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
-    .map((one) => `${one.tagName} ${one.id} ${one.className} ${Math.round(one.getBoundingClientRect().right)}`).slice(0, 9)
+    .map((one) => `${one.tagName} ${one.id} ${one.className}`).slice(0, 9)
 """
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
