@@ -195,6 +195,7 @@ def test_servers_have_no_right_of_the_batch_side() -> None:
         ("ingress.enabled=true", "callers from outside would need no key: set serving.keysSecret"),
         ("serving.canary.enabled=true", "serving.canary takes gateway.enabled"),
         ("serving.autoscaling.enabled=true,serving.keda.enabled=true", "choose one of serving.autoscaling"),
+        ("prefect.schedules.nightly=daily", "/prefect/schedules/nightly"),
         ("dask.autoscaling.enabled=true", "dask.autoscaling takes dask.mode: operator"),
     ],
 )
@@ -272,3 +273,8 @@ def test_policies_find_what_the_docs_explain(image_tools: Tools) -> None:
     assert sum(one["MisconfSummary"]["Successes"] for one in results) > 100
     assert found
     assert {one for one in found if f"| {one} |" not in explained} == set()
+
+
+def test_a_name_that_leaves_no_room_is_refused(helm_tools: HelmTools) -> None:
+    with pytest.raises(AssertionError, match="the release's name is too long"):
+        helm_tools.run("bin/helm", "template", "a" * 40, str(CHART))

@@ -23,7 +23,7 @@ FOREIGN = {
     *("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_WORKER_WEBSERVER_HOST", "PREFECT_WORKER_WEBSERVER_PORT"),
     *("DASK_SCHEDULER_ADDRESS", "DO_NOT_TRACK", "PYTHON_CPU_COUNT", "TMPDIR"),
 }
-OF_THE_POD = {"CATALOGUE", "CHANNEL", "ENCODER", "ATTRIBUTION", "SHARDS", "MEMORY_LIMIT"}
+OF_THE_POD = {"CATALOGUE", "CHANNEL", "SCHEDULES", "ENCODER", "ATTRIBUTION", "SHARDS", "MEMORY_LIMIT"}
 """What `lookalike.infra.deployments` reads, or a command's own arguments."""
 WORDS_OF_KUBERNETES = {
     *("resources", "requests", "limits", "nodeSelector", "tolerations", "affinity", "priorityClassName"),
@@ -56,6 +56,12 @@ def test_a_comment_stands_over_each_value() -> None:
         if not before.lstrip().startswith("# ") and key[1] not in WORDS_OF_KUBERNETES
     ]
     assert bare == []
+
+
+def test_schedules_are_those_of_prefect_yaml() -> None:
+    project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    crons = {one["name"]: one["schedules"][0]["cron"] for one in project["deployments"] if one["schedules"]}
+    assert yaml.safe_load(TEXT)["prefect"]["schedules"] == crons
 
 
 def test_the_schema_knows_the_values_and_no_others() -> None:
