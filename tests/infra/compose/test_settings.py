@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from dask.utils import parse_bytes
 
 from lookalike.infra import deployments
 from tests.support.compose import FOLDER
@@ -93,6 +94,14 @@ def test_no_container_may_more_than_it_needs(services: dict[str, Any]) -> None:
         assert not one.get("privileged"), name
         assert one.get("mem_limit") or name in {"cli", "balancer-admin"}, name
         assert one["restart"] == ("no" if name in TASKS else "unless-stopped"), name
+
+
+@pytest.mark.slow
+def test_a_dask_worker_may_use_the_memory_of_its_container(services: dict[str, Any]) -> None:
+    worker = services["dask-worker"]
+    limit = re.search(r"--memory-limit (\S+)", worker["command"][0])
+    assert limit is not None
+    assert 0.9 * int(worker["mem_limit"]) < parse_bytes(limit[1]) <= int(worker["mem_limit"])
 
 
 @pytest.mark.slow
