@@ -43,7 +43,6 @@ def serve(settings: ServingSettings) -> None:
     _check_extras(settings)
     if settings.is_exposed and not settings.access.required:
         _warn_of_open_doors(settings)
-    _log.info("the search page: %s", _address(settings))
     if settings.workers == 1:
         from lookalike.serving.server.gateways import create_gateways  # noqa: PLC0415 - a parent of workers needs none
 
@@ -87,6 +86,7 @@ def _end_with_parent() -> None:
 
 def _listen(app: ASGIApp | str, settings: ServingSettings, **more: Any) -> None:
     options = {**_options(settings), **more}
+    _log.info("the search page: %s", _address(settings))
     if settings.admin_port is None:
         uvicorn.run(app, **options)
         return
