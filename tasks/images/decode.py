@@ -24,6 +24,7 @@ from lookalike.tasks.images.sanitize import (
     check_scans,
     find_profile,
     lacks_end,
+    lacks_scans,
     strip_metadata,
 )
 
@@ -148,7 +149,7 @@ def _decode_without_end(data: bytes, stripped: bytes, limits: ImageLimits, targe
     """Decode a JPEG without its end marker, if every pixel is there: then more bytes before the end change nothing."""
     image = _decode_stripped(data, stripped + END_OF_JPEG, limits, target)
     other = _decode_stripped(data, stripped + _OTHER_PIXELS + END_OF_JPEG, limits, target)
-    if ImageChops.difference(image, other).getbbox() is not None:
+    if lacks_scans(stripped) or ImageChops.difference(image, other).getbbox() is not None:
         raise ImageRejectedError("damaged", "the picture is damaged or cut off: not all of its pixels are there")
     return image
 

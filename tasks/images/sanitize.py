@@ -36,6 +36,10 @@ _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # not the stuffed bytes and
 END_OF_JPEG = b"\xff\xd9"
 _END = 0xD9
 _APP2 = 0xE2
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+LONGEST_SCAN_HEAD = 6 + 3 * 255
+_NOT_SENT = 16
+"""More than any number of bits that a scan may leave for later ones."""
 _SCAN = 0xDA
 _JPEG_TABLES = {*range(0xC0, 0xE0), 0xE0, 0xEE}  # frames, tables, JFIF and Adobe: these decide the colours
 _JPEG_ORIENTATION = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
@@ -82,6 +86,24 @@ def _iterate_profile_parts(data: bytes) -> Iterator[bytes]:
 def lacks_end(stripped: bytes) -> bool:
     """Tell whether a stripped JPEG does not end with its end marker."""
     return stripped.startswith(_JPEG) and not stripped.endswith(END_OF_JPEG)
+
+
+def lacks_scans(stripped: bytes) -> bool:
+    """Tell whether a JPEG without its end may have lost whole scans: each sends coefficients, or some of their bits.
+
+    All are there when each component's 64 coefficients were sent to their last bit (ITU-T T.81, B.2.3 and G.1.1).
+    """
+    left: dict[int, list[int]] = {}
+    for marker, start, stop in _iterate_segments(stripped):
+        body = stripped[start + 4 : min(stop, start + 4 + LONGEST_SCAN_HEAD)]
+        if marker in _FRAMES and len(body) >= 6 + 3 * body[5]:
+            left = {body[6 + 3 * place]: [_NOT_SENT] * 64 for place in range(body[5])}
+        if marker == _SCAN and body and len(body) >= 4 + 2 * body[0]:
+            first, last, bits = body[1 + 2 * body[0] : 4 + 2 * body[0]]
+            for component in body[1 : 1 + 2 * body[0] : 2]:
+                if component in left and first <= last < 64:
+                    left[component][first : last + 1] = [bits & 15] * (last + 1 - first)
+    return any(any(bits) for bits in left.values())
 
 
 def check_frames(image: Image.Image, size: int) -> None:

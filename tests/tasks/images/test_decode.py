@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
 import warnings
 import zlib
@@ -411,6 +412,17 @@ def test_a_jpeg_that_lacks_pixels_is_damaged(options: dict[str, object], share: 
     whole = saved(Image.effect_noise((200, 120), 80).convert("RGB"), "JPEG", **options)
     assert rejected(whole[: int(share * len(whole))]) == "damaged"
     assert rejected(whole[:-12]) == "damaged"
+
+
+def test_a_jpeg_that_lacks_whole_scans_is_damaged() -> None:
+    """Cut between two scans, or in the head of one, it has all pixels, but not all of their bits."""
+    whole = saved(Image.effect_noise((200, 120), 80).convert("RGB"), "JPEG", progressive=True)
+    scans = [found.start() for found in re.finditer(rb"\xff\xda\x00[\x08\x0c]", whole)]
+    assert len(scans) > 5
+    for start in scans:
+        for more in (0, 1, 5, 11, 12):
+            assert rejected(whole[: start + more]) == "damaged", (start, more)
+    assert decode(whole[:-2]).tobytes() == decode(whole).tobytes()
 
 
 def test_a_jpeg_that_lacks_its_white_half_is_damaged() -> None:
