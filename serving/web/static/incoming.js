@@ -12,11 +12,13 @@ const PRODUCT = "application/x-lookalike-product";
  */
 export function listen({ onPicture, onExample }) {
   for (const id of ["file", "camera"]) {
-    $(id).addEventListener("change", () => {
+    const take = () => {
       const file = $input(id).files?.[0];
       $input(id).value = "";
       if (file) onPicture(file);
-    });
+    };
+    $(id).addEventListener("change", take);
+    setTimeout(take); // chosen before this module was there
   }
   document.addEventListener("paste", (event) => {
     const file = findFile(event.clipboardData);

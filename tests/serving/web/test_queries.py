@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Request, expect
+from playwright.sync_api import Locator, Request, Route, expect
 
 from tests.serving.web.conftest import OpenShopper
 from tests.serving.web.shoppers import Shopper
@@ -48,6 +48,18 @@ def test_a_picture_is_searched_and_stays_in_the_tab(shopper: Shopper) -> None:
     shopper.see_first(7)
     width = shopper.page.locator("#picture").evaluate("(image) => image.decode().then(() => image.naturalWidth)")
     assert width == 40
+
+
+@pytest.mark.system
+def test_a_picture_that_is_chosen_before_the_page_is_ready(shopper: Shopper) -> None:
+    held: list[Route] = []
+    shopper.page.route("**/incoming.js", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks what it is given
+    shopper.page.goto("/", wait_until="commit")
+    shopper.show(7)
+    while not held:
+        shopper.page.wait_for_timeout(50)
+    held[0].continue_()
+    shopper.see_first(7)
 
 
 @pytest.mark.system
