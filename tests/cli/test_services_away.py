@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+import s3fs
 from click.testing import CliRunner
 
 from lookalike.cli import cli
@@ -41,6 +42,14 @@ COMMANDS = dict(find_commands(cli))
 
 def having(option: str) -> list[str]:
     return [name for name, command in COMMANDS.items() if option in {one.name for one in command.params}]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_clients() -> Iterator[None]:
+    """A client of S3 remembers the endpoint that it began with, in another test of this process too."""
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="module")
