@@ -37,6 +37,7 @@ from lookalike.tasks.gate import Limits
 from lookalike.tasks.published import Published, read_published
 from lookalike.tasks.search.index import ShardedIndex
 from tests.flows.conftest import Reindex
+from tests.support.client import wait_for
 from tests.support.otlp import receiving
 from tests.support.pictures import drawing, write_catalogue
 from tests.support.reports import run_report
@@ -91,7 +92,10 @@ def test_a_store_from_before_the_first_release_is_built_anew_and_nothing_is_embe
 ) -> None:
     write_catalogue(tmp_path / "pictures", 12)
     run(attribution="Pictures by somebody")
+    made = int(time.time())
     make_outdated(tmp_path)
+    # the same products of the same second would be the same snapshot
+    wait_for(lambda: int(time.time()), lambda now: now > made)
     report = request.getfixturevalue(flow)()
     assert (report.state, report.kind, report.embedded, report.reused) == ("published", "reindex", 0, 12)
     assert current(tmp_path).catalogue.attribution == "Pictures by somebody"
