@@ -31,4 +31,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first: of two processes, none is left with a long file when the other is done."""
     slow = {item.path for item in items if item.get_closest_marker("slow") and item.get_closest_marker("services")}
-    items.sort(key=lambda item: item.path not in slow)
+    # containers change the networks of this machine, and a browser then loses what it just asks for: they come apart
+    first, last = _using(items, "engine"), _using(items, "browser")
+    items.sort(key=lambda item: (item.path in last, item.path not in first, item.path not in slow))
+
+
+def _using(items: list[pytest.Item], fixture: str) -> set[Path]:
+    """Return the files with tests that use a fixture."""
+    return {item.path for item in items if fixture in getattr(item, "fixturenames", ())}
