@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette._utils import get_route_path  # the very rule by which the router matches
 from starlette.datastructures import Headers
@@ -14,6 +15,7 @@ API_KEY = "x-api-key"
 
 _BEARER = "bearer "
 _PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "origin")
+_OWN_PAGES = {"same-origin", "none"}
 
 
 def route_path(scope: Scope) -> str:
@@ -38,12 +40,28 @@ def server_port(scope: Scope) -> int | None:
 
 
 def is_local(scope: Scope) -> bool:
-    """Tell whether a program on this machine asks for itself: no proxy passed it on, no web page sent it."""
+    """Tell whether a program on this machine asks for itself: no proxy passed it on, no page of another site sent it.
+
+    A page that reads says no `Origin`. What a browser says instead shows other sites; and a name that was made to lead
+    to this machine is not one of this machine's own.
+    """
     headers = Headers(scope=scope)
-    if any(name in headers for name in _PASSED_ON):
+    if any(name in headers for name in _PASSED_ON) or headers.get("sec-fetch-site", "none") not in _OWN_PAGES:
         return False
+    return _is_loopback(client_address(scope)) and _names_this_machine(headers.get("host", "localhost"))
+
+
+def _names_this_machine(host: str) -> bool:
     try:
-        return ipaddress.ip_address(client_address(scope)).is_loopback
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or _is_loopback(name)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 

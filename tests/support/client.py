@@ -28,7 +28,7 @@ class Client:
         self.app = app
         self._loop = loop
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://shop")
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
     @property
     def runtime(self) -> Runtime:

@@ -236,6 +236,20 @@ class TestWithoutKeys:
         assert shop.ask("/v1/admin/reload", client=client).status == status
         assert shop.refused("not_local") == (status == 403)
 
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ({"host": "127.0.0.1:8000"}, 200), ({"host": "localhost"}, 200), ({"host": "[::1]:8000"}, 200),
+            ({"host": "127.0.0.1:8000", "sec-fetch-site": "same-origin"}, 200),
+            ({"host": "127.0.0.1:8000", "sec-fetch-site": "cross-site"}, 403),
+            ({"host": "127.0.0.1:8000", "sec-fetch-site": "same-site"}, 403),
+            ({"host": "evil.example:8000"}, 403), ({"host": "127.0.0.1.evil.example"}, 403), ({"host": "[::1"}, 403),
+        ],
+    )  # fmt: skip
+    def test_a_page_that_reads_says_no_origin(self, shop: Shop, headers: dict[str, str], status: int) -> None:
+        """Its browser says from which site it is, or asks for a name that was made to lead here."""
+        assert shop.ask("/v1/admin/channels", headers=headers, client="127.0.0.1").status == status
+
     @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Origin"])
     def test_neither_a_proxy_nor_a_web_page_is_this_machine(self, shop: Shop, header: str) -> None:
         answer = shop.ask("/v1/admin/reload", client="127.0.0.1", headers={header: "http://evil.example"})
