@@ -123,13 +123,18 @@ class PictureProbe:
             products = loaded.searcher.products
             places = np.linspace(0, len(products) - 1, min(TRIED, len(products)), dtype=int)
             chosen = [loaded.searcher.product(products.any_id(int(place))) for place in places]
-        problems = [problem for product in chosen if (problem := await self._find_problem(product))]
-        if problems and len(problems) == len(chosen):
+        self.tried = loaded.manifest.id
+        problems: list[str] = []
+        for product in chosen:
+            problem = await self._find_problem(product)
+            if not problem:
+                return
+            problems.append(problem)
+        if problems:
             _log.warning(
                 "of %d products that were tried, no picture can be read, so the search page shows none: %s",
                 len(problems), problems[0],
             )  # fmt: skip
-        self.tried = loaded.manifest.id
 
     async def _find_problem(self, product: Product) -> str:
         try:
