@@ -88,7 +88,7 @@ def is_named() -> bool:
 
     To ask Prefect itself takes a second. So a file that speaks of such settings counts, and Prefect reads it.
     """
-    if any(name in os.environ for name in (ADDRESS, "PREFECT_PROFILE", "PREFECT_SERVER_EPHEMERAL_ENABLED")):
+    if any(os.environ.get(name) for name in (ADDRESS, "PREFECT_PROFILE", "PREFECT_SERVER_EPHEMERAL_ENABLED")):
         return True
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))

@@ -23,10 +23,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_without_settings_no_server_is_named(home: Path) -> None:
+def test_without_settings_no_server_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "profiles.toml").write_text('active = "ephemeral"\n[profiles.ephemeral]\n')
     (home / "pyproject.toml").write_text('[project]\nname = "shop"\ndependencies = ["prefect"]\n')
     (home / ".env").write_text("LOOKALIKE_STORE=s3://shop\n")
+    assert not is_named()
+    monkeypatch.setenv(ADDRESS, "")
     assert not is_named()
 
 
