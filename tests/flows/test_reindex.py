@@ -38,7 +38,6 @@ from lookalike.tasks.published import Published, read_published
 from lookalike.tasks.search.index import ShardedIndex
 from tests.flows.conftest import Reindex
 from tests.support.client import wait_for
-from tests.support.otlp import receiving
 from tests.support.pictures import drawing, write_catalogue
 from tests.support.reports import run_report
 
@@ -493,17 +492,3 @@ def test_a_full_disk_ends_a_run_at_once(run: Reindex, tmp_path: Path, monkeypatc
     with pytest.raises(UnavailableError, match=r"there is no space left in .*set TMPDIR to a folder with room"):
         run()
     assert len(tries) == 1
-
-
-def test_a_run_is_a_trace_of_its_stages(run: Reindex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_catalogue(tmp_path / "pictures", 3)
-    with receiving() as receiver:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{receiver.server_address[1]}")
-        monkeypatch.setenv("LOOKALIKE_TRACES", "true")
-        report = run()
-        spans = receiver.spans()
-    (root,) = (span for _, span in spans if span.name == "reindex")
-    stages = [span for _, span in spans if span.parent_span_id == root.span_id]
-    assert {span.name for span in stages} >= report.stage_seconds.keys() - {"report"}
-    assert {span.trace_id for _, span in spans} == {root.trace_id}
-    assert {sender["service.name"] for sender, _ in spans} == {"lookalike-batch"}
