@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def ask_once(port: int, data: bytes) -> tuple[int, str]:
 
 def fuzz(running: Server, files: Sequence[bytes], seeds: Iterator[int], connections: int) -> Findings:
     """Send the cases with these seeds over several connections; watch the server meanwhile."""
-    findings, lock, start = Findings(), threading.Lock(), time.monotonic()
+    findings, lock = Findings(), threading.Lock()
 
     def send() -> None:
         connection = Connection(running.port)
@@ -127,6 +127,14 @@ def fuzz(running: Server, files: Sequence[bytes], seeds: Iterator[int], connecti
             with lock:
                 findings.add(sent, status, "" if status == 200 else reason, time.monotonic() - began)
 
+    return watch(running, send, connections, findings, lock)
+
+
+def watch(
+    running: Server, send: Callable[[], None], connections: int, findings: Findings, lock: threading.Lock
+) -> Findings:
+    """Let so many threads send until all are done; note the memory and the descriptors of the server meanwhile."""
+    start = time.monotonic()
     threads = [threading.Thread(target=send) for _ in range(connections)]
     for thread in threads:
         thread.start()

@@ -30,12 +30,11 @@ from lookalike.data.stores.local import LocalStore
 from lookalike.infra.demo.processes import free_port
 from lookalike.serving.grpc.methods import SERVICE
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
-from tests.benchmarks.fuzz import Findings, broken, report
+from tests.benchmarks.fuzz import Findings, broken, report, watch
 from tests.support.message_mutations import call_message, operation, socket_messages, stream_messages
 from tests.support.mutations import Case
 from tests.support.processes import Server, server
 from tests.support.shop import Shop
-from tests.support.watched import descriptors, resident
 
 GOOD = "the good one"
 _JSON = {"content-type": "application/json"}
@@ -166,18 +165,7 @@ def fuzz(running: Server, port: int, gateway: str, seeds: Iterator[int], seconds
                 status = 500 if found.split(" ")[0] in _BAD else 200
                 findings.add(Case(seed, gateway, b""), status, found, time.monotonic() - began)
 
-    threads = [threading.Thread(target=send) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    pid = running.process.pid
-    while any(thread.is_alive() for thread in threads):
-        with lock:
-            done = findings.reasons.total()
-        if running.process.poll() is None:
-            findings.samples.append((done, resident(pid), descriptors(pid)))
-        time.sleep(0.2)
-    findings.seconds = time.monotonic() - start
-    return findings
+    return watch(running, send, THREADS, findings, lock)
 
 
 def main() -> None:
