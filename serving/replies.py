@@ -23,8 +23,9 @@ from pydantic_core import to_json
 
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.snapshots.products import Product
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.live.loaded import LoadedSnapshot
 from lookalike.serving.search.facets import Facet, count_attributes
 from lookalike.serving.search.options import HitFields

@@ -13,7 +13,8 @@ from starlette.types import Scope, Send
 
 from lookalike.serving.access.admission import AccessRequest, Operation
 from lookalike.serving.asgi import client_address, find_credentials, is_local, server_port
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.codes import ERROR_CODES
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.replies import encode, write_problem
 
 EXTENSION = "lookalike"

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lookalike.serving.background import in_thread
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext, current
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.graphql.document import Question, read_question
 from lookalike.serving.graphql.operation import running
 from lookalike.serving.graphql.plan import Plan, make_plan

@@ -17,8 +17,9 @@ from starlette.types import Receive, Send
 from strawberry.types.execution import PreExecutionError
 
 from lookalike.serving.access.admission import AccessRequest
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext, answering
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.graphql.document import Question, read_request
 from lookalike.serving.graphql.gateway import Gateway
 from lookalike.serving.graphql.operation import Operation

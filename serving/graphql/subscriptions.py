@@ -10,8 +10,9 @@ from contextlib import ExitStack, suppress
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike.serving.asgi import client_address, route_path
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.graphql.gateway import PATH, Gateway
 from lookalike.serving.graphql.subscriber import Socket, Subscriber
 from lookalike.serving.sockets import check_offer, describe_access, find_connection, refuse

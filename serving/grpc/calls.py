@@ -17,8 +17,9 @@ import grpc
 
 from lookalike.data.errors import LookalikeError
 from lookalike.serving.budget import Share
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext, answering
-from lookalike.serving.errors import ERROR_CODES, ProblemError, as_problem, overload_problem
+from lookalike.serving.errors import ProblemError, as_problem, overload_problem
 from lookalike.serving.grpc.arrivals import Arrivals
 from lookalike.serving.grpc.callers import REQUEST_ID, Callers, Context
 from lookalike.serving.grpc.methods import Method

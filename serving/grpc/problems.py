@@ -7,7 +7,8 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.codes import ERROR_CODES
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
 
 DOMAIN = "lookalike"

@@ -7,8 +7,9 @@ from typing import Any
 import grpc
 
 from lookalike.serving.access.admission import Operation
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc.arrivals import Arrivals, Arriving
 from lookalike.serving.grpc.callers import REQUEST_ID, Callers, Context
 from lookalike.serving.grpc.calls import METHOD, Messages, abort

@@ -16,7 +16,8 @@ from starlette.types import Scope
 
 from lookalike.data.errors import LookalikeError
 from lookalike.serving.access.refusals import RefusedError
-from lookalike.serving.errors import ERROR_CODES, ProblemError, as_problem, sentence
+from lookalike.serving.codes import ERROR_CODES
+from lookalike.serving.errors import ProblemError, as_problem, sentence
 from lookalike.serving.replies import write_problem
 from lookalike.serving.rest.requests import request_context
 

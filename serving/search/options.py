@@ -28,7 +28,8 @@ from pydantic_core import PydanticCustomError
 
 from lookalike.data.errors import FilterError
 from lookalike.data.snapshots.duplicates import Kind
-from lookalike.serving.errors import ERROR_CODES, ProblemError, sentence
+from lookalike.serving.codes import ERROR_CODES
+from lookalike.serving.errors import ProblemError, sentence
 from lookalike.serving.settings import Limits
 from lookalike.tasks.search.filters import MEMBERSHIPS, PRESENCES, Condition, parse
 

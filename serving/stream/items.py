@@ -11,8 +11,9 @@ from typing import Generic, Protocol, TypeVar
 
 from lookalike.data.errors import LookalikeError
 from lookalike.serving.background import in_thread
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext, answering
-from lookalike.serving.errors import ERROR_CODES, ProblemError, as_problem
+from lookalike.serving.errors import ProblemError, as_problem
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.search.query import Query
 from lookalike.serving.search.request import read_search

@@ -8,8 +8,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike.serving.asgi import client_address, route_path
 from lookalike.serving.budget import Share
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.sockets import FIRST_BYTES, check_offer, describe_access, find_connection, refuse
 from lookalike.serving.stream.carrier import ClientGoneError
 from lookalike.serving.stream.messages import End

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lookalike.cli import cli
-from lookalike.serving.errors import ERROR_CODES
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.openapi import describe_query
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,7 +34,7 @@ the list at `/problems`. Numbers are those of the default settings.
  "detail": "`k` is 0: ask for 1 to 1,000 hits.", "code": "bad_k", "request_id": "5f0c6e0c5d8d4f0a9f0d6a2f1f3b7c11"}
 ```
 
-This page is generated: change the code in `serving/errors.py`, then run `make docs`.
+This page is generated: change the code in `serving/codes.py`, then run `make docs`.
 """
 
 TABLE, END = "<!-- the fields of a query, by `make docs` -->", "<!-- end -->"

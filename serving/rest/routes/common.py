@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 
 from lookalike.serving.access.refusals import missing_scope
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import AccessScope, RequestContext
-from lookalike.serving.errors import ERROR_CODES
 from lookalike.serving.replies import problem_type
 from lookalike.serving.rest.problems import MEDIA_TYPE
 from lookalike.serving.rest.schema import ProblemReply

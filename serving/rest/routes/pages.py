@@ -14,7 +14,8 @@ from html import escape
 from fastapi import APIRouter
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.codes import ERROR_CODES
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.replies import PROBLEMS
 from lookalike.serving.web.docs import FILES, SWAGGER, write_docs
 

@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.codes import ERROR_CODES
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.replies import encode_answer, encode_batch, encode_line
 from lookalike.serving.rest.body import read_batch, read_query
 from lookalike.serving.rest.openapi import describe_form

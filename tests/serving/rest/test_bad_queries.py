@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from lookalike.serving.errors import ERROR_CODES
+from lookalike.serving.codes import ERROR_CODES
 from tests.support.client import Client
 from tests.support.shop import picture
 

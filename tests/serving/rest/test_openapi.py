@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from lookalike.serving.errors import ERROR_CODES
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.body import FIELDS
 from lookalike.serving.rest.schema import BatchReply, OneProductReply, ProductsReply, SearchReply, SnapshotReply
 from lookalike.serving.search.embed_request import EmbedRequest

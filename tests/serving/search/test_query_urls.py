@@ -14,7 +14,7 @@ import pytest
 
 from lookalike.data.errors import InputError
 from lookalike.data.stores.local import LocalStore
-from lookalike.serving.errors import ERROR_CODES
+from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.app import create_app
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.settings import read_settings

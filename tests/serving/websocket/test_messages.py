@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike.serving.errors import ERROR_CODES, ProblemError
+from lookalike.serving.codes import ERROR_CODES
+from lookalike.serving.errors import ProblemError
 from lookalike.serving.search.request import read_search
 from lookalike.serving.settings import Limits
 from lookalike.serving.stream.messages import Ask, Cancel, Pin, Start
