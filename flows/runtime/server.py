@@ -15,7 +15,6 @@ import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +25,20 @@ START_SECONDS = 120.0  # a busy machine takes its time
 STOP_SECONDS = 5.0
 _FILES = ("prefect.toml", "pyproject.toml", ".env")
 """In the working folder: Prefect takes settings from them."""
+_SERVE = """
+import os, signal, sys, threading
+
+def end_with_parent():  # its end of the pipe is closed, however it ends
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+
+import uvicorn
+
+create = "prefect.server.api.server:create_app"
+uvicorn.run(create, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+"""
 _AS_PREFECT_STARTS_IT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
@@ -72,7 +85,8 @@ class Server:
 def start_server() -> Server | None:
     """Start a server and name it to this process, unless Prefect's settings name one.
 
-    It ends with this process, and after all that is imported later: Prefect still sends its last events and logs then.
+    It ends with this process, however that ends; after all that is imported later, because Prefect still sends its last
+    events and logs then.
     """
     if is_named():
         return None
@@ -104,12 +118,9 @@ def _speaks_of_prefect(file: Path) -> bool:
 
 
 def _start(port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    package = Path(str(distribution("prefect").locate_file("prefect")))  # found, not imported
-    command = [
-        sys.executable, "-m", "uvicorn", "--app-dir", str(package.parent), "--factory",
-        "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "error",
-    ]  # fmt: skip
-    return subprocess.Popen(command, env=os.environ | _AS_PREFECT_STARTS_IT, stdout=log, stderr=log)
+    command = [sys.executable, "-c", _SERVE, str(port)]
+    variables = os.environ | _AS_PREFECT_STARTS_IT
+    return subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
 
 def _free_port() -> int:

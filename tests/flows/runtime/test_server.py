@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lookalike.data.errors import UnavailableError
@@ -57,3 +59,20 @@ def test_one_that_ends_is_told_by_its_last_words() -> None:
         with pytest.raises(UnavailableError, match="for itself does not answer: the disk is full; start one with"):
             Server(process, "http://127.0.0.1:9/api", log).wait()
         Server(process, "http://127.0.0.1:9/api", log).stop()
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_the_run_however_that_ends(home: Path, how: signal.Signals) -> None:
+    code = (
+        "import time; from lookalike.flows.runtime.server import start_server\n"
+        "print(start_server().process.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        server = psutil.Process(int(run.stdout.readline()))
+        assert server.is_running()
+        run.send_signal(how)
+        run.wait(30)
+    psutil.wait_procs([server], timeout=60)
+    assert not server.is_running()
