@@ -93,8 +93,10 @@ class Embedder:
 
     async def embed_uncached(self, encoder: Encoder, picture: Picture, *, deadline: float) -> Vectors:
         """The same without the cache, through decoder and model, as a proof that they work."""
-        ahead = self._batcher.seconds_for(self._pending)
-        if ahead > HOPE * (deadline - time.monotonic()):
+        ahead, left = self._batcher.seconds_for(self._pending), deadline - time.monotonic()
+        if left <= 0:
+            raise deadline_problem()
+        if ahead > HOPE * left:
             self._metrics.shed.inc()
             raise overload_problem(ahead)  # now, instead of a 504 when the time has run out
         self._pending += 1

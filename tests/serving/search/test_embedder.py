@@ -132,6 +132,18 @@ def test_what_could_not_be_done_in_time_is_refused_at_once(
     assert b"lookalike_overloaded_total 4.0" in metrics.render()
 
 
+def test_a_time_that_has_run_out_is_no_overload(encoder: Counting, tmp_path: Path) -> None:
+    metrics = Metrics()
+
+    async def work(embedder: Embedder) -> list[Any]:
+        return await gather(embedder.embed(encoder, Picture(picture(8)), deadline=time.monotonic()))
+
+    (refused,) = run(work, tmp_path, metrics)
+    assert refused.code == "deadline_exceeded"
+    assert encoder.decoded == 0
+    assert b"lookalike_overloaded_total 0.0" in metrics.render()
+
+
 @pytest.mark.parametrize(("size", "encoded"), [(0, 6), (1, 4), (2, 2), (100, 2)])
 def test_vectors_are_remembered_by_setting(encoder: Counting, tmp_path: Path, size: int, encoded: int) -> None:
     async def work(embedder: Embedder) -> None:
