@@ -1,7 +1,7 @@
 """What an encoder of your own imports. These names stay the same when modules inside of Lookalike move.
 
-`EncoderSource` says what such an encoder is. `FromPixels`, `Gem`, `WeightsFile`, `dimension` and `export` need torch,
-which is imported when one of them is first asked for.
+`EncoderSource` says what such an encoder is, and `TextEncoderSource` what one of texts is. `FromPixels`, `Gem`,
+`WeightsFile`, `dimension` and `export` need torch, which is imported when one of them is first asked for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.base import EncoderSource, EncoderSpec, fingerprint
+from lookalike.tasks.encoders.texts.base import TextEncoderSource, TextSpec, WordPieceSpec, fingerprint_of_texts
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -24,10 +25,14 @@ __all__ = [
     "FromPixels",
     "Gem",
     "Preprocessing",
+    "TextEncoderSource",
+    "TextSpec",
     "WeightsFile",
+    "WordPieceSpec",
     "dimension",
     "export",
     "fingerprint",
+    "fingerprint_of_texts",
 ]
 
 _WITH_TORCH = {

@@ -47,17 +47,22 @@ class CatalogueSection(_Section):
 
 
 class EncoderSection(_Section):
-    """The encoder that made the vectors: `spec` is JSON, `model` is ONNX; `dimension` is that of its vectors."""
+    """The encoder that made the vectors: `spec` is JSON, `model` is ONNX; `dimension` is that of its vectors.
+
+    An encoder of texts has a `vocabulary`, too: the pieces of its tokenizer, one a line.
+    """
 
     name: str
     fingerprint: str
     dimension: int = Field(ge=1)
     spec: Blob
     model: Blob
+    vocabulary: Blob | None = None
 
     def is_same(self, other: EncoderSection) -> bool:
         """Tell whether both encode alike. Their names do not count: a name says where the weights were at the time."""
-        return (self.fingerprint, self.spec, self.model) == (other.fingerprint, other.spec, other.model)
+        mine = (self.fingerprint, self.spec, self.model, self.vocabulary)
+        return mine == (other.fingerprint, other.spec, other.model, other.vocabulary)
 
 
 class IndexSection(_Section):

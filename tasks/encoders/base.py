@@ -22,7 +22,7 @@ from lookalike.tasks.images.preprocessing import Preprocessing, prepare
 MODEL_FILE = "model.onnx"
 """The name of the file that `EncoderSource.export` writes."""
 
-_DIGITS = 16
+FINGERPRINT_DIGITS = 16
 
 EXPORT_VERSION = "export-1"
 """Part of every exported encoder's fingerprint: a change to the export that changes vectors is a new version."""
@@ -141,4 +141,4 @@ def fingerprint(*, weights: str, preprocessing: Preprocessing, pooling: str, ver
         **more,
     }
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGITS]
+    return hashlib.sha256(canonical.encode()).hexdigest()[:FINGERPRINT_DIGITS]

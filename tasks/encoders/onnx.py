@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class OnnxEncoder(SpecEncoder):
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         super().__init__(spec)
-        self._sessions = _Sessions(model, threads, spread=spread)
+        self._sessions = Sessions(model, threads, spread=spread)
         _check_model(self._sessions.wide, spec)
 
     @property
@@ -52,17 +53,17 @@ class OnnxEncoder(SpecEncoder):
         self._sessions.warm_up(self._spec.output_name, {self._spec.input_name: blank})
 
 
-class _Sessions:
-    """A session with all threads, and with `spread` a second one with one thread, for many batches at a time."""
+class Sessions:
+    """One session with all threads, and with `spread` a second one with one thread, for many batches at a time."""
 
     def __init__(self, model: Path | bytes, threads: int, *, spread: bool) -> None:
-        self.wide = _open_session(model, threads)
-        self._narrow = _open_session(model, 1) if spread and threads > 1 else self.wide
+        self.wide = open_session(model, threads)
+        self._narrow = open_session(model, 1) if spread and threads > 1 else self.wide
         self._threads = threads
         self._running = 0
         self._lock = threading.Lock()
 
-    def run(self, output: str, inputs: dict[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def run(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Run a batch: with all threads, or with one where many batches run at this moment."""
         with self._lock:
             self._running += 1
@@ -73,13 +74,14 @@ class _Sessions:
             with self._lock:
                 self._running -= 1
 
-    def warm_up(self, output: str, inputs: dict[str, NDArray[np.uint8]]) -> None:
+    def warm_up(self, output: str, inputs: Mapping[str, NDArray[Any]]) -> None:
         """Run a batch on both sessions."""
         for session in {self.wide, self._narrow}:
             session.run([output], inputs)
 
 
-def _open_session(model: Path | bytes, threads: int) -> Any:
+def open_session(model: Path | bytes, threads: int) -> Any:
+    """Open a model on the CPU. Raises `EncoderError` where ONNX Runtime cannot load it."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.base import EncoderSource
+from lookalike.tasks.encoders.entry_points import Origin, choose_only, find_declared, make_source
 
 GROUP = "lookalike.encoders"
 """The entry point group in which packages declare their encoders: name = "module:Class"."""
@@ -36,17 +36,9 @@ FAMILIES = {
 """The families by the first part of their encoders' names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an encoder's code is: `value` is `module:Class`; `package` is the one that declares it, if any."""
-
-    value: str
-    package: str | None = None
-
-
 def list_encoders() -> list[str]:
     """Return the names that `find_source` knows, sorted; `torchvision:MODEL` stands for all models of torchvision."""
-    return [*sorted(_find_installed()), *(f"{family}:MODEL" for family in FAMILIES)]
+    return [*sorted(find_declared(GROUP)), *(f"{family}:MODEL" for family in FAMILIES)]
 
 
 def list_models(family: str) -> list[str]:
@@ -68,7 +60,7 @@ def find_source(name: str) -> EncoderSource:
         model, _, weights = rest.partition("@")
         found: EncoderSource = getattr(_import_family(family), FAMILIES[family].attribute)(model, weights or None)
         return found
-    return _make_source(name, find_origin(name).value)
+    return cast("EncoderSource", make_source(name, find_origin(name).value, "an EncoderSource"))
 
 
 def name_found_again(name: str, source: EncoderSource) -> str:
@@ -84,36 +76,13 @@ def find_origin(name: str) -> Origin:
     family, separator, _ = name.partition(":")
     if separator and family in FAMILIES:
         return Origin(f"{FAMILIES[family].module}:{FAMILIES[family].attribute}")
-    if points := _find_installed().get(name):
-        return _choose_only(name, points)
+    if points := find_declared(GROUP).get(name):
+        return choose_only(name, points)
     if name in _HIDDEN:
         return Origin(_HIDDEN[name])
     if separator:
         return Origin(name)
     raise EncoderError(f"no encoder named {name!r}; there are {', '.join(list_encoders())}, and module:Class")
-
-
-def _find_installed() -> dict[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
-        found.setdefault(point.name, []).append(point)
-    return found
-
-
-def _choose_only(name: str, points: list[EntryPoint]) -> Origin:
-    """Return the only origin of a name. Raises `EncoderError` for several: chance would decide which one is used.
-
-    One installation may be found twice.
-    """
-    origins = {point.value: Origin(point.value, _name_package(point)) for point in points}
-    if len(origins) > 1:
-        claims = ", ".join(sorted(f"{one.package} ({one.value})" for one in origins.values()))
-        raise EncoderError(f"several packages have an encoder named {name!r}: {claims}; uninstall all but one")
-    return next(iter(origins.values()))
-
-
-def _name_package(point: EntryPoint) -> str | None:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else None
 
 
 def _import_family(family: str) -> Any:
@@ -122,15 +91,3 @@ def _import_family(family: str) -> Any:
         return importlib.import_module(FAMILIES[family].module)
     except ImportError as error:
         raise EncoderError(f"models of {family} need the `{extra}` extra: {error}") from error
-
-
-def _make_source(name: str, value: str) -> EncoderSource:
-    module, _, attribute = value.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), attribute)()
-    except Exception as error:  # somebody else's code may raise anything
-        why = f"{type(error).__name__}: {error}"
-        raise EncoderError(f"encoder {name!r} cannot be loaded from {value!r}: {why}") from error
-    if not all(hasattr(made, member) for member in ("name", "fingerprint", "export")):
-        raise EncoderError(f"encoder {name!r}: {value!r} is not an EncoderSource")
-    return cast("EncoderSource", made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from lookalike.data.errors import AlreadyExistsError, EncoderError, NotFoundError
@@ -28,26 +29,38 @@ def store_source(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
 
     Raises `EncoderError` where it cannot be exported, or where the store lost it.
     """
-    key = _make_key(encoder.fingerprint())
+    return store_once(store, encoder.name, encoder.fingerprint(), lambda: _export(store, encoder))
+
+
+def store_once(store: ObjectStore, name: str, fingerprint: str, export: Callable[[], EncoderSection]) -> EncoderSection:
+    """Return the stored encoder of a fingerprint under a name; export it first if it is new.
+
+    Raises `EncoderError` where the store lost it, and another export gives other bytes.
+    """
+    key = _make_key(fingerprint)
     try:
         found = EncoderSection.model_validate_json(store.read(key))
     except NotFoundError:
-        found = _create_section(store, key, _export(store, encoder))
-    if not _is_whole(store, found) and not _export(store, encoder).is_same(found):
-        raise EncoderError(
-            f"the store lost the bytes of {encoder.name}, and exporting it again gives others: delete {key}"
-        )
+        found = _create_section(store, key, export())
+    if not _is_whole(store, found) and not export().is_same(found):
+        raise EncoderError(f"the store lost the bytes of {name}, and exporting it again gives others: delete {key}")
     # its weights may lie elsewhere than when it was exported, and workers with a GPU read them
-    return found.model_copy(update={"name": encoder.name})
+    return found.model_copy(update={"name": name})
 
 
 def find_spec(store: ObjectStore, fingerprint: str) -> EncoderSpec | None:
     """Return the description of a stored encoder, or None where the store has no such encoder."""
+    data = read_spec(store, fingerprint)
+    return EncoderSpec.model_validate_json(data) if data else None
+
+
+def read_spec(store: ObjectStore, fingerprint: str) -> bytes | None:
+    """Return the description of a stored encoder as JSON, or None where the store has no such encoder."""
     try:
         section = EncoderSection.model_validate_json(store.read(_make_key(fingerprint)))
     except NotFoundError:
         return None
-    return EncoderSpec.model_validate_json(blobs.read(store, section.spec))
+    return blobs.read(store, section.spec)
 
 
 def _make_key(fingerprint: str) -> str:
@@ -93,6 +106,7 @@ def _create_section(store: ObjectStore, key: str, section: EncoderSection) -> En
 
 def _is_whole(store: ObjectStore, section: EncoderSection) -> bool:
     try:
-        return all(store.stat(blob.key).size == blob.size for blob in (section.spec, section.model))
+        files = [blob for blob in (section.spec, section.model, section.vocabulary) if blob]
+        return all(store.stat(blob.key).size == blob.size for blob in files)
     except NotFoundError:
         return False

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from lookalike.cli import cli
 from lookalike.data.stores import open_store
 from lookalike.tasks.encoders.stored import store_encoder
+from lookalike.tasks.encoders.texts.stored import store_text_encoder
 
 
 def call(*arguments: str) -> Result:
@@ -83,3 +84,18 @@ def test_an_encoder_that_breaks_ends_in_a_sentence(
 
     assert ended.exit_code == 1
     assert f"Error: encoder 'theirs:A' cannot be loaded from 'theirs:A': {message}" in ended.stderr
+
+
+def test_encoders_of_texts(tmp_path: Path) -> None:
+    names = json.loads(call("list", "--texts", "--output", "json").stdout)
+    assert {"minilm", "onnx:FOLDER"} <= set(names)
+    assert call("list", "timm", "--texts").exit_code == 2
+
+    store = str(tmp_path)
+    before = json.loads(call("show", "fake", "--texts", "--store", store).stdout)
+    assert (before["class"], before["stored"]) == ("lookalike.tasks.encoders.texts.fake:FakeTextEncoder", None)
+    store_text_encoder(open_store(store), "fake")
+    after = json.loads(call("show", "fake", "--texts", "--store", store).stdout)
+    assert after["stored"]["modality"] == "text"
+    shown = call("show", "fake", "--texts", "--store", store, "--output", "text").stdout.splitlines()
+    assert ["stored", "yes"] in [line.split() for line in shown]

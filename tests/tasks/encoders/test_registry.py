@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders import registry
+from lookalike.tasks.encoders import entry_points
+from lookalike.tasks.encoders.entry_points import Origin
 from lookalike.tasks.encoders.fake import FakeEncoder
-from lookalike.tasks.encoders.registry import GROUP, Origin, find_origin, find_source, list_encoders, list_models
+from lookalike.tasks.encoders.registry import GROUP, find_origin, find_source, list_encoders, list_models
 
 
 def test_available() -> None:
@@ -34,7 +35,7 @@ def test_origins_are_told_without_running_anything() -> None:
 @pytest.mark.parametrize("other", ["lookalike.tasks.encoders.fake:FakeEncoder", "mine:Mine"])
 def test_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
     points = [EntryPoint("mine", value, GROUP) for value in ("mine:Mine", other)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: points)
 
     if other == "mine:Mine":  # the same one, found twice on the path
         assert find_origin("mine").value == "mine:Mine"

