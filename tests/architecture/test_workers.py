@@ -13,6 +13,8 @@ from lookalike.data.embeddings import Embeddings
 from lookalike.tasks.search.filters import parse
 from tests.support.servers import ROOT, dask_cluster
 
+pytestmark = pytest.mark.slow  # Dask takes seconds to import
+
 
 def imported() -> tuple[int, list[str]]:
     """Return this process's id, and which top-level names of ours it has imported."""

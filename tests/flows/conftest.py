@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from distributed import LocalCluster
 
 from lookalike.data.reports import RunReport
 from tests.support.servers import as_prefect_client
@@ -16,6 +15,8 @@ Reindex = Callable[..., RunReport]
 
 @pytest.fixture(scope="session")
 def scheduler() -> Iterator[str]:
+    from distributed import LocalCluster
+
     with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 

@@ -21,6 +21,8 @@ from lookalike.data.stores import open_store
 from lookalike.infra.demo import orchestration
 from tests.support.shop import Shop
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import
+
 REPOSITORY = Path(__file__).parents[2]
 
 

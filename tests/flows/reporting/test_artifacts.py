@@ -20,6 +20,8 @@ from lookalike.flows.reporting.artifacts import SHOWN_PICTURE_BYTES, artifact_ke
 from tests.support.reports import run_report
 from tests.support.servers import as_prefect_client
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import
+
 Show = Callable[[Callable[[], None]], dict[str, dict[str, Any]]]
 
 

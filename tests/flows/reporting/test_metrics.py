@@ -17,6 +17,8 @@ from tests.support.receiver import receiver
 from tests.support.reports import run_report
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import
+
 
 def settings(**values: Any) -> BatchSettings:
     return BatchSettings(**{"metrics_textfile": None, "metrics_pushgateway": None, **values})

@@ -22,6 +22,8 @@ from tests.support.receiver import Receiver, receiver
 from tests.support.reports import run_report
 from tests.support.servers import as_prefect_client
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import
+
 REASONS = ["recall@10 is 0.700, the limit is 0.95", "30% of the catalogue cannot be used, the limit is 20%"]
 
 

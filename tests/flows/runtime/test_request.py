@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from lookalike.flows.runtime.request import describe_parameters, takes
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import
+
 Colour = Annotated[str, Field(min_length=1, description="Which colour: `red`, or blue")]
 
 

@@ -15,6 +15,8 @@ import pytest
 from lookalike.data.errors import UnavailableError
 from lookalike.flows.runtime.server import ADDRESS, Server, is_named
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

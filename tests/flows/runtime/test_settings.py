@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from lookalike.flows.runtime.request import RefreshParameters, Request
 from lookalike.flows.runtime.settings import BatchSettings
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import
+
 
 def test_lists_are_written_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_NOTIFY", "slack-webhook/ops, webhook/pager,")

@@ -13,6 +13,8 @@ from tests.flows.conftest import Reindex
 from tests.support.pictures import write_catalogue
 from tests.support.reports import run_report
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import
+
 
 @pytest.mark.parametrize(
     ("fields", "type_", "name", "message"),

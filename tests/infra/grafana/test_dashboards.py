@@ -29,6 +29,8 @@ from tests.support.reports import run_report
 from tests.support.servers import ROOT
 from tests.support.shop import Shop, picture
 
+pytestmark = pytest.mark.slow  # Prefect takes seconds to import, for what a run writes
+
 GRAFANA = ROOT / "infra" / "grafana"
 PROMETHEUS = ROOT / "infra" / "prometheus"
 

@@ -8,8 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import dask.config
-import distributed  # noqa: F401 - without it Dask knows no default of a cluster
 import pytest
 import yaml  # type: ignore[import-untyped]
 
@@ -96,6 +94,9 @@ def test_alerts_are_those_of_prometheus() -> None:
 
 
 def test_each_variable_is_a_known_setting() -> None:
+    import dask.config
+    import distributed  # noqa: F401 - without it Dask knows no default of a cluster
+
     settings = set(re.findall(r"^#(LOOKALIKE_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     used = {one["name"] for name in SETS for container in containers(name) for one in container.get("env", [])}
     of_dask = {name for name in used if name.startswith("DASK_DISTRIBUTED__")}

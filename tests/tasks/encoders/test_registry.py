@@ -67,7 +67,7 @@ def test_the_fake(name: str, tmp_path: Path) -> None:
         ("no.such.module:Class", "cannot be loaded"),
         ("lookalike.tasks.encoders.fake:NoClass", "cannot be loaded"),
         ("pathlib:Path", "not an EncoderSource"),
-        ("torchvision:resnet9999", "resnet50"),
+        pytest.param("torchvision:resnet9999", "resnet50", marks=pytest.mark.slow),  # torch is imported
     ],
 )
 def test_unknown_names(name: str, message: str) -> None:
