@@ -298,6 +298,18 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "The facets cannot be counted",
         "Name attributes, 8 at most (`LOOKALIKE_LIMITS__MAX_FACETS`).",
     ),
+    "bad_sort": ErrorCode(
+        422,
+        GrpcStatus.INVALID_ARGUMENT,
+        "Hits cannot be sorted like this",
+        "`price:asc`, `price:desc` or `score`: one attribute that is a number, a date or a time, not a list.",
+    ),
+    "bad_reach": ErrorCode(
+        422,
+        GrpcStatus.INVALID_ARGUMENT,
+        "So many hits cannot be sorted or counted",
+        "Ask for a `reach` of 1 to 20,000.",
+    ),
     "bad_group_by": ErrorCode(
         422,
         GrpcStatus.INVALID_ARGUMENT,

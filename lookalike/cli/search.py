@@ -40,6 +40,7 @@ SECONDS = 60.0
 @click.option(
     "--filter", "filters", multiple=True, metavar="CONDITION", help="Such as category=shoes; may be repeated."
 )
+@click.option("--sort", metavar="ORDER", help="Such as price:asc or added:desc; the 200 nearest are sorted.")
 @click.option(
     "--snapshot",
     help="Another than the current one: an id or its first letters, `previous`; of a server, one it holds.",
@@ -54,6 +55,7 @@ def search(
     channel: str,
     k: int,
     filters: tuple[str, ...],
+    sort: str | None,
     snapshot: str | None,
     output: str,
 ) -> None:
@@ -62,11 +64,11 @@ def search(
     With the extra `terminal`, a terminal shows a table, and with --url the pictures of the hits.
     """
     if url is None:
-        found = _search_store(open_channel(store, channel), snapshot, image, k, filters)
+        found = _search_store(open_channel(store, channel), snapshot, image, k, filters, sort)
         print_value(found, output) if output == "json" else print_hits(found["hits"])
         return
     with _open_server(url) as client:
-        found = _search_server(client, snapshot, image, k, filters)
+        found = _search_server(client, snapshot, image, k, filters, sort)
         if output == "json":
             print_value(found, output)
         else:
@@ -74,7 +76,7 @@ def search(
 
 
 def _search_store(
-    opened: Channel, snapshot: str | None, image: Path, k: int, filters: tuple[str, ...]
+    opened: Channel, snapshot: str | None, image: Path, k: int, filters: tuple[str, ...], sort: str | None
 ) -> dict[str, Any]:
     import tempfile
 
@@ -83,9 +85,11 @@ def _search_store(
     from lookalike.data.snapshots.names import CURRENT, find_snapshot
     from lookalike.data.snapshots.store import read_manifest
     from lookalike.tasks.search.filters import parse
+    from lookalike.tasks.search.order import parse_order
     from lookalike.tasks.search.searcher import Searcher
 
     conditions = [parse(text) for text in filters]
+    order = None if sort is None else parse_order(sort)
     manifest = read_manifest(opened.store, find_snapshot(opened, snapshot or CURRENT))
     with tempfile.TemporaryDirectory(prefix="lookalike-search-") as folder:
         searcher = Searcher.open(opened.store, manifest, BlobCache(Path(folder)), threads=1)
@@ -95,7 +99,7 @@ def _search_store(
             raise InputError(f"{image} cannot be used: {error}") from error
         hits = [
             {"id": hit.product.id, "score": hit.score, "title": hit.product.title, "attributes": hit.product.attributes}
-            for hit in searcher.search(vector, k, conditions)
+            for hit in searcher.search(vector, k, conditions, order)
         ]
     return {"snapshot": manifest.id, "hits": hits}
 
@@ -133,9 +137,9 @@ def _read_picture(client: Client, product: str) -> bytes:
 
 
 def _search_server(
-    client: Client, snapshot: str | None, image: Path, k: int, filters: tuple[str, ...]
+    client: Client, snapshot: str | None, image: Path, k: int, filters: tuple[str, ...], sort: str | None
 ) -> dict[str, Any]:
-    found = client.search(image, k=k, filter=filters, snapshot=snapshot)
+    found = client.search(image, k=k, filter=filters, sort=sort, snapshot=snapshot)
     names = ("id", "title", "attributes", "image_url", "score")
     hits = [{name: getattr(hit, name) for name in names} for hit in found]
     return {"snapshot": found.snapshot, "took_ms": found.took_ms, "hits": hits}

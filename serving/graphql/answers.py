@@ -122,7 +122,7 @@ class SearchResult:
     facets: list[Facet]
 
 
-@strawberry.type(description="Some products, in the order of the index.")
+@strawberry.type(description="Some products.")
 class ProductsResult:
     """See `ProductsReply`."""
 

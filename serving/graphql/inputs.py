@@ -52,7 +52,10 @@ class OptionsInput:
     group_by: str | None = _option("group_by")
     collapse: str | None = _option("collapse")
     facets: list[str] | None = _option("facets")
+    facets_of: str | None = _option("facets_of")
     fields: list[str] | None = _option("fields")
+    sort: str | None = _option("sort")
+    reach: int | None = _option("reach")
     snapshot: str | None = _option("snapshot")
 
 

@@ -31,11 +31,9 @@ from lookalike.serving.graphql.inputs import SCALARS, Filter, OptionsInput, Sear
 from lookalike.serving.graphql.plan import DEFAULT_LIMIT
 from lookalike.serving.live.loaded import LoadedSnapshot as Loaded
 from lookalike.serving.replies import write_held, write_product, write_snapshot
-from lookalike.serving.search.options import QueryOptions, check_lists
-from lookalike.serving.search.service import Listing
-
-MAX_LISTED = 100
-MAX_SKIPPED = 10**9
+from lookalike.serving.search.listing import MAX_LISTED, read_listing
+from lookalike.serving.search.lookup import check_lookup
+from lookalike.serving.search.options import QueryOptions
 
 
 async def _search(info: Info, query: SearchInput) -> SearchResult | None:
@@ -64,18 +62,30 @@ async def _products(
     limit: int = DEFAULT_LIMIT,
     offset: int = 0,
     filter: list[Filter] | None = None,  # noqa: A002
+    find: str | None = None,
+    sort: str | None = None,
 ) -> ProductsResult | None:
-    if not 1 <= limit <= MAX_LISTED:
-        raise ProblemError("bad_limit", f"`limit` is {limit}: ask for 1 to {MAX_LISTED} products.")
-    if not 0 <= offset <= MAX_SKIPPED:
-        raise ProblemError("bad_offset", f"`offset` is {offset}: skip 0 to {MAX_SKIPPED:,} products.")
-    found = await _list(info, {"k": limit, "offset": offset, "filter": filter or []})
+    options = _read_listing(info, {"limit": limit, "offset": offset, "filter": filter, "sort": sort})
+    found = await info.context.runtime.service.products(options, check_lookup(find))
     return ProductsResult(total=found.total, products=[_write(info, product) for product in found.products])
 
 
-async def _facets(info: Info, names: list[str], filter: list[Filter] | None = None) -> list[Facet] | None:  # noqa: A002
-    found = await _list(info, {"k": 0, "facets": names, "filter": filter or []})
+async def _facets(
+    info: Info,
+    names: list[str],
+    filter: list[Filter] | None = None,  # noqa: A002
+    find: str | None = None,
+    facets_of: str | None = None,
+) -> list[Facet] | None:
+    options = _read_listing(info, {"facets": names, "filter": filter, "facets_of": facets_of})
+    none_shown = options.model_copy(update={"k": 0})
+    found = await info.context.runtime.service.products(none_shown, check_lookup(find))
     return make_facets(found.facets)
+
+
+def _read_listing(info: Info, given: dict[str, Any]) -> QueryOptions:
+    operation = info.context
+    return read_listing({**given, "snapshot": operation.snapshot}, operation.limits)
 
 
 async def _snapshot(info: Info) -> Snapshot | None:
@@ -129,7 +139,8 @@ class Query:
         resolver=_products_by_id, description="Get several products, null for each that is not there; 100 at most."
     )
     products: ProductsResult | None = strawberry.field(
-        resolver=_products, description="List some products, as mixed as a shuffled deck."
+        resolver=_products,
+        description="List some products: looked up, sorted, or as mixed as a shuffled deck.",
     )
     facets: list[Facet] | None = strawberry.field(
         resolver=_facets, description="Count the values of attributes among products that satisfy the filters."
@@ -150,13 +161,6 @@ def _take(info: Info, rows: list[int]) -> list[Product]:
 
 def _write(info: Info, product: Any) -> Product:
     return Product(**write_product(product, info.context.root))
-
-
-async def _list(info: Info, given: dict[str, Any]) -> Listing:
-    operation = info.context
-    options = QueryOptions.model_validate({**given, "snapshot": operation.snapshot})
-    check_lists(options, operation.limits)
-    return await operation.runtime.service.products(options)
 
 
 def _iso(moment: datetime) -> str:

@@ -15,6 +15,7 @@ from lookalike.serving.grpc.requests import parse, read_fields
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.search.embed_request import read_pictures
 from lookalike.serving.search.listing import read_listing
+from lookalike.serving.search.lookup import check_lookup
 from lookalike.serving.search.request import Batch, read_queries, read_search
 from lookalike.serving.search.service import Answer
 from lookalike.serving.settings import Limits
@@ -87,8 +88,9 @@ async def _get_product(runtime: Runtime, _: RequestContext, data: bytes) -> byte
 
 
 async def _list_products(runtime: Runtime, _: RequestContext, data: bytes) -> bytes:
-    options = read_listing(read_fields(await parse(pb.ListProductsRequest, data)), runtime.settings.limits)
-    listing = await runtime.service.products(options)
+    given = read_fields(await parse(pb.ListProductsRequest, data))
+    options = read_listing(given, runtime.settings.limits)
+    listing = await runtime.service.products(options, check_lookup(given.get("find")))
     return replies.write_listing(listing, runtime.settings.root_path).SerializeToString()
 
 

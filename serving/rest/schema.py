@@ -179,7 +179,7 @@ class OneProductReply(ProductReply):
 
 
 class ProductsReply(BaseModel):
-    """Some products of a snapshot, in the order of the index: as mixed as a shuffled deck."""
+    """Some of the `total` products of a snapshot that satisfy the filters."""
 
     snapshot: str
     total: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_text, item_type, type_name
 from lookalike.data.snapshots.products import Column, Products
+from lookalike.serving.search.options import QueryOptions
+from lookalike.tasks.search.filters import Condition
 
 MAX_VALUES = 50  # more than these, and a list of them helps nobody
 MAX_BYTES = 16 * 2**10
 """Of one attribute's values as text: longer ones are descriptions, which nobody chooses from a list."""
 MAX_BYTES_OF_ALL = 256 * 2**10
 """Of the values of all attributes of a snapshot together."""
+
+Mask = NDArray[np.bool_]
+Match = Callable[[tuple[Condition, ...]], Mask | None]
+"""Returns a mask (rows,) of what is counted under some conditions, None for all that can be found."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,7 +69,25 @@ def count_attributes(products: Products) -> Mapping[str, Attribute]:
 _counted_attributes: WeakKeyDictionary[Products, Mapping[str, Attribute]] = WeakKeyDictionary()
 
 
-def count_values(products: Products, name: str, mask: NDArray[np.bool_] | None) -> Facet:
+def count_facets(products: Products, options: QueryOptions, match: Match) -> dict[str, Facet]:
+    """Count the values of the attributes that a query names, among what `match` returns for its conditions.
+
+    Of hits, each attribute is counted without the conditions on itself: a shopper who chose one brand still sees what
+    there is of the others.
+    """
+    masks: dict[tuple[Condition, ...], Mask | None] = {}
+    found = {}
+    for name in options.facets:
+        under = options.conditions
+        if options.facets_of == "hits":
+            under = tuple(condition for condition in under if condition.name != name)
+        if under not in masks:
+            masks[under] = match(under)
+        found[name] = count_values(products, name, masks[under])
+    return found
+
+
+def count_values(products: Products, name: str, mask: Mask | None) -> Facet:
     """Count an attribute's values among the rows of a mask (rows,), all that can be found where there is none.
 
     A list counts once for each of its different items; a missing value for nothing. Raises `KeyError`.

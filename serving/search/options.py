@@ -26,15 +26,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from lookalike.data.errors import FilterError
+from lookalike.data.errors import FilterError, InputError
 from lookalike.data.snapshots.duplicates import Kind
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.errors import ProblemError, sentence
 from lookalike.serving.settings import Limits
 from lookalike.tasks.search.filters import MEMBERSHIPS, PRESENCES, Condition, parse
+from lookalike.tasks.search.order import REACH, Order, parse_order
 
 MAX_FILTER_LENGTH = 4096
 MAX_FILTER_VALUES = 1000
+MAX_REACH = 20_000
+"""Hits that a query sorts or counts, at most, and how far groups are looked for."""
 UNKNOWN_FIELD = "unknown_field"  # pydantic's type of that error
 
 HIT_FIELDS = ("title", "attributes", "image_url", "score")
@@ -132,18 +135,36 @@ class QueryOptions(RequestModel):
     )
     facets: Annotated[Texts, AfterValidator(_each_once)] = Field(
         default_factory=list,
-        description="Attributes whose values are counted among all products that satisfy the filters, hits or not.",
+        description="Attributes whose values are counted; `facets_of` says among which products.",
+    )
+    facets_of: Literal["products", "hits"] = Field(
+        "products",
+        description="`products`: count all that satisfy the filters, hits or not. `hits`: count the `reach` best hits, "
+        "each attribute as if there were no filter on itself, so that its other values stay in sight.",
     )
     fields: Texts = Field(
         default_factory=list,
         description="What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, "
         "`image_url`, `score`; all without this field.",
     )
+    sort: str | None = Field(
+        None,
+        description="The order of hits: `price:asc`, `added:desc`, any attribute that is a number, a date or a time, "
+        "or `score`. Without this field the best come first. The `reach` best hits are sorted, no others.",
+    )
+    reach: StrictInt = Field(
+        REACH, description="How many of the best hits there are to sort, and to count for `facets_of` `hits`."
+    )
     snapshot: str | None = Field(
         None,
         description="The snapshot to ask, which an earlier reply named, so that pages fit together; the one that is "
         "served without this field.",
     )
+
+    @cached_property
+    def order(self) -> Order | None:
+        """The order of hits, None where none is named. Raises `ProblemError`."""
+        return None if self.sort is None else _read_order(self.sort)
 
     @cached_property
     def conditions(self) -> tuple[Condition, ...]:
@@ -169,12 +190,14 @@ def check_options(options: QueryOptions, limits: Limits) -> QueryOptions:
         raise ProblemError("bad_offset", f"`offset` is {options.offset}: skip 0 to {limits.max_offset:,} hits.")
     if options.min_score is not None and not -1 <= options.min_score <= 1:
         raise ProblemError("bad_min_score", f"`min_score` is {options.min_score:g}: scores are from -1 to 1.")
+    if not 1 <= options.reach <= MAX_REACH:
+        raise ProblemError("bad_reach", f"`reach` is {options.reach}: sort and count 1 to {MAX_REACH:,} hits.")
     check_lists(options, limits)
     return options
 
 
 def check_lists(options: QueryOptions, limits: Limits) -> None:
-    """Raise `ProblemError` for too many filters or facets, and for filters or fields that are not understood."""
+    """Raise `ProblemError` for too many filters or facets, and for texts that are not understood."""
     if len(options.filter) > limits.max_filters:
         detail = f"There are {len(options.filter)} filters: send {limits.max_filters} at most."
         raise ProblemError("too_many_filters", detail)
@@ -182,7 +205,7 @@ def check_lists(options: QueryOptions, limits: Limits) -> None:
     if len(options.facets) > limits.max_facets:
         detail = f"There are {len(options.facets)} facets: ask for {limits.max_facets} at most."
         raise ProblemError("bad_facets", detail)
-    _ = options.hit_fields
+    _ = options.hit_fields, options.order
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +374,15 @@ def _build_condition(given: ConditionRequest) -> Condition:
 
 def _as_text(value: bool | float | str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _read_order(text: str) -> Order:
+    if len(text) > MAX_FILTER_LENGTH:
+        raise ProblemError("bad_sort", f"`sort` has more than {MAX_FILTER_LENGTH} letters: send a shorter one.")
+    try:
+        return parse_order(text)
+    except InputError as error:
+        raise ProblemError("bad_sort", f"`sort`: {error}.") from error
 
 
 def _parse_condition(text: str) -> Condition:

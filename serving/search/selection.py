@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.search.options import MAX_REACH, QueryOptions
 from lookalike.serving.search.query import round_score
+from lookalike.tasks.search.order import sort_rows
 from lookalike.tasks.search.searcher import Matches, Searcher
 
-REACHES = (32, 128, 1024, 5_000, 20_000)
+REACHES = (32, 128, 1024, 5_000, MAX_REACH)
 """How far a search looks, in steps: how hard an index tries follows from it, and so must not follow from the page."""
 NOTHING = Matches(np.empty(0, np.float32), np.empty(0, np.int64))
 
@@ -29,19 +30,37 @@ class Among:
 
 
 def select(searcher: Searcher, direction: Vectors, options: QueryOptions, among: Among) -> Matches:
-    """Return the rows to show, best first, for a (dimension,) direction in the index's space.
+    """Return the rows to show, in the order that is asked for, for a (dimension,) direction in the index's space."""
+    wanted = options.offset + options.k
+    if options.order is None or options.order.is_best_first:
+        return find_best(searcher, direction, wanted, options, among).skip(options.offset)
+    best = find_best(searcher, direction, options.reach, options, among)
+    places = sort_rows(searcher.products, best.rows, options.order, wanted)
+    return best.take(places[options.offset :])
+
+
+def match_hits(searcher: Searcher, direction: Vectors | None, options: QueryOptions, among: Among) -> NDArray[np.bool_]:
+    """Return a mask (rows,) of the best hits, as many as a query sorts and counts."""
+    mask = np.zeros(searcher.products.rows, bool)
+    if direction is not None:
+        mask[find_best(searcher, direction, options.reach, options, among).rows] = True
+    return mask
+
+
+def find_best(searcher: Searcher, direction: Vectors, wanted: int, options: QueryOptions, among: Among) -> Matches:
+    """Return so many of the best hits, best first, or fewer where there are no more.
 
     Pages fit together: what a search that looks further finds comes after all that others found before it. Where groups
     hide some of that, more is looked for, until there are enough groups, or no more rows, or the last of `REACHES`.
     """
-    wanted, found = options.offset + options.k, NOTHING
+    found, kept = NOTHING, np.empty(0, np.int64)
     for reach in _list_reaches(searcher, wanted + len(among.without)):
         further = searcher.nearest(direction, reach, among.allowed)
         found = _append(found, further)
         kept = np.fromiter(_choose(searcher, found, options, among.without), np.int64)
         if len(kept) >= wanted or len(further) < reach or _is_far_enough(found, options):
             break
-    return found.take(kept[options.offset : wanted])
+    return found.take(kept[:wanted])
 
 
 def count_hidden(searcher: Searcher, found: Matches, options: QueryOptions, among: Among) -> list[int] | None:

@@ -8,24 +8,25 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from lookalike.data.errors import FilterError, ImageRejectedError, LookalikeError
+from lookalike.data.errors import FilterError, ImageRejectedError, InputError, LookalikeError
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.snapshots.products import Product
 from lookalike.data.spans import span
 from lookalike.serving.budget import Share
 from lookalike.serving.context import current
-from lookalike.serving.errors import ProblemError, as_problem, overload_problem
+from lookalike.serving.errors import ProblemError, as_problem, overload_problem, sentence
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
 from lookalike.serving.search.embedder import Embedder
-from lookalike.serving.search.facets import Facet, count_values
+from lookalike.serving.search.facets import Facet, count_facets
 from lookalike.serving.search.lookup import match_lookup, rank_lookup
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.pictures import PictureReads, UrlReader
@@ -41,10 +42,11 @@ from lookalike.serving.search.query import (
     combine,
 )
 from lookalike.serving.search.reply_room import ReplyRoom
-from lookalike.serving.search.selection import NOTHING, Among, count_hidden, select
+from lookalike.serving.search.selection import NOTHING, Among, count_hidden, match_hits, select
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.search.filters import Condition, match_products
+from lookalike.tasks.search.order import check_order, sort_rows
 from lookalike.tasks.search.searcher import Hit, Searcher
 
 LARGE_REPLY = 100
@@ -55,6 +57,7 @@ BATCHED = 8
 
 MEASURE_SECONDS = 1.0
 
+Mask = NDArray[np.bool_]
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -347,7 +350,8 @@ class SearchService:
             hits = loaded.searcher.hits(found, needed, room.take)
             hidden = count_hidden(loaded.searcher, found, options, among)
         with self.metrics.stage("facets") if options.facets else nullcontext():
-            facets = {name: count_values(loaded.searcher.products, name, allowed) for name in options.facets}
+            match = partial(_match_counted, loaded.searcher, direction, options, among)
+            facets = count_facets(loaded.searcher.products, options, match)
         return Answer(loaded.manifest.id, hits, facets, hidden)
 
     def _room(self) -> ReplyRoom:
@@ -411,18 +415,38 @@ def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:
     return loaded.searcher.products.row(example.product) if isinstance(example, ProductId) else None
 
 
+def _match_counted(
+    searcher: Searcher,
+    direction: Vectors | None,
+    options: QueryOptions,
+    among: Among,
+    conditions: tuple[Condition, ...],
+) -> Mask | None:
+    """Return a mask (rows,) of the products that facets of a query count under some of its conditions."""
+    is_all = conditions == options.conditions
+    allowed = among.allowed if is_all else match_products(searcher.products, conditions)
+    if options.facets_of == "products":
+        return allowed
+    return match_hits(searcher, direction, options, replace(among, allowed=allowed))
+
+
 def _list_products(loaded: LoadedSnapshot, options: QueryOptions, find: str | None, room: ReplyRoom) -> Listing:
     products = loaded.searcher.products
+    named = None if find is None else match_lookup(products, find)
+
+    def match(conditions: tuple[Condition, ...]) -> Mask:
+        mask = match_products(products, conditions)
+        return mask if named is None else mask & named
+
     with _explain_comparison(options.conditions):
-        mask = match_products(products, options.conditions)
-    if find is not None:
-        mask = mask & match_lookup(products, find)
-    rows = np.flatnonzero(mask)
+        rows = np.flatnonzero(match(options.conditions))
+    total, end = len(rows), options.offset + options.k
     if find is not None:
         rows = rank_lookup(products, rows, find)
-    shown = products.take(rows[options.offset : options.offset + options.k], check=room.take)
-    facets = {name: count_values(products, name, mask) for name in options.facets}
-    return Listing(loaded.manifest.id, len(rows), shown, facets)
+    if options.order is not None:
+        rows = rows[sort_rows(products, rows, options.order, end)]
+    shown = products.take(rows[options.offset : end], check=room.take)
+    return Listing(loaded.manifest.id, total, shown, count_facets(products, options, match))
 
 
 @contextmanager
@@ -453,7 +477,8 @@ def _check_attributes(loaded: LoadedSnapshot, options: QueryOptions) -> None:
     sent = options.hit_fields.attributes if options.hit_fields else None
     grouped = [] if options.group_by is None else [options.group_by]
     filtered = [condition.name for condition in options.conditions]
-    for name in (*filtered, *options.facets, *sorted(sent or ()), *grouped):
+    sorted_by = [options.order.attribute] if options.order and options.order.attribute else []
+    for name in (*filtered, *options.facets, *sorted(sent or ()), *grouped, *sorted_by):
         if name not in types:
             known = ", ".join(sorted(types)) or "none"
             detail = f"There is no attribute {name[:100]!r}; the attributes are: {known}."
@@ -461,3 +486,8 @@ def _check_attributes(loaded: LoadedSnapshot, options: QueryOptions) -> None:
     for name in grouped:
         if pa.types.is_nested(types[name]):
             raise ProblemError("bad_group_by", f"{name!r} is a list: group by an attribute that has one value.")
+    if options.order is not None:
+        try:
+            check_order(options.order, types)
+        except InputError as error:
+            raise ProblemError("bad_sort", sentence(str(error))) from None

@@ -20,6 +20,7 @@ from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.search.filters import Condition, match_products
 from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.order import REACH, Order, check_order, sort_rows
 from lookalike.tasks.search.projection import Projection, normalise
 
 Vectors = NDArray[np.float32]
@@ -45,6 +46,9 @@ class Matches:
 
     def take(self, places: NDArray[np.int64]) -> Matches:
         return Matches(self.scores[places], self.rows[places])
+
+    def skip(self, count: int) -> Matches:
+        return Matches(self.scores[count:], self.rows[count:])
 
 
 class Searcher:
@@ -123,14 +127,20 @@ class Searcher:
         vector: Vectors = self.encoder.finish(self.encoder.infer(prepared))[0]
         return vector
 
-    def search(self, vector: Vectors, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
+    def search(
+        self, vector: Vectors, k: int, conditions: Sequence[Condition] = (), order: Order | None = None
+    ) -> list[Hit]:
         """Return the k products nearest to an (encoder dimension,) vector among those that satisfy the conditions.
 
-        Raises `InputError` for a vector of another length, `FilterError` for a condition that does not fit the
-        attributes.
+        With an order they are the first k of the REACH nearest. Raises `InputError` for a vector of another length and
+        for an order that does not fit the attributes, `FilterError` for a condition that does not.
         """
         allowed = match_products(self.products, conditions) if conditions else None
-        return self.hits(self.nearest(self.direction(vector), k, allowed))
+        if order is None or order.is_best_first:
+            return self.hits(self.nearest(self.direction(vector), k, allowed))
+        check_order(order, self.products.attributes)
+        found = self.nearest(self.direction(vector), REACH, allowed)
+        return self.hits(found.take(sort_rows(self.products, found.rows, order, k)))
 
     def similar(self, product: str, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
         """Return the k products nearest to a product, without itself. Raises `UnknownProductError`."""

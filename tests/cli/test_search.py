@@ -16,14 +16,18 @@ from lookalike.cli import cli
 from lookalike.data.stores.local import LocalStore
 from lookalike.infra.demo.processes import free_port
 from tests.support.processes import Server, server
-from tests.support.shop import Shop, picture
+from tests.support.shop import Shop, picture, product_ids
 
 BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("shop")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="module")
+def running(folder: Path) -> Iterator[Server]:
     Shop(LocalStore(folder / "store"), folder).publish(8)
     with server(folder) as found:
         found.wait(lambda state: state["ready"])
@@ -72,3 +76,33 @@ def test_a_past_snapshot_is_asked_by_name(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         found = json.loads(done.stdout)
         assert (found["snapshot"], len(found["hits"])) == (answers, hits)
+
+
+@pytest.mark.services
+def test_store_and_server_sort_alike(running: Server, folder: Path, tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(picture(1))
+    found = []
+    for where in (["--store", str(folder / "store")], ["--url", running.url]):
+        done = CliRunner().invoke(
+            cli, ["search", str(image), *where, "-k", "5", "--sort", "price:desc", "--output", "json"]
+        )
+        assert done.exit_code == 0, done.output
+        found.append([hit["id"] for hit in json.loads(done.stdout)["hits"]])
+    assert found[0] == found[1] == list(reversed(product_ids(7)))[:5]  # the eighth has no price
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ("category:asc", "'category' is of type string"),
+        ("colour", "there is no attribute 'colour' to sort by; the attributes are: category, new, price"),
+        (":desc", "names nothing to sort by"),
+    ],
+)
+def test_an_order_that_does_not_fit_is_refused(tmp_path: Path, order: str, said: str) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(picture(1))
+    Shop(LocalStore(tmp_path / "store"), tmp_path).publish(8)
+    found = CliRunner().invoke(cli, ["search", str(image), "--store", str(tmp_path / "store"), "--sort", order])
+    assert (found.exit_code, said in found.output) == (2, True), found.output

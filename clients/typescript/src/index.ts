@@ -11,11 +11,14 @@ type Schemas = components["schemas"];
 export type BatchReply = Schemas["BatchReply"];
 export type Hit = Schemas["HitReply"];
 export type Product = Schemas["OneProductReply"];
+export type ProductsReply = Schemas["ProductsReply"];
 export type SearchReply = Schemas["SearchReply"];
 export type Snapshot = Schemas["SnapshotReply"];
 type Needless<T> = { [Name in keyof T]?: T[Name] | undefined };
 /** The fields of a query, all of them optional: exactly one of `image`, `url`, `product_id`, `vector` and `positive`. */
 export type Query = Needless<Schemas["SearchRequest"]>;
+export type Listing = NonNullable<paths["/v1/products"]["get"]["parameters"]["query"]>;
+export type SimilarOptions = Omit<NonNullable<paths["/v1/products/{product_id}/similar"]["get"]["parameters"]["query"]>, "id">;
 export type ThumbnailSize = 64 | 128 | 256 | 512 | 1024;
 
 export interface Options {
@@ -81,8 +84,13 @@ export class LookalikeClient {
     return take<Product>(await this.#api.GET("/v1/products/{product_id}", { params: locate(id) }));
   }
 
+  /** Return products that satisfy the filters; `find` looks them up by a title's words or an id's beginning. */
+  async products(options: Listing = {}): Promise<ProductsReply> {
+    return take<ProductsReply>(await this.#api.GET("/v1/products", { params: { query: options } }));
+  }
+
   /** Return a product's lookalikes. */
-  async similar(id: string, options: { k?: number; offset?: number; filter?: string[] } = {}): Promise<SearchReply> {
+  async similar(id: string, options: SimilarOptions = {}): Promise<SearchReply> {
     const { path, query } = locate(id);
     const params = { path, query: { ...options, ...query } };
     return take<SearchReply>(await this.#api.GET("/v1/products/{product_id}/similar", { params }));

@@ -1102,7 +1102,7 @@ export interface components {
         };
         /**
          * ProductsReply
-         * @description Some products of a snapshot, in the order of the index: as mixed as a shuffled deck.
+         * @description Some of the `total` products of a snapshot that satisfy the filters.
          */
         ProductsReply: {
             /** Facets */
@@ -1371,9 +1371,16 @@ export interface components {
             crop: number[] | null;
             /**
              * Facets
-             * @description Attributes whose values are counted among all products that satisfy the filters, hits or not.
+             * @description Attributes whose values are counted; `facets_of` says among which products.
              */
             facets?: string[];
+            /**
+             * Facets Of
+             * @description `products`: count all that satisfy the filters, hits or not. `hits`: count the `reach` best hits, each attribute as if there were no filter on itself, so that its other values stay in sight.
+             * @default products
+             * @enum {string}
+             */
+            facets_of: "products" | "hits";
             /**
              * Fields
              * @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`; all without this field.
@@ -1439,11 +1446,23 @@ export interface components {
              */
             product_id: string | null;
             /**
+             * Reach
+             * @description How many of the best hits there are to sort, and to count for `facets_of` `hits`.
+             * @default 200
+             */
+            reach: number;
+            /**
              * Snapshot
              * @description The snapshot to ask, which an earlier reply named, so that pages fit together; the one that is served without this field.
              * @default null
              */
             snapshot: string | null;
+            /**
+             * Sort
+             * @description The order of hits: `price:asc`, `added:desc`, any attribute that is a number, a date or a time, or `score`. Without this field the best come first. The `reach` best hits are sorted, no others.
+             * @default null
+             */
+            sort: string | null;
             /**
              * Url
              * @description Where a picture is, for servers that fetch from that host.
@@ -3248,8 +3267,12 @@ export interface operations {
                 find?: string | null;
                 /** @description Conditions that products must satisfy, all of them: `category=shoes`, `price<=50`, `brand in acme,zeta`, `colour is null`; in JSON each may be an object. */
                 filter?: string[] | null;
-                /** @description Attributes whose values are counted among all products that satisfy the filters, hits or not. */
+                /** @description Attributes whose values are counted; `facets_of` says among which products. */
                 facets?: string[] | null;
+                /** @description `products`: count facets under all filters. `hits`: each as if there were no filter on itself. */
+                facets_of?: "products" | "hits" | null;
+                /** @description The order of all products that satisfy the filters: `price:asc`, `added:desc`, any attribute that is a number, a date or a time; those without a value come last. */
+                sort?: string | null;
                 /** @description The snapshot to ask, which an earlier reply named, so that pages fit together; the one that is served without this field. */
                 snapshot?: string | null;
             };
@@ -3295,7 +3318,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_limit`: `limit` is out of range; `bad_offset`: `offset` is out of range; `bad_field`: A field has the wrong type or value; `bad_facets`: The facets cannot be counted; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute */
+            /** @description `bad_limit`: `limit` is out of range; `bad_offset`: `offset` is out of range; `bad_field`: A field has the wrong type or value; `bad_facets`: The facets cannot be counted; `bad_sort`: Hits cannot be sorted like this; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3571,10 +3594,16 @@ export interface operations {
                 group_by?: string;
                 /** @description Of the hits that show the same picture only the best is a hit: `exact` for the same file, `duplicates` for near-duplicates too. `k` and `offset` count what is left. */
                 collapse?: "duplicates" | "exact";
-                /** @description Attributes whose values are counted among all products that satisfy the filters, hits or not. */
+                /** @description Attributes whose values are counted; `facets_of` says among which products. */
                 facets?: string[];
+                /** @description `products`: count all that satisfy the filters, hits or not. `hits`: count the `reach` best hits, each attribute as if there were no filter on itself, so that its other values stay in sight. */
+                facets_of?: "products" | "hits";
                 /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`; all without this field. */
                 fields?: string[];
+                /** @description The order of hits: `price:asc`, `added:desc`, any attribute that is a number, a date or a time, or `score`. Without this field the best come first. The `reach` best hits are sorted, no others. */
+                sort?: string;
+                /** @description How many of the best hits there are to sort, and to count for `facets_of` `hits`. */
+                reach?: number;
                 /** @description The snapshot to ask, which an earlier reply named, so that pages fit together; the one that is served without this field. */
                 snapshot?: string;
             };
@@ -3631,7 +3660,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_group_by`: Hits cannot be grouped by this; `bad_collapse`: Duplicates cannot be collapsed like this; `bad_facets`: The facets cannot be counted; `bad_fields`: A field of hits is not known; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute */
+            /** @description `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_group_by`: Hits cannot be grouped by this; `bad_sort`: Hits cannot be sorted like this; `bad_reach`: So many hits cannot be sorted or counted; `bad_collapse`: Duplicates cannot be collapsed like this; `bad_facets`: The facets cannot be counted; `bad_fields`: A field of hits is not known; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3705,8 +3734,14 @@ export interface operations {
                     collapse?: "duplicates" | "exact";
                     /** @description The part of the picture that counts: left, top, right, bottom as fractions from 0 to 1 of the picture as it stands upright; the whole picture without this field. Written `left,top,right,bottom`; repeat the field, once for each picture. */
                     crop?: string[];
-                    /** @description Attributes whose values are counted among all products that satisfy the filters, hits or not. */
+                    /** @description Attributes whose values are counted; `facets_of` says among which products. */
                     facets?: string[];
+                    /**
+                     * @description `products`: count all that satisfy the filters, hits or not. `hits`: count the `reach` best hits, each attribute as if there were no filter on itself, so that its other values stay in sight.
+                     * @default products
+                     * @enum {string}
+                     */
+                    facets_of?: "products" | "hits";
                     /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`; all without this field. */
                     fields?: string[];
                     /** @description Conditions that products must satisfy, all of them: `category=shoes`, `price<=50`, `brand in acme,zeta`, `colour is null`; in JSON each may be an object. */
@@ -3727,8 +3762,15 @@ export interface operations {
                      * @default 0
                      */
                     offset?: number;
+                    /**
+                     * @description How many of the best hits there are to sort, and to count for `facets_of` `hits`.
+                     * @default 200
+                     */
+                    reach?: number;
                     /** @description The snapshot to ask, which an earlier reply named, so that pages fit together; the one that is served without this field. */
                     snapshot?: string;
+                    /** @description The order of hits: `price:asc`, `added:desc`, any attribute that is a number, a date or a time, or `score`. Without this field the best come first. The `reach` best hits are sorted, no others. */
+                    sort?: string;
                 };
             };
         };
@@ -3823,7 +3865,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `no_query`: There is nothing to search for; `several_queries`: There is more than one thing to search for; `unknown_field`: There is a field that means nothing here; `bad_field`: A field has the wrong type or value; `invalid_operation`: The GraphQL operation does not fit the schema; `operation_too_large`: The GraphQL operation asks for too much at once; `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_crop`: The crop box is not one; `bad_fields`: A field of hits is not known; `bad_facets`: The facets cannot be counted; `bad_group_by`: Hits cannot be grouped by this; `bad_collapse`: Duplicates cannot be collapsed like this; `reply_too_large`: The reply would be too large; `too_many_examples`: The query has too many examples; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute; `vector_length`: The vector has the wrong length; `vector_not_finite`: The vector holds NaN or Infinity; `vector_zero`: The vector has no direction; `image_empty`: The picture is empty; `image_not_an_image`: This is not a picture; `image_damaged`: The picture is damaged; `image_too_small`: The picture is too small; `url_malformed`: This is no URL that can be fetched; `url_missing`: There is nothing behind this URL */
+            /** @description `no_query`: There is nothing to search for; `several_queries`: There is more than one thing to search for; `unknown_field`: There is a field that means nothing here; `bad_field`: A field has the wrong type or value; `invalid_operation`: The GraphQL operation does not fit the schema; `operation_too_large`: The GraphQL operation asks for too much at once; `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_crop`: The crop box is not one; `bad_fields`: A field of hits is not known; `bad_facets`: The facets cannot be counted; `bad_sort`: Hits cannot be sorted like this; `bad_reach`: So many hits cannot be sorted or counted; `bad_group_by`: Hits cannot be grouped by this; `bad_collapse`: Duplicates cannot be collapsed like this; `reply_too_large`: The reply would be too large; `too_many_examples`: The query has too many examples; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute; `vector_length`: The vector has the wrong length; `vector_not_finite`: The vector holds NaN or Infinity; `vector_zero`: The vector has no direction; `image_empty`: The picture is empty; `image_not_an_image`: This is not a picture; `image_damaged`: The picture is damaged; `image_too_small`: The picture is too small; `url_malformed`: This is no URL that can be fetched; `url_missing`: There is nothing behind this URL */
             422: {
                 headers: {
                     [name: string]: unknown;

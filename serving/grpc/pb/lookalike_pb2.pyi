@@ -209,6 +209,9 @@ class SearchRequest(_message.Message):
     FACETS_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
+    SORT_FIELD_NUMBER: _builtins.int
+    REACH_FIELD_NUMBER: _builtins.int
+    FACETS_OF_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     url: _builtins.str
     product_id: _builtins.str
@@ -219,6 +222,11 @@ class SearchRequest(_message.Message):
     group_by: _builtins.str
     collapse: _builtins.str
     snapshot: _builtins.str
+    sort: _builtins.str
+    """Such as "price:asc"."""
+    reach: _builtins.int
+    facets_of: _builtins.str
+    """"products" or "hits"."""
     @_builtins.property
     def vector(self) -> Global___Vector: ...
     @_builtins.property
@@ -253,13 +261,18 @@ class SearchRequest(_message.Message):
         facets: _abc.Iterable[_builtins.str] | None = ...,
         fields: _abc.Iterable[_builtins.str] | None = ...,
         snapshot: _builtins.str | None = ...,
+        sort: _builtins.str | None = ...,
+        reach: _builtins.int | None = ...,
+        facets_of: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_snapshot", b"_snapshot", "_url", b"_url", "collapse", b"collapse", "crop", b"crop", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative_weight", b"negative_weight", "offset", b"offset", "product_id", b"product_id", "snapshot", b"snapshot", "url", b"url", "vector", b"vector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_url", b"_url", "collapse", b"collapse", "crop", b"crop", "facets_of", b"facets_of", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative_weight", b"negative_weight", "offset", b"offset", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "url", b"url", "vector", b"vector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_snapshot", b"_snapshot", "_url", b"_url", "collapse", b"collapse", "crop", b"crop", "facets", b"facets", "fields", b"fields", "filter", b"filter", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative", b"negative", "negative_weight", b"negative_weight", "offset", b"offset", "positive", b"positive", "product_id", b"product_id", "snapshot", b"snapshot", "url", b"url", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_url", b"_url", "collapse", b"collapse", "crop", b"crop", "facets", b"facets", "facets_of", b"facets_of", "fields", b"fields", "filter", b"filter", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative", b"negative", "negative_weight", b"negative_weight", "offset", b"offset", "positive", b"positive", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "url", b"url", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__collapse: _TypeAlias = _typing.Literal["collapse"]  # noqa: Y015
     _WhichOneofArgType__collapse: _TypeAlias = _typing.Literal["_collapse", b"_collapse"]  # noqa: Y015
+    _WhichOneofReturnType__facets_of: _TypeAlias = _typing.Literal["facets_of"]  # noqa: Y015
+    _WhichOneofArgType__facets_of: _TypeAlias = _typing.Literal["_facets_of", b"_facets_of"]  # noqa: Y015
     _WhichOneofReturnType__group_by: _TypeAlias = _typing.Literal["group_by"]  # noqa: Y015
     _WhichOneofArgType__group_by: _TypeAlias = _typing.Literal["_group_by", b"_group_by"]  # noqa: Y015
     _WhichOneofReturnType__image: _TypeAlias = _typing.Literal["image"]  # noqa: Y015
@@ -274,12 +287,18 @@ class SearchRequest(_message.Message):
     _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
     _WhichOneofReturnType__product_id: _TypeAlias = _typing.Literal["product_id"]  # noqa: Y015
     _WhichOneofArgType__product_id: _TypeAlias = _typing.Literal["_product_id", b"_product_id"]  # noqa: Y015
+    _WhichOneofReturnType__reach: _TypeAlias = _typing.Literal["reach"]  # noqa: Y015
+    _WhichOneofArgType__reach: _TypeAlias = _typing.Literal["_reach", b"_reach"]  # noqa: Y015
     _WhichOneofReturnType__snapshot: _TypeAlias = _typing.Literal["snapshot"]  # noqa: Y015
     _WhichOneofArgType__snapshot: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot"]  # noqa: Y015
+    _WhichOneofReturnType__sort: _TypeAlias = _typing.Literal["sort"]  # noqa: Y015
+    _WhichOneofArgType__sort: _TypeAlias = _typing.Literal["_sort", b"_sort"]  # noqa: Y015
     _WhichOneofReturnType__url: _TypeAlias = _typing.Literal["url"]  # noqa: Y015
     _WhichOneofArgType__url: _TypeAlias = _typing.Literal["_url", b"_url"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__collapse) -> _WhichOneofReturnType__collapse | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__facets_of) -> _WhichOneofReturnType__facets_of | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__group_by) -> _WhichOneofReturnType__group_by | None: ...
     @_typing.overload
@@ -295,7 +314,11 @@ class SearchRequest(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__product_id) -> _WhichOneofReturnType__product_id | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reach) -> _WhichOneofReturnType__reach | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__snapshot) -> _WhichOneofReturnType__snapshot | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sort) -> _WhichOneofReturnType__sort | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__url) -> _WhichOneofReturnType__url | None: ...
 
@@ -1354,9 +1377,18 @@ class ListProductsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     FACETS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
+    FIND_FIELD_NUMBER: _builtins.int
+    SORT_FIELD_NUMBER: _builtins.int
+    FACETS_OF_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     offset: _builtins.int
     snapshot: _builtins.str
+    find: _builtins.str
+    """Words that a title has, each of them, or the beginning of an id."""
+    sort: _builtins.str
+    """Such as "price:asc"."""
+    facets_of: _builtins.str
+    """"products" or "hits"."""
     @_builtins.property
     def filter(self) -> _containers.RepeatedCompositeFieldContainer[Global___Filter]: ...
     @_builtins.property
@@ -1369,23 +1401,38 @@ class ListProductsRequest(_message.Message):
         filter: _abc.Iterable[Global___Filter] | None = ...,
         facets: _abc.Iterable[_builtins.str] | None = ...,
         snapshot: _builtins.str | None = ...,
+        find: _builtins.str | None = ...,
+        sort: _builtins.str | None = ...,
+        facets_of: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_offset", b"_offset", "_snapshot", b"_snapshot", "limit", b"limit", "offset", b"offset", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_facets_of", b"_facets_of", "_find", b"_find", "_limit", b"_limit", "_offset", b"_offset", "_snapshot", b"_snapshot", "_sort", b"_sort", "facets_of", b"facets_of", "find", b"find", "limit", b"limit", "offset", b"offset", "snapshot", b"snapshot", "sort", b"sort"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_offset", b"_offset", "_snapshot", b"_snapshot", "facets", b"facets", "filter", b"filter", "limit", b"limit", "offset", b"offset", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_facets_of", b"_facets_of", "_find", b"_find", "_limit", b"_limit", "_offset", b"_offset", "_snapshot", b"_snapshot", "_sort", b"_sort", "facets", b"facets", "facets_of", b"facets_of", "filter", b"filter", "find", b"find", "limit", b"limit", "offset", b"offset", "snapshot", b"snapshot", "sort", b"sort"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__facets_of: _TypeAlias = _typing.Literal["facets_of"]  # noqa: Y015
+    _WhichOneofArgType__facets_of: _TypeAlias = _typing.Literal["_facets_of", b"_facets_of"]  # noqa: Y015
+    _WhichOneofReturnType__find: _TypeAlias = _typing.Literal["find"]  # noqa: Y015
+    _WhichOneofArgType__find: _TypeAlias = _typing.Literal["_find", b"_find"]  # noqa: Y015
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
     _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
     _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
     _WhichOneofReturnType__snapshot: _TypeAlias = _typing.Literal["snapshot"]  # noqa: Y015
     _WhichOneofArgType__snapshot: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot"]  # noqa: Y015
+    _WhichOneofReturnType__sort: _TypeAlias = _typing.Literal["sort"]  # noqa: Y015
+    _WhichOneofArgType__sort: _TypeAlias = _typing.Literal["_sort", b"_sort"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__facets_of) -> _WhichOneofReturnType__facets_of | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__find) -> _WhichOneofReturnType__find | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__snapshot) -> _WhichOneofReturnType__snapshot | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sort) -> _WhichOneofReturnType__sort | None: ...
 
 Global___ListProductsRequest: _TypeAlias = ListProductsRequest  # noqa: Y015
 

@@ -118,7 +118,7 @@ class LookalikeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProducts(self, request, context):
-        """Returns some products, as mixed as they lie in the index.
+        """Returns some products: those that are looked up, or as mixed as they lie in the index.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

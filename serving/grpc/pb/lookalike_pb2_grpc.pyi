@@ -51,7 +51,7 @@ class LookalikeServiceStub:
     GetProduct: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.GetProductRequest, _lookalike_pb2.GetProductResponse]
     """Returns one product."""
     ListProducts: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.ListProductsRequest, _lookalike_pb2.ListProductsResponse]
-    """Returns some products, as mixed as they lie in the index."""
+    """Returns some products: those that are looked up, or as mixed as they lie in the index."""
     CurrentSnapshot: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.CurrentSnapshotRequest, _lookalike_pb2.CurrentSnapshotResponse]
     """Returns what is served, with its figures."""
     ListSnapshots: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.ListSnapshotsRequest, _lookalike_pb2.ListSnapshotsResponse]
@@ -75,7 +75,7 @@ class LookalikeServiceAsyncStub(LookalikeServiceStub):
     GetProduct: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.GetProductRequest, _lookalike_pb2.GetProductResponse]  # type: ignore[assignment]
     """Returns one product."""
     ListProducts: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.ListProductsRequest, _lookalike_pb2.ListProductsResponse]  # type: ignore[assignment]
-    """Returns some products, as mixed as they lie in the index."""
+    """Returns some products: those that are looked up, or as mixed as they lie in the index."""
     CurrentSnapshot: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.CurrentSnapshotRequest, _lookalike_pb2.CurrentSnapshotResponse]  # type: ignore[assignment]
     """Returns what is served, with its figures."""
     ListSnapshots: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.ListSnapshotsRequest, _lookalike_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
@@ -132,7 +132,7 @@ class LookalikeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lookalike_pb2.ListProductsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lookalike_pb2.ListProductsResponse, _abc.Awaitable[_lookalike_pb2.ListProductsResponse]]:
-        """Returns some products, as mixed as they lie in the index."""
+        """Returns some products: those that are looked up, or as mixed as they lie in the index."""
 
     @_abc_1.abstractmethod
     def CurrentSnapshot(

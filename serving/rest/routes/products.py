@@ -56,6 +56,21 @@ FindFromUrl = Annotated[
     FromUrl(description="Look up by name: words that a title has, each of them, or the beginning of an id."),
 ]
 
+FacetsOfFromUrl = Annotated[
+    str | None,
+    FromUrl(
+        description="`products`: count facets under all filters. `hits`: each as if there were no filter on itself.",
+        json_schema_extra={"enum": [*TEXT_FIELDS["facets_of"].choices, None]},
+    ),
+]
+SortFromUrl = Annotated[
+    str | None,
+    FromUrl(
+        description="The order of all products that satisfy the filters: `price:asc`, `added:desc`, any attribute that "
+        "is a number, a date or a time; those without a value come last."
+    ),
+]
+
 _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
 
 
@@ -70,6 +85,7 @@ _FILTER_CODES = ("bad_filter", "too_many_filters", "unknown_attribute")
             "bad_offset",
             "bad_field",
             "bad_facets",
+            "bad_sort",
             *_FILTER_CODES,
             "snapshot_not_held",
             "overloaded",
@@ -84,6 +100,8 @@ async def list_products(
     find: FindFromUrl = None,
     filter: FilterFromUrl = None,  # noqa: A002 - the name in the URL
     facets: FacetsFromUrl = None,
+    facets_of: FacetsOfFromUrl = None,
+    sort: SortFromUrl = None,
     snapshot: SnapshotFromUrl = None,
 ) -> Response:
     """In the order of the index, which is that of the pictures' hashes: any stretch of it is a mixed sample.
@@ -92,7 +110,15 @@ async def list_products(
     """
     service = runtime_of(request).service
     names = TEXT_FIELDS["facets"].read(facets or [])
-    given = {"limit": limit, "offset": offset, "filter": filter, "facets": names, "snapshot": snapshot}
+    given = {
+        "limit": limit,
+        "offset": offset,
+        "filter": filter,
+        "facets": names,
+        "facets_of": None if facets_of is None else TEXT_FIELDS["facets_of"].read([facets_of]),
+        "sort": sort,
+        "snapshot": snapshot,
+    }
     options = read_listing(given, service.settings.limits)
     found = await service.products(options, check_lookup(find))
     shown: dict[str, Any] = {
@@ -116,6 +142,8 @@ async def list_products(
             "bad_offset",
             "bad_min_score",
             "bad_group_by",
+            "bad_sort",
+            "bad_reach",
             "bad_collapse",
             "bad_facets",
             "bad_fields",

@@ -30,6 +30,8 @@ for (const id of JSON.parse(ids)) {
   products.push({ id: (await client.product(id)).id, bytes: (await client.image(id)).byteLength, isHit: hits.some((hit) => hit.id === id) });
 }
 const found = await client.searchPicture(await readFile(picture), { k: 3, filter: ["stock>=0"], facets: ["category"] });
+const sorted = await client.search({ product_id: found.hits[0].id, k: 5, sort: "price:desc", reach: 20 });
+const listed = await client.products({ find: "product 1", sort: "price:asc", limit: 5 });
 const batch = await client.searchBatch([{ product_id: found.hits[0].id, k: 1 }, { product_id: "none such" }]);
 await new LookalikeClient(url, { apiKey, fetch: busyTwice }).snapshot();
 console.log(
@@ -38,6 +40,8 @@ console.log(
     tries,
     hits: found.hits.map((hit) => hit.id),
     facets: Object.keys(found.facets ?? {}),
+    prices: sorted.hits.map((hit) => hit.attributes.price),
+    listed: listed.products.map((product) => product.attributes.price),
     small: (await client.image(found.hits[0].id, 64)).byteLength,
     batch: batch.results.map((result) => result.problem?.code ?? "hits"),
     snapshot: (await client.snapshot()).products,

@@ -56,6 +56,9 @@ def test_it_asks_a_server(folder: Path, running: Server, api_key: str, shop: Sho
     assert all(product["bytes"] > 100 for product in found["products"])
     assert found["hits"][0] == product_ids(7)[6]
     assert (found["facets"], found["batch"], found["snapshot"]) == (["category"], ["hits", "unknown_product"], 24)
+    assert found["prices"] == sorted(found["prices"], reverse=True)
+    assert found["listed"] == sorted(found["listed"])
+    assert len(found["prices"]) == len(found["listed"]) == 5
     assert found["small"] > 100
     assert found["tries"] == 3
     assert found["unknown"] == {"code": "unknown_product", "status": 404, "hasId": True}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Query = Mapping[str, Any]
 """The fields of `SearchRequest`; pictures are bytes. `vector` is a list, or bytes of little-endian 32-bit floats."""
@@ -16,12 +16,16 @@ Query = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a query: the code of a problem, or hits and facets as REST's JSON has them."""
+    """What came of a query: the code of a problem, or hits and facets as REST's JSON has them.
+
+    Of a list of products, those are the hits, and `total` is how many there are.
+    """
 
     code: str | None = None
     snapshot: str | None = None
     hits: Sequence[Mapping[str, Any]] = ()
     facets: Mapping[str, Any] | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,10 @@ class Gateway(Protocol):
     def search_batch(self, queries: Sequence[Query], snapshot: str | None, key: str | None) -> BatchOutcome: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Lister(Protocol):
+    """A gateway that lists products, too. `listing` has the parameters of `GET /v1/products`."""
+
+    def list_products(self, listing: Query, key: str | None) -> Outcome: ...

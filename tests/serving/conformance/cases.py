@@ -91,6 +91,15 @@ OPTIONS: Mapping[str, Query] = {
     "collapsed": {"collapse": "duplicates", "k": 24},
     "same file": {"collapse": "exact", "k": 24},
     "facets": {"facets": ["category", "price", "tags", "added"], "filter": ["new=true"]},
+    "facets of hits": {
+        "facets": ["category", "price", "tags", "added"],
+        "filter": ["category=shoes", "new=true"],
+        "facets_of": "hits",
+        "reach": 15,
+    },
+    "by price": {"sort": "price:asc", "k": 24},
+    "by date, a page": {"sort": "added:desc", "k": 4, "offset": 3, "filter": ["new=true"], "reach": 9},
+    "worst first, in groups": {"sort": "score:asc", "group_by": "category", "k": 5},
     "fields": {"fields": ["title", "score"]},
     "attributes": {"fields": ["attributes.price", "attributes.note", "image_url"], "k": 24},
     "all": {"k": 2, "facets": ["note"], "fields": ["score"], "filter": ["stock>1"], "min_score": -1.0},
@@ -152,6 +161,13 @@ PROBLEMS: Mapping[str, tuple[Query, str]] = {
     "groups of nothing": ({"product_id": "a", "group_by": "colour"}, "unknown_attribute"),
     "groups of a list": ({"product_id": "a", "group_by": "tags"}, "bad_group_by"),
     "fields of nothing": ({"product_id": "a", "fields": ["attributes.colour"]}, "unknown_attribute"),
+    "order of texts": ({"product_id": "a", "sort": "category:asc"}, "bad_sort"),
+    "order of lists": ({"product_id": "a", "sort": "tags"}, "bad_sort"),
+    "order of nothing": ({"product_id": "a", "sort": "colour:desc"}, "unknown_attribute"),
+    "order without a name": ({"product_id": "a", "sort": ":asc"}, "bad_sort"),
+    "no reach": ({"product_id": "a", "reach": 0}, "bad_reach"),
+    "far reach": ({"product_id": "a", "reach": 20_001}, "bad_reach"),
+    "facets of others": ({"product_id": "a", "facets_of": "others"}, "bad_field"),
     "bad field": ({"product_id": "a", "fields": ["price"]}, "bad_fields"),
     "bad collapse": ({"product_id": "a", "collapse": "all"}, "bad_collapse"),
     "too many facets": ({"product_id": "a", "facets": [f"a{number}" for number in range(9)]}, "bad_facets"),
@@ -166,6 +182,36 @@ ACCESS: Mapping[str, tuple[str, str]] = {
     "a withdrawn key": ("withdrawn", "unauthorized"),
     "a key without the scope": ("admin", "forbidden"),
 }
+
+
+LISTINGS: Mapping[str, tuple[Query, str | None]] = {
+    "plain": ({}, None),
+    "page": ({"limit": 5, "offset": 4}, None),
+    "filter": ({"filter": ["price<=20", "new=true"]}, None),
+    "find a title": ({"find": "product 1"}, None),
+    "find an id": ({"find": "SHOES/0"}, None),
+    "find an odd id": ({"find": ODD_ID[:9]}, None),
+    "find nobody": ({"find": "nobody"}, None),
+    "find spaces": ({"find": "  "}, None),
+    "find among some": ({"find": "product", "filter": ["category=shoes"], "limit": 3}, None),
+    "by price": ({"sort": "price:asc"}, None),
+    "by date, found": ({"sort": "added:desc", "find": "product", "limit": 7, "offset": 2}, None),
+    "facets": ({"facets": ["category", "price"], "filter": ["category=shoes"]}, None),
+    "facets of hits": (
+        {"facets": ["category", "price"], "filter": ["category=shoes"], "facets_of": "hits", "find": "1"},
+        None,
+    ),
+    "too many": ({"limit": 101}, "bad_limit"),
+    "none": ({"limit": 0}, "bad_limit"),
+    "offset": ({"offset": -1}, "bad_offset"),
+    "long find": ({"find": "x" * 201}, "bad_field"),
+    "by score": ({"sort": "score"}, "bad_sort"),
+    "by texts": ({"sort": "category"}, "bad_sort"),
+    "by nothing": ({"sort": "colour:asc"}, "unknown_attribute"),
+    "filter of nothing": ({"filter": ["colour=red"]}, "unknown_attribute"),
+    "facets of others": ({"facets_of": "others", "facets": ["category"]}, "bad_field"),
+}
+"""Lists of products, and the code that each ends with; None for products."""
 
 
 def cases() -> Iterator[Case]:

@@ -24,6 +24,9 @@ GATEWAYS: Mapping[str, Callable[[Listening], Gateway]] = {
 }
 """By their names. A test compares each with REST, over all cases."""
 
+LISTERS = ("rest", "grpc", "graphql", "python")
+"""Those that list products: a stream answers queries only."""
+
 SETTINGS: Mapping[str, object] = {"graphql": {"enabled": True}, "stream": {"enabled": True}}
 """What the server must be told so that each of them answers, beside a port for gRPC."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ _FOUND = """{
   hits { id title attributes image_url score hidden }
   facets { name values { value count } others missing min max }
 }"""
+_LISTED = "{ total products { id title attributes image_url } }"
+_COUNTS = "{ name values { value count } others missing min max }"
+_COUNTED = ("filter", "find", "facets_of")
 
 
 class GraphqlGateway:
@@ -39,6 +43,20 @@ class GraphqlGateway:
             raise CannotAskError("an operation is bounded by what it costs, not by how many searches it has")
         return self._ask([{**query, **({} if snapshot is None else {"snapshot": snapshot})} for query in queries], key)
 
+    def list_products(self, listing: Query, key: str | None) -> Outcome:
+        products = {name: value for name, value in listing.items() if name not in {"facets", "facets_of"}}
+        asked = [f"products{_write_arguments(products)} {_LISTED}"]
+        if "facets" in listing:
+            facets = {"names": listing["facets"], **{name: listing[name] for name in _COUNTED if name in listing}}
+            asked.append(f"facets{_write_arguments(facets)} {_COUNTS}")
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        reply = self._http.post("/graphql", json={"query": f"{{ {' '.join(asked)} }}"}, headers=headers).json()
+        if reply.get("errors"):
+            return Outcome(reply["errors"][0]["extensions"]["code"])
+        found = reply["data"]["products"]
+        counted = {facet.pop("name"): _read_facet(facet) for facet in reply["data"].get("facets", ())}
+        return Outcome(None, reply["extensions"]["snapshot"], found["products"], counted or None, found["total"])
+
     def close(self) -> None:
         self._http.close()
 
@@ -57,6 +75,11 @@ class GraphqlGateway:
             for name, query in zip(variables, queries, strict=True)
         ]
         return BatchOutcome(None, reply["extensions"]["snapshot"], results)
+
+
+def _write_arguments(given: Mapping[str, Any]) -> str:
+    written = ", ".join(f"{name}: {json.dumps(value)}" for name, value in given.items())
+    return f"({written})" if written else ""
 
 
 def _read(found: Mapping[str, Any], query: Query) -> Outcome:

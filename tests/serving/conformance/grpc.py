@@ -42,6 +42,16 @@ class GrpcGateway:
         ]
         return BatchOutcome(None, found.snapshot, results)
 
+    def list_products(self, listing: Query, key: str | None) -> Outcome:
+        message = pb.ListProductsRequest(**{name: _to_field(name, value) for name, value in listing.items()})
+        try:
+            found = self._stub.ListProducts(message, metadata=_metadata(key), timeout=60)
+        except grpc.RpcError as error:
+            return Outcome(code_of(error))
+        facets = {name: _read_facet(facet) for name, facet in found.facets.items()}
+        products = [_read_product(product) for product in found.products]
+        return Outcome(None, found.snapshot, products, facets or None, found.total)
+
     def close(self) -> None:
         self._channel.close()
 
@@ -123,6 +133,11 @@ def _read_hit(hit: pb.Hit) -> dict[str, Any]:
     if hit.attributes:
         found["attributes"] = {name: from_value(value) for name, value in hit.attributes.items()}
     return found
+
+
+def _read_product(product: pb.Product) -> dict[str, Any]:
+    attributes = {name: from_value(value) for name, value in product.attributes.items()}
+    return {"id": product.id, "title": product.title, "attributes": attributes, "image_url": product.image_url}
 
 
 def _read_facet(facet: pb.Facet) -> dict[str, Any]:

@@ -46,14 +46,27 @@ class PythonClient:
         results = [Outcome(one.code, None, one.hits, one.facets) for one in found]
         return BatchOutcome(None, snapshots.pop() if snapshots else None, results)
 
+    def list_products(self, listing: Given, key: str | None) -> Outcome:
+        try:
+            found = self._client(key).products(**listing)
+        except ProblemError as error:
+            return Outcome(error.code)
+        names = ("id", "title", "attributes", "image_url")
+        products = [{name: getattr(product, name) for name in names} for product in found]
+        facets = {name: _write_facet(facet) for name, facet in found.facets.items()}
+        return Outcome(None, found.snapshot, products, facets or None, found.total)
+
     def close(self) -> None:
         for client in self._clients.values():
             client.close()
 
-    def _ask(self, queries: Sequence[Given], key: str | None) -> list[Outcome]:
+    def _client(self, key: str | None) -> Client:
         if key not in self._clients:
             self._clients[key] = Client(self._url, api_key=key, timeout=60, retry=RetryPolicy(0))
-        client = self._clients[key]
+        return self._clients[key]
+
+    def _ask(self, queries: Sequence[Given], key: str | None) -> list[Outcome]:
+        client = self._client(key)
         asked = [_to_query(query) for query in queries]
         if not self._over_stream:
             return [_read(query, partial(client.ask, one)) for query, one in zip(queries, asked, strict=True)]

@@ -30,6 +30,13 @@ class RestGateway:
             return BatchOutcome(found["code"])
         return BatchOutcome(None, found["snapshot"], [_read(result, None) for result in found["results"]])
 
+    def list_products(self, listing: Query, key: str | None) -> Outcome:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        found = self._http.get("/v1/products", params=dict(listing), headers=headers).json()
+        if "code" in found:
+            return Outcome(found["code"])
+        return Outcome(None, found["snapshot"], found["products"], found.get("facets"), found["total"])
+
     def close(self) -> None:
         self._http.close()
 

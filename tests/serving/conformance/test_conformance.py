@@ -14,9 +14,16 @@ from lookalike.data.stores.local import LocalStore
 from lookalike.infra.demo.processes import free_port
 from lookalike.serving.access.keys import add_key, create_key, remove_key
 from lookalike.serving.context import AccessScope
-from tests.serving.conformance.adapters import CannotAskError, Gateway, Outcome
-from tests.serving.conformance.cases import MADE_UP_KEY, BatchCase, Case, attributes_of, batches, cases
-from tests.serving.conformance.gateways import CANNOT_ASK, CANNOT_ASK_TOGETHER, GATEWAYS, ONE_BY_ONE, SETTINGS
+from tests.serving.conformance.adapters import CannotAskError, Gateway, Lister, Outcome
+from tests.serving.conformance.cases import LISTINGS, MADE_UP_KEY, BatchCase, Case, attributes_of, batches, cases
+from tests.serving.conformance.gateways import (
+    CANNOT_ASK,
+    CANNOT_ASK_TOGETHER,
+    GATEWAYS,
+    LISTERS,
+    ONE_BY_ONE,
+    SETTINGS,
+)
 from tests.serving.conftest import make_settings
 from tests.support.listening import Listening, listening
 from tests.support.shop import Shop, picture, write_pictures
@@ -108,6 +115,25 @@ def test_a_batch(gateways: Gateways, keys: Mapping[str, str | None], case: Batch
                 one.search_batch(*given)
         elif name not in ONE_BY_ONE or case.is_of_items:
             assert one.search_batch(*given) == found, name
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_list_of_products(gateways: Gateways, keys: Mapping[str, str | None], name: str) -> None:
+    listing, code = LISTINGS[name]
+    listers = {name: one for name, one in gateways.by_name.items() if isinstance(one, Lister) and name in LISTERS}
+    assert listers.keys() == set(LISTERS)
+    found = listers["rest"].list_products(listing, keys["search"])
+    assert found.code == code
+    for other, one in listers.items():
+        assert one.list_products(listing, keys["search"]) == found, other
+
+
+def test_a_look_up_finds_and_an_order_sorts(gateways: Gateways, keys: Mapping[str, str | None]) -> None:
+    rest = gateways.by_name["rest"]
+    assert isinstance(rest, Lister)
+    assert [hit["id"] for hit in rest.list_products({"find": "a/im"}, keys["search"]).hits] == ["a/image"]
+    prices = [hit["attributes"]["price"] for hit in rest.list_products({"sort": "price:desc"}, keys["search"]).hits]
+    assert prices == [*sorted((price for price in prices if price is not None), reverse=True), None]
 
 
 def test_the_answers_are_not_all_empty(gateways: Gateways, keys: Mapping[str, str | None]) -> None:

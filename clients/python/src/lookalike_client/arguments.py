@@ -22,7 +22,10 @@ class SearchOptions(TypedDict, total=False):
     group_by: str | None
     collapse: Literal["duplicates", "exact"] | None
     facets: str | Sequence[str]
+    facets_of: Literal["products", "hits"]
     fields: str | Sequence[str]
+    sort: str | None
+    reach: int
     snapshot: str | None
 
 
@@ -86,9 +89,13 @@ _OPTIONS: Mapping[str, _Check] = {
     "group_by": _TEXT,
     "collapse": _TEXT,
     "facets": _TEXTS,
+    "facets_of": _TEXT,
     "fields": _TEXTS,
+    "sort": _TEXT,
+    "reach": _INT,
     "snapshot": _TEXT,
 }
+_LISTED = ("offset", "filter", "facets", "facets_of", "sort", "snapshot")
 _QUERY: Mapping[str, _Check] = {
     "product": _TEXT,
     "url": _TEXT,
@@ -107,9 +114,7 @@ def check_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_list_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a list of products. Raises TypeError."""
-    return _check(
-        given, {name: _OPTIONS[name] for name in ("offset", "filter", "facets", "snapshot")} | {"limit": _INT}
-    )
+    return _check(given, {name: _OPTIONS[name] for name in _LISTED} | {"limit": _INT, "find": _TEXT})
 
 
 def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -130,7 +135,7 @@ def _check(given: Mapping[str, Any], checks: Mapping[str, _Check]) -> dict[str, 
 
 def _as_json(name: str, value: Any) -> Any:
     """NumPy's numbers are none that JSON knows; one text is as good as a list of it."""
-    if name in {"k", "offset"}:
+    if name in {"k", "offset", "reach"}:
         return int(value)
     if name == "min_score":
         return float(value)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 from lookalike_client import calls
 from lookalike_client.arguments import QueryArguments, SearchOptions
@@ -141,10 +141,22 @@ class Client:
         offset: int | None = None,
         filter: str | Sequence[str] | None = None,
         facets: str | Sequence[str] | None = None,
+        facets_of: Literal["products", "hits"] | None = None,
+        find: str | None = None,
+        sort: str | None = None,
         snapshot: str | None = None,
     ) -> Products[Product]:
-        """Return some products that satisfy the filters."""
-        given = {"limit": limit, "offset": offset, "filter": filter, "facets": facets, "snapshot": snapshot}
+        """Return some products that satisfy the filters, and what `find` has of a title or of an id's beginning."""
+        given = {
+            "limit": limit,
+            "offset": offset,
+            "filter": filter,
+            "facets": facets,
+            "facets_of": facets_of,
+            "find": find,
+            "sort": sort,
+            "snapshot": snapshot,
+        }
         return self._run(calls.products(given, self._make_product))
 
     def image(self, product_id: str, *, size: int | None = None) -> bytes:

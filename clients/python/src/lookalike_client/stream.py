@@ -155,7 +155,7 @@ class Stream:
             socket.transport.abort()
             raise
         socket.transport.abort()
-        if isinstance(hello, Refusal) and hello.problem.code != "unexpected_message":
+        if isinstance(hello, Refusal):
             raise hello.problem
         raise NoStreamError("there is no hello")
 
