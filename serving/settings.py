@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lookalike.data.errors import InputError
 from lookalike.data.fetch.policy import FetchSettings, split_list
+from lookalike.data.processors import count_processors
 from lookalike.data.settings import read
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 
@@ -351,7 +351,7 @@ class ServingSettings(BaseSettings):
     @property
     def share_of_processors(self) -> int:
         """Processors for each worker, at least one."""
-        return max(1, len(os.sched_getaffinity(0)) // self.workers)
+        return max(1, count_processors() // self.workers)
 
     def cache_folder(self, store_uri: str) -> Path:
         """Return the folder for one store and channel; `store_uri` is the absolute name that the store gives itself."""

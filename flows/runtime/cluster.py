@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
 from contextlib import ExitStack, suppress
 from functools import cached_property
@@ -16,6 +15,7 @@ import dask
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 from lookalike.data.errors import ClusterLostError
+from lookalike.data.processors import count_processors
 from lookalike.flows.runtime.settings import BatchSettings
 
 CONNECT_SECONDS = 15
@@ -76,7 +76,7 @@ class Cluster:
         """Return how many threads each of so few tasks at a time may compute with: on our own machine all its cores."""
         if self._settings.dask_scheduler_address:
             return self.threads
-        return max(1, (os.cpu_count() or 1) // min(max(tasks, 1), self.worker_count()))
+        return max(1, count_processors() // min(max(tasks, 1), self.worker_count()))
 
     def worker_count(self) -> int:
         """Return how many workers there are now."""
@@ -123,7 +123,7 @@ class Cluster:
     def _own(self) -> LocalCluster:
         self._stack.enter_context(dask.config.set(_OWN))
         cluster = LocalCluster(
-            n_workers=self._settings.batch_workers or os.cpu_count() or 1,
+            n_workers=self._settings.batch_workers or count_processors(),
             threads_per_worker=1,  # the encoder and FAISS use the cores themselves, and Python code does not share one
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",

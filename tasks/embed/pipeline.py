@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.data.errors import ImageRejectedError, NotFoundError, StoreError
+from lookalike.data.processors import count_processors
 from lookalike.tasks.encoders.base import Encoder
 
 Read = Callable[[str], bytes]
@@ -66,10 +66,11 @@ def embed(
     """Embed pictures in order. No picture stops the run: one that cannot be used becomes a reject.
 
     Memory is bounded for any number of pictures of any size: it holds at most `read_threads` files (default:
-    `decode_threads`), `decode_threads` pictures that are being decoded (default: one for each core), and two batches of
-    prepared pixels. `batch_size` defaults to the encoder's own. A caller that stops early leaves no thread behind.
+    `decode_threads`), `decode_threads` pictures that are being decoded (default: one for each processor), and two
+    batches of prepared pixels. `batch_size` defaults to the encoder's own. A caller that stops early leaves no thread
+    behind.
     """
-    threads = decode_threads or os.cpu_count() or 1
+    threads = decode_threads or count_processors()
     size = batch_size or encoder.batch_size
     pool = ThreadPoolExecutor(max(threads, read_threads or 0), thread_name_prefix="decode")
     decoding = BoundedSemaphore(threads)

@@ -144,6 +144,12 @@ def test_it_has_no_rights(engine: Engine, running: Running) -> None:
     assert "Read-only file system" in touched.stderr
 
 
+def test_it_knows_how_many_processors_it_may_use(engine: Engine, image: str) -> None:
+    code = "from lookalike.data.processors import count_processors; print(count_processors())"
+    counted = engine.docker("run", "--rm", "--cpus", "0.9", "--entrypoint", "python", image, "-c", code)
+    assert counted.strip() == "1"
+
+
 def test_healthy_means_ready(engine: Engine, running: Running, shop: Path) -> None:
     def health() -> str:
         return engine.docker("inspect", "--format", "{{.State.Health.Status}}", running.name).strip()
