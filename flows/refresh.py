@@ -75,7 +75,9 @@ def run_stages(run: Run, published: Published) -> RunReport:
     origin = run.journal.origin(parent)
     # pictures of a delta are looked at for duplicates by the next full build
     space = parent.image.model_copy(update={"encoder": encoder})
-    manifest = draft_snapshot(origin, catalogue, space, shards, measured, duplicates=parent.duplicates)
+    manifest = draft_snapshot(
+        *(origin, catalogue, space, shards, measured), words=parent.words, duplicates=parent.duplicates
+    )
     manifest = publish.gate(run, parent, manifest, resolved)
     snapshot = publish.publish(run, published, manifest)
     return report.report(run, Outcome(snapshot, scanned, resolved))

@@ -17,7 +17,7 @@ from lookalike.flows.runtime.session import run_session
 from lookalike.flows.runtime.states import end_state, name_run
 from lookalike.flows.stages import duplicates, embed, index, publish, report, resolve, scan
 from lookalike.tasks.build.jobs import Source
-from lookalike.tasks.draft import describe_space, draft_snapshot, would_change_nothing
+from lookalike.tasks.draft import describe_space, describe_words, draft_snapshot, would_change_nothing
 from lookalike.tasks.published import Published
 from lookalike.tasks.resolve import ResolvedCatalogue
 
@@ -49,14 +49,15 @@ def run_stages(run: Run, published: Published) -> RunReport:
 
     catalogue = resolve.store_catalogue(run, resolved, attribution)
     plan = index.plan(run, parent, catalogue, resolved.pictures, encoder)
-    source = Source(run.request.store, catalogue.id, encoder, plan)
+    words = describe_words(wanted=run.request.settings.words)
+    source = Source(run.request.store, catalogue.id, encoder, plan, words=words is not None)
     trained = index.train(run, parent, source)
     queries, shards = index.build(run, source, trained)
     measured = index.evaluate(run, plan, queries, shards)
 
     space = describe_space(encoder, plan, trained, measured, parent)
     built = [shard.section for shard in shards]
-    manifest = draft_snapshot(run.journal.origin(parent), catalogue, space, built, measured)
+    manifest = draft_snapshot(run.journal.origin(parent), catalogue, space, built, measured, words=words)
     manifest = duplicates.find(run, parent, manifest)
     comparison = publish.compare(run, parent, manifest)
     manifest = publish.gate(run, parent, manifest, resolved, comparison.overlap if comparison else None)
@@ -70,4 +71,7 @@ def _is_unchanged(
     """Tell whether the published snapshot may stay: a full build is made whenever a person asks for one."""
     if run.request.full:
         return False
-    return would_change_nothing(parent, resolved, encoder, attribution=attribution, shards=run.request.shards)
+    words = describe_words(wanted=run.request.settings.words)
+    return would_change_nothing(
+        parent, resolved, encoder, attribution=attribution, words=words, shards=run.request.shards
+    )

@@ -22,6 +22,7 @@ from lookalike.tasks.published import Published
 from lookalike.tasks.resolve import ResolvedDelta
 from lookalike.tasks.scan.join import ROWS_IN_A_SHARD
 from lookalike.tasks.search.neighbours import SearchParameters
+from lookalike.tasks.search.words.tokens import VERSION
 
 MOST_OF_BASE = 0.1  # of the last full build, in a delta or under tombstones: beyond, searches pay for it
 MOST_PRODUCTS = 50_000  # in a delta, which is searched exactly
@@ -40,6 +41,8 @@ def find_reason_to_rebuild(
         return f"the published snapshot was made by another encoder, {manifest.encoder.name}"
     if manifest.catalogue.attribution != attribution:
         return "the attribution is another one"
+    if manifest.words and manifest.words.tokens != VERSION:
+        return "the words of the published snapshot were found by other rules"
     return None
 
 
@@ -82,7 +85,7 @@ def build(
     if not products.num_rows:
         return shards, _measured_before(parent)
     space = parent.image.model_copy(update={"encoder": encoder})
-    shards.append(build_delta(uri, space, products))
+    shards.append(build_delta(uri, space, products, words=parent.words is not None))
     return shards, measure_refresh(uri, shards, parent.index)
 
 

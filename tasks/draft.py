@@ -17,11 +17,13 @@ from lookalike.data.snapshots.manifest import (
     Manifest,
     ShardSection,
     SpaceSection,
+    WordsSection,
 )
 from lookalike.tasks.build.jobs import Measurement, TrainedParts
 from lookalike.tasks.build.planner import Plan
 from lookalike.tasks.build.shard import shard_range
 from lookalike.tasks.resolve import ResolvedCatalogue
+from lookalike.tasks.search.words.tokens import VERSION
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def draft_snapshot(
     shards: Sequence[ShardSection],
     measured: Measurement,
     *,
+    words: WordsSection | None,
     duplicates: DuplicatesSection | None = None,
 ) -> Manifest:
     """Return the manifest of what was built, which does not exist yet as a snapshot."""
@@ -57,6 +60,7 @@ def draft_snapshot(
             "query_ms": 1000 * measured.seconds,
             **_balance(origin.parent, measured, space.index),
         },
+        words=words,
         duplicates=duplicates,
     )
 
@@ -78,6 +82,11 @@ def describe_space(
     return SpaceSection.of(encoder, trained.projection, index)
 
 
+def describe_words(*, wanted: bool) -> WordsSection | None:
+    """Return the manifest's description of the words that a full build finds; None where nobody wants them."""
+    return WordsSection(tokens=VERSION) if wanted else None
+
+
 def describe_refreshed_catalogue(shards: Sequence[ShardSection], *, uri: str, attribution: str) -> CatalogueSection:
     """Return the manifest's description of a catalogue that lies in the shards only: the last full build and a delta.
 
@@ -95,11 +104,18 @@ def describe_refreshed_catalogue(shards: Sequence[ShardSection], *, uri: str, at
 
 
 def would_change_nothing(
-    parent: Manifest, resolved: ResolvedCatalogue, encoder: EncoderSection, *, attribution: str, shards: int | None
+    parent: Manifest,
+    resolved: ResolvedCatalogue,
+    encoder: EncoderSection,
+    *,
+    attribution: str,
+    words: WordsSection | None,
+    shards: int | None,
 ) -> bool:
     """Tell whether a snapshot of a catalogue would answer exactly as its parent does.
 
     Args:
+        words: how words are found; None where nobody wants them.
         shards: how many are asked for; None where any number will do.
     """
     return (
@@ -107,6 +123,7 @@ def would_change_nothing(
         and not any(shard.delta or shard.tombstones for shard in parent.shards)
         and parent.catalogue.attribution == attribution
         and parent.encoder.is_same(encoder)
+        and parent.words == words
         and (shards is None or _is_cut_so(parent, resolved, shards))
     )
 

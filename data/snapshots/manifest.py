@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from pydantic import (
 
 from lookalike.data.errors import CorruptError, OutdatedFormatError, UnsupportedFormatError
 from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.snapshots.contents import find_blobs, name_for_people
 from lookalike.data.snapshots.documents import ChecksummedDocument, read_any_format, read_document
 
 IMAGE = "image"
@@ -131,6 +132,7 @@ class ShardSection(_Section):
         count: rows, those that are dead included.
         tombstones: the rows that a refresh took out, as a `.npy` (`lookalike.data.snapshots.products`); null if all
             are alive.
+        text: the words of the products (`lookalike.tasks.search.words.postings`); null if they cannot be searched.
         dead: how many rows that are.
         delta: whether a refresh made this shard, on top of those of the last full build.
     """
@@ -139,13 +141,17 @@ class ShardSection(_Section):
     count: int = Field(ge=1)
     spaces: dict[SpaceName, ShardSpaceSection]
     tombstones: Blob | None = None
+    text: Blob | None = None
     dead: int = Field(default=0, ge=0)
     delta: bool = False
 
     @classmethod
-    def of(cls, index: Blob, products: Blob, count: int, *, delta: bool = False) -> ShardSection:
+    def of(
+        cls, index: Blob, products: Blob, count: int, *, delta: bool = False, text: Blob | None = None
+    ) -> ShardSection:
         """Return a shard of the space `image` alone, in which every row is alive."""
-        return cls(products=products, count=count, spaces={IMAGE: ShardSpaceSection(index=index)}, delta=delta)
+        spaces = {IMAGE: ShardSpaceSection(index=index)}
+        return cls(products=products, count=count, spaces=spaces, delta=delta, text=text)
 
     @property
     def index(self) -> Blob:
@@ -156,6 +162,16 @@ class ShardSection(_Section):
     def alive(self) -> int:
         """How many of its products can be found."""
         return self.count - self.dead
+
+
+class WordsSection(_Section):
+    """How the words of products were found in their texts: the words of a query must be found in the same way.
+
+    Attributes:
+        tokens: the version of the rules. A reader that has other rules cannot search these words.
+    """
+
+    tokens: int = Field(ge=1)
 
 
 class DuplicatesSection(_Section):
@@ -184,6 +200,7 @@ class Manifest(ChecksummedDocument):
         content: the sha256 of everything that answers depend on.
         spaces: the vector spaces by name; `image` is always there.
         refused: the limits that the snapshot did not reach, for which it was not published.
+        words: how the words of products were found; null if they cannot be searched, else each shard has `text`.
         duplicates: near-duplicates; null if there are none, or nobody looked. No part of `content`: a query that does
             not ask for them gets the same answers.
     """
@@ -202,12 +219,15 @@ class Manifest(ChecksummedDocument):
     shards: tuple[ShardSection, ...] = Field(min_length=1)
     quality: dict[str, FiniteFloat]
     refused: tuple[str, ...] = ()
+    words: WordsSection | None = None
     duplicates: DuplicatesSection | None = None
 
     @model_validator(mode="after")
-    def _has_images(self) -> Manifest:
+    def _is_whole(self) -> Manifest:
         if IMAGE not in self.spaces or any(IMAGE not in shard.spaces for shard in self.shards):
             raise ValueError(f"the space {IMAGE!r} is missing")
+        if self.words and any(shard.text is None for shard in self.shards):
+            raise ValueError("the words of a shard are missing")
         return self
 
     @classmethod
@@ -222,12 +242,15 @@ class Manifest(ChecksummedDocument):
         run: str,
         parent: str | None = None,
         quality: Mapping[str, float] | None = None,
+        words: WordsSection | None = None,
         duplicates: DuplicatesSection | None = None,
     ) -> Manifest:
         """Return the manifest of these parts, with the id and the content hash that follow from them.
 
         `space` is that of the images.
         """
+        if words is None:  # what nobody can search need not be kept
+            shards = [shard.model_copy(update={"text": None}) for shard in shards]
         parts = {"catalogue": catalogue, "spaces": {IMAGE: space}, "shards": tuple(shards)}
         content = content_hash(TypeAdapter(dict[str, Any]).dump_python(parts, mode="json"))
         return cls(
@@ -238,6 +261,7 @@ class Manifest(ChecksummedDocument):
             run=run,
             parent=parent,
             quality=dict(quality or {}),
+            words=words,
             duplicates=duplicates,
             **parts,
         )
@@ -273,7 +297,7 @@ class Manifest(ChecksummedDocument):
 
     def named_blobs(self) -> dict[str, Blob]:
         """Return every blob of this snapshot, under names for people."""
-        return {_name_for_people(place): blob for place, blob in _find_blobs(self.model_dump(mode="json"))}
+        return {name_for_people(place): blob for place, blob in find_blobs(self.model_dump(mode="json"))}
 
     def needs(self) -> tuple[str, ...]:
         """Return the keys and folders (ending in `/`) in the store that this snapshot is complete with."""
@@ -326,7 +350,7 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
 
 def find_needs(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the keys and folders that a snapshot is complete with; `document` is its manifest, of any format."""
-    keys = dict.fromkeys(blob.key for _, blob in _find_blobs(document))
+    keys = dict.fromkeys(blob.key for _, blob in find_blobs(document))
     return (*keys, f"catalogues/{document['catalogue']['id']}/", f"snapshots/{document['id']}/")
 
 
@@ -356,36 +380,6 @@ def _check_requires(document: Mapping[str, Any], name: str) -> None:
         raise UnsupportedFormatError(
             f"{name} requires {', '.join(map(repr, unknown))}, which this release does not know: upgrade Lookalike"
         )
-
-
-def _find_blobs(document: Any, place: str = "") -> Iterator[tuple[str, Blob]]:
-    """Yield each blob below a value as JSON, with its place: a blob is any object of `sha256` and `size`."""
-    if isinstance(document, Mapping):
-        if document.keys() == {"sha256", "size"}:
-            yield place, Blob.model_validate(document)
-            return
-        for name, value in document.items():
-            yield from _find_blobs(value, f"{place}.{name}" if place else name)
-    elif isinstance(document, list):
-        for number, value in enumerate(document):
-            yield from _find_blobs(value, f"{place}.{number}")
-
-
-_NAMES = {
-    f"spaces.{IMAGE}.encoder.spec": "the encoder's spec",
-    f"spaces.{IMAGE}.encoder.model": "the encoder's model",
-    f"spaces.{IMAGE}.projection.matrix": "the projection",
-    f"spaces.{IMAGE}.index.trained": "the trained index",
-    "duplicates.groups": "the groups of near-duplicates",
-}
-_SHARD_NAMES = {"products": "the products", f"spaces.{IMAGE}.index": "the index", "tombstones": "the tombstones"}
-
-
-def _name_for_people(place: str) -> str:
-    if not place.startswith("shards."):
-        return _NAMES.get(place, place)
-    _, number, rest = place.split(".", maxsplit=2)
-    return f"{_SHARD_NAMES.get(rest, rest)} of shard {number}"
 
 
 def _without_empty(value: Any) -> Any:

@@ -65,6 +65,9 @@ class BatchSettings(BaseSettings):
         None, description="Where the search page answers, for links in the Prefect UI, such as http://10.0.0.9:8000"
     )
 
+    words: bool = Field(
+        True, description="Let products be found by the words of their titles and attributes: a reindex builds an index"
+    )
     near_duplicates: float | None = Field(
         None,
         ge=0,

@@ -37,6 +37,7 @@ from lookalike.tasks.build.shard import (
     write_shard,
 )
 from lookalike.tasks.build.train import choose_sample_size, project, train
+from lookalike.tasks.build.words import store_words
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours, SearchParameters, merge
 from lookalike.tasks.search.projection import Projection, Vectors, learn, normalise
@@ -55,12 +56,16 @@ SAME_PICTURE = 0.99  # two products of one picture score higher, even by 8-bit c
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What shards are built from: a normalised catalogue and vectors in a store, and the plan to build by."""
+    """What shards are built from: a normalised catalogue and vectors in a store, and the plan to build by.
+
+    `words` says whether the words of products can be searched, too.
+    """
 
     store: str
     catalogue: str
     encoder: EncoderSection
     plan: Plan
+    words: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +216,7 @@ def build_shard(
         held_out,
         threads=threads,
     )
-    section = _store_shard(store, index, products)
+    section = _store_shard(store, index, products, words=source.words)
     return Shard(section, answers.neighbours, np.packbits(differ(hashes)), np.packbits(held_out))
 
 
@@ -251,7 +256,7 @@ def _number_pictures(shards: Sequence[Shard]) -> NDArray[np.int32]:
     return np.cumsum(np.concatenate(differs), dtype=np.int32)
 
 
-def build_delta(store: str, space: SpaceSection, products: pa.Table) -> ShardSection:
+def build_delta(store: str, space: SpaceSection, products: pa.Table, *, words: bool) -> ShardSection:
     """Build and store a delta: a small shard that is searched exactly, beside the shards of a full build."""
     opened = open_store(store)
     ordered = products.sort_by([("image_hash", "ascending"), ("id", "ascending")]).combine_chunks()
@@ -259,7 +264,7 @@ def build_delta(store: str, space: SpaceSection, products: pa.Table) -> ShardSec
     flat = faiss.IndexFlatIP(space.index.dimension)
     matrix = space.projection.matrix if space.projection else None
     flat.add(_project(opened, matrix, vectors.astype(np.float32), space.index.dimension))
-    return _store_shard(opened, flat, ordered).model_copy(update={"delta": True})
+    return _store_shard(opened, flat, ordered, words=words).model_copy(update={"delta": True})
 
 
 def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSection) -> Measurement:
@@ -350,13 +355,14 @@ class _Pictures:
         return products.take(pa.array(first)), np.diff(first, append=products.num_rows)
 
 
-def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table) -> ShardSection:
+def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table, *, words: bool) -> ShardSection:
     with tempfile.TemporaryDirectory(prefix="lookalike-shard-") as folder:
         index_file, products_file = write_shard(index, products, Path(folder))
         return ShardSection.of(
             index=blobs.put_file(store, index_file),
             products=blobs.put_file(store, products_file),
             count=products.num_rows,
+            text=store_words(store, products) if words else None,
         )
 
 

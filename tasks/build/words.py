@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_list, is_text
+from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.blobs import Blob
+from lookalike.data.stores import ObjectStore
 from lookalike.tasks.search.words.postings import ATTRIBUTES_WEIGHT, Postings, encode_lengths, pack_codes
 from lookalike.tasks.search.words.spelling import may_be_misspelt, pair_letters
 from lookalike.tasks.search.words.tokens import tokenise
@@ -21,14 +25,20 @@ Keys = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
 
 
-def write_words(products: pa.Table, file: Path) -> None:
-    """Write the postings of a shard's products: of their titles, and of attributes that are text or lists of text."""
-    with file.open("wb") as opened:
-        build_postings(products).write(opened)
+def store_words(store: ObjectStore, products: pa.Table) -> Blob:
+    """Store the postings of a shard's products."""
+    with tempfile.TemporaryDirectory(prefix="lookalike-words-") as folder:
+        file = Path(folder) / "words"
+        with file.open("wb") as opened:
+            build_postings(products).write(opened)
+        return blobs.put_file(store, file)
 
 
 def build_postings(products: pa.Table) -> Postings:
-    """Return the postings of products, in the order of their rows."""
+    """Return the postings of products, in the order of their rows.
+
+    They hold the words of titles, and of attributes that are text or lists of text.
+    """
     numbers: dict[str, int] = {}
     everything = np.arange(products.num_rows)
     title = _number_words(products["title"].combine_chunks(), everything, numbers)

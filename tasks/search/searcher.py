@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,11 @@ from lookalike.tasks.search.filters import Condition, match_products
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.order import REACH, Order, check_order, sort_rows
 from lookalike.tasks.search.projection import Projection, normalise
+from lookalike.tasks.search.words.tokens import VERSION
+from lookalike.tasks.search.words.words import Words
 
 Vectors = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,14 @@ class Searcher:
         index: ShardedIndex,
         products: Products,
         duplicates: Duplicates,
+        words: Words | None = None,
     ) -> None:
         self.manifest = manifest
         self.encoder = encoder
         self.products = products
         self.duplicates = duplicates
+        self.words = words
+        """What the words of products are; None where the snapshot has none, or by rules that this release lacks."""
         self._projection = projection
         self._index = index
 
@@ -114,7 +121,8 @@ class Searcher:
         encoder = _open_encoder(manifest, files, threads, previous)
         index.warm_up()
         near = read_groups(files[manifest.duplicates.groups]) if manifest.duplicates else None
-        return cls(manifest, encoder, projection, index, products, Duplicates.of(products.image_hashes, near))
+        duplicates = Duplicates.of(products.image_hashes, near)
+        return cls(manifest, encoder, projection, index, products, duplicates, _open_words(manifest, files, alive))
 
     @property
     def is_exact(self) -> bool:
@@ -198,6 +206,15 @@ def _read_alive_rows(manifest: Manifest, files: dict[Blob, Any]) -> NDArray[np.b
         for shard in manifest.shards
     ]
     return np.concatenate(masks)
+
+
+def _open_words(manifest: Manifest, files: dict[Blob, Path], alive: Mask | None) -> Words | None:
+    if manifest.words is None or manifest.words.tokens != VERSION:
+        return None
+    texts = [files[shard.text] for shard in manifest.shards if shard.text]
+    words = Words.open(texts, [shard.count for shard in manifest.shards], alive)
+    words.warm_up()
+    return None if words.is_empty else words
 
 
 def _open_encoder(manifest: Manifest, files: dict[Blob, Any], threads: int, previous: Searcher | None) -> OnnxEncoder:

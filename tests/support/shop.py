@@ -34,6 +34,8 @@ from lookalike.data.stores import ObjectStore
 from lookalike.tasks.build.planner import plan
 from lookalike.tasks.build.shard import build_index, read_vectors, shard_range, write_shard
 from lookalike.tasks.build.train import train
+from lookalike.tasks.build.words import store_words
+from lookalike.tasks.draft import describe_words
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
@@ -96,9 +98,10 @@ def write_pictures(folder: Path, count: int, first_seed: int = 0) -> list[dict[s
 
 
 class Shop:
-    """A catalogue on disk, and its snapshots in a store."""
+    """A catalogue on disk, and its snapshots in a store; set `words` to None for snapshots without."""
 
     def __init__(self, store: ObjectStore, folder: Path) -> None:
+        self.words = describe_words(wanted=True)
         self.store = store
         self.folder = folder
         self.channel = Channel(store)
@@ -169,7 +172,14 @@ class Shop:
             stored = read_vectors(mine, embeddings, start, stop)
             index = build_index([stored], len(stored), chosen, projection, trained, threads=1)
             files = write_shard(index, mine, scratch)
-            sections.append(ShardSection.of(index=self._put(files[0]), products=self._put(files[1]), count=len(mine)))
+            sections.append(
+                ShardSection.of(
+                    index=self._put(files[0]),
+                    products=self._put(files[1]),
+                    count=len(mine),
+                    text=store_words(self.store, mine),
+                )
+            )
         index_section = IndexSection(
             key=chosen.key,
             dimension=chosen.dimension,
@@ -215,6 +225,7 @@ class Shop:
             code_version="0",
             run="tests",
             quality={"recall_at_10": 1.0},
+            words=self.words,
             duplicates=duplicates,
         )
         mark_store(self.store)

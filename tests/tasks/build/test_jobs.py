@@ -223,7 +223,7 @@ def refreshed(source: Source, added: Sequence[bytes], nprobe: int | None = None)
     ids = [f"new {number}" for number in range(len(added))]
     columns = dict.fromkeys(("id", "title", "image", "image_version"), ids)
     products = pa.table({**columns, "image_hash": pa.array(added, HASH)})
-    delta = building.build_delta(source.store, SpaceSection.of(ENCODER, None, index), products)
+    delta = building.build_delta(source.store, SpaceSection.of(ENCODER, None, index), products, words=True)
     return building.measure_refresh(source.store, [*(shard.section for shard in shards), delta], index)
 
 

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookalike.data.errors import CorruptError
-from lookalike.tasks.build.words import build_postings, write_words
+from lookalike.data.snapshots import blobs
+from lookalike.data.stores.local import LocalStore
+from lookalike.tasks.build.words import build_postings, store_words
 from lookalike.tasks.search.words.postings import Postings, decode_lengths, encode_lengths
 from lookalike.tasks.search.words.spelling import measure_distances
 from lookalike.tasks.search.words.tokens import tokenise
@@ -47,6 +49,13 @@ def words_of(titles: Sequence[str | None], brands: Sequence[str | None], *, cut:
     products = table(titles, brands)
     cuts = [products] if cut is None else [products.slice(0, cut), products.slice(cut)]
     return Words([build_postings(one) for one in cuts if one.num_rows])
+
+
+def write(folder: Path) -> Path:
+    store = LocalStore(folder / "store")
+    blob = store_words(store, table(TITLES, BRANDS))
+    (folder / "words").write_bytes(blobs.read(store, blob))
+    return folder / "words"
 
 
 def find(words: Words, text: str, reach: int = 10) -> list[int]:
@@ -218,8 +227,7 @@ def test_a_catalogue_without_words_is_empty() -> None:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    file = tmp_path / "words"
-    write_words(table(TITLES, BRANDS), file)
+    file = write(tmp_path)
     built, read = build_postings(table(TITLES, BRANDS)), Postings.open(file, len(TITLES))
     for name in Postings.__slots__:
         np.testing.assert_array_equal(getattr(built, name), getattr(read, name))
@@ -231,8 +239,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "words"
-    write_words(table(TITLES, BRANDS), file)
+    file = write(tmp_path)
     whole = file.read_bytes()
     with pytest.raises(CorruptError, match="do not fit"):
         Postings.open(file, len(TITLES) + 1)
