@@ -20,8 +20,9 @@ from lookalike.flows.runtime.request import RefreshParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
 from lookalike.flows.runtime.states import end_state, name_run
-from lookalike.flows.stages import delta, embed, publish, report, resolve, scan
+from lookalike.flows.stages import delta, embed, publish, report, resolve, scan, texts
 from lookalike.tasks.build.jobs import Measurement
+from lookalike.tasks.build.texts import find_text_change
 from lookalike.tasks.delta import find_reason_against_delta, find_reason_to_rebuild
 from lookalike.tasks.draft import describe_refreshed_catalogue, draft_snapshot
 from lookalike.tasks.published import Published
@@ -49,7 +50,10 @@ def refresh(parameters: RefreshParameters) -> State[RunReport]:
 def run_stages(run: Run, published: Published) -> RunReport:
     """Run the stages, one after the other; those of a reindex where a delta will not do."""
     encoder, attribution = embed.prepare_encoder(run, published), run.attribution(published)
+    choice = texts.choose(run, published.manifest)
     reason = find_reason_to_rebuild(published, encoder, channel=run.request.channel, attribution=attribution)
+    if published.manifest and not reason:
+        reason = find_text_change(run.workspace.store, published.manifest, choice)
     if reason:
         return _run_full_build(run, published, reason)
     run.workspace.cluster.start_soon()
@@ -71,12 +75,17 @@ def run_stages(run: Run, published: Published) -> RunReport:
     if isinstance(built, str):
         return _run_full_build(run, published, built)
     shards, measured = built
+    texts.embed(run, choice, [shard for shard in shards if shard.delta])
+    described = texts.extend(run, choice, parent, shards)
     catalogue = describe_refreshed_catalogue(shards, uri=run.request.shown_catalogue, attribution=attribution)
     origin = run.journal.origin(parent)
     # pictures of a delta are looked at for duplicates by the next full build
     space = parent.image.model_copy(update={"encoder": encoder})
     manifest = draft_snapshot(
-        *(origin, catalogue, space, shards, measured), words=parent.words, duplicates=parent.duplicates
+        *(origin, catalogue, space, shards, measured),
+        words=parent.words,
+        texts=described,
+        duplicates=parent.duplicates,
     )
     manifest = publish.gate(run, parent, manifest, resolved)
     snapshot = publish.publish(run, published, manifest)

@@ -1,6 +1,7 @@
 """The reindex flow.
 
-begin -> scan -> diff -> embed -> resolve -> plan -> train -> build -> evaluate -> compare -> gate -> publish -> report
+begin -> scan -> diff -> embed -> resolve -> plan -> train -> build -> evaluate -> texts -> compare -> gate -> publish
+-> report
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from lookalike.flows.runtime.request import ReindexParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
 from lookalike.flows.runtime.states import end_state, name_run
-from lookalike.flows.stages import duplicates, embed, index, publish, report, resolve, scan
+from lookalike.flows.stages import duplicates, embed, index, publish, report, resolve, scan, texts
 from lookalike.tasks.build.jobs import Source
+from lookalike.tasks.build.texts import TextChoice, find_text_change
 from lookalike.tasks.draft import describe_space, describe_words, draft_snapshot, would_change_nothing
 from lookalike.tasks.published import Published
 from lookalike.tasks.resolve import ResolvedCatalogue
@@ -39,12 +41,12 @@ def run_stages(run: Run, published: Published) -> RunReport:
     """Run the stages, one after the other."""
     scanned = scan.scan(run, published, only_changes=False)
     parent, attribution = scanned.published.manifest, run.attribution(published)
-    encoder = embed.prepare_encoder(run, published)
+    encoder, choice = embed.prepare_encoder(run, published), texts.choose(run, published.manifest)
     to_embed = scan.diff(run, scanned, encoder)
     embedded = embed.embed(run, to_embed, encoder)
     resolved = resolve.resolve_catalogue(run, scanned, embedded)
 
-    if parent and _is_unchanged(run, parent, resolved, encoder, attribution):
+    if parent and _is_unchanged(run, parent, resolved, encoder, attribution, choice):
         return report.report(run, Outcome(parent, scanned, resolved, is_new=False))
 
     catalogue = resolve.store_catalogue(run, resolved, attribution)
@@ -57,7 +59,10 @@ def run_stages(run: Run, published: Published) -> RunReport:
 
     space = describe_space(encoder, plan, trained, measured, parent)
     built = [shard.section for shard in shards]
-    manifest = draft_snapshot(run.journal.origin(parent), catalogue, space, built, measured, words=words)
+    texts.embed(run, choice, built)
+    described = texts.build(run, choice, parent, built)
+    origin = run.journal.origin(parent)
+    manifest = draft_snapshot(origin, catalogue, space, built, measured, words=words, texts=described)
     manifest = duplicates.find(run, parent, manifest)
     comparison = publish.compare(run, parent, manifest)
     manifest = publish.gate(run, parent, manifest, resolved, comparison.overlap if comparison else None)
@@ -66,10 +71,17 @@ def run_stages(run: Run, published: Published) -> RunReport:
 
 
 def _is_unchanged(
-    run: Run, parent: Manifest, resolved: ResolvedCatalogue, encoder: EncoderSection, attribution: str
+    run: Run,
+    parent: Manifest,
+    resolved: ResolvedCatalogue,
+    encoder: EncoderSection,
+    attribution: str,
+    choice: TextChoice | None,
 ) -> bool:
     """Tell whether the published snapshot may stay: a full build is made whenever a person asks for one."""
     if run.request.full:
+        return False
+    if find_text_change(run.workspace.store, parent, choice):
         return False
     words = describe_words(wanted=run.request.settings.words)
     return would_change_nothing(

@@ -22,6 +22,7 @@ from lookalike.data.snapshots.manifest import (
 from lookalike.tasks.build.jobs import Measurement, TrainedParts
 from lookalike.tasks.build.planner import Plan
 from lookalike.tasks.build.shard import shard_range
+from lookalike.tasks.build.texts import BuiltTexts
 from lookalike.tasks.resolve import ResolvedCatalogue
 from lookalike.tasks.search.words.tokens import VERSION
 
@@ -45,12 +46,17 @@ def draft_snapshot(
     *,
     words: WordsSection | None,
     duplicates: DuplicatesSection | None = None,
+    texts: BuiltTexts | None = None,
 ) -> Manifest:
-    """Return the manifest of what was built, which does not exist yet as a snapshot."""
+    """Return the manifest of what was built, which does not exist yet as a snapshot.
+
+    Args:
+        texts: these shards with their parts of the space of texts; None where there is none.
+    """
     return Manifest.of(
         catalogue,
         space,
-        shards,
+        texts.shards if texts else shards,
         created_at=origin.created_at,
         code_version=origin.code_version,
         run=origin.run,
@@ -59,9 +65,11 @@ def draft_snapshot(
             "recall_at_10": measured.recall,
             "query_ms": 1000 * measured.seconds,
             **_balance(origin.parent, measured, space.index),
+            **(texts.to_quality() if texts else {}),
         },
         words=words,
         duplicates=duplicates,
+        text=texts.space if texts else None,
     )
 
 

@@ -43,6 +43,7 @@ def find_reasons_not_to_publish(
         overlap: share of the parent's first hits that are found again; None where that was not measured.
     """
     recall = manifest.quality["recall_at_10"]
+    of_texts = manifest.quality.get("text_recall_at_10", 1.0)
     unusable = rejected / (manifest.products + rejected)
     before = parent.products if parent else 0
     vanished = removed / before if before else 0.0
@@ -51,6 +52,7 @@ def find_reasons_not_to_publish(
     size = sum(blob.size for blob in set(manifest.blobs()))
     failed = {
         f"recall@10 is {recall:.3f}, the limit is {limits.min_recall}": recall < limits.min_recall,
+        f"recall@10 of texts is {of_texts:.3f}, the limit is {limits.min_recall}": of_texts < limits.min_recall,
         f"{unusable:.0%} of the catalogue cannot be used, the limit is {limits.max_rejected:.0%}"
         + (f" ({why_rejected})" if why_rejected else ""): (unusable > limits.max_rejected),
         f"{vanished:.0%} of the last snapshot's products are gone, the limit is {limits.max_vanished:.0%}": (

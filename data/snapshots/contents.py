@@ -12,11 +12,17 @@ _NAMES = {
     "spaces.image.encoder.model": "the encoder's model",
     "spaces.image.projection.matrix": "the projection",
     "spaces.image.index.trained": "the trained index",
+    "spaces.text.encoder.spec": "the spec of the texts' encoder",
+    "spaces.text.encoder.model": "the model of the texts' encoder",
+    "spaces.text.encoder.vocabulary": "the vocabulary of the texts' encoder",
+    "spaces.text.index.trained": "the trained index of the texts",
     "duplicates.groups": "the groups of near-duplicates",
 }
 _SHARD_NAMES = {
     "products": "the products",
     "spaces.image.index": "the index",
+    "spaces.text.index": "the index of the texts",
+    "spaces.text.rows": "the rows of the texts",
     "tombstones": "the tombstones",
     "text": "the words",
 }

@@ -290,7 +290,7 @@ class _Collector:
         sections = [
             EncoderSection.model_validate_json(self._store.read(found.key)) for found in self._store.list("encoders/")
         ]
-        return [blob.key for section in sections for blob in (section.spec, section.model)]
+        return [blob.key for section in sections for blob in section.files]
 
     def _needs_of(self, snapshot: str) -> tuple[str, ...]:
         if snapshot not in self._needs:

@@ -27,6 +27,9 @@ from lookalike.data.snapshots.documents import ChecksummedDocument, read_any_for
 IMAGE = "image"
 """The vector space that every snapshot has: that of the products' pictures."""
 
+TEXT = "text"
+"""The vector space of the products' texts, which a snapshot may have."""
+
 SpaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 FEATURES: frozenset[str] = frozenset()
@@ -60,10 +63,14 @@ class EncoderSection(_Section):
     model: Blob
     vocabulary: Blob | None = None
 
+    @property
+    def files(self) -> tuple[Blob, ...]:
+        """All of its blobs."""
+        return (self.spec, self.model, self.vocabulary) if self.vocabulary else (self.spec, self.model)
+
     def is_same(self, other: EncoderSection) -> bool:
         """Tell whether both encode alike. Their names do not count: a name says where the weights were at the time."""
-        mine = (self.fingerprint, self.spec, self.model, self.vocabulary)
-        return mine == (other.fingerprint, other.spec, other.model, other.vocabulary)
+        return (self.fingerprint, self.files) == (other.fingerprint, other.files)
 
 
 class IndexSection(_Section):
@@ -106,12 +113,14 @@ class ProjectionSection(_Section):
 class SpaceSection(_Section):
     """A vector space: the encoder that made its vectors, and the index that finds them.
 
-    Without a projection the encoder's vectors are indexed as they are.
+    Without a projection the encoder's vectors are indexed as they are. `fields` are what of a product was encoded,
+    where that are texts: `title`, and names of attributes.
     """
 
     encoder: EncoderSection
     projection: ProjectionSection | None = None
     index: IndexSection
+    fields: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, encoder: EncoderSection, matrix: Blob | None, index: IndexSection) -> SpaceSection:
@@ -120,9 +129,14 @@ class SpaceSection(_Section):
 
 
 class ShardSpaceSection(_Section):
-    """The part of a vector space in one shard: a FAISS index, whose row i belongs to row i of the products."""
+    """The part of a vector space in one shard: a FAISS index.
+
+    Its row i belongs to the product in row `rows[i]`, where `rows` is given as a `.npy` of ascending uint32, and else
+    to that in row i.
+    """
 
     index: Blob
+    rows: Blob | None = None
 
 
 class ShardSection(_Section):
@@ -244,14 +258,16 @@ class Manifest(ChecksummedDocument):
         quality: Mapping[str, float] | None = None,
         words: WordsSection | None = None,
         duplicates: DuplicatesSection | None = None,
+        text: SpaceSection | None = None,
     ) -> Manifest:
         """Return the manifest of these parts, with the id and the content hash that follow from them.
 
-        `space` is that of the images.
+        `space` is that of the images, `text` that of the texts.
         """
         if words is None:  # what nobody can search need not be kept
             shards = [shard.model_copy(update={"text": None}) for shard in shards]
-        parts = {"catalogue": catalogue, "spaces": {IMAGE: space}, "shards": tuple(shards)}
+        spaces = {IMAGE: space, TEXT: text} if text else {IMAGE: space}
+        parts = {"catalogue": catalogue, "spaces": spaces, "shards": tuple(shards)}
         content = content_hash(TypeAdapter(dict[str, Any]).dump_python(parts, mode="json"))
         return cls(
             id=snapshot_id(created_at, content),
@@ -270,6 +286,11 @@ class Manifest(ChecksummedDocument):
     def image(self) -> SpaceSection:
         """The vector space of the products' images."""
         return self.spaces[IMAGE]
+
+    @property
+    def text(self) -> SpaceSection | None:
+        """The vector space of the products' texts; None where there is none."""
+        return self.spaces.get(TEXT)
 
     @property
     def encoder(self) -> EncoderSection:

@@ -67,6 +67,20 @@ class RefreshParameters(BaseModel):
             description=f"See `lookalike encoders list`; default: as in the last snapshot, else {DEFAULT_ENCODER}",
         ),
     ] = None
+    text_encoder: Annotated[
+        str | None,
+        Field(
+            title="Text encoder",
+            description="See `lookalike encoders list --texts`, or none; default: as in the last snapshot, else none",
+        ),
+    ] = None
+    text_fields: Annotated[
+        str | None,
+        Field(
+            title="Text fields",
+            description="What of a product is encoded: title, and attributes such as title,brand; default: as before",
+        ),
+    ] = None
     publish: Annotated[
         bool, Field(title="Publish", description="Point the channel at the new snapshot, if it is good enough")
     ] = True

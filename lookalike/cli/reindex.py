@@ -37,6 +37,16 @@ encoder_option = click.option(
     "--encoder",
     help="See `lookalike encoders list`; default: as in the last snapshot, and efficientnet-lite0 in a new channel.",
 )
+text_encoder_option = click.option(
+    "--text-encoder",
+    help="Lets texts find products by what they mean; see `lookalike encoders list --texts`, or none. "
+    "Default: as in the last snapshot, and none in a new channel.",
+)
+text_fields_option = click.option(
+    "--text-fields",
+    metavar="title,ATTRIBUTE,…",
+    help="What of a product is encoded; default: as in the last snapshot, else title.",
+)
 encoding_option = click.option("--encoding", help="How a table was saved, such as cp1250; default: found by its bytes.")
 
 
@@ -47,6 +57,8 @@ encoding_option = click.option("--encoding", help="How a table was saved, such a
 @store_option
 @channel_option
 @encoder_option
+@text_encoder_option
+@text_fields_option
 @click.option("--shards", type=click.IntRange(min=1), help="Parts of the index; default: by the catalogue's size.")
 @click.option(
     "--index-bytes", type=click.IntRange(min=1), help="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES."
@@ -76,6 +88,8 @@ def reindex(*, no_publish: bool, output: str, **parameters: Any) -> None:
 @store_option
 @channel_option
 @encoder_option
+@text_encoder_option
+@text_fields_option
 @click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
 @attribution_option
 @output_option

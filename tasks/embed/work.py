@@ -81,7 +81,7 @@ def find_pictures_to_embed(
     products: PartitionedTable, embeddings: Embeddings, new_table: Callable[[str], PartitionedTable]
 ) -> ToEmbed:
     """Return the pictures of products, by range of hashes, that have no vector yet."""
-    known = _read_known(embeddings, new_table("known")) if products.rows else new_table("known")
+    known = read_known(embeddings, new_table("known")) if products.rows else new_table("known")
     missing = new_table("missing")
     pictures = 0
     for bucket in range(BUCKETS):
@@ -98,7 +98,7 @@ def find_pictures_left(
     to_embed: ToEmbed, embeddings: Embeddings, new_table: Callable[[str], PartitionedTable]
 ) -> ToEmbed:
     """Return the pictures that have no vector still: an earlier try embedded the others."""
-    known = _read_known(embeddings, new_table("known"))
+    known = read_known(embeddings, new_table("known"))
     left = new_table("still-missing")
     for bucket in range(BUCKETS):
         pictures = to_embed.pictures.read(bucket)
@@ -136,7 +136,7 @@ def _sizes(pictures: pa.Table) -> list[int]:
     return [size_of_version(version) for version in pictures["image_version"].to_pylist()]
 
 
-def _read_known(embeddings: Embeddings, known: PartitionedTable) -> PartitionedTable:
+def read_known(embeddings: Embeddings, known: PartitionedTable) -> PartitionedTable:
     """Fill a table with the hashes of all pictures that have a vector, by range; return it."""
     for hashes in embeddings.hash_columns():
         column = pa.array(hashes.tolist(), HASH)

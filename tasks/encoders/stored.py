@@ -106,7 +106,6 @@ def _create_section(store: ObjectStore, key: str, section: EncoderSection) -> En
 
 def _is_whole(store: ObjectStore, section: EncoderSection) -> bool:
     try:
-        files = [blob for blob in (section.spec, section.model, section.vocabulary) if blob]
-        return all(store.stat(blob.key).size == blob.size for blob in files)
+        return all(store.stat(blob.key).size == blob.size for blob in section.files)
     except NotFoundError:
         return False

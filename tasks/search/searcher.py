@@ -21,6 +21,7 @@ from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.search.filters import Condition, match_products
 from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.meaning import TextSpace
 from lookalike.tasks.search.order import REACH, Order, check_order, sort_rows
 from lookalike.tasks.search.projection import Projection, normalise
 from lookalike.tasks.search.words.tokens import VERSION
@@ -67,6 +68,7 @@ class Searcher:
         products: Products,
         duplicates: Duplicates,
         words: Words | None = None,
+        texts: TextSpace | None = None,
     ) -> None:
         self.manifest = manifest
         self.encoder = encoder
@@ -74,6 +76,7 @@ class Searcher:
         self.duplicates = duplicates
         self.words = words
         """What the words of products are; None where the snapshot has none, or by rules that this release lacks."""
+        self.texts = texts
         self._projection = projection
         self._index = index
 
@@ -122,7 +125,10 @@ class Searcher:
         index.warm_up()
         near = read_groups(files[manifest.duplicates.groups]) if manifest.duplicates else None
         duplicates = Duplicates.of(products.image_hashes, near)
-        return cls(manifest, encoder, projection, index, products, duplicates, _open_words(manifest, files, alive))
+        words = _open_words(manifest, files, alive)
+        before = previous.texts if previous else None
+        texts = TextSpace.open(manifest, files, alive, threads=threads, previous=before)
+        return cls(manifest, encoder, projection, index, products, duplicates, words, texts)
 
     @property
     def is_exact(self) -> bool:
