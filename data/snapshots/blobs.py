@@ -6,14 +6,16 @@ What a reader maps into memory lies in the cache, checked, and outlives the stor
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,7 +26,8 @@ from lookalike.data.stores import ObjectStore
 GRACE_SECONDS = 3600  # another process may just be about to open what the cache would remove
 _OF_A_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 """What only writing the local file can raise while an object is read."""
-_NAME = re.compile("[0-9a-f]{64}([.][0-9a-f]{32}[.]partial)?")  # what others put into the cache's folder stays there
+_NAME = re.compile("[0-9a-f]{64}([.][0-9a-f]{32}[.]partial|[.][a-z0-9]+[.][0-9a-f]{32})?")
+"""Of our own files, what is made from blobs included: what others put into the cache's folder stays there."""
 
 
 class Blob(BaseModel):
@@ -48,9 +51,7 @@ class Blob(BaseModel):
 
 def describe(path: Path) -> Blob:
     """Return the reference to a local file's bytes."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    return Blob(sha256=digest.hexdigest(), size=path.stat().st_size)
+    return Blob(sha256=_hash_file(path), size=path.stat().st_size)
 
 
 def put_file(store: ObjectStore, path: Path) -> Blob:
@@ -95,6 +96,11 @@ def check(store: ObjectStore, blob: Blob) -> None:
         fetch(store, blob, Path(folder) / blob.sha256)
 
 
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _is_stored(store: ObjectStore, blob: Blob) -> bool:
     try:
         return store.stat(blob.key).size == blob.size
@@ -122,18 +128,68 @@ class BlobCache:
         if self._is_good(path, blob):
             os.utime(path)
             return path
-        partial = self.folder / f"{blob.sha256}.{uuid.uuid4().hex}.partial"
-        with self._explain_failure():
-            self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
-            partial.touch()
-            try:
-                fetch(store, blob, partial)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+        with self._explain_failure(), self._writing(blob) as target:
+            fetch(store, blob, target)
+            target.replace(path)
         self.fetched_bytes += blob.size
         self._checked.add(blob.sha256)
         return path
+
+    def get_made(self, store: ObjectStore, blob: Blob, kind: str, make: Callable[[Path, Path], None]) -> Path:
+        """Return a local file that `make` makes of a blob: given the blob's file, it writes another one.
+
+        It is made once, by whichever process is first, one file at a time, while others wait. Its name holds its own
+        hash, so that it is checked as blobs are, and it stays as long as its blob does. `kind` names what it is, in
+        small letters and digits: what another release makes in another way has another kind. Raises what `get` and
+        `make` raise.
+        """
+        found = self._find_made(blob, kind)
+        if found is not None:
+            return found
+        source = self.get(store, blob)
+        with self._explain_failure(), self._locked():
+            return self._find_made(blob, kind) or self._make(blob, kind, partial(make, source))
+
+    def _find_made(self, blob: Blob, kind: str) -> Path | None:
+        for path in self.folder.glob(f"{blob.sha256}.{kind}.*"):
+            with suppress(FileNotFoundError):  # another process may have removed it
+                if path.name in self._checked or _hash_file(path).startswith(path.suffix[1:]):
+                    os.utime(path)
+                    self._checked.add(path.name)
+                    return path
+                path.unlink()
+        return None
+
+    def _make(self, blob: Blob, kind: str, make: Callable[[Path], None]) -> Path:
+        with self._writing(blob) as target:
+            make(target)
+            with target.open("rb") as file:
+                os.fsync(file.fileno())
+            path = self.folder / f"{blob.sha256}.{kind}.{_hash_file(target)[:32]}"
+            target.replace(path)
+        self._checked.add(path.name)
+        return path
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one process at a time make files here; a process that ends, however it ends, lets the lock go."""
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def _writing(self, blob: Blob) -> Iterator[Path]:
+        """Yield a new file to write to, and remove it if it still has this name at the end."""
+        self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
+        path = self.folder / f"{blob.sha256}.{uuid.uuid4().hex}.partial"
+        path.touch()
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def holds(self, needed: Iterable[Blob]) -> bool:
         """Tell whether all of these are here, by their sizes: `get` checks the bytes."""
@@ -182,6 +238,8 @@ class BlobCache:
         names = {blob.sha256 for blob in needed}
         now = time.time()
         for path in self.folder.iterdir() if self.folder.exists() else ():
-            grace = GRACE_SECONDS if path.suffix else grace_seconds
-            if _NAME.fullmatch(path.name) and path.name not in names and path.stat().st_mtime < now - grace:
+            is_partial = path.suffix == ".partial"
+            is_needed = not is_partial and path.name.partition(".")[0] in names
+            grace = GRACE_SECONDS if is_partial else grace_seconds
+            if _NAME.fullmatch(path.name) and not is_needed and path.stat().st_mtime < now - grace:
                 path.unlink(missing_ok=True)

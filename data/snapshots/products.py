@@ -1,30 +1,31 @@
 """Products as a snapshot holds them: columns in the order of the index's rows.
 
-Attributes are held as numpy sees them, so that a filter over a million rows takes a millisecond. Tombstones are the
-rows of a shard that can no longer be found, though index and products still hold them.
+They are mapped, so a filter over a million rows takes a millisecond, and what nobody asks for costs no memory.
+Tombstones are the rows of a shard that can no longer be found, though index and products still hold them.
 """
 
 from __future__ import annotations
 
 import io
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lookalike.data.catalogue.types import is_list, is_text
+from lookalike.data.catalogue.types import item_type
 from lookalike.data.embeddings import HASH
 from lookalike.data.errors import CorruptError, UnknownProductError
 from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.arrays import Arrays
+from lookalike.data.snapshots.columns import Column, by_part
 from lookalike.data.snapshots.manifest import ShardSection
+from lookalike.data.snapshots.shard_products import ShardProducts
 from lookalike.data.stores import ObjectStore
 
 READ_ROWS = 8192
@@ -36,7 +37,6 @@ BASE_FIELDS = (
     pa.field("image_version", pa.string()),
     pa.field("image_hash", HASH),
 )
-_SHORT = 32  # items of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,68 +56,80 @@ class Products:
     `alive` is a mask (rows,) of those that can be found, None where all can; `columns` are the attributes to filter by.
     """
 
-    def __init__(self, table: pa.Table, alive: NDArray[np.bool_] | None = None) -> None:
-        self.table = table.combine_chunks()
+    def __init__(self, shards: Sequence[ShardProducts], alive: NDArray[np.bool_] | None = None) -> None:
+        self.shards = [shard for shard in shards if shard.rows] or list(shards[:1])
+        self.starts = np.cumsum([0, *(shard.rows for shard in self.shards)])
+        """The first row of each shard, and behind it the number of all rows."""
+        self._edges: list[int] = self.starts.tolist()
         self.alive = None if alive is None or alive.all() else alive
-        self._ids = _one_array(self.table["id"])
-        order = np.asarray(pc.sort_indices(self._ids))  # UTF-8 bytes sort as Python's strings do
-        self._order = order if self.alive is None else order[self.alive[order]]
-        self.columns = {name: Column.of(self._attribute(name)) for name in self.attributes}
+        self.attributes: dict[str, pa.DataType] = self.shards[0].kinds
+        """The attributes' names and types."""
+        if any(shard.kinds != self.attributes for shard in self.shards):
+            raise CorruptError("product columns cannot be read: the shards have different attributes")
+        self.columns: Mapping[str, Column] = _Columns(self)
+        self._count = self.rows if self.alive is None else int(np.count_nonzero(self.alive))
+
+    @classmethod
+    def of(cls, *tables: pa.Table, alive: NDArray[np.bool_] | None = None) -> Products:
+        """Hold tables, each of a shard, in memory."""
+        return cls([ShardProducts.of(table) for table in tables], alive)
 
     @classmethod
     def open(cls, files: Sequence[Path], alive: NDArray[np.bool_] | None = None) -> Products:
-        """Read the shards' Parquet files, in order. Raises `CorruptError`."""
-        try:
-            return cls(pa.concat_tables([pq.read_table(file, use_threads=False) for file in files]), alive)
-        except (pa.ArrowInvalid, KeyError, OSError) as error:
-            raise CorruptError(f"product columns cannot be read: {error}") from error
+        """Map what `write_columns` wrote for each shard, in order. Raises `CorruptError`."""
+        return cls([ShardProducts(Arrays.map(file)) for file in files], alive)
 
     def __len__(self) -> int:
-        return len(self._order)
+        return self._count
 
     @property
     def rows(self) -> int:
         """How many rows there are, those that cannot be found included."""
-        return int(self.table.num_rows)
+        return int(self.starts[-1])
 
     def any_id(self, place: int = 0) -> str:
         """Return the id of some product that can be found: another one for each place below `len`."""
-        found: str = self._ids[int(self._order[place])].as_py()
+        row = place if self.alive is None else int(np.flatnonzero(self.alive)[place])
+        shard, local = self._locate(row)
+        found: str = shard.ids[local].as_py()
         return found
 
-    @cached_property
-    def attributes(self) -> dict[str, pa.DataType]:
-        """The attributes' names and types."""
-        if "attributes" not in self.table.column_names:
-            return {}
-        return {field.name: field.type for field in self.table.schema.field("attributes").type}
+    def text(self, name: str) -> pa.ChunkedArray:
+        """Return the ids or titles of all rows, a chunk for each shard."""
+        return pa.chunked_array([shard.text(name) for shard in self.shards])
 
-    @property
-    def image_hashes(self) -> pa.Array:
-        """The hash of each row's picture."""
-        return _one_array(self.table["image_hash"])
+    def texts(self, name: str, rows: NDArray[np.int64]) -> pa.Array:
+        """Return the ids or titles of some rows."""
+        found, order = [pa.array([], pa.large_string())], [np.empty(0, np.int64)]
+        for number, places, local in by_part(rows, self.starts[:-1]):
+            found.append(self.shards[number].text(name).take(pa.array(local)).cast(pa.large_string()))
+            order.append(places)
+        return pa.concat_arrays(found).take(pa.array(np.argsort(np.concatenate(order))))
 
     def values(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         """Return one attribute's values in some rows, None where a row has none. Raises `KeyError`."""
-        found: list[Any] = self._attribute(name).take(pa.array(rows, pa.int64())).to_pylist()
-        return found
+        return [shard.value(name, local) for shard, local in map(self._locate, rows.tolist())]
 
     def row(self, product: str) -> int:
         """Return the row of a product's id. Raises `UnknownProductError`."""
-        place = bisect_left(self._order, product, key=lambda row: self._ids[int(row)].as_py())
-        if place < len(self._order):
-            row = int(self._order[place])
-            if self._ids[row].as_py() == product:
-                return row
-        raise UnknownProductError(f"there is no product {product!r} in this snapshot")
+        row = self._find(product)
+        if row is None:
+            raise UnknownProductError(f"there is no product {product!r} in this snapshot")
+        return row
 
     def has(self, product: str) -> bool:
         """Tell whether there is a product of this id that can be found."""
-        try:
-            self.row(product)
-        except UnknownProductError:
-            return False
-        return True
+        return self._find(product) is not None
+
+    def rows_of_image(self, image_hash: bytes) -> NDArray[np.int64]:
+        """Return all rows that show a picture, ascending, those that cannot be found included."""
+        found = [shard.find_image(image_hash) + start for shard, start in zip(self.shards, self._edges, strict=False)]
+        return np.concatenate(found)
+
+    def image_hash(self, row: int) -> bytes:
+        """Return the hash of a row's picture."""
+        shard, local = self._locate(row)
+        return bytes(shard.image_hashes[local])
 
     def take(
         self,
@@ -130,25 +142,52 @@ class Products:
 
         `check` gets the bytes of what will be returned, before it is made, and may raise.
         """
-        table = self.table if names is None else self._with_attributes(names)
-        taken = table.take(pa.array(rows, pa.int64()))
+        wanted = [name for name in self.attributes if names is None or name in names]
+        places = [self._locate(int(row)) for row in rows]
         if check is not None:
-            check(taken.nbytes)
-        return [
-            Product(row["id"], row["title"], row["image"], row["image_hash"].hex(), row.get("attributes") or {})
-            for row in taken.to_pylist()
-        ]
+            check(sum(shard.measure(local, wanted) for shard, local in places))
+        return [_to_product(*shard.read(local, wanted)) for shard, local in places]
 
-    def _with_attributes(self, names: Collection[str]) -> pa.Table:
-        base = self.table.select([name for name in self.table.column_names if name != "attributes"])
-        kept = [name for name in self.attributes if name in names]
-        if not kept:
-            return base
-        arrays = [self._attribute(name) for name in kept]
-        return base.append_column("attributes", pa.StructArray.from_arrays(arrays, kept))
+    def _find(self, product: str) -> int | None:
+        for shard, start in zip(self.shards, self._edges, strict=False):
+            for local in shard.find(product):
+                if self.alive is None or self.alive[start + local]:
+                    return start + local
+        return None
 
-    def _attribute(self, name: str) -> pa.Array:
-        return pc.struct_field(_one_array(self.table["attributes"]), name)
+    def _locate(self, row: int) -> tuple[ShardProducts, int]:
+        """Return the shard of a row, and its row there. Raises `IndexError`."""
+        if not 0 <= row < self.rows:
+            raise IndexError(f"row {row} of {self.rows}")
+        number = bisect_right(self._edges, row) - 1
+        return self.shards[number], row - self._edges[number]
+
+
+class _Columns(Mapping[str, Column]):
+    """The columns of all shards, each looked at when it is asked for the first time."""
+
+    def __init__(self, products: Products) -> None:
+        self._shards = products.shards
+        self._starts = products.starts[:-1]
+        self._kinds = products.attributes
+        self._known: dict[str, Column] = {}
+
+    def __getitem__(self, name: str) -> Column:
+        column = self._known.get(name)
+        if column is None:
+            parts = [shard.column(name) for shard in self._shards]
+            column = self._known[name] = Column(item_type(self._kinds[name]), parts, self._starts)
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+
+def _to_product(base: dict[str, Any], attributes: dict[str, Any]) -> Product:
+    return Product(base["id"], base["title"], base["image"], base["image_hash"].hex(), attributes)
 
 
 def read_shard_products(store: ObjectStore, shard: ShardSection) -> Iterator[tuple[pa.Table, NDArray[np.int64]]]:
@@ -166,113 +205,6 @@ def read_shard_products(store: ObjectStore, shard: ShardSection) -> Iterator[tup
                 start += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise CorruptError(f"{shard.products.key} holds no products: {error}") from error
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """An attribute's values in the order of their rows.
-
-    Attributes:
-        kind: of one value, as the snapshot stores it.
-        rows: how many products there are.
-        values: (n,) numbers or booleans; days and microseconds since 1970 or midnight; for text, places in `words`.
-        valid: a mask (n,) of those that are there, None where all are, as they are for lists.
-        words: each text once, None for other types.
-        owners: for lists the (n,) row that each value belongs to, a value of a row once; None where each row has one.
-    """
-
-    kind: pa.DataType
-    rows: int
-    values: NDArray[Any]
-    valid: NDArray[np.bool_] | None
-    words: pa.StringArray | None
-    owners: NDArray[np.int64] | None
-
-    @classmethod
-    def of(cls, array: pa.Array) -> Column:
-        """Look at an attribute's values."""
-        rows = len(array)
-        if not is_list(array.type):
-            return cls(array.type, rows, *_values(array), None)
-        lengths = np.asarray(pc.list_value_length(array).fill_null(0))
-        owners = np.repeat(np.arange(rows, dtype=np.int64), lengths)
-        items = array.flatten()
-        values, valid, words = _values(items)
-        if valid is not None:
-            values, owners = values[valid], owners[valid]
-        if (again := _find_repeated(values, owners)).any():
-            values, owners = values[~again], owners[~again]
-        return cls(items.type, rows, values, None, words, owners)
-
-    def to_rows(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Turn a mask (n,) of values into one (rows,) of the products that have one of them."""
-        present = mask if self.valid is None else mask & self.valid
-        if self.owners is None:
-            return present
-        rows = np.zeros(self.rows, bool)
-        rows[self.owners[present]] = True
-        return rows
-
-    def of_rows(self, mask: NDArray[np.bool_] | None) -> NDArray[Any]:
-        """Return the values of the products in a mask (rows,), of all where there is none."""
-        chosen = mask if mask is None or self.owners is None else mask[self.owners]
-        if chosen is None:
-            return self.values if self.valid is None else self.values[self.valid]
-        return self.values[chosen if self.valid is None else chosen & self.valid]
-
-
-def _find_repeated(values: NDArray[Any], owners: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which values their rows have already."""
-    again = np.zeros(len(values), bool)
-    for shift in range(1, _SHORT + 1):  # of short lists, looking at each neighbour takes a hundredth of sorting
-        same = owners[shift:] == owners[:-shift]
-        if not same.any():
-            return again
-        again[shift:] |= same & (values[shift:] == values[:-shift])
-    order = np.lexsort((values, owners))
-    same = (np.diff(owners[order]) == 0) & (values[order][1:] == values[order][:-1])
-    again[order[1:]] = same
-    return again
-
-
-def _values(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_] | None, pa.StringArray | None]:
-    valid = np.asarray(array.is_valid()) if array.null_count else None
-    if is_text(array.type):
-        encoded = array.cast(pa.string()).dictionary_encode()
-        return _numpy(encoded.indices), valid, encoded.dictionary
-    values = _numpy(_as_numbers(array))
-    if values.dtype.kind == "f" and np.isnan(values).any():  # JSON shows no NaN: it is a value that is not there
-        there = ~np.isnan(values)
-        valid = there if valid is None else valid & there
-    return values, valid, None
-
-
-def _as_numbers(array: pa.Array) -> pa.Array:
-    kind = array.type
-    if pa.types.is_decimal(kind):
-        return array.cast(pa.large_string()).cast(pa.float64())  # Arrow's own cast makes 0.35000000000000003 of 0.35
-    if pa.types.is_date(kind):
-        return array.cast(pa.date32()).view(pa.int32())
-    if pa.types.is_timestamp(kind):
-        return pc.cast(array, options=_truncating(pa.timestamp("us", kind.tz))).view(pa.int64())
-    if pa.types.is_time(kind):
-        return pc.cast(array, options=_truncating(pa.time64("us"))).view(pa.int64())
-    return array
-
-
-def _truncating(kind: pa.DataType) -> pc.CastOptions:
-    return pc.CastOptions(target_type=kind, allow_time_truncate=True)
-
-
-def _numpy(array: pa.Array) -> NDArray[Any]:
-    if array.null_count:
-        array = array.fill_null(pa.scalar(0).cast(array.type))
-    found: NDArray[Any] = array.to_numpy(zero_copy_only=False)
-    return found
 
 
 def tombstones_to_bytes(rows: NDArray[np.integer]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_text, item_type, type_name
-from lookalike.data.snapshots.products import Column, Products
+from lookalike.data.snapshots.columns import Column, ColumnPart
+from lookalike.data.snapshots.products import Products
 from lookalike.serving.search.options import QueryOptions
 from lookalike.tasks.search.filters import Condition
 
@@ -93,21 +94,12 @@ def count_values(products: Products, name: str, mask: Mask | None) -> Facet:
     A list counts once for each of its different items; a missing value for nothing. Raises `KeyError`.
     """
     column = products.columns[name]
-    chosen = products.alive if mask is None else mask
-    values = column.of_rows(chosen)
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
-    distinct, counts = _count(column, values)
-    best = _most_frequent(column, distinct, counts)
-    low, high = _find_ends(column, values)
-    shown = _shorten({_as_text(column, distinct[place]): int(counts[place]) for place in best})
-    return Facet(
-        shown,
-        len(distinct) - len(shown),
-        _count_missing(column, chosen),
-        low,
-        high,
-    )
+    parts = column.split(products.alive if mask is None else mask)
+    found = _merge(column, [_count_part(part, chosen) for part, chosen in parts])
+    best = _most_frequent(found)
+    shown = _shorten({_as_text(column, found.values[place]): int(found.counts[place]) for place in best})
+    missing = sum(_count_missing(part, chosen) for part, chosen in parts)
+    return Facet(shown, len(found.values) - len(shown), missing, *_find_ends(column, found))
 
 
 def _shorten(values: dict[str, int]) -> dict[str, int]:
@@ -130,57 +122,88 @@ def _leave_out_large(attributes: Mapping[str, Attribute]) -> Mapping[str, Attrib
 def _attribute(products: Products, name: str, kind: pa.DataType) -> Attribute:
     if not (is_text(item_type(kind)) or pa.types.is_boolean(kind)):
         return Attribute(type_name(kind), None)
+    parts = products.columns[name].split(products.alive)
+    if any(_has_many(part, chosen) for part, chosen in parts):  # descriptions need not be merged to know that
+        return Attribute(type_name(kind), None)
     facet = count_values(products, name, None)
     return Attribute(type_name(kind), None if facet.others else facet.values)
 
 
-def _count(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the distinct values, in ascending order but for text, and how often each is there."""
-    if column.words is not None:
-        counts = np.bincount(values, minlength=len(column.words))
+def _has_many(part: ColumnPart, chosen: Mask | None) -> bool:
+    if part.words is None or len(part.words) <= MAX_VALUES:
+        return False
+    return len(_count_part(part, chosen).counts) > MAX_VALUES
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Different values (n,), numbers in ascending order or texts in any, and how often (n,) each is there."""
+
+    values: NDArray[Any] | pa.StringArray
+    counts: NDArray[np.int64]
+
+
+def _count_part(part: ColumnPart, chosen: Mask | None) -> _Counts:
+    values = part.of_rows(chosen)
+    if part.words is not None:
+        counts = np.bincount(values, minlength=len(part.words))
         distinct = np.flatnonzero(counts)
-        return distinct, counts[distinct]
-    distinct, counts = np.unique(values, return_counts=True)
-    return distinct, counts
+        return _Counts(part.words.take(pa.array(distinct)), counts[distinct])
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    return _Counts(*np.unique(values, return_counts=True))
 
 
-def _most_frequent(column: Column, distinct: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _merge(column: Column, parts: Sequence[_Counts]) -> _Counts:
+    """Count each value once: it may be in several parts."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.concatenate([part.counts for part in parts])
+    if column.is_text:
+        words = pa.chunked_array([part.values for part in parts]).cast(pa.large_string())
+        table = pa.table({"word": words, "count": counts}).group_by("word").aggregate([("count", "sum")])
+        return _Counts(table["word"].combine_chunks(), table["count_sum"].to_numpy())
+    distinct, places = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)
+    return _Counts(distinct, np.bincount(places, counts, minlength=len(distinct)).astype(np.int64))
+
+
+def _most_frequent(found: _Counts) -> NDArray[np.int64]:
     """Return the places of the MAX_VALUES most frequent values, those with equal counts in ascending order."""
+    counts = found.counts
     if len(counts) > MAX_VALUES:
         least = np.partition(counts, -MAX_VALUES)[-MAX_VALUES]
         above, equal = np.flatnonzero(counts > least), np.flatnonzero(counts == least)
-        places = np.concatenate([above, _find_least(column, distinct, equal, MAX_VALUES - len(above))])
+        places = np.concatenate([above, _find_least(found, equal, MAX_VALUES - len(above))])
     else:
         places = np.arange(len(counts))
-    ranked = _find_least(column, distinct, places, len(places))
+    ranked = _find_least(found, places, len(places))
     return ranked[np.argsort(-counts[ranked], kind="stable")]
 
 
-def _find_least(column: Column, distinct: NDArray[Any], places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+def _find_least(found: _Counts, places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """Return the places of the `most` least values among some."""
-    if column.words is None:
+    if isinstance(found.values, np.ndarray):
         return places[:most]
-    words = column.words.take(pa.array(distinct[places]))
-    table = pa.table({"word": words})
+    table = pa.table({"word": found.values.take(pa.array(places))})
     least: NDArray[np.int64] = places[np.asarray(pc.select_k_unstable(table, most, [("word", "ascending")]))]
     return least
 
 
-def _count_missing(column: Column, chosen: NDArray[np.bool_] | None) -> int:
-    present = column.to_rows(np.ones(len(column.values), bool))
+def _count_missing(part: ColumnPart, chosen: Mask | None) -> int:
+    present = part.mark_present()
     return int((~present if chosen is None else chosen & ~present).sum())
 
 
-def _find_ends(column: Column, values: NDArray[Any]) -> tuple[Any, Any]:
-    if column.words is not None or pa.types.is_boolean(column.kind) or not len(values):
+def _find_ends(column: Column, found: _Counts) -> tuple[Any, Any]:
+    if column.is_text or pa.types.is_boolean(column.kind) or not len(found.values):
         return None, None
-    return _as_json(column, values.min()), _as_json(column, values.max())
+    return _as_json(column, found.values[0]), _as_json(column, found.values[-1])
 
 
 def _as_text(column: Column, value: Any) -> str:
     """As a filter would write it."""
-    if column.words is not None:
-        return str(column.words[int(value)].as_py())
+    if column.is_text:
+        return str(value.as_py())
     plain = _as_json(column, value)
     return str(plain).lower() if isinstance(plain, bool) else str(plain)
 

@@ -25,7 +25,7 @@ def match_lookup(products: Products, find: str) -> NDArray[np.bool_]:
 
     Upper and lower case are the same.
     """
-    titles, ids = products.table["title"], products.table["id"]
+    titles, ids = products.text("title"), products.text("id")
     mask = _to_mask(pc.starts_with(ids, find, ignore_case=True))
     named = np.ones(products.rows, bool)
     for word in find.split():
@@ -35,12 +35,12 @@ def match_lookup(products: Products, find: str) -> NDArray[np.bool_]:
 
 def rank_lookup(products: Products, rows: NDArray[np.int64], find: str) -> NDArray[np.int64]:
     """Return the (n,) rows with those first whose id or title is the text, then those whose title begins with it."""
-    taken, wanted = products.table.select(["id", "title"]).take(pa.array(rows)), find.lower()
-    titles = pc.utf8_lower(taken["title"])
-    is_whole = pc.or_(pc.equal(taken["id"], find), pc.equal(titles, wanted))
+    ids, wanted = products.texts("id", rows), find.lower()
+    titles = pc.utf8_lower(products.texts("title", rows))
+    is_whole = pc.or_(pc.equal(ids, find), pc.equal(titles, wanted))
     places = np.where(_to_mask(is_whole), 0, np.where(_to_mask(pc.starts_with(titles, wanted)), 1, 2))
     return rows[np.argsort(places, kind="stable")]
 
 
-def _to_mask(found: pa.ChunkedArray) -> NDArray[np.bool_]:
+def _to_mask(found: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     return np.asarray(pc.fill_null(found, fill_value=False), bool)

@@ -124,5 +124,5 @@ def _find_groups(searcher: Searcher, found: Matches, options: QueryOptions) -> l
     if options.group_by is not None:
         groups.append(searcher.products.values(options.group_by, found.rows))
     if options.duplicates is not None:
-        groups.append(searcher.duplicates.of_kind(options.duplicates).ids[found.rows].tolist())
+        groups.append(searcher.duplicates.of_kind(options.duplicates).keys(found.rows))
     return groups

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from lookalike.data.catalogue.readings import looks_like_value
 from lookalike.data.catalogue.types import type_name
 from lookalike.data.errors import FilterError
-from lookalike.data.snapshots.products import Column, Products
+from lookalike.data.snapshots.columns import Column, ColumnPart
+from lookalike.data.snapshots.products import Products
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEYOND = 10**40  # larger than any whole number of 64 bits
@@ -62,7 +63,7 @@ class Span:
 
 
 def parse_value(text: str, kind: pa.DataType) -> Span:
-    """Return the span that a written value stands for, in the numbers with which `Column` holds values of the type.
+    """Return the span that a written value stands for, in the numbers with which `ColumnPart` holds values of the type.
 
     Raises `ValueError` for text that is no value of the type.
     """
@@ -228,40 +229,51 @@ def _match_condition(products: Products, condition: Condition) -> Mask:
         known = ", ".join(sorted(products.columns)) or "none"
         raise FilterError(f"there is no attribute {condition.name!r} to filter by; the attributes are: {known}")
     positive = _POSITIVE.get(condition.operator, condition.operator)
-    found = column.to_rows(_match_column(column, positive, condition))
+    found = column.match(_choose_match(column, positive, condition))
     return found if positive == condition.operator else ~found
 
 
-def _match_column(column: Column, positive: str, condition: Condition) -> Mask:
-    """Return a mask of the column's stored values; rows without a value are not among them."""
+def _choose_match(column: Column, positive: str, condition: Condition) -> Callable[[ColumnPart], Mask]:
+    """Return what marks a part's values that match; rows without a value are not among them."""
     if positive == "is not null":
-        return np.ones(len(column.values), bool)
-    if column.words is not None:
-        if positive in _ORDERS:
-            _refuse_range_of_numbers(column.words, condition)
-        return _match_words(column.values, column.words, positive, condition.values)
+        return lambda part: np.ones(len(part.values), bool)
+    if column.is_text:
+        return _choose_match_of_words(column, positive, condition)
     if positive in _ORDERS and pa.types.is_boolean(column.kind):
         raise FilterError(f"{condition.name!r} is true or false, and has no order: write {condition.name}=true")
     spans = [_parse_span(text, column.kind, condition.name) for text in condition.values]
     if positive in _ORDERS:
-        edge = spans[0].low if positive in {"<", ">="} else spans[0].high
-        return np.asarray(_ORDERS[positive](column.values, edge))
-    return _match_spans(column.values, spans)
+        compare, edge = _ORDERS[positive], spans[0].low if positive in {"<", ">="} else spans[0].high
+        return lambda part: np.asarray(compare(part.values, edge))
+    return lambda part: _match_spans(part.values, spans)
 
 
-def _refuse_range_of_numbers(words: pa.StringArray, condition: Condition) -> None:
+def _choose_match_of_words(column: Column, positive: str, condition: Condition) -> Callable[[ColumnPart], Mask]:
+    if positive in _ORDERS:
+        _refuse_range_of_numbers(column, condition)
+    try:
+        wanted = pa.array([unicodedata.normalize("NFC", value) for value in condition.values], pa.string())
+    except UnicodeEncodeError as error:
+        raise FilterError(f"a filter holds half a character: {error}") from error
+    return lambda part: _match_words(part, positive, wanted)
+
+
+def _refuse_range_of_numbers(column: Column, condition: Condition) -> None:
     """See that a range is not asked of texts that people read as numbers or dates: texts are compared letter by letter.
 
     Codes of digits that all have the same length are in the order of numbers. Raises `FilterError`.
     """
     (value,) = condition.values
-    if not looks_like_value(pa.array([value], pa.string()), asked=True)[0].as_py() or not len(words):
+    if not looks_like_value(pa.array([value], pa.string()), asked=True)[0].as_py():
         return
-    like = pc.filter(words, looks_like_value(words))
-    if not len(like):
+    likes = (pc.filter(part.words, looks_like_value(part.words)) for part in column.parts)
+    like = next((found for found in likes if len(found)), None)
+    if like is None:
         return
     codes = rf"^[0-9]{{{len(value)}}}$"
-    if value.isdecimal() and pc.all(pc.match_substring_regex(words, codes)).as_py():
+    if value.isdecimal() and all(
+        pc.all(pc.match_substring_regex(part.words, codes), min_count=0).as_py() for part in column.parts
+    ):
         return
     raise FilterError(
         f"{condition.name!r} is text, so {condition.operator} would compare letters: its values, such as "
@@ -270,21 +282,19 @@ def _refuse_range_of_numbers(words: pa.StringArray, condition: Condition) -> Non
     )
 
 
-def _match_words(places: NDArray[Any], words: pa.StringArray, positive: str, values: Sequence[str]) -> Mask:
-    """Compare each distinct word once, instead of the value of each row; `places` are numbers of words."""
-    try:
-        wanted = pa.array([unicodedata.normalize("NFC", value) for value in values], pa.string())
-    except UnicodeEncodeError as error:
-        raise FilterError(f"a filter holds half a character: {error}") from error
-    if positive not in _ORDERS and len(values) <= _FEW:  # a comparison costs a fifth of a lookup
-        found = [place for one in wanted for place in np.flatnonzero(pc.equal(words, one))]
+def _match_words(part: ColumnPart, positive: str, wanted: pa.Array) -> Mask:
+    """Compare each distinct word once, instead of the value of each row."""
+    places, words = part.values, part.words
+    assert words is not None  # noqa: S101 - the column is text
+    if positive not in _ORDERS and len(wanted) <= _FEW:  # a comparison costs a fifth of a lookup
+        found = [place for one in wanted for place in np.flatnonzero(pc.equal(words, one)).tolist()]
         return _unite([places == place for place in found], len(places))
     if positive in _ORDERS:
         compare = {"<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}[positive]
         held = np.asarray(compare(words, wanted[0]))
     else:
-        held = np.asarray(pc.is_in(words, value_set=wanted))
-    return held[places] if len(words) else np.zeros(len(places), bool)
+        held = np.asarray(pc.is_in(words, value_set=wanted.cast(words.type)))
+    return held[places] if len(held) else np.zeros(len(places), bool)
 
 
 def _match_spans(values: NDArray[Any], spans: Sequence[Span]) -> Mask:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import type_name
 from lookalike.data.errors import InputError
-from lookalike.data.snapshots.products import Column, Products
+from lookalike.data.snapshots.products import Products
 
 SCORE = "score"
 ATTRIBUTE = "attributes."
@@ -76,20 +76,15 @@ def sort_rows(products: Products, rows: NDArray[np.int64], order: Order, most: i
     if order.attribute is None:
         places = np.arange(len(rows))
         return (places if order.is_descending else places[::-1])[:most]
-    column = products.columns[order.attribute]
-    there = _has_value(column, rows)
+    values, there = products.columns[order.attribute].take(rows)
     known = np.flatnonzero(there)
-    best = known[_first(_as_keys(column.values[rows[known]], order), most)]
+    best = known[_first(_as_keys(values[known], order), most)]
     return np.concatenate([best, np.flatnonzero(~there)])[:most]
 
 
 def _has_order(kind: pa.DataType) -> bool:
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     return bool(is_number or pa.types.is_temporal(kind))
-
-
-def _has_value(column: Column, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return np.ones(len(rows), bool) if column.valid is None else column.valid[rows]
 
 
 def _as_keys(values: NDArray[Any], order: Order) -> NDArray[Any]:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lookalike.data.errors import CorruptError, InputError
+from lookalike.data.snapshots.arrays import Arrays
 from lookalike.data.snapshots.blobs import Blob, BlobCache
-from lookalike.data.snapshots.duplicates import Duplicates, read_groups
+from lookalike.data.snapshots.duplicates import GROUPS, Duplicates, write_groups
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.products import Product, Products, alive_rows
+from lookalike.data.snapshots.shard_products import COLUMNS, write_columns
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
@@ -111,7 +113,8 @@ class Searcher:
             k_factor=section.k_factor,
             alive=alive,
         )
-        products = Products.open([files[shard.products] for shard in manifest.shards], alive)
+        columns = [cache.get_made(store, shard.products, COLUMNS, write_columns) for shard in manifest.shards]
+        products = Products.open(columns, alive)
         if products.rows != index.size:
             raise CorruptError(f"{products.rows} products for {index.size} vectors in snapshot {manifest.id}")
         projection = None
@@ -123,8 +126,10 @@ class Searcher:
             )
         encoder = _open_encoder(manifest, files, threads, previous)
         index.warm_up()
-        near = read_groups(files[manifest.duplicates.groups]) if manifest.duplicates else None
-        duplicates = Duplicates.of(products.image_hashes, near)
+        near = None
+        if manifest.duplicates:
+            near = Arrays.map(cache.get_made(store, manifest.duplicates.groups, GROUPS, write_groups))
+        duplicates = Duplicates.of(products, near)
         words = _open_words(manifest, files, alive)
         before = previous.texts if previous else None
         texts = TextSpace.open(manifest, files, alive, threads=threads, previous=before)

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = attributes(rows)
     names = pa.array([str(row) for row in range(rows)])
     start = time.perf_counter()
-    products = Products(pa.table({"id": names, "attributes": table}))
+    products = Products.of(pa.table({"id": names, "attributes": table}))
     lines = [
         f"{rows:,} rows, opened in {time.perf_counter() - start:.2f} s",
         "",

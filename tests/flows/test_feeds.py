@@ -43,7 +43,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def published(folder: Path) -> Products:
     store = open_store(str(folder / "store"))
     manifest = read_manifest(store, Channel(store).current().snapshot)
-    return Products(
+    return Products.of(
         pa.concat_tables(table for shard in manifest.shards for table, _ in read_shard_products(store, shard))
     )
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,3 +89,61 @@ def test_what_is_being_fetched_keeps_its_hour(store: MemoryStore, blob: Blob, tm
     assert path.exists()
     cache.keep_only([], grace_seconds=0)
     assert sorted(cache.folder.iterdir()) == [fresh]
+
+
+def make_twice(source: Path, target: Path) -> None:
+    target.write_bytes(2 * source.read_bytes())
+
+
+def refuse(source: Path, target: Path) -> None:
+    raise AssertionError(f"{source} was made again")
+
+
+def test_what_is_made_of_a_blob_is_made_once(store: MemoryStore, blob: Blob, tmp_path: Path) -> None:
+    made = BlobCache(tmp_path / "cache").get_made(store, blob, "twice1", make_twice)
+    assert made.read_bytes() == b"bytesbytes"
+    assert BlobCache(tmp_path / "cache").get_made(store, blob, "twice1", refuse) == made
+    other = BlobCache(tmp_path / "cache").get_made(store, blob, "twice2", make_twice)
+    assert other != made
+
+
+def test_what_is_made_is_made_again_where_its_file_is_damaged(store: MemoryStore, blob: Blob, tmp_path: Path) -> None:
+    made = BlobCache(tmp_path / "cache").get_made(store, blob, "twice1", make_twice)
+    made.write_bytes(b"bytesBytes")
+    assert BlobCache(tmp_path / "cache").get_made(store, blob, "twice1", make_twice).read_bytes() == b"bytesbytes"
+
+
+def test_processes_wait_for_the_one_that_makes(store: MemoryStore, blob: Blob, tmp_path: Path) -> None:
+    calls: list[Path] = []
+
+    def make(source: Path, target: Path) -> None:
+        calls.append(target)
+        time.sleep(0.1)
+        make_twice(source, target)
+
+    caches = [BlobCache(tmp_path / "cache") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda cache: cache.get_made(store, blob, "twice1", make), caches))
+    assert len(found) == len(calls) == 1
+
+
+def test_what_cannot_be_made_leaves_nothing(store: MemoryStore, blob: Blob, tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path / "cache")
+
+    def fill_the_disk(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(CacheError, match="free space there"):
+        cache.get_made(store, blob, "twice1", fill_the_disk)
+    assert list(cache.folder.iterdir()) == [cache.get(store, blob)]
+
+
+def test_what_is_made_of_a_blob_stays_as_long_as_the_blob(store: MemoryStore, blob: Blob, tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path / "cache")
+    made, own = cache.get_made(store, blob, "twice1", make_twice), cache.folder / "somebody's own"
+    own.touch()
+    cache.keep_only([blob], grace_seconds=-1)
+    assert made.exists()
+    cache.keep_only([], grace_seconds=-1)
+    assert list(cache.folder.iterdir()) == [own]

@@ -23,6 +23,7 @@ from lookalike.data.snapshots.products import (
     read_shard_products,
     tombstones_to_bytes,
 )
+from lookalike.data.snapshots.shard_products import write_columns
 from lookalike.data.stores.memory import MemoryStore
 
 
@@ -115,28 +116,31 @@ class TestCatalogues:
 
 class TestProducts:
     def test_products_are_found_by_row_and_by_id(self) -> None:
-        opened = Products(products(20).take(list(reversed(range(20)))))
+        opened = Products.of(products(20).take(list(reversed(range(20)))))
         assert len(opened) == 20
         assert opened.row("hats/ü-019") == 0
         (product,) = opened.take([1])
         assert (product.id, product.attributes, product.image_hash) == (
             "hats/ü-018", {"n": 18}, hash_of("hats/ü-018").hex(),
         )  # fmt: skip
-        assert opened.columns["n"].values.tolist() == list(reversed(range(20)))
+        assert opened.columns["n"].parts[0].values.tolist() == list(reversed(range(20)))
         for missing in ("", "hats", "zzz"):
             with pytest.raises(UnknownProductError):
                 opened.row(missing)
 
     def test_damage_is_told(self, tmp_path: Path) -> None:
-        good, bad = tmp_path / "good.parquet", tmp_path / "bad.parquet"
+        good, bad, columns = (tmp_path / name for name in ("good.parquet", "bad.parquet", "columns"))
         pq.write_table(products(5), good)
-        assert len(Products.open([good, good])) == 10
+        write_columns(good, columns)
+        assert len(Products.open([columns, columns])) == 10
         bad.write_bytes(good.read_bytes()[:-10])
         with pytest.raises(CorruptError):
-            Products.open([good, bad])
+            write_columns(bad, tmp_path / "other")
         pq.write_table(products(5).drop_columns(["id"]), bad)
         with pytest.raises(CorruptError):
-            Products.open([bad])
+            write_columns(bad, tmp_path / "other")
+        with pytest.raises(CorruptError, match="different attributes"):
+            Products.of(products(5), products(5).drop_columns(["attributes"]))
 
 
 def test_rejects_come_back(tmp_path: Path) -> None:
@@ -175,13 +179,13 @@ def test_tombstones_that_are_not_what_the_manifest_says_are_damage(rows: list[in
 def test_a_dead_product_is_not_found_and_its_namesake_is() -> None:
     table = products(4)
     alive = np.array([True, False, True, True])
-    opened = Products(table, alive)
+    opened = Products.of(table, alive=alive)
     assert (len(opened), opened.rows) == (3, 4)
     with pytest.raises(UnknownProductError):
         opened.row("hats/ü-001")
     assert not opened.has("hats/ü-001")
     assert opened.row("hats/ü-002") == 2
-    twice = Products(table.take([0, 1, 2, 1]), np.array([True, False, True, True]))
+    twice = Products.of(table.take([0, 1, 2, 1]), alive=np.array([True, False, True, True]))
     assert twice.row("hats/ü-001") == 3
 
 

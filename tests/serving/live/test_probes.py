@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lookalike.data.embeddings import HASH
 from lookalike.data.snapshots.duplicates import Duplicates
+from lookalike.data.snapshots.products import Products
 from lookalike.serving.live.loaded import BLANK
 from lookalike.serving.live.probes import LOWEST, probe
 from lookalike.tasks.search.index import ShardedIndex
@@ -179,7 +180,10 @@ def searcher(nprobe: int, copies: int = 1) -> Searcher:
     made = Searcher.__new__(Searcher)
     made._index = sharded
     made.products = cast("object", Named(2000))  # type: ignore[assignment]
-    made.duplicates = Duplicates.of(pa.array([b"%032d" % (row // copies) for row in range(2000)], HASH), None)
+    hashes = pa.array([b"%032d" % (row // copies) for row in range(2000)], HASH)
+    made.duplicates = Duplicates.of(
+        Products.of(pa.table({"id": list(map(str, range(2000))), "image_hash": hashes})), None
+    )
     return made
 
 

@@ -98,5 +98,5 @@ def test_products_without_attributes_have_their_size(tmp_path: Path) -> None:
          "image_hash": pa.array([bytes(32)] * 2, pa.binary(32))}
     )  # fmt: skip
     sizes: list[int] = []
-    assert [one.id for one in Products(table).take([1, 0], names=["none"], check=sizes.append)] == ["b", "a"]
+    assert [one.id for one in Products.of(table).take([1, 0], names=["none"], check=sizes.append)] == ["b", "a"]
     assert 100 <= sizes[0] < 1000

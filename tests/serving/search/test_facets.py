@@ -19,7 +19,7 @@ from tests.support.shop import Shop, picture
 
 def one_column(values: pa.Array) -> Products:
     names = pa.array([str(row) for row in range(len(values))])
-    return Products(pa.table({"id": names, "attributes": pa.StructArray.from_arrays([values], names=["n"])}))
+    return Products.of(pa.table({"id": names, "attributes": pa.StructArray.from_arrays([values], names=["n"])}))
 
 
 def assert_filters_find(products: Products, facet: Facet) -> None:
@@ -89,7 +89,7 @@ def test_the_values_of_many_attributes_are_bounded_together() -> None:
     words = pa.array(["x" * 5000 + str(row) for row in range(3)])
     names = [f"a{number}" for number in range(100)]
     columns = pa.StructArray.from_arrays([words] * 100 + [pa.array(["red", "red", "blue"])], names=[*names, "z"])
-    attributes = count_attributes(Products(pa.table({"id": ["1", "2", "3"], "attributes": columns})))
+    attributes = count_attributes(Products.of(pa.table({"id": ["1", "2", "3"], "attributes": columns})))
     listed = [name for name, one in attributes.items() if one.values is not None]
     assert attributes["z"].values == {"red": 2, "blue": 1}
     assert 10 < len(listed) < 20

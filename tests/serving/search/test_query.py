@@ -287,7 +287,7 @@ def test_facets_are_bounded() -> None:
     rows = 200
     attributes = pa.StructArray.from_arrays([pa.array([str(row % 60) for row in range(rows)])], names=["size"])
     names = pa.array([str(row) for row in range(rows)])
-    products = Products(pa.table({"id": names, "attributes": attributes}), np.arange(rows) < 130)
+    products = Products.of(pa.table({"id": names, "attributes": attributes}), alive=np.arange(rows) < 130)
     facet = count_values(products, "size", None)
     assert (len(facet.values), facet.others) == (50, 10)
     assert list(facet.values.values()) == [3] * 10 + [2] * 40

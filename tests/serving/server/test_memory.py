@@ -37,6 +37,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from lookalike.data.snapshots.duplicates import Duplicates
 from lookalike.data.snapshots.products import Products
+from lookalike.data.snapshots.shard_products import write_columns
 from lookalike.serving.server.memory import give_back_memory
 from tests.support.watched import resident
 give_back_memory()
@@ -49,8 +50,9 @@ columns = {
 pq.write_table(pa.table(columns), "products.parquet")
 held = []
 def swap():
-    products = Products.open([Path("products.parquet")])
-    held[:] = [(products, Duplicates.of(products.image_hashes, None))]
+    write_columns(Path("products.parquet"), Path("columns"))
+    products = Products.open([Path("columns")])
+    held[:] = [(products, Duplicates.of(products, None))]
 def swapped():
     thread = Thread(target=swap)
     thread.start()

@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -43,7 +44,7 @@ ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 
 @lru_cache
 def products(seed: int) -> tuple[dict[str, list[Any]], Products]:
-    """Products with one value, and with a list of values, of each type; any of them may be missing."""
+    """Products with a value and with a list of values of each type, any of them missing, in 1 to 3 shards."""
     random = Random(seed)
     columns: dict[str, list[Any]] = {}
     arrays: dict[str, pa.Array] = {}
@@ -56,7 +57,9 @@ def products(seed: int) -> tuple[dict[str, list[Any]], Products]:
         ]
         arrays[f"{name}s"] = pa.array(columns[f"{name}s"], pa.list_(kind))
     attributes = pa.StructArray.from_arrays(list(arrays.values()), names=list(arrays))
-    return columns, Products(pa.table({"id": [str(row) for row in range(ROWS)], "attributes": attributes}))
+    table = pa.table({"id": [str(row) for row in range(ROWS)], "attributes": attributes})
+    edges = [0, *sorted(random.sample(range(1, ROWS), seed % 3)), ROWS]
+    return columns, Products.of(*(table.slice(start, stop - start) for start, stop in pairwise(edges)))
 
 
 def conditions(name: str) -> st.SearchStrategy[Condition]:

@@ -20,7 +20,7 @@ UTC = dt.UTC
 
 def one_column(values: pa.Array) -> Products:
     names = pa.array([str(row) for row in range(len(values))])
-    return Products(pa.table({"id": names, "attributes": pa.StructArray.from_arrays([values], names=["n"])}))
+    return Products.of(pa.table({"id": names, "attributes": pa.StructArray.from_arrays([values], names=["n"])}))
 
 
 @pytest.mark.parametrize(
