@@ -145,16 +145,20 @@ def add_attribute(writer: ArrayWriter, name: str, array: pa.Array) -> None:
 def open_part(arrays: Arrays, name: str, rows: int) -> ColumnPart:
     """Look at what `add_attribute` wrote."""
     values = arrays[f"{name}.values"] if f"{name}.values" in arrays else arrays[name]
-    valid = _view(arrays[f"{name}.valid"]).view(bool) if f"{name}.valid" in arrays else None
-    owners = _view(arrays[f"{name}.owners"]) if f"{name}.owners" in arrays else None
+    owners = view_numbers(arrays[f"{name}.owners"]) if f"{name}.owners" in arrays else None
     words = values.dictionary if pa.types.is_dictionary(values.type) else None
-    numbers = _view(values.indices if words is not None else values)
+    numbers = view_numbers(values.indices if words is not None else values)
     if values.type == pa.uint8() and pa.types.is_boolean(item_type(arrays[name].type)):
         numbers = numbers.view(bool)
-    return ColumnPart(rows, numbers, valid, words, owners)
+    return ColumnPart(rows, numbers, open_valid(arrays, name), words, owners)
 
 
-def _view(array: pa.Array) -> NDArray[Any]:
+def open_valid(arrays: Arrays, name: str) -> Mask | None:
+    """Return a mask of the values that are there, None where all are."""
+    return view_numbers(arrays[f"{name}.valid"]).view(bool) if f"{name}.valid" in arrays else None
+
+
+def view_numbers(array: pa.Array) -> NDArray[Any]:
     """Return the numbers of an array as numpy sees them, without a copy; they mean nothing where a value is missing."""
     data = array.buffers()[1]
     kind = array.type.to_pandas_dtype() if _is_number(array.type) else f"i{array.type.bit_width // 8}"
@@ -201,7 +205,7 @@ def _list_values(array: pa.Array) -> tuple[pa.Array, None, NDArray[np.int64]]:
     items = array.flatten()
     values, valid = _values(_encode(items) if is_text(items.type) else items)
     kept = np.ones(len(owners), bool) if valid is None else valid.copy()
-    compared = _view(values.indices if pa.types.is_dictionary(values.type) else values)
+    compared = view_numbers(values.indices if pa.types.is_dictionary(values.type) else values)
     places = np.flatnonzero(kept)
     kept[places[_find_repeated(compared[kept], owners[kept])]] = False
     if kept.all():
@@ -224,7 +228,7 @@ def _find_repeated(values: NDArray[Any], owners: NDArray[np.int64]) -> NDArray[n
 
 
 def _as_numbers(array: pa.Array) -> pa.Array:
-    """Return an array that `_view` can look at: booleans as bytes, dates and times as whole numbers."""
+    """Return an array that `view_numbers` can look at: booleans as bytes, dates and times as whole numbers."""
     kind = array.type
     if pa.types.is_boolean(kind):
         return array.cast(pa.uint8())

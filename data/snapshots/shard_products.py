@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from lookalike.data.catalogue.types import is_text
 from lookalike.data.errors import CorruptError
 from lookalike.data.snapshots.arrays import Arrays, ArrayWriter
-from lookalike.data.snapshots.columns import ColumnPart, add_attribute, open_part
+from lookalike.data.snapshots.cells import Cells, open_cells
+from lookalike.data.snapshots.columns import ColumnPart, add_attribute, open_part, open_valid
 
 COLUMNS = "columns1"
 """The kind of such files in a cache: another layout gets another name, and the file is made again."""
@@ -28,6 +29,7 @@ _SHOWN = ("id", "title", "image", "image_hash")
 _FIXED_BYTES = 100  # of a hit: numbers, and what Python takes for it at least
 _MULTIPLIER = 0x9E3779B97F4A7C15 | 1
 _HASHED_AT_A_TIME = 2**16  # ids, to bound memory
+_WORD = 2**64 - 1
 _MOST_TEXT = 2**31 - 1  # bytes in an array of text with offsets of 32 bits
 
 ReadColumn = Callable[[str], pa.ChunkedArray]
@@ -58,7 +60,7 @@ class ShardProducts:
     def find(self, product: str) -> Iterator[int]:
         """Yield the rows of a product's id. A row that a refresh replaced is one of them."""
         try:
-            wanted = hash_texts(pa.array([product], pa.string()))[0]
+            wanted = np.uint64(hash_text(product.encode()))
         except UnicodeEncodeError:  # half a character: no id has one
             return
         hashes, rows = self._by_id
@@ -90,27 +92,25 @@ class ShardProducts:
 
     def value(self, name: str, row: int) -> Any:
         """Return one attribute's value in a row, None where it has none. Raises `KeyError`."""
-        return self._shown[name][row].as_py()
+        return self._shown[name].read(row)
 
     def measure(self, row: int, names: Collection[str]) -> int:
         """Return about how many bytes a row's product takes, with the attributes named."""
-        shown = [array for array in self._base.values() if array is not None]
-        return _FIXED_BYTES + sum(
-            _count_bytes(array, row) for array in (*shown, *(self._shown[name] for name in names))
-        )
+        base = sum(cells.measure(row) for cells in self._base.values())
+        return _FIXED_BYTES + base + sum(self._shown[name].measure(row) for name in names)
 
     def read(self, row: int, names: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a row's product is, and the values of the attributes named."""
-        base = {name: None if array is None else array[row].as_py() for name, array in self._base.items()}
-        return base, {name: self._shown[name][row].as_py() for name in names}
+        base = {name: cells.read(row) for name, cells in self._base.items()}
+        return base, {name: self._shown[name].read(row) for name in names}
 
     @cached_property
-    def _base(self) -> dict[str, pa.Array | None]:
-        return {name: self._arrays.get(name) for name in _SHOWN}
+    def _base(self) -> dict[str, Cells]:
+        return {name: open_cells(self._arrays[name]) for name in _SHOWN if name in self._arrays}
 
     @cached_property
-    def _shown(self) -> dict[str, pa.Array]:
-        return {name: self._arrays[key] for name, key in self._keys.items()}
+    def _shown(self) -> dict[str, Cells]:
+        return {name: open_cells(self._arrays[key], open_valid(self._arrays, key)) for name, key in self._keys.items()}
 
     @cached_property
     def _by_id(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
@@ -134,9 +134,7 @@ def write_columns(source: Path, target: Path) -> None:
         with pq.ParquetFile(source) as file, pa.OSFile(str(target), "wb") as sink:
             _write(sink, file.schema_arrow, lambda name: _read_column(file, name))
     except (pa.ArrowException, KeyError, IndexError, OSError) as error:
-        if (
-            isinstance(error, OSError) and error.errno
-        ):  # of a disk: Arrow sets none for damage
+        if isinstance(error, OSError) and error.errno:  # of a disk: Arrow sets none for damage
             raise
         raise CorruptError(f"product columns cannot be read: {error}") from error
 
@@ -196,11 +194,12 @@ def view_hashes(array: pa.Array) -> NDArray[np.bytes_]:
     return found
 
 
-def _count_bytes(array: pa.Array, row: int) -> int:
-    if pa.types.is_dictionary(array.type):
-        place = array.indices[row].as_py()
-        return 0 if place is None else int(array.dictionary.slice(place, 1).nbytes)
-    return 0 if pa.types.is_primitive(array.type) else int(array.slice(row, 1).nbytes)
+def hash_text(text: bytes) -> int:
+    """Return the hash of one text: what `hash_texts` gives."""
+    found = 0
+    for letter in reversed(text):
+        found = (found * _MULTIPLIER + letter + 1) & _WORD
+    return found
 
 
 def hash_texts(texts: pa.Array) -> NDArray[np.uint64]:

@@ -1,0 +1,97 @@
+"""Cells: single values of an array, and how many bytes they take, without making an array of them.
+
+A hit needs a dozen values. Arrow takes 5 microseconds to look one up in a dictionary and 8 to tell its size. Here both
+together take half of one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lookalike.data.catalogue.types import is_list, is_text
+from lookalike.data.snapshots.columns import view_numbers
+
+_BYTES = 8  # of a number
+
+
+class Cells(Protocol):
+    """The values of an array, by row."""
+
+    def read(self, row: int) -> Any:
+        """Return a value as Python has it, None where there is none."""
+
+    def measure(self, row: int) -> int:
+        """Return how many bytes a value takes, without reading it."""
+
+
+def open_cells(array: pa.Array, valid: NDArray[np.bool_] | None = None) -> Cells:
+    """Return the cells of an array; `valid` is a mask of the values that are there, where a dictionary lacks some."""
+    if pa.types.is_dictionary(array.type):
+        return _Coded(array, valid)
+    if is_text(array.type) and not array.null_count:
+        return _Texts(array)
+    has_edges = is_list(array.type) and not pa.types.is_fixed_size_list(array.type)
+    return _Lists(array) if has_edges else _Plain(array)
+
+
+class _Texts:
+    def __init__(self, array: pa.Array) -> None:
+        self._edges = _view_offsets(array, len(array))
+        self._letters = memoryview(array.buffers()[2] or b"")
+
+    def read(self, row: int) -> str:
+        return str(self._letters[self._edges[row] : self._edges[row + 1]], "utf-8")
+
+    def measure(self, row: int) -> int:
+        return int(self._edges[row + 1] - self._edges[row])
+
+
+class _Coded:
+    def __init__(self, array: pa.DictionaryArray, valid: NDArray[np.bool_] | None) -> None:
+        self._places = view_numbers(array.indices)
+        self._valid = valid
+        self._words = _Texts(array.dictionary)
+
+    def read(self, row: int) -> str | None:
+        return self._words.read(self._places[row]) if self._valid is None or self._valid[row] else None
+
+    def measure(self, row: int) -> int:
+        return self._words.measure(self._places[row]) if self._valid is None or self._valid[row] else 0
+
+
+class _Plain:
+    def __init__(self, array: pa.Array) -> None:
+        self._array = array
+        has_width = pa.types.is_primitive(array.type) or pa.types.is_fixed_size_binary(array.type)
+        self._bytes = max(_BYTES, array.type.bit_width // 8) if has_width else None
+
+    def read(self, row: int) -> Any:
+        return self._array[row].as_py()
+
+    def measure(self, row: int) -> int:
+        return int(self._array.slice(row, 1).nbytes) if self._bytes is None else self._bytes
+
+
+class _Lists(_Plain):
+    def __init__(self, array: pa.ListArray) -> None:
+        super().__init__(array)
+        self._edges = _view_offsets(array, len(array))
+        self._items = _view_offsets(array.values, len(array.values)) if is_text(array.values.type) else None
+
+    def measure(self, row: int) -> int:
+        first, last = self._edges[row], self._edges[row + 1]
+        return int(_BYTES * (last - first) if self._items is None else self._items[last] - self._items[first])
+
+
+def _view_offsets(array: pa.Array, rows: int) -> NDArray[np.integer[Any]]:
+    is_large = pa.types.is_large_string(array.type) or pa.types.is_large_list(array.type)
+    kind = np.dtype(np.int64 if is_large else np.int32)
+    data = array.buffers()[1]
+    if data is None or not data.size:
+        return np.zeros(rows + 1, kind)
+    found: NDArray[np.integer[Any]] = np.frombuffer(data, kind, rows + 1, array.offset * kind.itemsize)
+    return found
