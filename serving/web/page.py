@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+import html
+import json
+from functools import cache, lru_cache
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -20,13 +22,18 @@ POLICY = (
 WIDGET = "lookalike-search.js"
 """The element for a shop's own pages."""
 
+LIMITS = ("k", "offset", "examples", "queries", "facets")
+"""The limits of a request that the page keeps to."""
+
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
 async def page(request: Request) -> Response:
     """The search page."""
-    return _page().respond(request, {"content-security-policy": POLICY, "cache-control": VALIDATED})
+    return _page(_write_limits(request)).respond(
+        request, {"content-security-policy": POLICY, "cache-control": VALIDATED}
+    )
 
 
 @router.get("/console")
@@ -55,9 +62,17 @@ def _assets() -> Assets:
     return Assets(STATIC)
 
 
-@cache
-def _page() -> Asset:
-    return _assets().name_versions("index.html")
+def _write_limits(request: Request) -> str:
+    """Return what the page may ask of this server, as `limits.js` reads it."""
+    limits = request.app.state.runtime.settings.limits
+    return json.dumps({name: getattr(limits, f"max_{name}") for name in LIMITS})
+
+
+@lru_cache
+def _page(limits: str) -> Asset:
+    page = _assets().name_versions("index.html")
+    written = f'name="limits" content="{html.escape(limits)}"'
+    return Asset(page.content.replace(b'name="limits" content="{}"', written.encode()), page.media_type)
 
 
 @cache

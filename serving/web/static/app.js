@@ -2,14 +2,17 @@
 
 import { getSnapshot } from "./api.js";
 import { $, $input, announce, make } from "./dom.js";
-import { offerFilters, prepareFilters, showFilters, withChoice } from "./filters.js";
+import { countFilters, offerFilters, prepareFilters, showFilters, withChoice } from "./filters.js";
 import { findAddress, listen } from "./incoming.js";
+import { LIMITS } from "./limits.js";
 import { suggest } from "./nearest.js";
 import { preparePanel, showPanel } from "./panel.js";
 import { addPicture } from "./pictures.js";
 import { nameResults, noChoice, nowhere, readPlace, writePlace } from "./place.js";
 import { prepareQuery, showQuery } from "./query.js";
 import { chanceShown, countShown, forgetViews, listShown, prepareResults, showResults } from "./results.js";
+import { isListing, isSearch } from "./search.js";
+import { offerOrders, prepareSort, showSort } from "./sort.js";
 import { chooseProducts, makeTile } from "./start.js";
 import { number } from "./words.js";
 
@@ -20,7 +23,6 @@ import { number } from "./words.js";
  */
 
 const LOOK_AGAIN = 15_000;
-const MOST_EXAMPLES = 16;
 
 /** @type {Place} */
 let place = readPlace(location.search);
@@ -45,11 +47,12 @@ async function arrive(next, { count, scroll }) {
   place = next;
   hasArrived = true;
   if (isNew) {
-    document.documentElement.dataset.view = next.likes.length ? "search" : next.find || next.filters.size ? "list" : "start";
+    document.documentElement.dataset.view = isSearch(next) ? "search" : isListing(next) ? "list" : "start";
     $input("find-text").value = next.find;
     document.title = next.find ? `${next.find} – Lookalike` : "Lookalike";
     showQuery(next);
     showFilters(next);
+    showSort(next);
     const drawn = showResults(next, count);
     if (!scroll) window.scrollTo({ top: 0 });
     await drawn;
@@ -58,6 +61,14 @@ async function arrive(next, { count, scroll }) {
   if (place === next) showPanel(next.product);
 }
 let hasArrived = false;
+/** @type {string | null} */
+let foundAt = null;
+
+/** Results are here: count for the filters, for which a picture is sent again. */
+function count() {
+  foundAt = nameResults(place);
+  countFilters(place);
+}
 
 function rememberScroll() {
   history.replaceState({ ...history.state, scroll: scrollY, count: countShown() }, "");
@@ -65,7 +76,7 @@ function rememberScroll() {
 
 /** @param {Example} example Search by one example alone. What is chosen stays chosen. */
 function searchBy(example) {
-  go({ likes: [example], unlikes: [], crop: null, find: "", product: null });
+  go({ likes: [example], unlikes: [], crop: null, find: "", sort: "", product: null });
   $("results").focus({ preventScroll: true });
 }
 
@@ -73,7 +84,7 @@ function searchBy(example) {
 function add(id, isLike) {
   const likes = place.likes.filter((one) => one.kind !== "product" || one.value !== id);
   const unlikes = place.unlikes.filter((one) => one !== id);
-  if (likes.length + unlikes.length >= MOST_EXAMPLES) return announce("These are enough examples");
+  if (likes.length + unlikes.length >= LIMITS.examples) return announce("These are enough examples");
   const isFirst = place.likes.length && likes[0] !== place.likes[0];
   if (isFirst && isLike) return;
   if (isLike) likes.push({ kind: "product", value: id });
@@ -104,7 +115,8 @@ function takePicture(file) {
 }
 
 const startOver = () => go(nowhere());
-const clearFilters = () => go({ filters: new Map() });
+const clearFilters = () => go({ filters: new Map(), sort: isSearch(place) || place.find ? place.sort : "" });
+const clearChoices = () => go({ filters: new Map(), sort: "" });
 const choose = (/** @type {string} */ name, /** @type {import("./place.js").Choice} */ choice) =>
   go({ filters: withChoice(place, name, choice) });
 
@@ -144,13 +156,21 @@ async function lookAtSnapshot() {
       $("count").textContent = `${number(found.products)} products`;
       $("count").title = `Snapshot ${found.id}`;
       sayAttribution(found.attribution);
-      offerFilters(found).then(() => showFilters(place)).catch(() => {});
+      offerFilters(found).then(showOffered).catch(() => {});
     }
     return found;
   } catch (error) {
     snapshot = null;
     throw error;
   }
+}
+
+/** @param {import("./sort.js").Offered[]} ranges */
+function showOffered(ranges) {
+  offerOrders(ranges);
+  showSort(place);
+  showFilters(place);
+  if (foundAt === nameResults(place)) countFilters(place);
 }
 
 /** @param {string} words Addresses in them become links. */
@@ -170,7 +190,7 @@ function lookAgain() {
 function lookUp(text) {
   const address = findAddress(text);
   if (address) return searchBy(address);
-  go({ likes: [], unlikes: [], crop: null, find: text.trim(), product: null });
+  go({ likes: [], unlikes: [], crop: null, find: text.trim(), sort: "", product: null });
 }
 
 function prepareSkipLink() { // followed as a link, it would be a place in the history of its own
@@ -181,10 +201,11 @@ function prepareSkipLink() { // followed as a link, it would be a place in the h
   });
 }
 
-prepareResults({ ...cardActions, clearFilters, startOver, showStart, suggest: (where) => suggest(where, choose),
+prepareResults({ ...cardActions, clearFilters: clearChoices, count, startOver, showStart, suggest: (where) => suggest(where, choose),
   unlocked: () => { findSnapshot().catch(() => {}); hasArrived = false; arrive(place, { count: 0, scroll: 0 }); } });
 prepareQuery({ crop: (crop) => go({ crop }), remove, open: cardActions.open });
 prepareFilters({ choose, clear: clearFilters });
+prepareSort((sort) => go({ sort }));
 preparePanel({ ...cardActions, close: closePanel, turn: (id) => go({ product: id }, { replace: true }), listShown, chance: chanceShown });
 prepareSkipLink();
 listen({ onPicture: takePicture, onExample: takeExample });

@@ -2,9 +2,10 @@
 
 import { $, $dialog, button, isPhone, make } from "./dom.js";
 import { isEmpty, writeConditions } from "./conditions.js";
-import { noChoice } from "./place.js";
+import { nameResults, noChoice } from "./place.js";
 import { findRole } from "./roles.js";
-import { countValues } from "./search.js";
+import { LIMITS } from "./limits.js";
+import { countHits, countPlace, countValues, isSearch } from "./search.js";
 import { makeRange } from "./range.js";
 import { makeValues } from "./values.js";
 import { counted, number, sayChoice, sayName, sayPrice, sayValue } from "./words.js";
@@ -15,12 +16,13 @@ import { counted, number, sayChoice, sayName, sayPrice, sayValue } from "./words
  * @typedef {import("./place.js").Place} Place
  * @typedef {import("./place.js").Choice} Choice
  * @typedef {{element: HTMLElement, update: (choice: Choice, facet: Facet | undefined) => void}} Control
+ * @typedef {{facets: Record<string, Facet>, total: number | null}} Counted
  * @typedef {{name: string, type: string, details: HTMLDetailsElement, count: HTMLElement, control: Control}} Group
  */
 
 const MOST = 12;
-const AT_ONCE = 8; // more a server does not count for one question
 const BODY = 330; // points that what a filter holds is wide, as style.css has it
+const KEPT = 12;
 const RANGES = ["integer", "number", "date", "timestamp"];
 const ORDER = ["category", "brand", "sale", "price"];
 
@@ -33,6 +35,8 @@ let groups = [];
 let made = "";
 let served = "";
 let countedFor = "";
+/** @type {Map<string, Counted>} */
+const counts = new Map();
 /** @type {AbortController | null} */
 let counting = null;
 
@@ -86,14 +90,21 @@ function fitRow() {
   document.body.classList.toggle("more-filters", over.length > 0);
 }
 
-/** @param {Snapshot} snapshot Make a control for each attribute that helps to choose. */
+/** @param {Snapshot} snapshot Make a control for each attribute that helps to choose. Return those that are ranges. */
 export async function offerFilters(snapshot) {
   served = snapshot.id;
   const key = JSON.stringify(Object.entries(snapshot.attributes).map(([name, { type }]) => [name, type]));
-  if (key === made) return;
+  if (key !== made) await makeGroups(snapshot);
   made = key;
-  const candidates = rankAttributes(snapshot);
-  const { facets } = await countAll(candidates, []);
+  return groups.filter(({ type }) => RANGES.includes(type));
+}
+
+/** @param {Snapshot} snapshot */
+async function makeGroups(snapshot) {
+  const candidates = LIMITS.facets ? rankAttributes(snapshot) : [];
+  const replies = await Promise.all(inParts(candidates).map((part) => countValues(part, [])));
+  /** @type {Record<string, Facet>} */
+  const facets = Object.assign({}, ...replies.map((reply) => reply.facets));
   const offered = candidates.filter((name) => helpsToChoose(snapshot.attributes[name].type, facets[name])).slice(0, MOST);
   groups = offered.map((name) => makeGroup(name, snapshot.attributes[name].type));
   $("filters").replaceChildren(...groups.map(({ details }) => details));
@@ -112,16 +123,9 @@ function rankAttributes({ attributes }) {
   return fitting.sort((a, b) => rank(a) - rank(b)).slice(0, 2 * MOST);
 }
 
-/**
- * @param {string[]} names
- * @param {string[]} conditions
- * @param {AbortSignal} [signal]
- * @returns {Promise<{facets: Record<string, Facet>, total: number}>}
- */
-async function countAll(names, conditions, signal) {
-  const parts = Array.from({ length: Math.ceil(names.length / AT_ONCE) || 1 }, (_, at) => names.slice(at * AT_ONCE, (at + 1) * AT_ONCE));
-  const replies = await Promise.all(parts.map((part) => countValues(part, conditions, signal)));
-  return { facets: Object.assign({}, ...replies.map(({ facets }) => facets)), total: replies[0].total };
+/** @param {string[]} names So many at once as a server counts for one question. */
+function inParts(names) {
+  return Array.from({ length: Math.ceil(names.length / LIMITS.facets) }, (_, at) => names.slice(at * LIMITS.facets, (at + 1) * LIMITS.facets));
 }
 
 /** @param {string} type @param {Facet} facet */
@@ -143,8 +147,8 @@ function makeGroup(name, type) {
   return { name, type, details, count, control };
 }
 
-/** @param {Place} place */
-export async function showFilters(place) {
+/** @param {Place} place Show what is chosen. */
+export function showFilters(place) {
   drawChips(place);
   for (const { name, count } of groups) {
     const chosen = countParts(place.filters.get(name) ?? noChoice());
@@ -152,41 +156,48 @@ export async function showFilters(place) {
     count.hidden = !chosen;
   }
   fitRow();
-  const isBrowsing = !place.likes.length && !place.find;
-  const question = JSON.stringify([served, groups.length, isBrowsing, writeConditions(place.filters)]);
-  if (!groups.length || question === countedFor) return; // they do not depend on what is searched by
+}
+
+/** @param {Place} place Show how much there is of each value among what is found. */
+export async function countFilters(place) {
+  const question = JSON.stringify([served, groups.length, nameResults({ ...place, sort: "" })]);
+  if (!groups.length || question === countedFor) return;
   countedFor = question;
   counting?.abort();
   counting = new AbortController();
   const { signal } = counting;
   try {
-    const { facets, total } = await countPlace(place, signal);
+    const { facets, total } = counts.get(question) ?? (await countAll(place, signal));
     if (signal.aborted) return;
+    counts.set(question, { facets, total });
+    if (counts.size > KEPT) counts.delete(counts.keys().next().value ?? "");
     for (const { name, control } of groups) control.update(place.filters.get(name) ?? noChoice(), facets[name]);
-    $("show-results").textContent = isBrowsing ? `Show ${counted(total, "product", "products")}` : "Show results";
+    $("show-results").textContent = total === null ? "Show results" : `Show ${counted(total, "product", "products")}`;
   } catch { // the results say what is wrong
     if (countedFor === question) countedFor = "";
   }
 }
 
 /**
- * Count the values of each attribute among the products that the other choices leave.
+ * Count the values of each attribute among the products that the other choices leave: of a search, among its hits.
  *
  * @param {Place} place
  * @param {AbortSignal} signal
+ * @returns {Promise<Counted>}
  */
-async function countPlace(place, signal) {
-  const names = groups.map(({ name }) => name);
-  const chosen = names.filter((name) => place.filters.has(name));
-  const free = names.filter((name) => !place.filters.has(name));
-  const [whole, ...each] = await Promise.all([
-    countAll(free, writeConditions(place.filters), signal),
-    ...chosen.map((name) => countValues([name], writeConditions(place.filters, name), signal)),
-  ]);
-  /** @type {Record<string, Facet>} */
-  const facets = Object.assign({}, whole.facets, ...each.map((reply) => reply.facets));
-  return { facets, total: whole.total };
+async function countAll(place, signal) {
+  const parts = inParts(groups.map(({ name }) => name));
+  if (isSearch(place)) {
+    const found = await Promise.all(parts.map((part) => countHits(place, part, signal)));
+    const facets = Object.assign({}, ...found);
+    if (Object.values(facets).some(hasAny)) return { facets, total: null };
+  }
+  const replies = await Promise.all(parts.map((part) => countPlace(place, part, signal)));
+  return { facets: Object.assign({}, ...replies.map((reply) => reply.facets)), total: isSearch(place) ? null : replies[0].total };
 }
+
+/** @param {Facet} facet */
+const hasAny = ({ values, missing }) => missing > 0 || Object.keys(values).length > 0;
 
 /** @param {Choice} choice */
 const countParts = ({ values, from, to }) => values.length + (from || to ? 1 : 0);

@@ -3,6 +3,7 @@
 import { getProduct, post, showPicture } from "./api.js";
 import { makeCard, makeCloseness, makePrice } from "./cards.js";
 import { $, $dialog, $image, announce, button, icon, make } from "./dom.js";
+import { LIMITS } from "./limits.js";
 import { findBrand, findLink, findPrice, findText, listDetails, nameOf } from "./roles.js";
 import { advise, counted } from "./words.js";
 import { Problem } from "./api.js";
@@ -138,8 +139,8 @@ async function copyLink(id) {
 
 /** @param {Product} product @param {AbortSignal} signal */
 async function drawStrips(product, signal) {
-  const query = { product_id: product.id, k: STRIP };
-  const copies = product.hidden ? [{ ...query, k: Math.min(product.hidden, STRIP) }] : [];
+  const query = { product_id: product.id, k: Math.min(STRIP, LIMITS.k) };
+  const copies = product.hidden ? [{ ...query, k: Math.min(product.hidden, query.k) }] : [];
   const { results } = await post("search/batch", { queries: [...copies, { ...query, collapse: "duplicates" }] }, signal);
   if (signal.aborted) return;
   const known = copies.length ? results[0].hits ?? [] : [];

@@ -5,7 +5,7 @@
  * @typedef {{kind: "product" | "picture" | "url", value: string}} Example a picture's value is its name in this tab
  * @typedef {{values: string[], from: string, to: string}} Choice
  * @typedef {{likes: Example[], unlikes: string[], crop: Crop | null, find: string, filters: Map<string, Choice>,
- *   product: string | null}} Place
+ *   sort: string, product: string | null}} Place
  */
 
 const KINDS = { like: "product", picture: "picture", url: "url" };
@@ -13,7 +13,7 @@ const WORDS = { product: "like", picture: "picture", url: "url" };
 const EXAMPLES = 16;
 
 /** @returns {Place} */
-export const nowhere = () => ({ likes: [], unlikes: [], crop: null, find: "", filters: new Map(), product: null });
+export const nowhere = () => ({ likes: [], unlikes: [], crop: null, find: "", filters: new Map(), sort: "", product: null });
 
 /** @returns {Choice} */
 export const noChoice = () => ({ values: [], from: "", to: "" });
@@ -28,6 +28,7 @@ export function readPlace(search) {
     } else if (name === "unlike") place.unlikes.push(value);
     else if (name === "crop") place.crop = readCrop(value);
     else if (name === "find") place.find = value.trim();
+    else if (name === "sort") place.sort = value;
     else if (name === "product") place.product = value;
     else readChoice(place, name, value);
   }
@@ -60,6 +61,7 @@ export function writePlace(place) {
     if (from) written.append(`from.${name}`, from);
     if (to) written.append(`to.${name}`, to);
   }
+  if (place.sort) written.append("sort", place.sort);
   if (place.product !== null) written.append("product", place.product);
   const text = written.toString();
   return text && `?${text}`;

@@ -2,6 +2,7 @@
 
 import { isWeak, makeCard, makeSkeletons } from "./cards.js";
 import { $, announce, button, make } from "./dom.js";
+import { LIMITS } from "./limits.js";
 import { nameResults } from "./place.js";
 import { find, findChance, isSearch } from "./search.js";
 import { WEAK, advise, counted, number } from "./words.js";
@@ -13,14 +14,14 @@ import { Problem, forgetKey, key, setKey } from "./api.js";
  * @typedef {{products: Product[], snapshot: string | null, chance: number, total: number | null, ms: number | null,
  *   isWhole: boolean}} View
  * @typedef {{place: Place, name: string, view: View, stop: AbortController, tries: number, timer: number}} Shown
- * @typedef {import("./cards.js").CardActions & {clearFilters: () => void, startOver: () => void, unlocked: () => void,
+ * @typedef {import("./cards.js").CardActions & {clearFilters: () => void, count: () => void, startOver: () => void, unlocked: () => void,
  *   showStart: () => Promise<HTMLElement[]>,
  *   suggest: (place: Place) => Promise<Node | null>}} ResultActions
  */
 
-export const PAGE = 24;
-const MOST_AT_ONCE = 240;
-const FURTHEST = 9_900;
+const PAGE = Math.min(24, LIMITS.k);
+const MOST_AT_ONCE = Math.min(240, LIMITS.k);
+const FURTHEST = LIMITS.offset;
 const AHEAD = 800;
 const KEPT_VIEWS = 12;
 const PATIENCE = [1, 2, 4, 8, 15, 30];
@@ -91,6 +92,7 @@ async function showStart(mine) {
     if (!tiles.length) return void (await load(mine, PAGE));
     hideMessage();
     $("grid").replaceChildren(...tiles);
+    actions.count();
   } catch (error) {
     fail(mine, error, () => showStart(mine));
   }
@@ -142,7 +144,7 @@ function draw(mine, products, isFirst) {
   const { view } = mine;
   const cards = products.flatMap((product) => {
     const card = makeCard(product, view.chance, actions);
-    const isFirstWeak = isWeak(product, view.chance) && view.products.find((one) => isWeak(one, view.chance)) === product;
+    const isFirstWeak = !mine.place.sort && isWeak(product, view.chance) && view.products.find((one) => isWeak(one, view.chance)) === product;
     return isFirstWeak ? [make("li", { className: "line" }, make("h3", {}, WEAK)), card] : [card];
   });
   hideMessage();
@@ -150,6 +152,7 @@ function draw(mine, products, isFirst) {
   else $("grid").append(...cards);
   entitle(isSearch(mine.place) ? "Lookalikes" : titleOf(mine));
   say(mine);
+  if (isFirst) actions.count();
   if (!view.products.length) showEmpty(mine);
   else if (isFirst) announce(`${counted(view.products.length, "product", "products")} shown`);
   else announce(`${counted(products.length, "more product", "more products")} shown`);

@@ -3,7 +3,9 @@
 import { getPicture, getProduct, listProducts, post } from "./api.js";
 import { hasLines, writeConditions } from "./conditions.js";
 import { encode, findPicture } from "./pictures.js";
+import { LIMITS } from "./limits.js";
 import { writeCrop } from "./place.js";
+import { leastClose } from "./words.js";
 
 /**
  * @typedef {import("./api.js").Product} Product
@@ -15,12 +17,14 @@ import { writeCrop } from "./place.js";
 
 const COLLAPSE = "duplicates";
 const LISTED = 100;
+const REACH = 1000; // hits that are sorted and counted, of those that are close enough
+const FEW = 24; // so many are sorted where none is
 const CROPPED_SIDE = 1024;
 
 /** @param {Place} place */
 export const isSearch = (place) => place.likes.length > 0;
 /** @param {Place} place */
-export const isListing = (place) => !isSearch(place) && (Boolean(place.find) || place.filters.size > 0);
+export const isListing = (place) => !isSearch(place) && (Boolean(place.find || place.sort) || place.filters.size > 0);
 
 /** @param {Place} place @param {Span} span @param {AbortSignal} signal @returns {Promise<Found>} */
 export async function find(place, span, signal) {
@@ -33,6 +37,7 @@ async function list(place, { offset, count, snapshot }, signal) {
   /** @type {Array<[string, string]>} */
   const parameters = [["limit", String(Math.min(count, LISTED))], ["offset", String(offset)], ...conditions];
   if (place.find) parameters.push(["find", place.find]);
+  if (place.sort) parameters.push(["sort", place.sort]);
   if (snapshot) parameters.push(["snapshot", snapshot]);
   const reply = await listProducts(parameters, signal);
   return { snapshot: reply.snapshot, products: reply.products, total: reply.total, ms: null };
@@ -42,10 +47,40 @@ async function list(place, { offset, count, snapshot }, signal) {
 async function search(place, { offset, count, snapshot }, signal) {
   const filter = writeConditions(place.filters);
   const options = { k: count, offset, filter, collapse: COLLAPSE, ...(snapshot ? { snapshot } : {}) };
+  const ask = (/** @type {object} */ more) => askFor(place, { ...options, ...more }, signal);
+  let reply = await ask(place.sort ? { sort: place.sort, ...(await closeEnough(signal)) } : {});
+  if (place.sort && !offset && !reply.hits.length) reply = await ask({ sort: place.sort, reach: FEW });
+  return { snapshot: reply.snapshot, products: reply.hits, total: null, ms: reply.took_ms };
+}
+
+/**
+ * Count the values of some attributes among the hits that are close enough, each without the choice of itself.
+ *
+ * @param {Place} place
+ * @param {string[]} facets
+ * @param {AbortSignal} signal
+ * @returns {Promise<Record<string, import("./api.js").Facet>>}
+ */
+export async function countHits(place, facets, signal) {
+  const options = { k: 1, fields: ["score"], filter: writeConditions(place.filters), collapse: COLLAPSE };
+  const reply = await askFor(place, { ...options, facets, facets_of: "hits", ...(await closeEnough(signal)) }, signal);
+  return reply.facets ?? {};
+}
+
+/** @param {Place} place @param {Record<string, any>} options @param {AbortSignal} signal */
+async function askFor(place, options, signal) {
   const body = await writeQuery(place, options, signal);
   signal.throwIfAborted();
-  const reply = /** @type {import("./api.js").SearchReply} */ (await post("search", body, signal));
-  return { snapshot: reply.snapshot, products: reply.hits, total: null, ms: reply.took_ms };
+  return /** @type {import("./api.js").SearchReply} */ (await post("search", body, signal));
+}
+
+/** @param {AbortSignal} signal What is less alike is neither sorted nor counted: it is what nobody searched for. */
+async function closeEnough(signal) {
+  if (!lastChance) {
+    const { snapshot, products } = await listProducts([["limit", "1"]], signal);
+    lastChance = findChance(snapshot, products);
+  }
+  return { min_score: leastClose(await lastChance), reach: REACH };
 }
 
 /** @param {Place} place @param {Record<string, any>} options @param {AbortSignal} signal */
@@ -91,7 +126,9 @@ async function pictureOf(example, crop, signal) {
 
 /** @type {Map<string, Promise<number>>} */
 const chances = new Map();
-const DEPTHS = [4000, 400, 50];
+/** @type {Promise<number> | null} */
+let lastChance = null;
+const DEPTHS = [...new Set([4000, 400, 50].map((depth) => Math.min(depth, LIMITS.offset)))].slice(-LIMITS.queries);
 
 /**
  * Return the score of two products that were chosen by chance: that of the middle of what there is, or of far down in
@@ -106,6 +143,7 @@ export function findChance(snapshot, products) {
   if (known || !products.length) return known ?? Promise.resolve(0);
   const measured = measureChance(products[Math.floor(products.length / 2)].id).catch(() => 0);
   chances.set(snapshot, measured);
+  lastChance = measured;
   return measured;
 }
 
@@ -126,8 +164,25 @@ async function measureChance(id) {
  * @param {AbortSignal} [signal]
  */
 export function countValues(names, conditions, signal) {
+  return countListed(names, conditions, [], signal);
+}
+
+/** @param {Place} place @param {string[]} names @param {AbortSignal} signal The same of a list, each without its own. */
+export function countPlace(place, names, signal) {
   /** @type {Array<[string, string]>} */
-  const parameters = [["limit", "1"], ...conditions.map((one) => /** @type {[string, string]} */ (["filter", one]))];
+  const more = place.find ? [["find", place.find]] : [];
+  return countListed(names, writeConditions(place.filters), [["facets_of", "hits"], ...more], signal);
+}
+
+/**
+ * @param {string[]} names
+ * @param {string[]} conditions
+ * @param {Array<[string, string]>} more
+ * @param {AbortSignal} [signal]
+ */
+function countListed(names, conditions, more, signal) {
+  /** @type {Array<[string, string]>} */
+  const parameters = [["limit", "1"], ...more, ...conditions.map((one) => /** @type {[string, string]} */ (["filter", one]))];
   if (names.length) parameters.push(["facets", names.join(",")]);
   return listProducts(parameters, signal);
 }

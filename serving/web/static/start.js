@@ -4,6 +4,7 @@ import { listProducts, post } from "./api.js";
 import { makeFrame } from "./cards.js";
 import { writeConditions } from "./conditions.js";
 import { make } from "./dom.js";
+import { LIMITS } from "./limits.js";
 import { noChoice } from "./place.js";
 import { findRole, nameOf } from "./roles.js";
 import { findChance } from "./search.js";
@@ -17,7 +18,7 @@ import { number, sayChoice } from "./words.js";
  */
 
 const MOST = 12;
-const EXAMPLES = 12;
+const EXAMPLES = Math.min(12, LIMITS.examples);
 const LISTED = 100;
 
 /** @param {Snapshot} snapshot @returns {{name: string, values: Array<[string, number]>} | null} */
@@ -69,7 +70,9 @@ async function choose(snapshot, listed) {
     positive: members[at].map(({ id }) => ({ product_id: id })), filter: filterBy(value), k: 1,
   }));
   const asked = queries.filter(({ positive }) => positive.length > 1);
-  const { results } = asked.length ? await post("search/batch", { queries: asked }) : { results: [] };
+  const parts = Array.from({ length: Math.ceil(asked.length / LIMITS.queries) }, (_, at) =>
+    post("search/batch", { queries: asked.slice(at * LIMITS.queries, (at + 1) * LIMITS.queries) }));
+  const results = (await Promise.all(parts)).flatMap((reply) => reply.results);
   const middles = new Map(asked.map((query, at) => [query, results[at].hits?.[0]]));
   const categories = values.map(([value, count], at) => ({ value, count, product: middles.get(queries[at]) ?? members[at][0] }));
   return { name, categories: categories.filter(({ product }) => product) };

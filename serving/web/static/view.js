@@ -1,6 +1,6 @@
 // Runs before the first paint: which view it is decides the layout, and nothing may move when the modules come.
 document.documentElement.dataset.view = /[?&](like|picture|url)=/.test(location.search) ? "search"
-  : /[?&](find=|(is|from|to)\.)/.test(location.search) ? "list" : "start";
+  : /[?&](find=|sort=|(is|from|to)\.)/.test(location.search) ? "list" : "start";
 
 // A line that is gone for a moment loses a module, and the page with it: then it is loaded again, a few times.
 addEventListener("error", (event) => {

@@ -18,6 +18,9 @@ export function nameCloseness(score, chance) {
   return CLOSENESS.find(([least]) => share >= least)?.[1] ?? WEAK;
 }
 
+/** @param {number} chance The least score of a hit that is not less alike. */
+export const leastClose = (chance) => chance + CLOSENESS[CLOSENESS.length - 1][0] * (1 - chance);
+
 const LOCALE = document.documentElement.lang || "en";
 /** @param {number} value */
 export const number = (value) => value.toLocaleString(LOCALE);
@@ -91,6 +94,7 @@ const ADVICE = {
   lost: { title: "Your picture is not here", text: "Pictures stay in the tab that they were shown to. Show it again." },
   elsewhere: { title: "That page does not hand out its picture", text: "Save the picture on your device, then show it here." },
   unlike: { title: "These examples say nothing together", text: "Take one of them away." },
+  order: { title: "These products have no such order", text: "Their details have changed since.", loose: true },
   many: { title: "These are enough examples", text: "Take one away before you add another." },
   filters: { title: "A filter does not fit these products", text: "The range of products has changed since.", loose: true },
 };
@@ -105,6 +109,7 @@ const CODES = {
   urls_off: "elsewhere", url_not_allowed: "elsewhere", url_malformed: "elsewhere", url_missing: "elsewhere",
   vector_zero: "unlike", too_many_examples: "many",
   bad_filter: "filters", unknown_attribute: "filters", too_many_filters: "filters", bad_facets: "filters",
+  bad_sort: "order",
 };
 
 /** @param {Problem} problem @returns {Advice} */

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, expect
+from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request, Response, expect
 
 from tests.support.shop import picture
 
@@ -16,7 +16,8 @@ WATCH = """
 window.forms = [];
 const send = window.fetch;
 window.fetch = (path, options = {}) => {
-  if (options.body instanceof FormData) window.forms.push(Object.fromEntries(options.body));
+  const form = options.body instanceof FormData ? options.body : null;
+  if (form && !form.has("facets_of")) window.forms.push(Object.fromEntries(form));
   return send(path, options);
 };
 window.shifts = 0;
@@ -125,6 +126,12 @@ class Shopper:
             }""",
             [selector, types],
         )
+
+
+def is_search(message: Request | Response) -> bool:
+    """Tell whether the page asks for results: not for counts of what its filters offer."""
+    request = message.request if isinstance(message, Response) else message
+    return request.url.endswith("/v1/search") and b"facets_of" not in (request.post_data_buffer or b"")
 
 
 def refuse(code: str, status: int, **headers: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Request, Route, expect
 
 from tests.serving.web.conftest import OpenShopper
-from tests.serving.web.shoppers import Shopper
+from tests.serving.web.shoppers import Shopper, is_search
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.services]
 def asked(shopper: Shopper) -> list[Request]:
     """The searches that the page asks for."""
     found: list[Request] = []
-    shopper.page.on("request", lambda request: found.append(request) if request.url.endswith("/v1/search") else None)
+    shopper.page.on("request", lambda request: found.append(request) if is_search(request) else None)
     return found
 
 
@@ -125,7 +125,7 @@ def test_a_crop_is_drawn_moved_and_pulled_by_mouse(shopper: Shopper) -> None:
         page.mouse.down()
         page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2)
         page.mouse.move(x1, y1)
-        with page.expect_response("**/v1/search"):
+        with page.expect_response(is_search):
             page.mouse.up()
         return shopper.crop
 
@@ -147,12 +147,12 @@ def test_a_crop_is_made_by_keyboard_and_each_change_searches(shopper: Shopper) -
     corner(shopper, "bottom right").focus()
     for key in ("Shift+ArrowLeft", "Shift+ArrowLeft", "ArrowUp"):
         shopper.page.keyboard.press(key)
-    with shopper.page.expect_response("**/v1/search"):
+    with shopper.page.expect_response(is_search):
         pass
     assert shopper.crop == pytest.approx([0, 0, 0.8, 0.98])
     shopper.page.get_by_role("button", name="The part that counts").focus()
     shopper.page.keyboard.press("ArrowRight")
-    with shopper.page.expect_response("**/v1/search"):
+    with shopper.page.expect_response(is_search):
         pass
     assert shopper.crop == pytest.approx([0.02, 0, 0.82, 0.98])
     shopper.page.go_back()
@@ -179,7 +179,7 @@ def test_a_crop_is_made_by_touch_in_a_large_picture(open_shopper: OpenShopper) -
     touch("touchStart", (0.2, 0.2))
     touch("touchMove", (0.5, 0.5))
     touch("touchMove", (0.8, 0.7))
-    with page.expect_response("**/v1/search"):
+    with page.expect_response(is_search):
         touch("touchEnd")
     assert re.search(r"crop=0\.2\d*%2C0\.\d+%2C0\.[78]", shopper.address)
     page.get_by_role("button", name="Done").tap()
@@ -196,7 +196,7 @@ def test_more_and_less_like_products_go_into_the_tray(shopper: Shopper, asked: l
     expect(page.locator(".example.like")).to_have_count(1)
     card = shopper.cards.filter(has_text=f"Product {unliked} ")
     card.hover()
-    with page.expect_response("**/v1/search"):
+    with page.expect_response(is_search):
         card.get_by_role("button", name="Less like").click()
     expect(page.locator(".example.unlike")).to_have_count(1)
     body = read_json(asked[-1])
@@ -215,7 +215,7 @@ def test_more_and_less_like_products_go_into_the_tray(shopper: Shopper, asked: l
 def test_a_picture_and_a_product_are_searched_together(shopper: Shopper, asked: list[Request]) -> None:
     shopper.show(7)
     shopper.see_first(7)
-    with shopper.page.expect_response("**/v1/search"):
+    with shopper.page.expect_response(is_search):
         shopper.drop("#query", {"application/x-lookalike-product": "p8"})
     expect(shopper.page.locator(".example.like")).to_have_count(1)
     positive = read_json(asked[-1])["positive"]

@@ -40,7 +40,7 @@ class Walk:
         self._steps: list[Callable[[], None]] = [
             *(self._open_card, self._more, self._less, self._only, self._back, self._forward, self._reload),
             *(self._upload, self._crop, self._filter, self._range, self._chip, self._scroll, self._look_up),
-            *(self._tray, self._home, self._tile, self._escape),
+            *(self._sort, self._tray, self._home, self._tile, self._escape),
         ]
 
     def step(self) -> None:
@@ -123,6 +123,10 @@ class Walk:
         if boxes.count() and boxes.first.is_visible():
             boxes.nth(self._random.randrange(2)).fill(str(self._random.randrange(80)))
             self.page.keyboard.press("Enter")
+
+    def _sort(self) -> None:
+        if (menu := self.page.locator("#sort")).is_visible():
+            menu.select_option(index=self._random.randrange(menu.locator("option").count()))
 
     def _look_up(self) -> None:
         self.page.locator("#find-text").fill(self._random.choice(["", "product", "p1", "zzz", "red", "a b"]))
