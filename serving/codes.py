@@ -393,6 +393,25 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "image_not_an_image": ErrorCode(
         422, GrpcStatus.INVALID_ARGUMENT, "This is not a picture", "Send JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP."
     ),
+    "no_text_channel": ErrorCode(
+        422,
+        GrpcStatus.FAILED_PRECONDITION,
+        "This snapshot cannot be searched by text",
+        "Run `lookalike reindex`: it builds an index of words, unless `LOOKALIKE_WORDS` is false, or no product has a "
+        "title.",
+    ),
+    "bad_text": ErrorCode(
+        422,
+        GrpcStatus.INVALID_ARGUMENT,
+        "This text cannot be searched for",
+        "Send 1 to 512 letters, with a word or a number among them.",
+    ),
+    "bad_weights": ErrorCode(
+        422,
+        GrpcStatus.INVALID_ARGUMENT,
+        "The weights are wrong",
+        "Name `picture` or `words`, each with a number from 0 to 100, and let what you ask for have one above 0.",
+    ),
     "image_damaged": ErrorCode(
         422, GrpcStatus.INVALID_ARGUMENT, "The picture is damaged", "The file is cut off or broken: send it again."
     ),

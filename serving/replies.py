@@ -27,6 +27,7 @@ from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.live.loaded import LoadedSnapshot
+from lookalike.serving.search.explanations import Explained, Explanation, Match
 from lookalike.serving.search.facets import Facet, count_attributes
 from lookalike.serving.search.options import HitFields
 from lookalike.serving.search.query import Query, round_score
@@ -91,6 +92,21 @@ def write_hits(
     return written
 
 
+def write_understood(explained: Explained) -> dict[str, Any]:
+    """Return what a query was understood as, as `UnderstoodReply` describes it."""
+    return {"words": [_write_match(one) for one in explained.words], "unknown": list(explained.unknown)}
+
+
+def write_why(explanation: Explanation) -> dict[str, Any]:
+    """Return what a hit was found by, as `WhyReply` describes it."""
+    scores = {name: round_score(score) for name, score in explanation.scores.items()}
+    return {"scores": scores, "words": [_write_match(one) for one in explanation.matches]}
+
+
+def _write_match(match: Match) -> dict[str, str]:
+    return {"word": match.word, "found": match.found, "how": match.how}
+
+
 def write_facets(facets: Mapping[str, Facet]) -> dict[str, dict[str, Any]]:
     """Return facets as `FacetReply` describes them."""
     return {name: _write_facet(facet) for name, facet in facets.items()}
@@ -122,6 +138,10 @@ def write_answer(query: Query, answer: Answer, *, root: str = "") -> dict[str, A
     """Return the hits of an answer, and its facets where the query asks for some."""
     hits = write_hits(answer.hits, answer.hidden, query.options.hit_fields, root=root)
     written: dict[str, Any] = {"hits": hits}
+    if answer.explained is not None:
+        for hit, why in zip(hits, answer.explained.hits, strict=True):
+            hit["why"] = write_why(why)
+        written["understood"] = write_understood(answer.explained)
     return {**written, "facets": write_facets(answer.facets)} if query.options.facets else written
 
 

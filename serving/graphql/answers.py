@@ -30,8 +30,9 @@ async def search(info: Info, given: dict[str, Any]) -> SearchResult:
     query = read_search(given, operation.limits)
     answer = await operation.search(query)
     written = write_answer(query, answer, root=operation.root)
-    hits = [Hit(**hit) for hit in written["hits"]]
-    return SearchResult(snapshot=answer.snapshot, hits=hits, facets=make_facets(answer.facets))
+    hits = [Hit(**{**hit, "why": _make_why(hit.get("why"))}) for hit in written["hits"]]
+    understood = _make_understood(written.get("understood"))
+    return SearchResult(snapshot=answer.snapshot, hits=hits, facets=make_facets(answer.facets), understood=understood)
 
 
 async def search_similar(info: Info, product: str, options: OptionsInput | None) -> SearchResult:
@@ -78,6 +79,31 @@ class Product:
     similar: SearchResult | None = strawberry.field(resolver=_similar_to_product, description=_SIMILAR)
 
 
+@strawberry.type(description="A word of the query, and the word that products have for it.")
+class Match:
+    """See `MatchReply`."""
+
+    word: str
+    found: str
+    how: str
+
+
+@strawberry.type(description="What the words of a query were taken for, and those that no product has.")
+class Understood:
+    """See `UnderstoodReply`."""
+
+    words: list[Match]
+    unknown: list[str]
+
+
+@strawberry.type(description="What a hit was found by.")
+class Why:
+    """See `WhyReply`."""
+
+    scores: JSON
+    words: list[Match]
+
+
 @strawberry.type(description="A product found; `score` is cosine similarity, higher is closer.")
 class Hit:
     """See `HitReply`. What `fields` leaves out is null."""
@@ -90,6 +116,7 @@ class Hit:
     hidden: int | None = strawberry.field(
         default=None, description="With `collapse`: how many other products of its group satisfy the filters."
     )
+    why: Why | None = strawberry.field(default=None, description="With `text` and `explain`.")
     similar: SearchResult | None = strawberry.field(resolver=_similar_to_hit, description=_SIMILAR)
 
 
@@ -120,6 +147,7 @@ class SearchResult:
     snapshot: str
     hits: list[Hit]
     facets: list[Facet]
+    understood: Understood | None = strawberry.field(default=None, description="With `text` and `explain`.")
 
 
 @strawberry.type(description="Some products.")
@@ -173,6 +201,20 @@ class LoadedSnapshot:
     since: str
     queries: int
     products: int
+
+
+def _make_why(written: Mapping[str, Any] | None) -> Why | None:
+    return None if written is None else Why(scores=written["scores"], words=_make_matches(written["words"]))
+
+
+def _make_understood(written: Mapping[str, Any] | None) -> Understood | None:
+    if written is None:
+        return None
+    return Understood(words=_make_matches(written["words"]), unknown=written["unknown"])
+
+
+def _make_matches(written: Iterable[Mapping[str, str]]) -> list[Match]:
+    return [Match(**match) for match in written]
 
 
 def make_facets(counted: Mapping[str, CountedFacet]) -> list[Facet]:

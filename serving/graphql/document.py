@@ -24,7 +24,7 @@ from graphql import (
 from pydantic import Field, ValidationError
 
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.options import RequestModel
+from lookalike.serving.search.fields import RequestModel
 from lookalike.serving.search.request import explain_fault, parse_json
 from lookalike.serving.settings import Graphql
 

@@ -16,6 +16,7 @@ from lookalike.serving.search.request import SearchRequest
 
 Filter = NewType("Filter", object)
 Vector = NewType("Vector", object)
+Weights = NewType("Weights", object)
 
 SCALARS: dict[object, ScalarDefinition] = {
     Filter: strawberry.scalar(
@@ -23,6 +24,9 @@ SCALARS: dict[object, ScalarDefinition] = {
         description="A condition: a text such as `price<=50`, or an object with `attribute`, `operator` and `value`.",
     ),
     Vector: strawberry.scalar(name="Vector", description="A list of numbers."),
+    Weights: strawberry.scalar(
+        name="Weights", description="An object such as `{picture: 1, words: 0.5}`, or texts such as `words=0.5`."
+    ),
 }
 
 
@@ -30,7 +34,7 @@ def _option(name: str) -> Any:
     return strawberry.field(default=strawberry.UNSET, description=SearchRequest.model_fields[name].description)
 
 
-@strawberry.input(description="A picture, a product or a vector: exactly one of them.")
+@strawberry.input(description="A picture, a product, a vector or a text: exactly one of them.")
 class ExampleInput:
     """See `ExampleRequest`."""
 
@@ -38,6 +42,8 @@ class ExampleInput:
     url: str | None = _option("url")
     product_id: str | None = _option("product_id")
     vector: Vector | None = _option("vector")
+    text: str | None = _option("text")
+    weight: float | None = _option("weight")
     crop: list[float] | None = _option("crop")
 
 
@@ -51,6 +57,8 @@ class OptionsInput:
     min_score: float | None = _option("min_score")
     group_by: str | None = _option("group_by")
     collapse: str | None = _option("collapse")
+    weights: Weights | None = _option("weights")
+    explain: bool | None = _option("explain")
     facets: list[str] | None = _option("facets")
     facets_of: str | None = _option("facets_of")
     fields: list[str] | None = _option("fields")

@@ -16,7 +16,15 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
 from lookalike.serving.grpc.problems import write_problem
 from lookalike.serving.live.loaded import LoadedSnapshot
-from lookalike.serving.replies import elapsed_ms, product_path, write_encoder, write_held, write_snapshot
+from lookalike.serving.replies import (
+    elapsed_ms,
+    product_path,
+    write_encoder,
+    write_held,
+    write_snapshot,
+    write_understood,
+    write_why,
+)
 from lookalike.serving.search.facets import Facet
 from lookalike.serving.search.options import HitFields
 from lookalike.serving.search.query import Query, Vectors, round_score
@@ -35,6 +43,7 @@ def write_search(query: Query, answer: Answer, asked: RequestContext, root: str)
         snapshot=answer.snapshot, took_ms=elapsed_ms(asked), facets=_write_facets(answer.facets)
     )
     _add_hits(written.hits, answer, query.options.hit_fields, root)
+    _explain(written, answer)
     return written
 
 
@@ -56,7 +65,20 @@ def _write_result(
     assert isinstance(answer, Answer)  # noqa: S101
     written = pb.SearchResult(facets=_write_facets(answer.facets))
     _add_hits(written.hits, answer, query.options.hit_fields, root)
+    _explain(written, answer)
     return written
+
+
+def _explain(written: pb.SearchResponse | pb.SearchResult, answer: Answer) -> None:
+    """Add what was understood, and what each hit was found by, where the query asks for it."""
+    if answer.explained is None:
+        return
+    understood = write_understood(answer.explained)
+    words = [pb.Match(**word) for word in understood["words"]]
+    written.understood.CopyFrom(pb.Understood(words=words, unknown=understood["unknown"]))
+    for hit, explanation in zip(written.hits, answer.explained.hits, strict=True):
+        why = write_why(explanation)
+        hit.why.CopyFrom(pb.Why(scores=why["scores"], words=[pb.Match(**word) for word in why["words"]]))
 
 
 def write_embeddings(found: Embeddings, asked: RequestContext) -> pb.EmbedResponse:

@@ -122,5 +122,6 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "images": lambda images: [read_fields(image) for image in images],
     "filter": lambda filters: [_read_filter(one) for one in filters],
     "facets": list,
+    "weights": dict,
     "fields": list,
 }

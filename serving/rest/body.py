@@ -14,19 +14,18 @@ from starlette.requests import Request
 from lookalike.serving.background import in_thread
 from lookalike.serving.errors import ProblemError, sentence
 from lookalike.serving.rest.forms import tidy_form
+from lookalike.serving.search.conditions import MAX_FILTER_LENGTH
 from lookalike.serving.search.embed_request import EmbedOptions, check_pictures, make_embed_query, read_embed_query
-from lookalike.serving.search.options import MAX_FILTER_LENGTH, TEXT_FIELDS, check_options, only_texts, read_options
-from lookalike.serving.search.query import Crop, EmbedQuery, Picture, Query, parse_crop
-from lookalike.serving.search.request import ONE_OF, Batch, SearchRequest, check_count, explain_fault
+from lookalike.serving.search.options import FLAGS, TEXT_FIELDS, check_options, only_texts, read_options
+from lookalike.serving.search.query import Crop, EmbedQuery, Example, Picture, Query, parse_crop
+from lookalike.serving.search.request import ONE_OF, Batch, SearchRequest, check_count, explain_fault, read_text
 from lookalike.serving.search.request import read_batch as read_json_batch
 from lookalike.serving.search.request import read_query as read_json_query
 from lookalike.serving.settings import Limits
 
-FIELDS = ("image", "crop", *TEXT_FIELDS)
+FIELDS = ("image", "crop", "text", *TEXT_FIELDS)
 EMBED_FIELDS = ("image", "crop", *EmbedOptions.model_fields)
 _JSON_ONLY = SearchRequest.model_fields.keys() - FIELDS
-
-_FLAGS = {"true": True, "false": False}
 
 LARGE_JSON = 64 * 1024  # from here on it is parsed in a thread, so that other queries do not wait
 
@@ -53,9 +52,11 @@ async def read_form(request: Request, limits: Limits) -> Query:
     form = await _parse_form(request, limits, files=limits.max_examples)
     try:
         _check_fields(form)
-        check_count(len(form.getlist("image")), limits)
-        pictures = await _pictures(form)
-        return Query(pictures, check_options(read_options(form.getlist), limits))
+        text = read_text(form.getlist("text"))
+        check_count(len(form.getlist("image")) + (text is not None), limits)
+        pictures = await _pictures(form) if text is None or "image" in form else ()
+        examples: tuple[Example, ...] = pictures if text is None else (*pictures, text)
+        return Query(examples, check_options(read_options(form.getlist), limits))
     finally:
         await form.close()
 
@@ -75,7 +76,7 @@ def _embed_options(form: FormData) -> EmbedOptions:
     texts = {name: only_texts(name, form.getlist(name)) for name in EmbedOptions.model_fields}
     given: dict[str, Any] = {name: found[-1] for name, found in texts.items() if found}
     if "projected" in given:
-        given["projected"] = _FLAGS.get(given["projected"], given["projected"])
+        given["projected"] = FLAGS.get(given["projected"], given["projected"])
     try:
         return EmbedOptions.model_validate(given)
     except ValidationError as error:
@@ -104,7 +105,7 @@ def _check_fields(form: FormData) -> None:
     if others[0] in _JSON_ONLY:
         if "image" in form:
             raise ProblemError("several_queries", f"There are `image` and `{others[0]}`. {ONE_OF}")
-        raise ProblemError("no_query", f"A form takes pictures only: send `{others[0]}` as JSON.")
+        raise ProblemError("no_query", f"A form takes pictures and a text: send `{others[0]}` as JSON.")
     _check_names(form, FIELDS)
 
 
@@ -118,7 +119,7 @@ def _check_names(form: FormData, known: Sequence[str]) -> None:
 async def _pictures(form: FormData) -> tuple[Picture, ...]:
     images = form.getlist("image")
     if not images:
-        raise ProblemError("no_query", "The form has no picture: send one as the file field `image`.")
+        raise ProblemError("no_query", "The form has no picture: send one as the file field `image`, or a `text`.")
     crops = _crops(form, len(images))
     return tuple([Picture(await _bytes(image), crop) for image, crop in zip(images, crops, strict=True)])
 

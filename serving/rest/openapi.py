@@ -53,7 +53,9 @@ _MODELS: tuple[tuple[type[BaseModel], Literal["validation", "serialization"]], .
 def describe_form() -> dict[str, Any]:
     """Return the JSON schema of a search as a form: pictures as files, and every option as text."""
     options = {name: {**_schema(field), "description": field.description} for name, field in TEXT_FIELDS.items()}
-    return _describe_form("The picture, as a file; repeat the field for several pictures of one thing.", 16, options)
+    text = {"text": {"type": "string", "description": SearchRequest.model_fields["text"].description}}
+    described = _describe_form("A picture, as a file; repeat the field for several of one thing.", 16, text | options)
+    return {name: value for name, value in described.items() if name != "required"} | {"minProperties": 1}
 
 
 def describe_embed_form() -> dict[str, Any]:
@@ -86,6 +88,12 @@ def _describe_form(image: str, most: int, options: Mapping[str, Any]) -> dict[st
     }
 
 
+def describe_text(*, required: bool = False) -> dict[str, Any]:
+    """Return OpenAPI's description of `text` as a parameter of an address."""
+    text = SearchRequest.model_fields["text"].description
+    return {"name": "text", "in": "query", "required": required, "description": text, "schema": {"type": "string"}}
+
+
 def describe_parameters() -> list[dict[str, Any]]:
     """Return OpenAPI's description of every option as a parameter of an address.
 
@@ -110,8 +118,8 @@ def describe_query() -> str:
         default = declared.get_default(call_default_factory=True)
         shown = "none" if default is None or default == [] else f"`{json.dumps(default)}`"
         places = ["JSON"]
-        places += ["form"] if name in {"image", "crop", *TEXT_FIELDS} else []
-        places += ["address"] if name in TEXT_FIELDS else []
+        places += ["form"] if name in {"image", "crop", "text", *TEXT_FIELDS} else []
+        places += ["address"] if name in {"text", *TEXT_FIELDS} else []
         rows.append(f"| `{name}` | {shown} | {', '.join(places)} | {declared.description} |")
     return "\n".join(rows)
 

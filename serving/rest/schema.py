@@ -19,11 +19,38 @@ class ProductReply(BaseModel):
     image_url: ImageUrl
 
 
+class MatchReply(BaseModel):
+    """A word of the query, and the word that products have for it.
+
+    `how` is `word` for the very same, `beginning` if the query's word may be completed to it, and `spelling` if it is
+    taken for a mistake.
+    """
+
+    word: str
+    found: str
+    how: str
+
+
+class WhyReply(BaseModel):
+    """What a hit was found by: the score of each channel, 0 to 1, and the words that it has."""
+
+    scores: dict[str, float]
+    words: list[MatchReply]
+
+
+class UnderstoodReply(BaseModel):
+    """What the words of a query were taken for, and those that no product has."""
+
+    words: list[MatchReply]
+    unknown: list[str]
+
+
 class HitReply(BaseModel):
     """A product found; what `fields` does not name is not there.
 
-    `score` is cosine similarity in the index's space, higher is closer. `hidden` is there where duplicates are
-    collapsed: how many other products of its group satisfy the filters.
+    `score` is cosine similarity in the index's space, higher is closer; of a query with `text` it is the weighted mean
+    of what each channel gives. `hidden` is there where duplicates are collapsed: how many other products of its group
+    satisfy the filters. `why` is there where a query with `text` asks for it.
     """
 
     id: str
@@ -32,6 +59,7 @@ class HitReply(BaseModel):
     image_url: ImageUrl = ""
     score: float = 0.0
     hidden: int = 0
+    why: WhyReply | None = None
 
 
 class FacetReply(BaseModel):
@@ -59,7 +87,10 @@ _SNAPSHOT = "20261122T151830Z-3f9a1c2b"
 
 
 class SearchReply(BaseModel):
-    """Hits, best first, all from one snapshot; `facets` are there where the query asks for some."""
+    """Hits, best first, all from one snapshot; `facets` are there where the query asks for some.
+
+    `understood` is there where a query with `text` asks for explanations.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -71,6 +102,36 @@ class SearchReply(BaseModel):
     took_ms: float
     hits: list[HitReply]
     facets: dict[str, FacetReply] = Field(default_factory=dict)
+    understood: UnderstoodReply | None = None
+
+
+class CompletionReply(BaseModel):
+    """A text that somebody may be about to type: its last `word` is completed or corrected.
+
+    `products` says how many have that word, and the words before it where any has.
+    """
+
+    text: str
+    word: str
+    products: int
+
+
+class SuggestReply(BaseModel):
+    """What may be typed next, those first that most products have."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "snapshot": _SNAPSHOT,
+                    "suggestions": [{"text": "red sneaker", "word": "sneaker", "products": 12}],
+                }
+            ]
+        }
+    )
+
+    snapshot: str
+    suggestions: list[CompletionReply]
 
 
 class ProblemReply(BaseModel):
@@ -89,6 +150,7 @@ class ResultReply(BaseModel):
 
     hits: list[HitReply] = Field(default_factory=list)
     facets: dict[str, FacetReply] = Field(default_factory=dict)
+    understood: UnderstoodReply | None = None
     problem: ProblemReply | None = None
 
 

@@ -13,80 +13,54 @@ from functools import cached_property
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 from pydantic_core import PydanticCustomError
 
-from lookalike.data.errors import FilterError, InputError
+from lookalike.data.errors import InputError
 from lookalike.data.snapshots.duplicates import Kind
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.errors import ProblemError, sentence
+from lookalike.serving.search.conditions import MAX_FILTER_LENGTH, ConditionRequest, read_condition
+from lookalike.serving.search.fields import Number, RequestModel, Texts, as_list
 from lookalike.serving.settings import Limits
-from lookalike.tasks.search.filters import MEMBERSHIPS, PRESENCES, Condition, parse
+from lookalike.tasks.search.filters import Condition
 from lookalike.tasks.search.order import REACH, Order, parse_order
 
-MAX_FILTER_LENGTH = 4096
-MAX_FILTER_VALUES = 1000
 MAX_REACH = 20_000
 """Hits that a query sorts or counts, at most, and how far groups are looked for."""
-UNKNOWN_FIELD = "unknown_field"  # pydantic's type of that error
 
 HIT_FIELDS = ("title", "attributes", "image_url", "score")
+FLAGS: Mapping[str, bool] = {"true": True, "false": False}
 _ATTRIBUTE = "attributes."
 _DUPLICATES: Mapping[str, Kind] = {"duplicates": "near", "exact": "exact"}
 
-Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-Scalar = StrictBool | StrictInt | Number | str
-
-
-def _as_list(value: Any) -> Any:
-    """One is as good as a list of it, and null as none."""
-    return [value] if isinstance(value, str | dict) else [] if value is None else value
+ChannelName = Literal["picture", "words"]
+"""The ways in which products are found: by what their pictures look like, by the words of titles and attributes."""
+WEIGHTS: Mapping[ChannelName, float] = {"picture": 1.0, "words": 1.0}
+"""How much each counts where a query does not say it."""
+MOST_WEIGHT = 100.0
 
 
 def _each_once(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-Texts = Annotated[list[str], Field(fail_fast=True), BeforeValidator(_as_list)]
-
-
-class RequestModel(BaseModel):
-    """An object of a request. Checking it stops at the first fault: a body may have a million of them.
-
-    For the same reason each list in a request fails fast.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_names(cls, given: Any) -> Any:
-        unknown = (
-            next((name for name in given if name not in cls.model_fields), None) if isinstance(given, dict) else None
-        )
-        if unknown is not None:
-            raise PydanticCustomError(UNKNOWN_FIELD, "unknown field", {"name": unknown})
+def _read_weights(given: Any) -> Any:
+    """Read `words=0.5`, or a list of such texts; an object is one already."""
+    if given is None:
+        return {}
+    if isinstance(given, str):
+        given = given.split(",")
+    if not isinstance(given, list):
         return given
+    pairs = [text.partition("=") if isinstance(text, str) else ("", "", "") for text in given]
+    try:
+        return {name.strip(): float(weight) for name, _, weight in pairs}
+    except ValueError:
+        raise PydanticCustomError("weights", "write each as words=0.5") from None
 
 
-class ConditionRequest(RequestModel):
-    """A condition in parts, where names or values hold what a text would need quotes for."""
-
-    attribute: str
-    operator: Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in", "is null", "is not null"] = "="
-    value: Scalar | Annotated[list[Scalar], Field(fail_fast=True)] | None = Field(
-        None, description="A list for `in` and `not in`, none for `is null` and `is not null`."
-    )
+Weights = Annotated[dict[ChannelName, Annotated[Number, Field(ge=0, le=MOST_WEIGHT)]], BeforeValidator(_read_weights)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +88,7 @@ class QueryOptions(RequestModel):
 
     k: StrictInt = Field(10, description="How many hits.")
     offset: StrictInt = Field(0, description="How many hits to skip.")
-    filter: Annotated[list[str | ConditionRequest], Field(fail_fast=True), BeforeValidator(_as_list)] = Field(
+    filter: Annotated[list[str | ConditionRequest], Field(fail_fast=True), BeforeValidator(as_list)] = Field(
         default_factory=list,
         description="Conditions that products must satisfy, all of them: `category=shoes`, `price<=50`, "
         "`brand in acme,zeta`, `colour is null`; in JSON each may be an object.",
@@ -132,6 +106,14 @@ class QueryOptions(RequestModel):
         None,
         description="Of the hits that show the same picture only the best is a hit: `exact` for the same file, "
         "`duplicates` for near-duplicates too. `k` and `offset` count what is left.",
+    )
+    weights: Weights = Field(
+        default_factory=dict,
+        description="How much each way to find products counts in a query with `text`: `picture` and `words`, each "
+        "from 0 to 100, and 1 without this field. As text: `words=0.5`.",
+    )
+    explain: StrictBool = Field(
+        False, description="Say of a query with `text` what was understood, and of each hit what it was found by."
     )
     facets: Annotated[Texts, AfterValidator(_each_once)] = Field(
         default_factory=list,
@@ -169,7 +151,7 @@ class QueryOptions(RequestModel):
     @cached_property
     def conditions(self) -> tuple[Condition, ...]:
         """The filters, read. Raises `ProblemError`."""
-        return tuple(_check_values(_read_condition(given)) for given in self.filter)
+        return tuple(read_condition(given) for given in self.filter)
 
     @cached_property
     def hit_fields(self) -> HitFields | None:
@@ -234,6 +216,8 @@ class TextField:
             return " or ".join(f"`{choice}`" for choice in self.choices)
         if self.has_commas:
             return "a text or a list of texts"
+        if self.type == "boolean":
+            return "`true` or `false`"
         return {"integer": "a whole number", "number": "a number"}.get(self.type, "a text")
 
     def read(self, texts: Sequence[str]) -> Any:
@@ -242,7 +226,11 @@ class TextField:
             return [part.strip() for text in texts for part in text.split(",") if part.strip()]
         return list(texts) if self.is_list else self._read_one(texts[-1])
 
-    def _read_one(self, text: str) -> int | float | str:
+    def _read_one(self, text: str) -> bool | int | float | str:
+        if self.type == "boolean":
+            if text not in FLAGS:
+                raise ProblemError(code_of(self.name), f"`{self.name}` is {text[:40]!r}: send true or false.")
+            return FLAGS[text]
         if self.type == "integer":
             if not text.strip().removeprefix("-").isdecimal() or len(text) > 18:
                 raise ProblemError(code_of(self.name), f"`{self.name}` is {text[:40]!r}: send a whole number.")
@@ -310,8 +298,10 @@ def _text_field(name: str) -> TextField:
     if get_origin(kind) is list:
         has_commas = get_args(kind) == (str,)
         return TextField(name, "string", description, is_list=True, has_commas=has_commas)
+    if get_origin(kind) is dict:
+        return TextField(name, "string", description, is_list=True, has_commas=True)
     choices = get_args(kind) if get_origin(kind) is Literal else ()
-    kinds: Mapping[Any, str] = {int: "integer", float: "number"}
+    kinds: Mapping[Any, str] = {int: "integer", float: "number", bool: "boolean"}
     return TextField(name, kinds.get(kind, "string"), description, declared.default, choices)
 
 
@@ -344,38 +334,6 @@ def _read_hit_fields(texts: Sequence[str]) -> HitFields | None:
     return HitFields(frozenset({*names, "attributes"}), attributes)
 
 
-def _check_values(condition: Condition) -> Condition:
-    if len(condition.values) > MAX_FILTER_VALUES:
-        detail = f"A filter has {len(condition.values)} values: send {MAX_FILTER_VALUES:,} at most."
-        raise ProblemError("bad_filter", detail)
-    return condition
-
-
-def _read_condition(given: str | ConditionRequest) -> Condition:
-    return _parse_condition(given) if isinstance(given, str) else _build_condition(given)
-
-
-def _build_condition(given: ConditionRequest) -> Condition:
-    value, what = given.value, f"The filter on {given.attribute[:100]!r}"
-    if given.operator in PRESENCES:
-        if value is not None:
-            raise ProblemError("bad_filter", f"{what} has a value, and `{given.operator}` takes none.")
-        return Condition(given.attribute, given.operator)
-    if given.operator in MEMBERSHIPS:
-        if not isinstance(value, list) or not value:
-            raise ProblemError("bad_filter", f"{what}: `{given.operator}` takes a list of values.")
-        return Condition(given.attribute, given.operator, tuple(_as_text(one) for one in value))
-    if value is None:
-        raise ProblemError("bad_filter", f"{what} has no value: `is null` asks for products without one.")
-    if isinstance(value, list):
-        raise ProblemError("bad_filter", f"{what} has a list of values: write `in`, or send one value.")
-    return Condition(given.attribute, given.operator, (_as_text(value),))
-
-
-def _as_text(value: bool | float | str) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _read_order(text: str) -> Order:
     if len(text) > MAX_FILTER_LENGTH:
         raise ProblemError("bad_sort", f"`sort` has more than {MAX_FILTER_LENGTH} letters: send a shorter one.")
@@ -383,12 +341,3 @@ def _read_order(text: str) -> Order:
         return parse_order(text)
     except InputError as error:
         raise ProblemError("bad_sort", f"`sort`: {error}.") from error
-
-
-def _parse_condition(text: str) -> Condition:
-    if len(text) > MAX_FILTER_LENGTH:
-        raise ProblemError("bad_filter", f"A filter has more than {MAX_FILTER_LENGTH} letters: send a shorter one.")
-    try:
-        return parse(text)
-    except FilterError as error:
-        raise ProblemError("bad_filter", sentence(str(error))) from error

@@ -86,7 +86,15 @@ class EncoderVector:
     vector: Vectors
 
 
-Example = Picture | PictureUrl | ProductId | EncoderVector
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words, and how much they count beside other examples."""
+
+    text: str
+    weight: float = 1.0
+
+
+Example = Picture | PictureUrl | ProductId | EncoderVector | Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,11 @@ class Query:
     def examples(self) -> tuple[Example, ...]:
         """All of them, the positive ones first."""
         return self.positive + self.negative
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it asks for words."""
+        return any(isinstance(example, Text) for example in self.examples)
 
     @property
     def pictures(self) -> int:

@@ -14,14 +14,8 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJ
 from pydantic_core import from_json
 
 from lookalike.serving.errors import ProblemError, sentence
-from lookalike.serving.search.options import (
-    UNKNOWN_FIELD,
-    Number,
-    QueryOptions,
-    RequestModel,
-    check_options,
-    field_problem,
-)
+from lookalike.serving.search.fields import UNKNOWN_FIELD, Number, RequestModel
+from lookalike.serving.search.options import MOST_WEIGHT, QueryOptions, check_options, field_problem, only_texts
 from lookalike.serving.search.query import (
     NEGATIVE_WEIGHT,
     EncoderVector,
@@ -30,16 +24,23 @@ from lookalike.serving.search.query import (
     PictureUrl,
     ProductId,
     Query,
+    Text,
     make_crop,
 )
 from lookalike.serving.settings import Limits
 from lookalike.tasks.search.filters import OPERATORS
+from lookalike.tasks.search.words.tokens import tokenise
 
 MAX_JSON_VALUES = 1_000_000  # a value takes up to a hundred bytes; a batch of large vectors has some 100,000
 MAX_VECTOR = 65_536
-ONE_OF = "Send exactly one of `image`, `url`, `product_id`, `vector` and `positive`."
+MAX_TEXT = 512  # letters
+ONE_OF = (
+    "Send exactly one of `image`, `url`, `product_id`, `vector`, `text` and `positive`; a `text` may stand beside any "
+    "of the first four."
+)
 
-_KINDS = ("image", "url", "product_id", "vector")
+_LOOKS = ("image", "url", "product_id", "vector")
+_KINDS = (*_LOOKS, "text")
 
 CropBox = Annotated[
     list[Number],
@@ -57,7 +58,7 @@ Vector = Annotated[list[Number], Field(fail_fast=True, max_length=MAX_VECTOR), W
 
 
 class ExampleRequest(RequestModel):
-    """An example: exactly one of `image`, `url`, `product_id` and `vector`."""
+    """An example: exactly one of `image`, `url`, `product_id`, `vector` and `text`."""
 
     image: EncodedPicture | None = Field(
         None,
@@ -67,6 +68,14 @@ class ExampleRequest(RequestModel):
     url: str | None = Field(None, description="Where a picture is, for servers that fetch from that host.")
     product_id: str | None = Field(None, description="A product of the catalogue; it is left out of the hits.")
     vector: Vector | None = Field(None, description="A vector of the snapshot's encoder, of any length but zero.")
+    text: str | None = Field(
+        None,
+        description="Words that titles and attributes have, 512 letters at most; the last may be the beginning of one. "
+        "Beside a picture, a product or a vector: what looks like it, and is called so.",
+    )
+    weight: Annotated[Number, Field(ge=0, le=MOST_WEIGHT)] = Field(
+        1.0, description="How much a `text` counts, beside 1 for all pictures, products and vectors together."
+    )
     crop: CropBox | None = Field(
         None,
         description="The part of the picture that counts: left, top, right, bottom as fractions from 0 to 1 of the "
@@ -76,13 +85,16 @@ class ExampleRequest(RequestModel):
 
 
 class ExamplesRequest(ExampleRequest):
-    """What is searched for: exactly one of `image`, `url`, `product_id`, `vector` and `positive`."""
+    """What is searched for: one of `image`, `url`, `product_id`, `vector`, `text` and `positive`.
+
+    A `text` may stand beside any of the first four.
+    """
 
     positive: list[ExampleRequest] | None = Field(
         None,
         min_length=1,
         fail_fast=True,
-        description="Several examples: pictures of one thing, or things that hits shall look like.",
+        description="Several examples: pictures of one thing, things that hits shall look like, or texts.",
     )
     negative: list[ExampleRequest] = Field(
         default_factory=list, fail_fast=True, description="Examples of what hits shall look less like."
@@ -93,7 +105,7 @@ class ExamplesRequest(ExampleRequest):
 
 
 class SearchRequest(QueryOptions, ExamplesRequest):
-    """A query: exactly one of `image`, `url`, `product_id`, `vector` and `positive`."""
+    """A query: one of `image`, `url`, `product_id`, `vector`, `text` and `positive`."""
 
 
 _A_QUERY = {"$ref": f"#/components/schemas/{SearchRequest.__name__}"}
@@ -189,14 +201,14 @@ def _read_one_of_batch(given: Any, limits: Limits) -> Query | ProblemError:
         return problem
 
 
-def _read_positive(found: SearchRequest) -> tuple[Example, ...]:
+def _read_positive(found: ExamplesRequest) -> tuple[Example, ...]:
     given = [name for name in (*_KINDS, "positive") if getattr(found, name) is not None]
     if not given:
         raise ProblemError("no_query", f"There is nothing to search for. {ONE_OF}")
-    if len(given) > 1:
+    if len(given) > 1 and (given[-1] != "text" or len(given) > 2):
         raise ProblemError("several_queries", f"There are {' and '.join(f'`{name}`' for name in given)}. {ONE_OF}")
     if found.positive is None:
-        return (_read_example(found, ""),)
+        return tuple(_read_kind(found, name) for name in given)
     if found.crop is not None:
         raise ProblemError("bad_crop", "Each picture in `positive` has a `crop` of its own: move it there.")
     return tuple(_read_example(example, f"positive.{place}") for place, example in enumerate(found.positive))
@@ -207,16 +219,40 @@ def _read_example(found: ExampleRequest, where: str) -> Example:
     if len(given) != 1:
         code = "several_queries" if given else "no_query"
         raise ProblemError(code, f"`{where}` must have exactly one of {', '.join(f'`{name}`' for name in _KINDS)}.")
+    return _read_kind(found, given[0])
+
+
+def _read_kind(found: ExampleRequest, kind: str) -> Example:
+    """Return the example that is named by one field; a text may stand beside it."""
     crop = None if found.crop is None else make_crop(found.crop)
-    if found.image is not None:
+    if kind == "image" and found.image is not None:
         return Picture(decode_picture(found.image), crop)
-    if found.url is not None:
+    if kind == "url" and found.url is not None:
         return PictureUrl(found.url, crop)
-    if crop is not None:
-        raise ProblemError("bad_crop", f"A `{given[0]}` has nothing to crop: send a picture.")
-    if found.product_id is not None:
+    if crop is not None and found.image is None and found.url is None:
+        raise ProblemError("bad_crop", f"A `{kind}` has nothing to crop: send a picture.")
+    if kind == "text" and found.text is not None:
+        return Text(check_text(found.text), found.weight)
+    if kind == "product_id" and found.product_id is not None:
         return ProductId(found.product_id)
     return EncoderVector(_as_vector(found.vector or []))
+
+
+def read_text(values: Sequence[object]) -> Text | None:
+    """Return the text in the values that a form or an address has of `text`, None without. Raises `ProblemError`."""
+    texts = only_texts("text", values)
+    if len(texts) > 1:
+        raise ProblemError("bad_text", f"There are {len(texts)} fields `text`: send one, or `positive` as JSON.")
+    return Text(check_text(texts[0])) if texts else None
+
+
+def check_text(text: str) -> str:
+    """Return a text to search for. Raises `ProblemError`."""
+    if len(text) > MAX_TEXT:
+        raise ProblemError("bad_text", f"`text` has {len(text):,} letters: send {MAX_TEXT} at most.")
+    if not tokenise(text):
+        raise ProblemError("bad_text", "`text` holds no word: send letters or digits.")
+    return text
 
 
 def _as_vector(numbers: Sequence[float] | bytes) -> NDArray[np.float32]:
@@ -267,5 +303,5 @@ def explain_fault(error: ValidationError, model: type[RequestModel]) -> ProblemE
     if first["type"] == "finite_number" and "vector" in names:
         return ProblemError("vector_not_finite", "The vector holds NaN or Infinity: send finite numbers only.")
     if names:
-        return field_problem(names[-1], said, where)
+        return field_problem("weights" if "weights" in names else names[-1], said, where)
     return ProblemError("bad_field", f"`{where}`: {said}" if where else f"The body must be an object: {said}")

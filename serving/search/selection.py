@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from lookalike.serving.search.options import MAX_REACH, QueryOptions
 from lookalike.serving.search.query import round_score
+from lookalike.serving.search.rankings import Ranking
 from lookalike.tasks.search.order import sort_rows
 from lookalike.tasks.search.searcher import Matches, Searcher
 
 REACHES = (32, 128, 1024, 5_000, MAX_REACH)
 """How far a search looks, in steps: how hard an index tries follows from it, and so must not follow from the page."""
 NOTHING = Matches(np.empty(0, np.float32), np.empty(0, np.int64))
-
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +28,37 @@ class Among:
     without: Collection[int] = ()
 
 
-def select(searcher: Searcher, direction: Vectors, options: QueryOptions, among: Among) -> Matches:
-    """Return the rows to show, in the order that is asked for, for a (dimension,) direction in the index's space."""
+def select(searcher: Searcher, ranking: Ranking, options: QueryOptions, among: Among) -> Matches:
+    """Return the rows to show, in the order that is asked for."""
     wanted = options.offset + options.k
     if options.order is None or options.order.is_best_first:
-        return find_best(searcher, direction, wanted, options, among).skip(options.offset)
-    best = find_best(searcher, direction, options.reach, options, among)
+        return find_best(searcher, ranking, wanted, options, among).skip(options.offset)
+    best = find_best(searcher, ranking, options.reach, options, among)
     places = sort_rows(searcher.products, best.rows, options.order, wanted)
     return best.take(places[options.offset :])
 
 
-def match_hits(searcher: Searcher, direction: Vectors | None, options: QueryOptions, among: Among) -> NDArray[np.bool_]:
+def match_hits(searcher: Searcher, ranking: Ranking | None, options: QueryOptions, among: Among) -> NDArray[np.bool_]:
     """Return a mask (rows,) of the best hits, as many as a query sorts and counts."""
     mask = np.zeros(searcher.products.rows, bool)
-    if direction is not None:
-        mask[find_best(searcher, direction, options.reach, options, among).rows] = True
+    if ranking is not None:
+        mask[find_best(searcher, ranking, options.reach, options, among).rows] = True
     return mask
 
 
-def find_best(searcher: Searcher, direction: Vectors, wanted: int, options: QueryOptions, among: Among) -> Matches:
+def find_best(searcher: Searcher, ranking: Ranking, wanted: int, options: QueryOptions, among: Among) -> Matches:
     """Return so many of the best hits, best first, or fewer where there are no more.
 
     Pages fit together: what a search that looks further finds comes after all that others found before it. Where groups
     hide some of that, more is looked for, until there are enough groups, or no more rows, or the last of `REACHES`.
     """
     found, kept = NOTHING, np.empty(0, np.int64)
-    for reach in _list_reaches(searcher, wanted + len(among.without)):
-        further = searcher.nearest(direction, reach, among.allowed)
+    reaches = list(_list_reaches(ranking, wanted + len(among.without)))
+    for reach in reaches:
+        further, is_all = ranking.look(reach, among.allowed, is_last=reach == reaches[-1])
         found = _append(found, further)
         kept = np.fromiter(_choose(searcher, found, options, among.without), np.int64)
-        if len(kept) >= wanted or len(further) < reach or _is_far_enough(found, options):
+        if len(kept) >= wanted or is_all or _is_far_enough(found, options):
             break
     return found.take(kept[:wanted])
 
@@ -75,10 +75,10 @@ def count_hidden(searcher: Searcher, found: Matches, options: QueryOptions, amon
     return [groups.hidden(row, allowed, among.without) for row in found.rows.tolist()]
 
 
-def _list_reaches(searcher: Searcher, wanted: int) -> Iterator[int]:
+def _list_reaches(ranking: Ranking, wanted: int) -> Iterator[int]:
     """Yield how far to look; what finds everything need not look as far again and again."""
     last = max(wanted, REACHES[-1])
-    first = wanted if searcher.is_exact else 0
+    first = wanted if ranking.is_exact else 0
     yield from (reach for reach in REACHES[:-1] if first <= reach < last)
     yield last
 
@@ -93,7 +93,7 @@ def _append(found: Matches, further: Matches) -> Matches:
 
 def _is_far_enough(found: Matches, options: QueryOptions) -> bool:
     """Tell whether what follows is below the score that is asked for."""
-    return _is_below(found.scores[-1], options)
+    return len(found) > 0 and _is_below(found.scores[-1], options)
 
 
 def _is_below(score: float, options: QueryOptions) -> bool:

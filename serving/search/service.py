@@ -25,7 +25,9 @@ from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError, as_problem, overload_problem, sentence
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
+from lookalike.serving.search.directions import find_ranking, find_words
 from lookalike.serving.search.embedder import Embedder
+from lookalike.serving.search.explanations import Explained, explain
 from lookalike.serving.search.facets import Facet, count_facets
 from lookalike.serving.search.lookup import match_lookup, rank_lookup
 from lookalike.serving.search.options import QueryOptions
@@ -38,16 +40,19 @@ from lookalike.serving.search.query import (
     PictureUrl,
     ProductId,
     Query,
+    Text,
     Vectors,
-    combine,
 )
+from lookalike.serving.search.rankings import Ranking
 from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, match_hits, select
+from lookalike.serving.search.suggestions import check_suggestion, suggest
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.search.filters import Condition, match_products
 from lookalike.tasks.search.order import check_order, sort_rows
 from lookalike.tasks.search.searcher import Hit, Searcher
+from lookalike.tasks.search.words.words import Completion
 
 LARGE_REPLY = 100
 """Hits from which a reply is written in a thread: writing them takes so long that other requests would notice."""
@@ -67,13 +72,15 @@ _log = logging.getLogger(__name__)
 class Answer:
     """Hits, all from one snapshot, and the facets that were asked for.
 
-    `hidden` says of each hit how many duplicates it stands for; None where duplicates are hits themselves.
+    `hidden` says of each hit how many duplicates it stands for; None where duplicates are hits themselves. `explained`
+    says what was understood and why each hit is one; None where nobody asks, or there is no text.
     """
 
     snapshot: str
     hits: Sequence[Hit]
     facets: Mapping[str, Facet] = field(default_factory=dict)
     hidden: Sequence[int] | None = None
+    explained: Explained | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +224,13 @@ class SearchService:
             _check_attributes(loaded, options)
             return await self._in_searcher(partial(_list_products, loaded, options, find, self._room()))
 
+    async def suggest(self, text: str, limit: int, options: QueryOptions) -> tuple[str, Sequence[Completion]]:
+        """Return the snapshot, and what a text may become, among the products that satisfy the conditions."""
+        check_suggestion(text, limit)
+        with self._take_place(), self.follower.lease(options.snapshot) as loaded:
+            _check_attributes(loaded, options)
+            return loaded.manifest.id, await self._in_searcher(partial(_suggest, loaded, text, limit, options))
+
     async def picture(self, product: Product) -> bytes:
         """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
         return await self._pictures.read(product)
@@ -304,7 +318,7 @@ class SearchService:
     async def _vectors(
         self, loaded: LoadedSnapshot, examples: Sequence[Example], deadline: float
     ) -> Sequence[Vectors | None]:
-        """Return the encoder's vector of each example; None for products, which the index knows."""
+        """Return the encoder's vector of each example; None for products, which the index knows, and for texts."""
         if len(examples) == 1:
             return [await self._vector(loaded, examples[0], deadline)]
         tasks = [
@@ -318,7 +332,7 @@ class SearchService:
                 task.cancel()
 
     async def _vector(self, loaded: LoadedSnapshot, example: Example, deadline: float) -> Vectors | None:
-        if isinstance(example, ProductId):
+        if isinstance(example, ProductId | Text):
             return None
         if isinstance(example, EncoderVector):
             _check_vector(example.vector, loaded.manifest.encoder.dimension)
@@ -343,16 +357,17 @@ class SearchService:
         conditions = options.conditions
         with self.metrics.stage("search"), _explain_comparison(conditions):
             allowed = match_products(loaded.searcher.products, conditions) if conditions else None
-            direction = _find_direction(loaded.searcher, query, rows, vectors)
+            ranking = find_ranking(loaded.searcher, query, rows, vectors)
             among = Among(allowed, {row for row in rows if row is not None})
-            found = NOTHING if direction is None else select(loaded.searcher, direction, options, among)
+            found = NOTHING if ranking is None else select(loaded.searcher, ranking, options, among)
             needed = options.hit_fields.needed_attributes if options.hit_fields else None
             hits = loaded.searcher.hits(found, needed, room.take)
             hidden = count_hidden(loaded.searcher, found, options, among)
+            explained = explain(ranking, found.rows) if ranking is not None and options.explain else None
         with self.metrics.stage("facets") if options.facets else nullcontext():
-            match = partial(_match_counted, loaded.searcher, direction, options, among)
+            match = partial(_match_counted, loaded.searcher, ranking, options, among)
             facets = count_facets(loaded.searcher.products, options, match)
-        return Answer(loaded.manifest.id, hits, facets, hidden)
+        return Answer(loaded.manifest.id, hits, facets, hidden, explained)
 
     def _room(self) -> ReplyRoom:
         """Return the room for the reply to the request that is being answered."""
@@ -379,24 +394,6 @@ async def _name_example(work: Awaitable[Vectors | None], place: int) -> Vectors 
         raise ProblemError(problem.code, f"Example {place}: {problem}", retry_after=problem.retry_after) from problem
 
 
-def _find_direction(
-    searcher: Searcher, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]
-) -> Vectors | None:
-    """Return where a query points in the index, None where nothing in it has a direction."""
-    directions = [_place_example(searcher, row, vector) for row, vector in zip(rows, vectors, strict=True)]
-    split = len(query.positive)
-    positive = [direction for direction in directions[:split] if direction is not None]
-    negative = [direction for direction in directions[split:] if direction is not None]
-    return combine(positive, negative, query.negative_weight)
-
-
-def _place_example(searcher: Searcher, row: int | None, vector: Vectors | None) -> Vectors | None:
-    """Return where one example lies in the index, None for a picture without any feature."""
-    if row is not None:
-        return searcher.direction_of(row)
-    return searcher.direction(vector) if vector is not None and vector.any() else None
-
-
 def _project(searcher: Searcher, vector: Vectors | ProblemError) -> Vectors | ProblemError:
     if isinstance(vector, ProblemError):
         return vector
@@ -417,7 +414,7 @@ def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:
 
 def _match_counted(
     searcher: Searcher,
-    direction: Vectors | None,
+    ranking: Ranking | None,
     options: QueryOptions,
     among: Among,
     conditions: tuple[Condition, ...],
@@ -427,7 +424,7 @@ def _match_counted(
     allowed = among.allowed if is_all else match_products(searcher.products, conditions)
     if options.facets_of == "products":
         return allowed
-    return match_hits(searcher, direction, options, replace(among, allowed=allowed))
+    return match_hits(searcher, ranking, options, replace(among, allowed=allowed))
 
 
 def _list_products(loaded: LoadedSnapshot, options: QueryOptions, find: str | None, room: ReplyRoom) -> Listing:
@@ -447,6 +444,13 @@ def _list_products(loaded: LoadedSnapshot, options: QueryOptions, find: str | No
         rows = rows[sort_rows(products, rows, options.order, end)]
     shown = products.take(rows[options.offset : end], check=room.take)
     return Listing(loaded.manifest.id, total, shown, count_facets(products, options, match))
+
+
+def _suggest(loaded: LoadedSnapshot, text: str, limit: int, options: QueryOptions) -> Sequence[Completion]:
+    products, conditions = loaded.searcher.products, options.conditions
+    with _explain_comparison(conditions):
+        allowed = match_products(products, conditions) if conditions else None
+    return suggest(find_words(loaded.searcher), products, text, limit, allowed)
 
 
 @contextmanager

@@ -101,6 +101,9 @@ class FlatGroup(Group):
     def reconstruct(self, row: int) -> Vectors:
         return self._codes.reconstruct(row)
 
+    def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
+        return self._codes.decode(self._codes.gather(rows))
+
     def warm_up(self) -> None:
         self._codes.touch()
 

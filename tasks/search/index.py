@@ -130,6 +130,15 @@ class ShardedIndex:
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self._groups[number].reconstruct(int(row - self._starts[number]))
 
+    def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
+        """Return the (n, dimension) vectors of (n,) rows, decoded from the index's codes."""
+        vectors = np.empty((len(rows), self.dimension), np.float32)
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            own = np.flatnonzero(numbers == number)
+            vectors[own] = self._groups[number].reconstruct_rows(rows[own] - self._starts[number])
+        return vectors
+
     def warm_up(self) -> None:
         """Read every page into memory, so that the first query after a swap does not wait for the disk."""
         use_threads(self.threads)

@@ -84,6 +84,10 @@ class InvertedGroup(Group):
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self._shards[number].reconstruct(int(row - self._starts[number]))
 
+    def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
+        fine = self._shards[0].codes
+        return fine.decode(self._gather(rows)) if fine else super().reconstruct_rows(rows)
+
     def warm_up(self) -> None:
         """Read every page into memory, and map each row to its list."""
         for shard in self._shards:

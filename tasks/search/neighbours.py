@@ -147,6 +147,10 @@ class Group(ABC):
     def reconstruct(self, row: int) -> Vectors:
         """Return the (d,) vector of one row, decoded from the finest codes that the group has."""
 
+    def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
+        """Return the (n, d) vectors of (n,) rows, decoded from the finest codes that the group has."""
+        return np.stack([self.reconstruct(row) for row in rows.tolist()])
+
     @abstractmethod
     def warm_up(self) -> None:
         """Read every page into memory, and prepare what filtered searches need."""

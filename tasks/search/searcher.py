@@ -197,6 +197,11 @@ class Searcher:
         kept = found.rows[0] >= 0
         return Matches(np.clip(found.scores[0][kept], -1.0, 1.0), found.rows[0][kept])
 
+    def compare(self, direction: Vectors, rows: NDArray[np.int64]) -> Vectors:
+        """Return the (n,) cosine similarities of (n,) rows with an (index dimension,) direction."""
+        scores: Vectors = self._index.reconstruct_rows(rows) @ direction
+        return np.clip(scores, -1.0, 1.0)
+
     def hits(
         self, found: Matches, names: Collection[str] | None = None, check: Callable[[int], None] | None = None
     ) -> list[Hit]:

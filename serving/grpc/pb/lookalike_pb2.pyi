@@ -84,7 +84,7 @@ Global___Crop: _TypeAlias = Crop  # noqa: Y015
 
 @_typing.final
 class Example(_message.Message):
-    """An example: set exactly one of `image`, `url`, `product_id` and `vector`."""
+    """An example: set exactly one of `image`, `url`, `product_id`, `vector` and `text`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -93,10 +93,15 @@ class Example(_message.Message):
     PRODUCT_ID_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
     CROP_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """The picture's file itself, not base64."""
     url: _builtins.str
     product_id: _builtins.str
+    text: _builtins.str
+    weight: _builtins.float
+    """How much a text counts, beside 1 for all others together; 1 without it."""
     @_builtins.property
     def vector(self) -> Global___Vector: ...
     @_builtins.property
@@ -109,23 +114,33 @@ class Example(_message.Message):
         product_id: _builtins.str | None = ...,
         vector: Global___Vector | None = ...,
         crop: Global___Crop | None = ...,
+        text: _builtins.str | None = ...,
+        weight: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_image", b"_image", "_product_id", b"_product_id", "_url", b"_url", "crop", b"crop", "image", b"image", "product_id", b"product_id", "url", b"url", "vector", b"vector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_image", b"_image", "_product_id", b"_product_id", "_text", b"_text", "_url", b"_url", "_weight", b"_weight", "crop", b"crop", "image", b"image", "product_id", b"product_id", "text", b"text", "url", b"url", "vector", b"vector", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_image", b"_image", "_product_id", b"_product_id", "_url", b"_url", "crop", b"crop", "image", b"image", "product_id", b"product_id", "url", b"url", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_image", b"_image", "_product_id", b"_product_id", "_text", b"_text", "_url", b"_url", "_weight", b"_weight", "crop", b"crop", "image", b"image", "product_id", b"product_id", "text", b"text", "url", b"url", "vector", b"vector", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__image: _TypeAlias = _typing.Literal["image"]  # noqa: Y015
     _WhichOneofArgType__image: _TypeAlias = _typing.Literal["_image", b"_image"]  # noqa: Y015
     _WhichOneofReturnType__product_id: _TypeAlias = _typing.Literal["product_id"]  # noqa: Y015
     _WhichOneofArgType__product_id: _TypeAlias = _typing.Literal["_product_id", b"_product_id"]  # noqa: Y015
+    _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+    _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
     _WhichOneofReturnType__url: _TypeAlias = _typing.Literal["url"]  # noqa: Y015
     _WhichOneofArgType__url: _TypeAlias = _typing.Literal["_url", b"_url"]  # noqa: Y015
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__image) -> _WhichOneofReturnType__image | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__product_id) -> _WhichOneofReturnType__product_id | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__url) -> _WhichOneofReturnType__url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 
 Global___Example: _TypeAlias = Example  # noqa: Y015
 
@@ -188,9 +203,31 @@ Global___Filter: _TypeAlias = Filter  # noqa: Y015
 
 @_typing.final
 class SearchRequest(_message.Message):
-    """A query: set exactly one of `image`, `url`, `product_id`, `vector` and `positive`."""
+    """A query: set exactly one of `image`, `url`, `product_id`, `vector`, `text` and `positive`. A `text` may stand beside any
+    of the first four.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class WeightsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     IMAGE_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
@@ -212,6 +249,10 @@ class SearchRequest(_message.Message):
     SORT_FIELD_NUMBER: _builtins.int
     REACH_FIELD_NUMBER: _builtins.int
     FACETS_OF_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     url: _builtins.str
     product_id: _builtins.str
@@ -227,6 +268,9 @@ class SearchRequest(_message.Message):
     reach: _builtins.int
     facets_of: _builtins.str
     """"products" or "hits"."""
+    text: _builtins.str
+    weight: _builtins.float
+    explain: _builtins.bool
     @_builtins.property
     def vector(self) -> Global___Vector: ...
     @_builtins.property
@@ -241,6 +285,10 @@ class SearchRequest(_message.Message):
     def facets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """How much each channel counts in a query with a text: "picture" and "words"."""
+
     def __init__(
         self,
         *,
@@ -264,13 +312,19 @@ class SearchRequest(_message.Message):
         sort: _builtins.str | None = ...,
         reach: _builtins.int | None = ...,
         facets_of: _builtins.str | None = ...,
+        text: _builtins.str | None = ...,
+        weight: _builtins.float | None = ...,
+        weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        explain: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_url", b"_url", "collapse", b"collapse", "crop", b"crop", "facets_of", b"facets_of", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative_weight", b"negative_weight", "offset", b"offset", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "url", b"url", "vector", b"vector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_explain", b"_explain", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_text", b"_text", "_url", b"_url", "_weight", b"_weight", "collapse", b"collapse", "crop", b"crop", "explain", b"explain", "facets_of", b"facets_of", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative_weight", b"negative_weight", "offset", b"offset", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "text", b"text", "url", b"url", "vector", b"vector", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_url", b"_url", "collapse", b"collapse", "crop", b"crop", "facets", b"facets", "facets_of", b"facets_of", "fields", b"fields", "filter", b"filter", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative", b"negative", "negative_weight", b"negative_weight", "offset", b"offset", "positive", b"positive", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "url", b"url", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_explain", b"_explain", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_text", b"_text", "_url", b"_url", "_weight", b"_weight", "collapse", b"collapse", "crop", b"crop", "explain", b"explain", "facets", b"facets", "facets_of", b"facets_of", "fields", b"fields", "filter", b"filter", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative", b"negative", "negative_weight", b"negative_weight", "offset", b"offset", "positive", b"positive", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "text", b"text", "url", b"url", "vector", b"vector", "weight", b"weight", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__collapse: _TypeAlias = _typing.Literal["collapse"]  # noqa: Y015
     _WhichOneofArgType__collapse: _TypeAlias = _typing.Literal["_collapse", b"_collapse"]  # noqa: Y015
+    _WhichOneofReturnType__explain: _TypeAlias = _typing.Literal["explain"]  # noqa: Y015
+    _WhichOneofArgType__explain: _TypeAlias = _typing.Literal["_explain", b"_explain"]  # noqa: Y015
     _WhichOneofReturnType__facets_of: _TypeAlias = _typing.Literal["facets_of"]  # noqa: Y015
     _WhichOneofArgType__facets_of: _TypeAlias = _typing.Literal["_facets_of", b"_facets_of"]  # noqa: Y015
     _WhichOneofReturnType__group_by: _TypeAlias = _typing.Literal["group_by"]  # noqa: Y015
@@ -293,10 +347,16 @@ class SearchRequest(_message.Message):
     _WhichOneofArgType__snapshot: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot"]  # noqa: Y015
     _WhichOneofReturnType__sort: _TypeAlias = _typing.Literal["sort"]  # noqa: Y015
     _WhichOneofArgType__sort: _TypeAlias = _typing.Literal["_sort", b"_sort"]  # noqa: Y015
+    _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+    _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
     _WhichOneofReturnType__url: _TypeAlias = _typing.Literal["url"]  # noqa: Y015
     _WhichOneofArgType__url: _TypeAlias = _typing.Literal["_url", b"_url"]  # noqa: Y015
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__collapse) -> _WhichOneofReturnType__collapse | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__explain) -> _WhichOneofReturnType__explain | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__facets_of) -> _WhichOneofReturnType__facets_of | None: ...
     @_typing.overload
@@ -320,7 +380,11 @@ class SearchRequest(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sort) -> _WhichOneofReturnType__sort | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__url) -> _WhichOneofReturnType__url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 
 Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
 
@@ -353,12 +417,17 @@ class SearchResponse(_message.Message):
     TOOK_MS_FIELD_NUMBER: _builtins.int
     HITS_FIELD_NUMBER: _builtins.int
     FACETS_FIELD_NUMBER: _builtins.int
+    UNDERSTOOD_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.str
     took_ms: _builtins.float
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]: ...
     @_builtins.property
     def facets(self) -> _containers.MessageMap[_builtins.str, Global___Facet]: ...
+    @_builtins.property
+    def understood(self) -> Global___Understood:
+        """Where a query with a text asks for explanations."""
+
     def __init__(
         self,
         *,
@@ -366,10 +435,11 @@ class SearchResponse(_message.Message):
         took_ms: _builtins.float = ...,
         hits: _abc.Iterable[Global___Hit] | None = ...,
         facets: _abc.Mapping[_builtins.str, Global___Facet] | None = ...,
+        understood: Global___Understood | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["understood", b"understood"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facets", b"facets", "hits", b"hits", "snapshot", b"snapshot", "took_ms", b"took_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facets", b"facets", "hits", b"hits", "snapshot", b"snapshot", "took_ms", b"took_ms", "understood", b"understood"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -460,26 +530,129 @@ class SearchResult(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     HITS_FIELD_NUMBER: _builtins.int
     FACETS_FIELD_NUMBER: _builtins.int
+    UNDERSTOOD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def problem(self) -> Global___Problem: ...
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]: ...
     @_builtins.property
     def facets(self) -> _containers.MessageMap[_builtins.str, Global___Facet]: ...
+    @_builtins.property
+    def understood(self) -> Global___Understood: ...
     def __init__(
         self,
         *,
         problem: Global___Problem | None = ...,
         hits: _abc.Iterable[Global___Hit] | None = ...,
         facets: _abc.Mapping[_builtins.str, Global___Facet] | None = ...,
+        understood: Global___Understood | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem", "understood", b"understood"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facets", b"facets", "hits", b"hits", "problem", b"problem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facets", b"facets", "hits", b"hits", "problem", b"problem", "understood", b"understood"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchResult: _TypeAlias = SearchResult  # noqa: Y015
+
+@_typing.final
+class Understood(_message.Message):
+    """What the words of a query were taken for, and those that no product has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]: ...
+    @_builtins.property
+    def unknown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        words: _abc.Iterable[Global___Match] | None = ...,
+        unknown: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unknown", b"unknown", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Understood: _TypeAlias = Understood  # noqa: Y015
+
+@_typing.final
+class Match(_message.Message):
+    """A word of the query, and the word that products have for it. `how`: "word", "beginning" or "spelling"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORD_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    HOW_FIELD_NUMBER: _builtins.int
+    word: _builtins.str
+    found: _builtins.str
+    how: _builtins.str
+    def __init__(
+        self,
+        *,
+        word: _builtins.str = ...,
+        found: _builtins.str = ...,
+        how: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "how", b"how", "word", b"word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Match: _TypeAlias = Match  # noqa: Y015
+
+@_typing.final
+class Why(_message.Message):
+    """What a hit was found by: the score of each channel, 0 to 1, and the words that it has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScoresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def scores(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]: ...
+    def __init__(
+        self,
+        *,
+        scores: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        words: _abc.Iterable[Global___Match] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Why: _TypeAlias = Why  # noqa: Y015
 
 @_typing.final
 class Hit(_message.Message):
@@ -514,16 +687,23 @@ class Hit(_message.Message):
     IMAGE_URL_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     HIDDEN_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     title: _builtins.str
     image_url: _builtins.str
     """Path of the picture, from the root of the HTTP server."""
     score: _builtins.float
-    """Cosine similarity in the index's space: higher is closer."""
+    """Cosine similarity in the index's space, or of a query with a text the weighted mean of its channels: higher is
+    closer.
+    """
     hidden: _builtins.int
     """Where duplicates are collapsed: how many others of its group satisfy the filters."""
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, Global___Value]: ...
+    @_builtins.property
+    def why(self) -> Global___Why:
+        """Where a query with a text asks for explanations."""
+
     def __init__(
         self,
         *,
@@ -533,10 +713,11 @@ class Hit(_message.Message):
         image_url: _builtins.str | None = ...,
         score: _builtins.float | None = ...,
         hidden: _builtins.int | None = ...,
+        why: Global___Why | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hidden", b"_hidden", "_image_url", b"_image_url", "_score", b"_score", "_title", b"_title", "hidden", b"hidden", "image_url", b"image_url", "score", b"score", "title", b"title"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hidden", b"_hidden", "_image_url", b"_image_url", "_score", b"_score", "_title", b"_title", "hidden", b"hidden", "image_url", b"image_url", "score", b"score", "title", b"title", "why", b"why"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hidden", b"_hidden", "_image_url", b"_image_url", "_score", b"_score", "_title", b"_title", "attributes", b"attributes", "hidden", b"hidden", "id", b"id", "image_url", b"image_url", "score", b"score", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hidden", b"_hidden", "_image_url", b"_image_url", "_score", b"_score", "_title", b"_title", "attributes", b"attributes", "hidden", b"hidden", "id", b"id", "image_url", b"image_url", "score", b"score", "title", b"title", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hidden: _TypeAlias = _typing.Literal["hidden"]  # noqa: Y015
     _WhichOneofArgType__hidden: _TypeAlias = _typing.Literal["_hidden", b"_hidden"]  # noqa: Y015

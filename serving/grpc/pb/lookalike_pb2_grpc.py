@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class LookalikeServiceStub:
-    """Finds products that look like a picture, a product or a vector.
+    """Finds products that look like a picture, a product or a vector, or that are called so.
     """
 
     def __init__(self, channel):
@@ -78,7 +78,7 @@ class LookalikeServiceStub:
 
 
 class LookalikeServiceServicer:
-    """Finds products that look like a picture, a product or a vector.
+    """Finds products that look like a picture, a product or a vector, or that are called so.
     """
 
     def Search(self, request, context):
@@ -190,7 +190,7 @@ def add_LookalikeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LookalikeService:
-    """Finds products that look like a picture, a product or a vector.
+    """Finds products that look like a picture, a product or a vector, or that are called so.
     """
 
     @staticmethod

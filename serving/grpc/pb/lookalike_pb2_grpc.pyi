@@ -32,7 +32,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LookalikeServiceStub:
-    """Finds products that look like a picture, a product or a vector."""
+    """Finds products that look like a picture, a product or a vector, or that are called so."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -59,7 +59,7 @@ class LookalikeServiceStub:
 
 @_typing.type_check_only
 class LookalikeServiceAsyncStub(LookalikeServiceStub):
-    """Finds products that look like a picture, a product or a vector."""
+    """Finds products that look like a picture, a product or a vector, or that are called so."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Search: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.SearchRequest, _lookalike_pb2.SearchResponse]  # type: ignore[assignment]
@@ -82,7 +82,7 @@ class LookalikeServiceAsyncStub(LookalikeServiceStub):
     """Returns the snapshots in memory, the one that is served first."""
 
 class LookalikeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Finds products that look like a picture, a product or a vector."""
+    """Finds products that look like a picture, a product or a vector, or that are called so."""
 
     @_abc_1.abstractmethod
     def Search(

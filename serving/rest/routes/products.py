@@ -15,7 +15,7 @@ from starlette.responses import Response
 from lookalike.data.errors import ImageRejectedError, UnknownProductError
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.replies import ANY, PRODUCTS, write_facets, write_product
-from lookalike.serving.rest.openapi import describe_parameters
+from lookalike.serving.rest.openapi import describe_parameters, describe_text
 from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.responses import PartRoute, content_type, reply
 from lookalike.serving.rest.routes.common import (
@@ -31,6 +31,7 @@ from lookalike.serving.search.listing import LISTED, MAX_LISTED, read_listing
 from lookalike.serving.search.lookup import check_lookup
 from lookalike.serving.search.options import TEXT_FIELDS, check_options, read_options
 from lookalike.serving.search.query import ProductId, Query
+from lookalike.serving.search.request import read_text
 from lookalike.serving.search.service import SearchService
 from lookalike.serving.search.thumbnails import SIZES
 
@@ -141,6 +142,9 @@ async def list_products(
             "bad_k",
             "bad_offset",
             "bad_min_score",
+            "bad_text",
+            "bad_weights",
+            "no_text_channel",
             "bad_group_by",
             "bad_sort",
             "bad_reach",
@@ -151,14 +155,15 @@ async def list_products(
         ),
         *("unknown_product", "snapshot_not_held", "overloaded", "not_ready", "deadline_exceeded"),
     ),
-    openapi_extra={"parameters": describe_parameters()},
+    openapi_extra={"parameters": [describe_text(), *describe_parameters()]},
 )
 async def similar_products(request: Request, product_id: str, named: IdFromUrl = None) -> Response:
-    """The product itself is left out."""
+    """The product itself is left out. With `text`, what looks like it and is called so."""
     service = runtime_of(request).service
     options = check_options(read_options(request.query_params.getlist), service.settings.limits)
     product_id = _choose_id(product_id, named)
-    query = Query((ProductId(product_id),), options)
+    text = read_text(request.query_params.getlist("text"))
+    query = Query((ProductId(product_id), text) if text else (ProductId(product_id),), options)
     asked = request_context(request.scope)
     try:
         answer = await service.search(query, deadline=asked.deadline)

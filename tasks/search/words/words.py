@@ -9,7 +9,7 @@ under a tombstone are counted until the next full build.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -20,7 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.tasks.search.channels import Channel, Mask, Rows, Scores
-from lookalike.tasks.search.words.postings import Postings, decode_lengths, encode_lengths, unpack_codes
+from lookalike.tasks.search.words.postings import (
+    MOST_TIMES,
+    Postings,
+    decode_lengths,
+    encode_lengths,
+    unpack_codes,
+)
 from lookalike.tasks.search.words.spelling import find_corrections
 from lookalike.tasks.search.words.tokens import is_unspaced, tokenise
 
@@ -145,6 +151,24 @@ class Words:
         best = sorted(((count, term) for count, term in counted if count), key=lambda one: (-one[0], one[1]))
         head = text[: len(text) - len(text.rstrip().rsplit(maxsplit=1)[-1]) - (len(text) - len(text.rstrip()))]
         return [Completion(head + term, term, count) for count, term in best[:limit]]
+
+    def examples(self, terms: Iterable[str]) -> list[int]:
+        """Return for each term the row of a product that has it, in its title if there is one. Raises `KeyError`."""
+        return [self._find_example(term) for term in terms]
+
+    def _find_example(self, term: str) -> int:
+        first: int | None = None
+        for number, span in self.spans(term):
+            shard = self.shards[number]
+            titled = np.flatnonzero(shard.codes[span] >> 4 & MOST_TIMES)
+            place = span.start + (int(titled[0]) if len(titled) else 0)
+            row = self.starts[number] + int(shard.rows[place])
+            if len(titled):
+                return row
+            first = row if first is None else first
+        if first is None:
+            raise KeyError(term)
+        return first
 
     def _find_products(self, words: Sequence[str], allowed: Mask | None) -> Mask | None:
         """Return the products that have each of the words, or, where none has, those that are allowed."""

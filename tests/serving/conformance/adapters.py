@@ -25,6 +25,7 @@ class Outcome:
     snapshot: str | None = None
     hits: Sequence[Mapping[str, Any]] = ()
     facets: Mapping[str, Any] | None = None
+    understood: Mapping[str, Any] | None = None
     total: int | None = None
 
 

@@ -33,7 +33,7 @@ SETTINGS: Mapping[str, object] = {"graphql": {"enabled": True}, "stream": {"enab
 _REFUSED_BY_THE_CLIENT = frozenset(
     {
         "nothing", "only options", "picture and product", "vector and positive", "empty example", "two in an example",
-        "crop of a product", "crop beside positive",
+        "crop of a product", "crop beside positive", "text beside positive",
     }
 )  # fmt: skip
 CANNOT_ASK: Mapping[str, frozenset[str]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from tests.support.listening import Listening
 
 _FOUND = """{
   snapshot
-  hits { id title attributes image_url score hidden }
+  hits { id title attributes image_url score hidden why { scores words { word found how } } }
+  understood { words { word found how } unknown }
   facets { name values { value count } others missing min max }
 }"""
 _LISTED = "{ total products { id title attributes image_url } }"
@@ -34,7 +36,7 @@ class GraphqlGateway:
         if found.code is not None:
             return Outcome(found.code)
         result = found.results[0]
-        return Outcome(result.code, None if result.code else found.snapshot, result.hits, result.facets)
+        return replace(result, snapshot=None if result.code else found.snapshot)
 
     def search_batch(self, queries: Sequence[Query], snapshot: str | None, key: str | None) -> BatchOutcome:
         if not queries or any("snapshot" in query for query in queries):
@@ -55,7 +57,7 @@ class GraphqlGateway:
             return Outcome(reply["errors"][0]["extensions"]["code"])
         found = reply["data"]["products"]
         counted = {facet.pop("name"): _read_facet(facet) for facet in reply["data"].get("facets", ())}
-        return Outcome(None, reply["extensions"]["snapshot"], found["products"], counted or None, found["total"])
+        return Outcome(None, reply["extensions"]["snapshot"], found["products"], counted or None, total=found["total"])
 
     def close(self) -> None:
         self._http.close()
@@ -86,7 +88,7 @@ def _read(found: Mapping[str, Any], query: Query) -> Outcome:
     """Return hits and facets as REST has them: what is not there is null here."""
     hits = [_read_hit(hit, query) for hit in found["hits"]]
     facets = {facet.pop("name"): _read_facet(facet) for facet in found["facets"]}
-    return Outcome(None, None, hits, facets or None)
+    return Outcome(None, None, hits, facets or None, found["understood"])
 
 
 def _read_hit(hit: Mapping[str, Any], query: Query) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -50,7 +50,7 @@ class GrpcGateway:
             return Outcome(code_of(error))
         facets = {name: _read_facet(facet) for name, facet in found.facets.items()}
         products = [_read_product(product) for product in found.products]
-        return Outcome(None, found.snapshot, products, facets or None, found.total)
+        return Outcome(None, found.snapshot, products, facets or None, total=found.total)
 
     def close(self) -> None:
         self._channel.close()
@@ -122,7 +122,16 @@ def from_value(value: pb.Value) -> Any:
 
 def read_answer(found: pb.SearchResponse | pb.SearchResult, snapshot: str | None) -> Outcome:
     facets = {name: _read_facet(facet) for name, facet in found.facets.items()}
-    return Outcome(None, snapshot, [_read_hit(hit) for hit in found.hits], facets or None)
+    understood = (
+        {"words": _read_matches(found.understood.words), "unknown": list(found.understood.unknown)}
+        if found.HasField("understood")
+        else None
+    )
+    return Outcome(None, snapshot, [_read_hit(hit) for hit in found.hits], facets or None, understood)
+
+
+def _read_matches(matches: Iterable[pb.Match]) -> list[dict[str, Any]]:
+    return [{"word": match.word, "found": match.found, "how": match.how} for match in matches]
 
 
 def _read_hit(hit: pb.Hit) -> dict[str, Any]:
@@ -132,6 +141,8 @@ def _read_hit(hit: pb.Hit) -> dict[str, Any]:
             found[name] = getattr(hit, name)
     if hit.attributes:
         found["attributes"] = {name: from_value(value) for name, value in hit.attributes.items()}
+    if hit.HasField("why"):
+        found["why"] = {"scores": dict(hit.why.scores), "words": _read_matches(hit.why.words)}
     return found
 
 

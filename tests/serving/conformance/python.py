@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from lookalike_client import Client, Hit, ProblemError, Query, RetryPolicy, SearchResult
 from lookalike_client import picture as picture_of
 from lookalike_client import product as product_of
+from lookalike_client import text as text_of
 from lookalike_client import url as url_of
 from lookalike_client import vector as vector_of
 from tests.serving.conformance.adapters import BatchOutcome, CannotAskError, Outcome
@@ -43,7 +46,7 @@ class PythonClient:
         snapshots = {one.snapshot for one in found if one.code is None}
         if len(snapshots) > 1:
             raise AssertionError(f"nothing was published, and answers come from {snapshots}")
-        results = [Outcome(one.code, None, one.hits, one.facets) for one in found]
+        results = [replace(one, snapshot=None) for one in found]
         return BatchOutcome(None, snapshots.pop() if snapshots else None, results)
 
     def list_products(self, listing: Given, key: str | None) -> Outcome:
@@ -54,7 +57,7 @@ class PythonClient:
         names = ("id", "title", "attributes", "image_url")
         products = [{name: getattr(product, name) for name in names} for product in found]
         facets = {name: _write_facet(facet) for name, facet in found.facets.items()}
-        return Outcome(None, found.snapshot, products, facets or None, found.total)
+        return Outcome(None, found.snapshot, products, facets or None, total=found.total)
 
     def close(self) -> None:
         for client in self._clients.values():
@@ -92,12 +95,14 @@ def _to_argument(name: str, value: Any) -> Any:
 def _to_example(given: Given) -> Any:
     """Return an example; one of several kinds cannot be said, and neither can one of none."""
     makers: Mapping[str, Callable[..., Any]] = {
-        "image": picture_of, "product_id": product_of, "vector": vector_of, "url": url_of
+        "image": picture_of, "product_id": product_of, "vector": vector_of, "url": url_of,
+        "text": text_of,
     }  # fmt: skip
     kinds = [name for name in makers if name in given]
     if len(kinds) != 1:
         raise CannotAskError("an example is of one kind")
-    more = {"crop": tuple(given["crop"])} if "crop" in given else {}
+    more: dict[str, Any] = {"crop": tuple(given["crop"])} if "crop" in given else {}
+    more |= {"weight": given["weight"]} if "weight" in given else {}
     return makers[kinds[0]](_to_argument(kinds[0], given[kinds[0]]), **more)
 
 
@@ -108,7 +113,12 @@ def _read(asked: Given, ask: Callable[[], SearchResult[Hit]]) -> Outcome:
         return Outcome(error.code)
     facets = {name: _write_facet(facet) for name, facet in found.facets.items()}
     hits = [_write_hit(hit, has_hidden="collapse" in asked) for hit in found.hits]
-    return Outcome(None, found.snapshot, hits, facets or None)
+    understood = None if found.understood is None else asdict(found.understood)
+    return Outcome(None, found.snapshot, hits, facets or None, _as_lists(understood))
+
+
+def _as_lists(found: Any) -> Any:
+    return json.loads(json.dumps(found))
 
 
 def _write_hit(hit: Hit, *, has_hidden: bool) -> dict[str, Any]:
@@ -116,6 +126,7 @@ def _write_hit(hit: Hit, *, has_hidden: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"id": hit.id}
     found |= {name: getattr(hit, name) for name, empty in _OPTIONAL.items() if getattr(hit, name) != empty}
     found |= {} if math.isnan(hit.score) else {"score": hit.score}
+    found |= {} if hit.why is None else {"why": _as_lists(asdict(hit.why))}
     return {**found, "hidden": hit.hidden} if has_hidden else found
 
 

@@ -35,7 +35,7 @@ class RestGateway:
         found = self._http.get("/v1/products", params=dict(listing), headers=headers).json()
         if "code" in found:
             return Outcome(found["code"])
-        return Outcome(None, found["snapshot"], found["products"], found.get("facets"), found["total"])
+        return Outcome(None, found["snapshot"], found["products"], found.get("facets"), total=found["total"])
 
     def close(self) -> None:
         self._http.close()
@@ -64,4 +64,4 @@ def _to_json(name: str, value: Any) -> Any:
 def _read(found: Mapping[str, Any], snapshot: str | None) -> Outcome:
     if "problem" in found:
         return Outcome(found["problem"]["code"])
-    return Outcome(None, snapshot, found["hits"], found.get("facets"))
+    return Outcome(None, snapshot, found["hits"], found.get("facets"), found.get("understood"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -70,7 +71,7 @@ class StreamGateway(ABC):
             return BatchOutcome(problem)
         found = self._ask(stream, queries)
         assert {one.snapshot for one in found} <= {None, stream.snapshot}
-        return BatchOutcome(None, stream.snapshot, [Outcome(one.code, None, one.hits, one.facets) for one in found])
+        return BatchOutcome(None, stream.snapshot, [replace(one, snapshot=None) for one in found])
 
     def close(self) -> None:
         for stream in self._streams.values():
@@ -106,7 +107,7 @@ def _pin(stream: Stream, snapshot: str | None) -> str | None:
 def _read(message: Mapping[str, Any]) -> Outcome:
     if message["type"] == "problem":
         return Outcome(message["code"])
-    return Outcome(None, message["snapshot"], message["hits"], message.get("facets"))
+    return Outcome(None, message["snapshot"], message["hits"], message.get("facets"), message.get("understood"))
 
 
 class WebSocketGateway(StreamGateway):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
+from lookalike.serving.search.conditions import ConditionRequest
 from lookalike.serving.search.embed_request import PictureRequest
-from lookalike.serving.search.options import ConditionRequest
 from lookalike.serving.search.request import BatchRequest, ExampleRequest, SearchRequest
 from tests.serving.grpc.generate import MODULES, PROTO, PROTOS, RELEASED, buf, generate
 

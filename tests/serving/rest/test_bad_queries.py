@@ -325,7 +325,13 @@ def test_a_body_that_grows_too_large(client: Client) -> None:
         ("/v1/nothing", "not_found"),
         ("/static/nothing.js", "not_found"),
         ("/static/../app.py", "not_found"),
-        ("/v1/search", "method_not_allowed"),
+        ("/v1/search", "no_query"),
+        ("/v1/search?text=", "bad_text"),
+        ("/v1/search?text=a&text=b", "bad_text"),
+        ("/v1/search?text=a&k=0", "bad_k"),
+        ("/v1/search?text=a&explain=maybe", "bad_field"),
+        ("/v1/search?text=a&weights=words", "bad_weights"),
+        ("/v1/search/batch", "method_not_allowed"),
     ],
 )
 def test_addresses(client: Client, address: str, code: str) -> None:

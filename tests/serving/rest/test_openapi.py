@@ -9,7 +9,14 @@ from pydantic import BaseModel
 
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.body import FIELDS
-from lookalike.serving.rest.schema import BatchReply, OneProductReply, ProductsReply, SearchReply, SnapshotReply
+from lookalike.serving.rest.schema import (
+    BatchReply,
+    OneProductReply,
+    ProductsReply,
+    SearchReply,
+    SnapshotReply,
+    SuggestReply,
+)
 from lookalike.serving.search.embed_request import EmbedRequest
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.request import BatchRequest, SearchRequest
@@ -20,6 +27,8 @@ API_PAGE, PROBLEMS_PAGE = DOCS / "api.md", DOCS / "problems.md"
 
 OPERATIONS = {
     "search": "POST /v1/search",
+    "searchText": "GET /v1/search",
+    "suggest": "GET /v1/suggest",
     "searchBatch": "POST /v1/search/batch",
     "embed": "POST /v1/embed",
     "listProducts": "GET /v1/products",
@@ -68,6 +77,9 @@ def test_operation_ids_are_stable(document: dict[str, Any]) -> None:
 QUERY = {"product_id": "a", "k": 3, "facets": ["category", "price"]}
 REPLIES: list[tuple[str, dict[str, Any] | None, type[BaseModel]]] = [
     ("/v1/search", {**QUERY, "collapse": "exact", "fields": ["title", "attributes"]}, SearchReply),
+    ("/v1/search", {"text": "produkt 1", "explain": True}, SearchReply),
+    ("/v1/search?text=product&explain=true", None, SearchReply),
+    ("/v1/suggest?text=pro", None, SuggestReply),
     ("/v1/search/batch", {"queries": [QUERY, {"product_id": "none such"}, {}]}, BatchReply),
     ("/v1/products/a/similar?k=4", None, SearchReply),
     ("/v1/products?limit=8&facets=stock", None, ProductsReply),
@@ -116,7 +128,7 @@ def test_both_bodies_of_search_are_described(document: dict[str, Any]) -> None:
     assert content["multipart/form-data"]["schema"]["properties"]["image"]["items"]["format"] == "binary"
     assert set(content["multipart/form-data"]["schema"]["properties"]) == set(FIELDS)
     examples = content["application/json"]["examples"]
-    assert set(examples) == {"product", "image", "url", "vector", "examples"}
+    assert set(examples) == {"product", "image", "url", "text", "image and text", "vector", "examples"}
     assert {"SearchRequest", "ExampleRequest", "BatchRequest"} <= set(document["components"]["schemas"])
     for example in examples.values():
         SearchRequest.model_validate(example["value"])
@@ -127,7 +139,9 @@ def test_each_option_is_a_field_of_the_form_and_a_parameter_of_an_address(docume
     form = found["POST /v1/search"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     parameters = found["GET /v1/products/{product_id}/similar"]["parameters"]
     named = {one["name"]: one for one in parameters if one["in"] == "query"}
-    assert set(named) - {"id"} == set(QueryOptions.model_fields) == set(form) - {"image", "crop"}
+    assert set(named) - {"id", "text"} == set(QueryOptions.model_fields) == set(form) - {"image", "crop", "text"}
+    text = found["GET /v1/search"]["parameters"][0]
+    assert {**text["schema"], "description": text["description"]} == form["text"]
     for name, declared in QueryOptions.model_fields.items():
         described = {**named[name]["schema"], "description": named[name]["description"]}
         assert described == form[name]

@@ -16,6 +16,7 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.search.embedder import prepare_pixels
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.query import Crop, combine
+from lookalike.serving.search.rankings import Nearest
 from lookalike.serving.search.selection import Among, select
 from lookalike.tasks.images.decode import DEFAULT_LIMITS
 from lookalike.tasks.search.searcher import Matches, Searcher
@@ -228,7 +229,9 @@ class Rows:
 
 
 def chosen(rows: Any, options: QueryOptions, *without: int) -> list[int]:
-    found: list[int] = select(rows, np.zeros(2, np.float32), options, Among(None, set(without))).rows.tolist()
+    found: list[int] = select(
+        rows, Nearest(rows, np.zeros(2, np.float32)), options, Among(None, set(without))
+    ).rows.tolist()
     return found
 
 

@@ -24,7 +24,7 @@ from lookalike_client.errors import (
     UnexpectedReplyError,
     UnknownProductError,
 )
-from lookalike_client.examples import picture, product, url, vector
+from lookalike_client.examples import picture, product, text, url, vector
 from lookalike_client.many import Outcome, Progress
 from lookalike_client.query import Query
 from lookalike_client.results import (
@@ -35,10 +35,14 @@ from lookalike_client.results import (
     Facet,
     HeldSnapshot,
     Hit,
+    Match,
     Product,
     Products,
     SearchResult,
     Snapshot,
+    Suggestion,
+    Understood,
+    Why,
 )
 from lookalike_client.retries import RetryPolicy
 from lookalike_client.version import VERSION
@@ -63,6 +67,7 @@ __all__ = [
     "HeldSnapshot",
     "Hit",
     "LookalikeError",
+    "Match",
     "NotFoundError",
     "NotReadyError",
     "Outcome",
@@ -78,12 +83,16 @@ __all__ = [
     "ServerError",
     "Snapshot",
     "SnapshotNotHeldError",
+    "Suggestion",
     "UnauthorizedError",
+    "Understood",
     "UnexpectedReplyError",
     "UnknownProductError",
+    "Why",
     "__version__",
     "picture",
     "product",
+    "text",
     "url",
     "vector",
 ]

@@ -21,6 +21,8 @@ class SearchOptions(TypedDict, total=False):
     min_score: float | None
     group_by: str | None
     collapse: Literal["duplicates", "exact"] | None
+    weights: Mapping[str, float]
+    explain: bool
     facets: str | Sequence[str]
     facets_of: Literal["products", "hits"]
     fields: str | Sequence[str]
@@ -35,6 +37,8 @@ class QueryArguments(SearchOptions, total=False):
     product: str
     vector: Any
     url: str
+    text: str
+    weight: float
     positive: Sequence[Any]
     negative: Sequence[Any]
     negative_weight: float
@@ -88,6 +92,11 @@ _OPTIONS: Mapping[str, _Check] = {
     "min_score": _NUMBER,
     "group_by": _TEXT,
     "collapse": _TEXT,
+    "weights": _Check(
+        "an object of channels and numbers",
+        lambda value: isinstance(value, Mapping) and all(map(_is_text, value)) and all(map(_is_number, value.values())),
+    ),
+    "explain": _Check("true or false", lambda value: isinstance(value, bool)),
     "facets": _TEXTS,
     "facets_of": _TEXT,
     "fields": _TEXTS,
@@ -99,6 +108,8 @@ _LISTED = ("offset", "filter", "facets", "facets_of", "sort", "snapshot")
 _QUERY: Mapping[str, _Check] = {
     "product": _TEXT,
     "url": _TEXT,
+    "text": _TEXT,
+    "weight": _NUMBER,
     "vector": _Check("a vector", lambda value: not isinstance(value, str | bytes)),
     "positive": _EXAMPLES,
     "negative": _EXAMPLES,
@@ -137,6 +148,8 @@ def _as_json(name: str, value: Any) -> Any:
     """NumPy's numbers are none that JSON knows; one text is as good as a list of it."""
     if name in {"k", "offset", "reach"}:
         return int(value)
+    if name == "weights":
+        return {channel: float(weight) for channel, weight in value.items()}
     if name == "min_score":
         return float(value)
     if name in {"filter", "facets", "fields"}:

@@ -17,7 +17,7 @@ from lookalike_client.embeddings import Embeddings
 from lookalike_client.errors import LookalikeError
 from lookalike_client.many import Outcome, ProgressCallback, Window, search_in_tasks, to_query
 from lookalike_client.query import Query, ReadQuery
-from lookalike_client.results import AsyncHit, AsyncProduct, HeldSnapshot, Products, SearchResult, Snapshot
+from lookalike_client.results import AsyncHit, AsyncProduct, HeldSnapshot, Products, SearchResult, Snapshot, Suggestion
 from lookalike_client.retries import RetryPolicy
 from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, Way, read_environment
 from lookalike_client.streamed import StreamedSearch, choose_stream, search_streamed
@@ -70,7 +70,8 @@ class AsyncClient:
     async def search(self, image: Any = None, /, **arguments: Unpack[QueryArguments]) -> SearchResult[AsyncHit]:
         """Return what looks like a picture (a path, bytes, an open file, a PIL image), a vector, or a product.
 
-        Give exactly one of `image`, `product`, `vector`, `url` and `positive`. Raises `LookalikeError`; OSError for a
+        Give exactly one of `image`, `product`, `vector`, `url`, `text` and `positive`; a `text` may stand beside one
+        of the first four. Raises `LookalikeError`; OSError for a
         file that cannot be read; TypeError for an argument of the wrong type.
         """
         return await self.ask(Query(image, **arguments))
@@ -152,6 +153,17 @@ class AsyncClient:
             "snapshot": snapshot,
         }
         return await self._run(calls.products(given, self._make_product))
+
+    async def suggest(
+        self,
+        text: str,
+        *,
+        limit: int | None = None,
+        filter: str | Sequence[str] | None = None,
+        snapshot: str | None = None,
+    ) -> tuple[Suggestion, ...]:
+        """Return what a text may become whose last word is not finished, or misspelt, among products that satisfy."""
+        return await self._run(calls.suggest(text, limit=limit, filter=filter, snapshot=snapshot))
 
     async def image(self, product_id: str, *, size: int | None = None) -> bytes:
         """Return a product's picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""

@@ -32,8 +32,9 @@ from lookalike_client.replies import (
     read_products,
     read_search,
     read_snapshot,
+    read_suggestions,
 )
-from lookalike_client.results import HeldSnapshot, ProductFields, Products, SearchResult, Snapshot
+from lookalike_client.results import HeldSnapshot, ProductFields, Products, SearchResult, Snapshot, Suggestion
 
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT", bound=ProductFields)
@@ -94,6 +95,16 @@ def products(arguments: Mapping[str, Any], make: MakeProduct[ItemT]) -> Call[Pro
     options, rest = split_options(checked)
     params = list(_params({**rest, **options}))
     return Call(Request("GET", PRODUCTS, tuple(params)), partial(read_products, make=make))
+
+
+def suggest(
+    text: str, *, limit: int | None, filter: str | Sequence[str] | None, snapshot: str | None
+) -> Call[tuple[Suggestion, ...]]:
+    """Complete or correct a text. Raises TypeError."""
+    checked = check_list_arguments({"limit": limit, "filter": filter, "snapshot": snapshot})
+    options, rest = split_options(checked)
+    params = [("text", text), *_params({**rest, **options})]
+    return Call(Request("GET", "/v1/suggest", tuple(params)), read_suggestions)
 
 
 def image(product_id: str, size: int | None) -> Call[bytes]:

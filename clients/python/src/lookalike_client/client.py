@@ -17,7 +17,7 @@ from lookalike_client.embeddings import Embeddings
 from lookalike_client.errors import LookalikeError
 from lookalike_client.many import Outcome, ProgressCallback, Window, search_in_threads, to_query
 from lookalike_client.query import Query, ReadQuery
-from lookalike_client.results import HeldSnapshot, Hit, Product, Products, SearchResult, Snapshot
+from lookalike_client.results import HeldSnapshot, Hit, Product, Products, SearchResult, Snapshot, Suggestion
 from lookalike_client.retries import RetryPolicy
 from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, Way, read_environment
 from lookalike_client.streamed import StreamedSearch, choose_stream, search_in_loop
@@ -73,7 +73,8 @@ class Client:
     def search(self, image: Any = None, /, **arguments: Unpack[QueryArguments]) -> SearchResult[Hit]:
         """Return what looks like a picture (a path, bytes, an open file, a PIL image), a vector, or a product.
 
-        Give exactly one of `image`, `product`, `vector`, `url` and `positive`. Raises `LookalikeError`; OSError for a
+        Give exactly one of `image`, `product`, `vector`, `url`, `text` and `positive`; a `text` may stand beside one
+        of the first four. Raises `LookalikeError`; OSError for a
         file that cannot be read; TypeError for an argument of the wrong type.
         """
         return self.ask(Query(image, **arguments))
@@ -158,6 +159,17 @@ class Client:
             "snapshot": snapshot,
         }
         return self._run(calls.products(given, self._make_product))
+
+    def suggest(
+        self,
+        text: str,
+        *,
+        limit: int | None = None,
+        filter: str | Sequence[str] | None = None,
+        snapshot: str | None = None,
+    ) -> tuple[Suggestion, ...]:
+        """Return what a text may become whose last word is not finished, or misspelt, among products that satisfy."""
+        return self._run(calls.suggest(text, limit=limit, filter=filter, snapshot=snapshot))
 
     def image(self, product_id: str, *, size: int | None = None) -> bytes:
         """Return a product's picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""

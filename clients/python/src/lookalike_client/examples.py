@@ -63,7 +63,15 @@ class Vector:
     numbers: tuple[float, ...]
 
 
-Example: TypeAlias = Picture | PictureUrl | ProductId | Vector
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words, and how much they count beside other examples."""
+
+    text: str
+    weight: float = 1.0
+
+
+Example: TypeAlias = Picture | PictureUrl | ProductId | Vector | Text
 
 
 def picture(source: Any, *, crop: Crop | None = None) -> Picture:
@@ -89,12 +97,17 @@ def url(address: str, *, crop: Crop | None = None) -> PictureUrl:
     return PictureUrl(address, crop)
 
 
+def text(words: str, *, weight: float = 1.0) -> Text:
+    """Return words as an example; a text on its own among examples would be the path of a picture."""
+    return Text(words, float(weight))
+
+
 def read_example(source: Any) -> Example:
     """Return what `source` is: a text is a path, bytes are a picture, numbers are a vector.
 
     Raises TypeError for what is none of these, and OSError for a file that cannot be read.
     """
-    if isinstance(source, Picture | PictureUrl | ProductId | Vector):
+    if isinstance(source, Picture | PictureUrl | ProductId | Vector | Text):
         return source
     if isinstance(source, str | PathLike):
         with Path(source).open("rb") as file:

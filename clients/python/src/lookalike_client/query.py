@@ -11,11 +11,22 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from lookalike_client.arguments import QueryArguments, check_arguments, split_options
-from lookalike_client.examples import Example, Picture, PictureUrl, ProductId, Vector, read_example, url, vector
+from lookalike_client.examples import (
+    Example,
+    Picture,
+    PictureUrl,
+    ProductId,
+    Text,
+    Vector,
+    read_example,
+    text,
+    url,
+    vector,
+)
 
 MAX_FRAMES = 64
 """Of one query over a stream; further pictures are written as base64."""
-ONE_OF = ("image", "product", "vector", "url", "positive")
+ONE_OF = ("image", "product", "vector", "url", "text", "positive")
 
 
 class Query:
@@ -30,9 +41,10 @@ class Query:
         self.image = image
         self.arguments: Mapping[str, Any] = check_arguments(arguments)
         given = [name for name in ONE_OF if (self.image if name == "image" else self.arguments.get(name)) is not None]
-        if len(given) != 1:
+        is_pair = len(given) == 2 and given[1] == "text"
+        if len(given) != 1 and not is_pair:
             found = "nothing to search with" if not given else f"both {' and '.join(given)}"
-            raise TypeError(f"there is {found}: give exactly one of {', '.join(ONE_OF)}")
+            raise TypeError(f"there is {found}: give exactly one of {', '.join(ONE_OF)}; a text may stand beside one")
         if "crop" in self.arguments and not {"image", "url"}.intersection(given):
             raise TypeError("crop belongs to one picture: give each of several its own by picture(…, crop=…)")
 
@@ -60,7 +72,8 @@ class ReadQuery:
         if self.is_list:
             found["positive"] = [example_json(example, frames) for example in self.positive]
         else:
-            found |= example_json(self.positive[0], frames)
+            for example in self.positive:
+                found |= example_json(example, frames)
         if self.negative:
             found["negative"] = [example_json(example, frames) for example in self.negative]
         if "negative_weight" in self._rest:
@@ -70,23 +83,37 @@ class ReadQuery:
     def to_form(self) -> list[tuple[str, str | bytes]] | None:
         """Return the fields of a form, in which a picture takes a quarter less, or None where JSON says more."""
         pictures = [example for example in self.positive if isinstance(example, Picture)]
+        texts = [example.text for example in self.positive if isinstance(example, Text) and example.weight == 1]
         crops = [example.crop for example in pictures if example.crop is not None]
         filters: Sequence[Any] = self.options.get("filter", ())
-        is_form = len(pictures) == len(self.positive) > 0 and len(crops) in {0, len(pictures)}
+        is_form = len(pictures) + len(texts) == len(self.positive) and pictures and len(crops) in {0, len(pictures)}
+        is_form = is_form and not (texts and self.is_list)
         is_form = is_form and not self.negative and all(isinstance(one, str) for one in filters)
         if not is_form or "negative_weight" in self._rest:
             return None
         form: list[tuple[str, str | bytes]] = [("image", example.content) for example in pictures]
+        form += [("text", words) for words in texts]
         form += [("crop", ",".join(map(repr, crop))) for crop in crops]
         for name, value in self.options.items():
-            form += [(name, str(one)) for one in (value if isinstance(value, list) else [value])]
+            form += [(name, _to_text(one)) for one in _to_list(value)]
         return form
 
 
 def _read_positive(query: Query) -> list[Example]:
-    given, crop = query.arguments, query.arguments.get("crop")
+    given = query.arguments
     if "positive" in given:
         return [read_example(one) for one in given["positive"]]
+    texts: list[Example] = [text(given["text"], weight=given.get("weight", 1.0))] if "text" in given else []
+    return texts if texts and _has_text_alone(query) else [*_read_look(query), *texts]
+
+
+def _has_text_alone(query: Query) -> bool:
+    return query.image is None and not {"product", "vector", "url"}.intersection(query.arguments)
+
+
+def _read_look(query: Query) -> list[Example]:
+    """Return the picture, product or vector that is no list."""
+    given, crop = query.arguments, query.arguments.get("crop")
     if "product" in given:
         return [ProductId(given["product"])]
     if "vector" in given:
@@ -113,6 +140,18 @@ def example_json(example: Example, frames: list[bytes] | None = None) -> dict[st
             return {"product_id": product}
         case Vector(numbers):
             return {"vector": list(numbers) if room is None else _to_frame(_pack(numbers), room)}
+        case Text(words, weight):
+            return {"text": words} if weight == 1 else {"text": words, "weight": weight}
+
+
+def _to_list(value: Any) -> Sequence[Any]:
+    if isinstance(value, Mapping):
+        return [f"{name}={one!r}" for name, one in value.items()]
+    return value if isinstance(value, list) else [value]
+
+
+def _to_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _to_base64(content: bytes) -> str:

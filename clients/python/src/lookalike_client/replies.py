@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,10 +16,14 @@ from lookalike_client.results import (
     Encoder,
     Facet,
     HeldSnapshot,
+    Match,
     ProductFields,
     Products,
     SearchResult,
     Snapshot,
+    Suggestion,
+    Understood,
+    Why,
 )
 
 ItemT = TypeVar("ItemT", bound=ProductFields)
@@ -47,6 +51,7 @@ class MakeHit(Protocol[ItemT_co]):
         snapshot: str,
         score: float,
         hidden: int,
+        why: Why | None,
     ) -> ItemT_co: ...
 
 
@@ -140,6 +145,7 @@ def read_hits(found: Mapping[str, Any], request_id: str | None, make: MakeHit[It
                 **_product(hit, snapshot),
                 score=float(hit["score"]) if "score" in hit else math.nan,
                 hidden=int(hit.get("hidden", 0)),
+                why=_read_why(hit["why"]) if "why" in hit else None,
             )
             for hit in found["hits"]
         )
@@ -149,6 +155,28 @@ def read_hits(found: Mapping[str, Any], request_id: str | None, make: MakeHit[It
             took_ms=float(found.get("took_ms", 0.0)),
             facets=_facets(found),
             request_id=request_id,
+            understood=_read_understood(found["understood"]) if "understood" in found else None,
+        )
+
+
+def _read_why(found: Mapping[str, Any]) -> Why:
+    return Why(scores=found["scores"], words=_read_matches(found["words"]))
+
+
+def _read_understood(found: Mapping[str, Any]) -> Understood:
+    return Understood(words=_read_matches(found["words"]), unknown=tuple(found["unknown"]))
+
+
+def _read_matches(found: Iterable[Mapping[str, str]]) -> tuple[Match, ...]:
+    return tuple(Match(word=one["word"], found=one["found"], how=one["how"]) for one in found)
+
+
+def read_suggestions(reply: Reply) -> tuple[Suggestion, ...]:
+    found = reply.json()
+    with Reading("a list of suggestions"):
+        return tuple(
+            Suggestion(text=str(one["text"]), word=str(one["word"]), products=int(one["products"]))
+            for one in found["suggestions"]
         )
 
 

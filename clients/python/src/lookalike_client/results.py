@@ -50,15 +50,54 @@ class Product(ProductFields):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A word of the query, and the word that products have for it.
+
+    `how` is `word`, `beginning` (the query's word was completed) or `spelling` (it was corrected).
+    """
+
+    word: str
+    found: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """What a hit was found by: the score of each channel, and the words that it has."""
+
+    scores: Mapping[str, float] = field(hash=False)
+    words: Sequence[Match]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """What the words of a query were taken for, and those that no product has."""
+
+    words: Sequence[Match]
+    unknown: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A text with its last `word` completed or corrected, and how many products it is about."""
+
+    text: str
+    word: str
+    products: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit(Product):
     """A product found.
 
-    `score` is the cosine similarity, higher is closer, NaN if `fields` left it out. `hidden` counts the other products
-    of its group of duplicates.
+    `score` is the cosine similarity, or of a query with a text the weighted mean of its channels: higher is closer, NaN
+    if `fields` left it out. `hidden` counts the other products of its group of duplicates. `why` is there where a query
+    with a text asks for it by `explain`.
     """
 
     score: float
     hidden: int = 0
+    why: Why | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +117,11 @@ class AsyncProduct(ProductFields):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsyncHit(AsyncProduct):
-    """A product found.
-
-    `score` is the cosine similarity, higher is closer, NaN if `fields` left it out. `hidden` counts the other products
-    of its group of duplicates.
-    """
+    """A product found, as `Hit` is."""
 
     score: float
     hidden: int = 0
+    why: Why | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +140,17 @@ class Facet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult(Generic[ItemT]):
-    """Hits, best first, all from one snapshot. It can be used as a sequence of its hits."""
+    """Hits, best first, all from one snapshot. It can be used as a sequence of its hits.
+
+    `understood` is there where a query with a text asks for it by `explain`.
+    """
 
     hits: Sequence[ItemT]
     snapshot: str
     took_ms: float
     facets: Mapping[str, Facet] = field(default_factory=dict, hash=False)
     request_id: str | None = None
+    understood: Understood | None = None
 
     def __len__(self) -> int:
         return len(self.hits)

@@ -1,0 +1,73 @@
+"""Explanations: what a query's words were taken for, and what each hit was found by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lookalike.serving.search.options import ChannelName
+from lookalike.serving.search.rankings import Blend, Ranking
+from lookalike.tasks.search.channels import Rows
+from lookalike.tasks.search.words.words import How, WordsQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A word of the query, and a word that products have. `how` says why it was taken for that."""
+
+    word: str
+    found: str
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a hit was found by: the score of each channel, and the words that it has."""
+
+    scores: Mapping[ChannelName, float]
+    matches: Sequence[Match]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What a query was understood as, and what each of its hits was found by.
+
+    Attributes:
+        words: those of all positive texts that some product has, as what they were read.
+        unknown: those that no product has, nor any that is like them.
+    """
+
+    words: Sequence[Match]
+    unknown: Sequence[str]
+    hits: Sequence[Explanation]
+
+
+def explain(ranking: Ranking, rows: Rows) -> Explained | None:
+    """Return the explanation of hits in some rows; None for a query without a text."""
+    if not isinstance(ranking, Blend):
+        return None
+    queries = [part.channel for part in ranking.parts if part.weight > 0 and isinstance(part.channel, WordsQuery)]
+    understood = [word for query in queries for word in query.understood]
+    words = [Match(word.word, one.term, one.how) for word in understood for one in word.readings]
+    unknown = [word.word for word in understood if not word.readings]
+    names = dict.fromkeys(part.name for part in ranking.parts if part.weight > 0)
+    scores = {name: _mean(ranking, name, rows) for name in names}
+    hits = [
+        Explanation(
+            {name: float(of[place]) for name, of in scores.items()},
+            [Match(word.word, one.term, one.how) for query in queries for word, one in query.match(row)],
+        )
+        for place, row in enumerate(rows.tolist())
+    ]
+    return Explained(words, unknown, hits)
+
+
+def _mean(ranking: Blend, name: ChannelName, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the mean score of all texts or pictures that a channel looks for, by their weights."""
+    parts = [part for part in ranking.parts if part.name == name and part.weight > 0]
+    sums = np.zeros(len(rows), np.float64)
+    for part in parts:
+        sums += part.weight * part.channel.scores(rows)
+    return sums / sum(part.weight for part in parts)
