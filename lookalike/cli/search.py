@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from lookalike.data.errors import InputError, UnavailableError
 
 if TYPE_CHECKING:
     from lookalike.data.snapshots.channels import Channel
+    from lookalike.tasks.search.searcher import Hit, Searcher, Vectors
     from lookalike_client import Client
 
 API_KEY = "LOOKALIKE_API_KEY"
@@ -32,7 +34,8 @@ SECONDS = 60.0
 
 
 @click.command()
-@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("image", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--text", help="Words that titles and attributes have: alone, or beside IMAGE.")
 @click.option("--url", help="Of a running server; without it, the store is searched directly.")
 @store_option
 @channel_option
@@ -49,7 +52,8 @@ SECONDS = 60.0
 @report_errors
 def search(
     *,
-    image: Path,
+    image: Path | None,
+    text: str | None,
     url: str | None,
     store: str,
     channel: str,
@@ -59,49 +63,94 @@ def search(
     snapshot: str | None,
     output: str,
 ) -> None:
-    """Find the products that look like IMAGE. A server that takes a key gets that in LOOKALIKE_API_KEY.
+    """Find the products that look like IMAGE, that are called as TEXT says, or both.
 
-    With the extra `terminal`, a terminal shows a table, and with --url the pictures of the hits.
+    A server that takes a key gets that in LOOKALIKE_API_KEY. With the extra `terminal`, a terminal shows a table, and
+    with --url the pictures of the hits.
     """
+    if image is None and text is None:
+        raise InputError("there is nothing to search for: name a picture, or write --text")
+    asked = _Asked(image, text, k, filters, sort)
     if url is None:
-        found = _search_store(open_channel(store, channel), snapshot, image, k, filters, sort)
+        found = _search_store(open_channel(store, channel), snapshot, asked)
         print_value(found, output) if output == "json" else print_hits(found["hits"])
         return
     with _open_server(url) as client:
-        found = _search_server(client, snapshot, image, k, filters, sort)
+        found = _search_server(client, snapshot, asked)
         if output == "json":
             print_value(found, output)
         else:
             print_hits(found["hits"], partial(_read_picture, client))
 
 
-def _search_store(
-    opened: Channel, snapshot: str | None, image: Path, k: int, filters: tuple[str, ...], sort: str | None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Asked:
+    """What a person searches for, and how hits are chosen."""
+
+    image: Path | None
+    text: str | None
+    k: int
+    filters: tuple[str, ...]
+    sort: str | None
+
+
+def _search_store(opened: Channel, snapshot: str | None, asked: _Asked) -> dict[str, Any]:
     import tempfile
 
     from lookalike.data.errors import ImageRejectedError
     from lookalike.data.snapshots.blobs import BlobCache
     from lookalike.data.snapshots.names import CURRENT, find_snapshot
     from lookalike.data.snapshots.store import read_manifest
-    from lookalike.tasks.search.filters import parse
-    from lookalike.tasks.search.order import parse_order
     from lookalike.tasks.search.searcher import Searcher
 
-    conditions = [parse(text) for text in filters]
-    order = None if sort is None else parse_order(sort)
     manifest = read_manifest(opened.store, find_snapshot(opened, snapshot or CURRENT))
     with tempfile.TemporaryDirectory(prefix="lookalike-search-") as folder:
         searcher = Searcher.open(opened.store, manifest, BlobCache(Path(folder)), threads=1)
         try:
-            vector = searcher.embed(image.read_bytes())
+            vector = None if asked.image is None else searcher.embed(asked.image.read_bytes())
         except ImageRejectedError as error:
-            raise InputError(f"{image} cannot be used: {error}") from error
+            raise InputError(f"{asked.image} cannot be used: {error}") from error
         hits = [
             {"id": hit.product.id, "score": hit.score, "title": hit.product.title, "attributes": hit.product.attributes}
-            for hit in searcher.search(vector, k, conditions, order)
+            for hit in (
+                _find_by_vector(searcher, vector, asked) if asked.text is None else _find(searcher, vector, asked)
+            )
         ]
     return {"snapshot": manifest.id, "hits": hits}
+
+
+def _find_by_vector(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit]:
+    from lookalike.tasks.search.filters import parse
+    from lookalike.tasks.search.order import parse_order
+
+    assert vector is not None  # noqa: S101 - without a text there is a picture
+    order = None if asked.sort is None else parse_order(asked.sort)
+    return searcher.search(vector, asked.k, [parse(text) for text in asked.filters], order)
+
+
+def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit]:
+    """Return the hits of a text, with a picture or without, as a server finds them."""
+    from lookalike.serving.errors import ProblemError
+    from lookalike.serving.search.directions import find_ranking
+    from lookalike.serving.search.options import QueryOptions
+    from lookalike.serving.search.query import EncoderVector, Query, Text
+    from lookalike.serving.search.request import check_text
+    from lookalike.serving.search.selection import Among, select
+    from lookalike.tasks.search.filters import match_products
+    from lookalike.tasks.search.order import check_order
+
+    try:
+        options = QueryOptions(k=asked.k, filter=list(asked.filters), sort=asked.sort)
+        if options.order is not None:
+            check_order(options.order, searcher.products.attributes)
+        text = Text(check_text(asked.text or ""))
+        query = Query((text,) if vector is None else (EncoderVector(vector), text), options)
+        vectors = [vector, None] if vector is not None else [None]
+        ranking = find_ranking(searcher, query, [None] * len(vectors), vectors)
+        allowed = match_products(searcher.products, options.conditions) if options.conditions else None
+        return [] if ranking is None else searcher.hits(select(searcher, ranking, options, Among(allowed)))
+    except ProblemError as problem:
+        raise InputError(str(problem)) from problem
 
 
 @contextmanager
@@ -136,10 +185,15 @@ def _read_picture(client: Client, product: str) -> bytes:
         return b""
 
 
-def _search_server(
-    client: Client, snapshot: str | None, image: Path, k: int, filters: tuple[str, ...], sort: str | None
-) -> dict[str, Any]:
-    found = client.search(image, k=k, filter=filters, sort=sort, snapshot=snapshot)
+def _search_server(client: Client, snapshot: str | None, asked: _Asked) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "k": asked.k,
+        "filter": asked.filters,
+        "sort": asked.sort,
+        "snapshot": snapshot,
+        "text": asked.text,
+    }
+    found = client.search(asked.image, **options)
     names = ("id", "title", "attributes", "image_url", "score")
     hits = [{name: getattr(hit, name) for name in names} for hit in found]
     return {"snapshot": found.snapshot, "took_ms": found.took_ms, "hits": hits}

@@ -106,3 +106,34 @@ def test_an_order_that_does_not_fit_is_refused(tmp_path: Path, order: str, said:
     Shop(LocalStore(tmp_path / "store"), tmp_path).publish(8)
     found = CliRunner().invoke(cli, ["search", str(image), "--store", str(tmp_path / "store"), "--sort", order])
     assert (found.exit_code, said in found.output) == (2, True), found.output
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("has_picture", [False, True])
+def test_store_and_server_find_a_text_alike(running: Server, folder: Path, tmp_path: Path, has_picture: bool) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(picture(1))
+    found = []
+    for where in (["--store", str(folder / "store")], ["--url", running.url]):
+        asked = ["search", *([str(image)] if has_picture else []), "--text", "product 5 sale", "--filter", "stock>=2"]
+        done = CliRunner().invoke(cli, [*asked, *where, "--output", "json"])
+        assert done.exit_code == 0, done.output
+        found.append([(hit["id"], round(hit["score"], 5)) for hit in json.loads(done.stdout)["hits"]])
+    assert found[0] == found[1]
+    assert len(found[0]) == 6
+    assert has_picture or found[0][0][0] == product_ids(8)[5]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ([], "name a picture, or write --text"),
+        (["--text", "?!"], "`text` holds no word"),
+        (["--text", "hat", "--sort", "category"], "'category' is of type string"),
+        (["--text", "hat", "--filter", "nothing=1"], "nothing"),
+    ],
+)
+def test_a_text_that_cannot_be_searched_for_is_refused(tmp_path: Path, asked: list[str], said: str) -> None:
+    Shop(LocalStore(tmp_path / "store"), tmp_path).publish(8)
+    found = CliRunner().invoke(cli, ["search", *asked, "--store", str(tmp_path / "store")])
+    assert (found.exit_code, said in found.output) == (2, True), found.output

@@ -15,9 +15,14 @@ export type ProductsReply = Schemas["ProductsReply"];
 export type SearchReply = Schemas["SearchReply"];
 export type Snapshot = Schemas["SnapshotReply"];
 type Needless<T> = { [Name in keyof T]?: T[Name] | undefined };
-/** The fields of a query, all of them optional: exactly one of `image`, `url`, `product_id`, `vector` and `positive`. */
+export type Suggestion = Schemas["CompletionReply"];
+/**
+ * The fields of a query, all of them optional: exactly one of `image`, `url`, `product_id`, `vector`, `text` and `positive`;
+ * a `text` may stand beside any of the first four.
+ */
 export type Query = Needless<Schemas["SearchRequest"]>;
 export type Listing = NonNullable<paths["/v1/products"]["get"]["parameters"]["query"]>;
+export type SuggestOptions = Omit<NonNullable<paths["/v1/suggest"]["get"]["parameters"]["query"]>, "text">;
 export type SimilarOptions = Omit<NonNullable<paths["/v1/products/{product_id}/similar"]["get"]["parameters"]["query"]>, "id">;
 export type ThumbnailSize = 64 | 128 | 256 | 512 | 1024;
 
@@ -63,7 +68,7 @@ export class LookalikeClient {
     });
   }
 
-  /** Search by picture (base64), URL, product, vector or examples. */
+  /** Search by picture (base64), URL, product, vector, text or examples. */
   async search(query: Query): Promise<SearchReply> {
     return take<SearchReply>(await this.#api.POST("/v1/search", { body: query as Schemas["SearchRequest"] }));
   }
@@ -78,6 +83,12 @@ export class LookalikeClient {
     const body = { queries } as Schemas["BatchRequest"];
     const found = await this.#api.POST("/v1/search/batch", { body }); // not line by line: nobody asks for that here
     return take<BatchReply>(found as Answer<BatchReply>);
+  }
+
+  /** Return what a text may become whose last word is not finished, or misspelt. */
+  async suggest(text: string, options: SuggestOptions = {}): Promise<Suggestion[]> {
+    const params = { query: { ...options, text } };
+    return take<Schemas["SuggestReply"]>(await this.#api.GET("/v1/suggest", { params })).suggestions;
   }
 
   async product(id: string): Promise<Product> {

@@ -405,7 +405,7 @@ export interface paths {
         };
         /**
          * Find what looks like a product
-         * @description The product itself is left out.
+         * @description The product itself is left out. With `text`, what looks like it and is called so.
          */
         get: operations["similarProducts"];
         put?: never;
@@ -423,12 +423,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Find products by the words of their titles and attributes
+         * @description As `POST /v1/search` with `text`, in an address.
+         */
+        get: operations["searchText"];
         put?: never;
         /**
-         * Find products that look like a picture, a product, a vector, or several of them
-         * @description A form with the file field `image`, or JSON with exactly one of `image` (base64), `url`, `product_id`, `vector`
-         *     and `positive`, which holds several of them.
+         * Find products that look like a picture, a product, a vector, or several of them, or that are called so
+         * @description A form with the file field `image`, `text` or both, or JSON with one of `image` (base64), `url`, `product_id`,
+         *     `vector`, `text` and `positive`, which holds several of them. A `text` may stand beside any of the first four.
          *
          *     Products that are searched for are left out of their own hits. All hits of a reply come from the one snapshot that
          *     it names.
@@ -495,6 +499,26 @@ export interface paths {
          * @description Encoder, index and why it was chosen, measured quality, attribution, and the attributes to filter by.
          */
         get: operations["currentSnapshot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/suggest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Complete or correct the last word of a text
+         * @description Only products that satisfy the filters count. Words are shown as some title has them.
+         */
+        get: operations["suggest"];
         put?: never;
         post?: never;
         delete?: never;
@@ -610,6 +634,20 @@ export interface components {
             past_snapshots: number;
             /** Serves */
             serves: string | null;
+        };
+        /**
+         * CompletionReply
+         * @description A text that somebody may be about to type: its last `word` is completed or corrected.
+         *
+         *     `products` says how many have that word, and the words before it where any has.
+         */
+        CompletionReply: {
+            /** Products */
+            products: number;
+            /** Text */
+            text: string;
+            /** Word */
+            word: string;
         };
         /**
          * ConditionRequest
@@ -760,7 +798,7 @@ export interface components {
         };
         /**
          * ExampleRequest
-         * @description An example: exactly one of `image`, `url`, `product_id` and `vector`.
+         * @description An example: exactly one of `image`, `url`, `product_id`, `vector` and `text`.
          */
         ExampleRequest: {
             /**
@@ -789,6 +827,12 @@ export interface components {
              */
             product_id: string | null;
             /**
+             * Text
+             * @description Words that titles and attributes have, 512 letters at most; the last may be the beginning of one. Beside a picture, a product or a vector: what looks like it, and is called so.
+             * @default null
+             */
+            text: string | null;
+            /**
              * Url
              * @description Where a picture is, for servers that fetch from that host.
              * @default null
@@ -800,6 +844,12 @@ export interface components {
              * @default null
              */
             vector: number[] | null;
+            /**
+             * Weight
+             * @description How much a `text` counts, beside 1 for all pictures, products and vectors together.
+             * @default 1
+             */
+            weight: number;
         };
         /**
          * FacetReply
@@ -850,8 +900,9 @@ export interface components {
          * HitReply
          * @description A product found; what `fields` does not name is not there.
          *
-         *     `score` is cosine similarity in the index's space, higher is closer. `hidden` is there where duplicates are
-         *     collapsed: how many other products of its group satisfy the filters.
+         *     `score` is cosine similarity in the index's space, higher is closer; of a query with `text` it is the weighted mean
+         *     of what each channel gives. `hidden` is there where duplicates are collapsed: how many other products of its group
+         *     satisfy the filters. `why` is there where a query with `text` asks for it.
          */
         HitReply: {
             /** Attributes */
@@ -881,6 +932,8 @@ export interface components {
              * @default
              */
             title: string;
+            /** @default null */
+            why: components["schemas"]["WhyReply"] | null;
         };
         /**
          * IndexReply
@@ -942,6 +995,8 @@ export interface components {
             snapshot: string;
             /** Took Ms */
             took_ms: number;
+            /** @default null */
+            understood: components["schemas"]["UnderstoodReply"] | null;
         };
         /**
          * LiveReply
@@ -950,6 +1005,21 @@ export interface components {
         LiveReply: {
             /** Live */
             live: boolean;
+        };
+        /**
+         * MatchReply
+         * @description A word of the query, and the word that products have for it.
+         *
+         *     `how` is `word` for the very same, `beginning` if the query's word may be completed to it, and `spelling` if it is
+         *     taken for a mistake.
+         */
+        MatchReply: {
+            /** Found */
+            found: string;
+            /** How */
+            how: string;
+            /** Word */
+            word: string;
         };
         /**
          * OneProductReply
@@ -1225,6 +1295,7 @@ export interface components {
             /** Hits */
             hits?: components["schemas"]["HitReply"][];
             problem?: components["schemas"]["ProblemReply"] | null;
+            understood?: components["schemas"]["UnderstoodReply"] | null;
         };
         /**
          * RollBackRequest
@@ -1307,6 +1378,8 @@ export interface components {
         /**
          * SearchReply
          * @description Hits, best first, all from one snapshot; `facets` are there where the query asks for some.
+         *
+         *     `understood` is there where a query with `text` asks for explanations.
          * @example {
          *       "facets": {
          *         "category": {
@@ -1345,10 +1418,11 @@ export interface components {
             snapshot: string;
             /** Took Ms */
             took_ms: number;
+            understood?: components["schemas"]["UnderstoodReply"] | null;
         };
         /**
          * SearchRequest
-         * @description A query: exactly one of `image`, `url`, `product_id`, `vector` and `positive`.
+         * @description A query: one of `image`, `url`, `product_id`, `vector`, `text` and `positive`.
          */
         SearchRequest: {
             /**
@@ -1369,6 +1443,12 @@ export interface components {
              *     ]
              */
             crop: number[] | null;
+            /**
+             * Explain
+             * @description Say of a query with `text` what was understood, and of each hit what it was found by.
+             * @default false
+             */
+            explain: boolean;
             /**
              * Facets
              * @description Attributes whose values are counted; `facets_of` says among which products.
@@ -1435,7 +1515,7 @@ export interface components {
             offset: number;
             /**
              * Positive
-             * @description Several examples: pictures of one thing, or things that hits shall look like.
+             * @description Several examples: pictures of one thing, things that hits shall look like, or texts.
              * @default null
              */
             positive: components["schemas"]["ExampleRequest"][] | null;
@@ -1464,6 +1544,12 @@ export interface components {
              */
             sort: string | null;
             /**
+             * Text
+             * @description Words that titles and attributes have, 512 letters at most; the last may be the beginning of one. Beside a picture, a product or a vector: what looks like it, and is called so.
+             * @default null
+             */
+            text: string | null;
+            /**
              * Url
              * @description Where a picture is, for servers that fetch from that host.
              * @default null
@@ -1475,6 +1561,19 @@ export interface components {
              * @default null
              */
             vector: number[] | null;
+            /**
+             * Weight
+             * @description How much a `text` counts, beside 1 for all pictures, products and vectors together.
+             * @default 1
+             */
+            weight: number;
+            /**
+             * Weights
+             * @description How much each way to find products counts in a query with `text`: `picture` and `words`, each from 0 to 100, and 1 without this field. As text: `words=0.5`.
+             */
+            weights?: {
+                [key: string]: number;
+            };
         };
         /**
          * SnapshotLineReply
@@ -1570,6 +1669,36 @@ export interface components {
             state: string;
         };
         /**
+         * SuggestReply
+         * @description What may be typed next, those first that most products have.
+         * @example {
+         *       "snapshot": "20261122T151830Z-3f9a1c2b",
+         *       "suggestions": [
+         *         {
+         *           "products": 12,
+         *           "text": "red sneaker",
+         *           "word": "sneaker"
+         *         }
+         *       ]
+         *     }
+         */
+        SuggestReply: {
+            /** Snapshot */
+            snapshot: string;
+            /** Suggestions */
+            suggestions: components["schemas"]["CompletionReply"][];
+        };
+        /**
+         * UnderstoodReply
+         * @description What the words of a query were taken for, and those that no product has.
+         */
+        UnderstoodReply: {
+            /** Unknown */
+            unknown: string[];
+            /** Words */
+            words: components["schemas"]["MatchReply"][];
+        };
+        /**
          * VectorReply
          * @description The answer to one picture: either `vector`, or `problem`. A packed vector is base64 of 32-bit floats.
          */
@@ -1580,6 +1709,18 @@ export interface components {
              * @default
              */
             vector: number[] | string;
+        };
+        /**
+         * WhyReply
+         * @description What a hit was found by: the score of each channel, 0 to 1, and the words that it has.
+         */
+        WhyReply: {
+            /** Scores */
+            scores: {
+                [key: string]: number;
+            };
+            /** Words */
+            words: components["schemas"]["MatchReply"][];
         };
     };
     responses: never;
@@ -3582,6 +3723,8 @@ export interface operations {
             query?: {
                 /** @description The product's id, where the path has `_` for it: for the ids `.` and `..`. */
                 id?: string | null;
+                /** @description Words that titles and attributes have, 512 letters at most; the last may be the beginning of one. Beside a picture, a product or a vector: what looks like it, and is called so. */
+                text?: string;
                 /** @description How many hits. */
                 k?: number;
                 /** @description How many hits to skip. */
@@ -3594,6 +3737,10 @@ export interface operations {
                 group_by?: string;
                 /** @description Of the hits that show the same picture only the best is a hit: `exact` for the same file, `duplicates` for near-duplicates too. `k` and `offset` count what is left. */
                 collapse?: "duplicates" | "exact";
+                /** @description How much each way to find products counts in a query with `text`: `picture` and `words`, each from 0 to 100, and 1 without this field. As text: `words=0.5`. */
+                weights?: string[];
+                /** @description Say of a query with `text` what was understood, and of each hit what it was found by. */
+                explain?: boolean;
                 /** @description Attributes whose values are counted; `facets_of` says among which products. */
                 facets?: string[];
                 /** @description `products`: count all that satisfy the filters, hits or not. `hits`: count the `reach` best hits, each attribute as if there were no filter on itself, so that its other values stay in sight. */
@@ -3660,7 +3807,139 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_group_by`: Hits cannot be grouped by this; `bad_sort`: Hits cannot be sorted like this; `bad_reach`: So many hits cannot be sorted or counted; `bad_collapse`: Duplicates cannot be collapsed like this; `bad_facets`: The facets cannot be counted; `bad_fields`: A field of hits is not known; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute */
+            /** @description `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_text`: This text cannot be searched for; `bad_weights`: The weights are wrong; `no_text_channel`: This snapshot cannot be searched by text; `bad_group_by`: Hits cannot be grouped by this; `bad_sort`: Hits cannot be sorted like this; `bad_reach`: So many hits cannot be sorted or counted; `bad_collapse`: Duplicates cannot be collapsed like this; `bad_facets`: The facets cannot be counted; `bad_fields`: A field of hits is not known; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `overloaded`: The server is busy; `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `not_ready`: No snapshot is being served yet; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `deadline_exceeded`: The answer took too long */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    searchText: {
+        parameters: {
+            query: {
+                /** @description Words that titles and attributes have, 512 letters at most; the last may be the beginning of one. Beside a picture, a product or a vector: what looks like it, and is called so. */
+                text: string;
+                /** @description How many hits. */
+                k?: number;
+                /** @description How many hits to skip. */
+                offset?: number;
+                /** @description Conditions that products must satisfy, all of them: `category=shoes`, `price<=50`, `brand in acme,zeta`, `colour is null`; in JSON each may be an object. */
+                filter?: string[];
+                /** @description Leave out hits with a lower score, -1 to 1, as replies show it: a hit's own score leaves it in. */
+                min_score?: number;
+                /** @description An attribute: of the hits with one value of it, only the best is a hit; products without a value stand for themselves. `k` and `offset` count groups. The 20,000 nearest are looked at, no more. */
+                group_by?: string;
+                /** @description Of the hits that show the same picture only the best is a hit: `exact` for the same file, `duplicates` for near-duplicates too. `k` and `offset` count what is left. */
+                collapse?: "duplicates" | "exact";
+                /** @description How much each way to find products counts in a query with `text`: `picture` and `words`, each from 0 to 100, and 1 without this field. As text: `words=0.5`. */
+                weights?: string[];
+                /** @description Say of a query with `text` what was understood, and of each hit what it was found by. */
+                explain?: boolean;
+                /** @description Attributes whose values are counted; `facets_of` says among which products. */
+                facets?: string[];
+                /** @description `products`: count all that satisfy the filters, hits or not. `hits`: count the `reach` best hits, each attribute as if there were no filter on itself, so that its other values stay in sight. */
+                facets_of?: "products" | "hits";
+                /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`; all without this field. */
+                fields?: string[];
+                /** @description The order of hits: `price:asc`, `added:desc`, any attribute that is a number, a date or a time, or `score`. Without this field the best come first. The `reach` best hits are sorted, no others. */
+                sort?: string;
+                /** @description How many of the best hits there are to sort, and to count for `facets_of` `hits`. */
+                reach?: number;
+                /** @description The snapshot to ask, which an earlier reply named, so that pages fit together; the one that is served without this field. */
+                snapshot?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_not_held`: The snapshot asked for is not held */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `no_query`: There is nothing to search for; `bad_text`: This text cannot be searched for; `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_weights`: The weights are wrong; `bad_group_by`: Hits cannot be grouped by this; `bad_collapse`: Duplicates cannot be collapsed like this; `bad_facets`: The facets cannot be counted; `bad_fields`: A field of hits is not known; `bad_sort`: Hits cannot be sorted like this; `bad_reach`: So many hits cannot be sorted or counted; `bad_field`: A field has the wrong type or value; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute; `no_text_channel`: This snapshot cannot be searched by text */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3734,6 +4013,11 @@ export interface operations {
                     collapse?: "duplicates" | "exact";
                     /** @description The part of the picture that counts: left, top, right, bottom as fractions from 0 to 1 of the picture as it stands upright; the whole picture without this field. Written `left,top,right,bottom`; repeat the field, once for each picture. */
                     crop?: string[];
+                    /**
+                     * @description Say of a query with `text` what was understood, and of each hit what it was found by.
+                     * @default false
+                     */
+                    explain?: boolean;
                     /** @description Attributes whose values are counted; `facets_of` says among which products. */
                     facets?: string[];
                     /**
@@ -3748,8 +4032,8 @@ export interface operations {
                     filter?: string[];
                     /** @description An attribute: of the hits with one value of it, only the best is a hit; products without a value stand for themselves. `k` and `offset` count groups. The 20,000 nearest are looked at, no more. */
                     group_by?: string;
-                    /** @description The picture, as a file; repeat the field for several pictures of one thing. */
-                    image: string[];
+                    /** @description A picture, as a file; repeat the field for several of one thing. */
+                    image?: string[];
                     /**
                      * @description How many hits.
                      * @default 10
@@ -3771,6 +4055,10 @@ export interface operations {
                     snapshot?: string;
                     /** @description The order of hits: `price:asc`, `added:desc`, any attribute that is a number, a date or a time, or `score`. Without this field the best come first. The `reach` best hits are sorted, no others. */
                     sort?: string;
+                    /** @description Words that titles and attributes have, 512 letters at most; the last may be the beginning of one. Beside a picture, a product or a vector: what looks like it, and is called so. */
+                    text?: string;
+                    /** @description How much each way to find products counts in a query with `text`: `picture` and `words`, each from 0 to 100, and 1 without this field. As text: `words=0.5`. */
+                    weights?: string[];
                 };
             };
         };
@@ -3865,7 +4153,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `no_query`: There is nothing to search for; `several_queries`: There is more than one thing to search for; `unknown_field`: There is a field that means nothing here; `bad_field`: A field has the wrong type or value; `invalid_operation`: The GraphQL operation does not fit the schema; `operation_too_large`: The GraphQL operation asks for too much at once; `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_crop`: The crop box is not one; `bad_fields`: A field of hits is not known; `bad_facets`: The facets cannot be counted; `bad_sort`: Hits cannot be sorted like this; `bad_reach`: So many hits cannot be sorted or counted; `bad_group_by`: Hits cannot be grouped by this; `bad_collapse`: Duplicates cannot be collapsed like this; `reply_too_large`: The reply would be too large; `too_many_examples`: The query has too many examples; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute; `vector_length`: The vector has the wrong length; `vector_not_finite`: The vector holds NaN or Infinity; `vector_zero`: The vector has no direction; `image_empty`: The picture is empty; `image_not_an_image`: This is not a picture; `image_damaged`: The picture is damaged; `image_too_small`: The picture is too small; `url_malformed`: This is no URL that can be fetched; `url_missing`: There is nothing behind this URL */
+            /** @description `no_query`: There is nothing to search for; `several_queries`: There is more than one thing to search for; `unknown_field`: There is a field that means nothing here; `bad_field`: A field has the wrong type or value; `invalid_operation`: The GraphQL operation does not fit the schema; `operation_too_large`: The GraphQL operation asks for too much at once; `bad_k`: `k` is out of range; `bad_offset`: `offset` is out of range; `bad_min_score`: `min_score` is out of range; `bad_crop`: The crop box is not one; `bad_fields`: A field of hits is not known; `bad_facets`: The facets cannot be counted; `bad_sort`: Hits cannot be sorted like this; `bad_reach`: So many hits cannot be sorted or counted; `bad_group_by`: Hits cannot be grouped by this; `bad_collapse`: Duplicates cannot be collapsed like this; `reply_too_large`: The reply would be too large; `too_many_examples`: The query has too many examples; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute; `vector_length`: The vector has the wrong length; `vector_not_finite`: The vector holds NaN or Infinity; `vector_zero`: The vector has no direction; `image_empty`: The picture is empty; `image_not_an_image`: This is not a picture; `no_text_channel`: This snapshot cannot be searched by text; `bad_text`: This text cannot be searched for; `bad_weights`: The weights are wrong; `image_damaged`: The picture is damaged; `image_too_small`: The picture is too small; `url_malformed`: This is no URL that can be fetched; `url_missing`: There is nothing behind this URL */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4192,6 +4480,107 @@ export interface operations {
                 };
             };
             /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `not_ready`: No snapshot is being served yet; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    suggest: {
+        parameters: {
+            query?: {
+                /** @description What somebody has typed so far, 512 letters at most. */
+                text?: string;
+                /** @description How many, 20 at most. */
+                limit?: number;
+                /** @description Conditions that products must satisfy, all of them: `category=shoes`, `price<=50`, `brand in acme,zeta`, `colour is null`; in JSON each may be an object. */
+                filter?: string[] | null;
+                /** @description The snapshot to ask, which an earlier reply named, so that pages fit together; the one that is served without this field. */
+                snapshot?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SuggestReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `snapshot_not_held`: The snapshot asked for is not held */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_text`: This text cannot be searched for; `bad_limit`: `limit` is out of range; `bad_filter`: A filter cannot be understood; `too_many_filters`: There are too many filters; `unknown_attribute`: No product has this attribute; `bad_field`: A field has the wrong type or value; `no_text_channel`: This snapshot cannot be searched by text */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `overloaded`: The server is busy; `rate_limited`: You ask too often */
             429: {
                 headers: {
                     [name: string]: unknown;

@@ -32,6 +32,8 @@ for (const id of JSON.parse(ids)) {
 const found = await client.searchPicture(await readFile(picture), { k: 3, filter: ["stock>=0"], facets: ["category"] });
 const sorted = await client.search({ product_id: found.hits[0].id, k: 5, sort: "price:desc", reach: 20 });
 const listed = await client.products({ find: "product 1", sort: "price:asc", limit: 5 });
+const named = await client.search({ text: "prodct 7", explain: true, k: 1 });
+const suggested = await client.suggest("pro", { limit: 1 });
 const batch = await client.searchBatch([{ product_id: found.hits[0].id, k: 1 }, { product_id: "none such" }]);
 await new LookalikeClient(url, { apiKey, fetch: busyTwice }).snapshot();
 console.log(
@@ -41,6 +43,8 @@ console.log(
     hits: found.hits.map((hit) => hit.id),
     facets: Object.keys(found.facets ?? {}),
     prices: sorted.hits.map((hit) => hit.attributes.price),
+    named: [named.hits[0].title, named.understood.words[0].found, named.hits[0].why.scores.words === named.hits[0].score],
+    suggested,
     listed: listed.products.map((product) => product.attributes.price),
     small: (await client.image(found.hits[0].id, 64)).byteLength,
     batch: batch.results.map((result) => result.problem?.code ?? "hits"),

@@ -59,6 +59,8 @@ def test_it_asks_a_server(folder: Path, running: Server, api_key: str, shop: Sho
     assert found["prices"] == sorted(found["prices"], reverse=True)
     assert found["listed"] == sorted(found["listed"])
     assert len(found["prices"]) == len(found["listed"]) == 5
+    assert found["named"] == ["Product 7 <b>&</b>", "product", True]
+    assert found["suggested"] == [{"text": "product", "word": "product", "products": 24}]
     assert found["small"] > 100
     assert found["tries"] == 3
     assert found["unknown"] == {"code": "unknown_product", "status": 404, "hasId": True}
