@@ -18,6 +18,7 @@ from lookalike.serving.access.rates import RateLimits
 from lookalike.serving.background import supervise
 from lookalike.serving.budget import Budget
 from lookalike.serving.console.board import Board
+from lookalike.serving.console.examiner import Examiner
 from lookalike.serving.console.moves import Moves
 from lookalike.serving.live.archive import Archive
 from lookalike.serving.live.follower import Follower
@@ -66,6 +67,7 @@ class Runtime:
         self.pictures = PictureProbe(self.follower, read=self.service.picture)
         self.archive = Archive(self.follower, most=settings.console.past_snapshots)
         self.board = Board(store)
+        self.examiner = Examiner(self.follower, self.service.picture)
         self.moves = Moves(store, enabled=settings.console.moves)
         self.resources = Resources(self.metrics, folder)
         self.policy = Policy(

@@ -85,6 +85,13 @@ class Board:
         did = (report for report in recent_reports(self.store, channel, 2 * limit) if report.state != "skipped")
         return list(islice(did, limit))
 
+    def last_run(self, channel: str) -> RunReport | None:
+        """Return the last run of a channel that looked at its catalogue, None where there was none."""
+        try:
+            return last_report(self.store, channel)
+        except NotFoundError:
+            return None
+
     def rejects(self, channel: str, limit: int, reason: str = "") -> tuple[RunReport, list[Reject]]:
         """Return the last run of a channel, and the first products that it left out. Raises `NotFoundError`."""
         report = last_report(self.store, channel)

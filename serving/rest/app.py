@@ -17,7 +17,7 @@ from lookalike.serving.rest.middleware.tracing import Tracing, trace
 from lookalike.serving.rest.openapi import DESCRIPTION, TAGS, install_openapi
 from lookalike.serving.rest.problems import install_handlers
 from lookalike.serving.rest.responses import LINES
-from lookalike.serving.rest.routes import console, embed, operations, pages, products, search, snapshots
+from lookalike.serving.rest.routes import catalogue, console, embed, operations, pages, products, search, snapshots
 from lookalike.serving.rest.routes.common import give_runtime
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.telemetry import version
@@ -85,6 +85,7 @@ def _add_routes(app: FastAPI) -> None:
         snapshots.router,
         operations.admin,
         console.router,
+        catalogue.router,
         operations.probes,
     )
     for router in (*gateways, pages.router, page.router):

@@ -313,6 +313,8 @@ class SearchService:
             answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors, room))
         if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
             self.proved_at = time.monotonic()
+        if _shows_best(query):
+            self.metrics.best_scores.observe(max((hit.score for hit in answer.hits), default=-1.0))
         return answer
 
     async def _vectors(
@@ -406,6 +408,13 @@ def _project(searcher: Searcher, vector: Vectors | ProblemError) -> Vectors | Pr
 
 def _has_picture(query: Query) -> bool:
     return any(isinstance(example, Picture | PictureUrl) for example in query.examples)
+
+
+def _shows_best(query: Query) -> bool:
+    """Tell whether the best hit says how well the catalogue answers: a product of it always finds something like it."""
+    options = query.options
+    is_first = not options.offset and options.min_score is None
+    return is_first and not any(isinstance(example, ProductId) for example in query.examples)
 
 
 def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:

@@ -34,6 +34,7 @@ STAGES = ("fetch", "decode", "queue", "encode", "search", "facets", "hydrate", "
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS)
 _SWAP_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_SCORES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # twice the series for nothing that we ask
@@ -72,6 +73,12 @@ class Metrics:
             "(the reply), thumbnail",
             ["stage"],
             buckets=_STAGE_SECONDS,
+            registry=registry,
+        )
+        self.best_scores = Histogram(
+            "lookalike_best_score",
+            "Scores of the best hits of queries by picture or vector, first pages without min_score; -1 without a hit",
+            buckets=_SCORES,
             registry=registry,
         )
         self.batches = Histogram(

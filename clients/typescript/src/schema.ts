@@ -84,6 +84,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/catalogue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What looks wrong in the served products
+         * @description Duplicates, products whose neighbours nearly all have another category, the age of the catalogue, and how well it
+         *     answers queries. Neighbours of 2,000 products are looked at; each part takes three seconds at most.
+         */
+        get: operations["examineCatalogue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/catalogue/pictures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pictures that are tiny, blurred or missing
+         * @description Each is read where the catalogue has it, for six seconds at most together.
+         */
+        get: operations["examinePictures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/channels": {
         parameters: {
             query?: never;
@@ -603,6 +644,26 @@ export interface components {
             snapshot: string | null;
         };
         /**
+         * CatalogueReply
+         * @description What looks wrong in the served products, how old they are, and how well they answer since the server started.
+         */
+        CatalogueReply: {
+            /** Best Scores */
+            best_scores: components["schemas"]["ScoresReply"][];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            duplicates: components["schemas"]["DuplicatesReply"];
+            last_run: components["schemas"]["RunReply"] | null;
+            /** Products */
+            products: number;
+            /** Snapshot */
+            snapshot: string;
+            strays: components["schemas"]["StraysReply"] | null;
+        };
+        /**
          * ChannelReply
          * @description The channel's entry that put the snapshot into service.
          */
@@ -668,6 +729,32 @@ export interface components {
              * @default null
              */
             value: boolean | number | string | (boolean | number | string)[] | null;
+        };
+        /**
+         * DuplicateGroupReply
+         * @description Products that show the same: the first of `size`. `same_file`: byte for byte.
+         */
+        DuplicateGroupReply: {
+            /** Products */
+            products: components["schemas"]["ShownProduct"][];
+            /** Same File */
+            same_file: boolean;
+            /** Size */
+            size: number;
+        };
+        /**
+         * DuplicatesReply
+         * @description How many groups of the `examined` products show the same, how many products they have, and the largest.
+         */
+        DuplicatesReply: {
+            /** Examined */
+            examined: number;
+            /** Groups */
+            groups: number;
+            /** Largest */
+            largest: components["schemas"]["DuplicateGroupReply"][];
+            /** Products */
+            products: number;
         };
         /**
          * EmbedReply
@@ -1134,6 +1221,46 @@ export interface components {
             note: string;
         };
         /**
+         * PoorPictureReply
+         * @description A picture with its fault: `tiny` (its longer side has fewer than 200 pixels), `blurred` or `missing`.
+         */
+        PoorPictureReply: {
+            /** Detail */
+            detail: string;
+            /**
+             * Fault
+             * @enum {string}
+             */
+            fault: "tiny" | "blurred" | "missing";
+            /** Height */
+            height: number;
+            /** Id */
+            id: string;
+            /**
+             * Image Url
+             * @description Path of the picture, from the server's root.
+             */
+            image_url: string;
+            /** Sharpness */
+            sharpness: number;
+            /** Title */
+            title: string;
+            /** Width */
+            width: number;
+        };
+        /**
+         * PoorPicturesReply
+         * @description Those among `examined` pictures, chosen by chance, that serve shoppers badly.
+         */
+        PoorPicturesReply: {
+            /** Examined */
+            examined: number;
+            /** Pictures */
+            pictures: components["schemas"]["PoorPictureReply"][];
+            /** Snapshot */
+            snapshot: string;
+        };
+        /**
          * ProblemReply
          * @description RFC 9457: `detail` says what to do, `code` never changes its meaning.
          */
@@ -1376,6 +1503,16 @@ export interface components {
             runs: components["schemas"]["RunReply"][];
         };
         /**
+         * ScoresReply
+         * @description How many queries by picture or vector had a best hit with a score up to `most`, and above the one before it.
+         */
+        ScoresReply: {
+            /** Count */
+            count: number;
+            /** Most */
+            most: number;
+        };
+        /**
          * SearchReply
          * @description Hits, best first, all from one snapshot; `facets` are there where the query asks for some.
          *
@@ -1576,6 +1713,21 @@ export interface components {
             };
         };
         /**
+         * ShownProduct
+         * @description A product as far as people need it to know which one it is.
+         */
+        ShownProduct: {
+            /** Id */
+            id: string;
+            /**
+             * Image Url
+             * @description Path of the picture, from the server's root.
+             */
+            image_url: string;
+            /** Title */
+            title: string;
+        };
+        /**
          * SnapshotLineReply
          * @description One snapshot. `refused` has the limits that it did not reach, `problem` why it cannot be read.
          */
@@ -1667,6 +1819,47 @@ export interface components {
             detail: string;
             /** State */
             state: string;
+        };
+        /**
+         * StrayReply
+         * @description A product with `value`, of whose ten nearest `count` have the value `others`. `score` is the mean of the ten.
+         */
+        StrayReply: {
+            /** Count */
+            count: number;
+            /** Id */
+            id: string;
+            /**
+             * Image Url
+             * @description Path of the picture, from the server's root.
+             */
+            image_url: string;
+            /** Others */
+            others: string;
+            /** Score */
+            score: number;
+            /** Title */
+            title: string;
+            /** Value */
+            value: string;
+        };
+        /**
+         * StraysReply
+         * @description Products whose neighbours nearly all have another value of `attribute`, the closest to their neighbours first.
+         *
+         *     `count` is how many of the `examined` ones are such; `chance` is the mean score of two products chosen by chance.
+         */
+        StraysReply: {
+            /** Attribute */
+            attribute: string;
+            /** Chance */
+            chance: number;
+            /** Count */
+            count: number;
+            /** Examined */
+            examined: number;
+            /** Products */
+            products: components["schemas"]["StrayReply"][];
         };
         /**
          * SuggestReply
@@ -1922,6 +2115,178 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReadyReply"];
+                };
+            };
+        };
+    };
+    examineCatalogue: {
+        parameters: {
+            query?: {
+                /** @description One that names a kind of product, such as `category`: strays are looked for. */
+                attribute?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogueReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `unknown_attribute`: No product has this attribute; `bad_field`: A field has the wrong type or value */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `store_unavailable`: The store does not answer; `not_ready`: No snapshot is being served yet; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+        };
+    };
+    examinePictures: {
+        parameters: {
+            query?: {
+                /** @description How many to look at, chosen by chance. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PoorPicturesReply"];
+                };
+            };
+            /** @description `unauthorized`: This takes a valid API key or token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `forbidden`: You may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `bad_limit`: `limit` is out of range */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `overloaded`: The server is busy; `rate_limited`: You ask too often */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `head_too_large`: The request's head is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `internal`: Something went wrong here */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
+                };
+            };
+            /** @description `not_ready`: No snapshot is being served yet; `access_unavailable`: Tokens cannot be verified right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
         };

@@ -221,7 +221,7 @@ async def unpin(request: Request, snapshot: str) -> Response:
 
 async def _read(request: Request, read: Callable[[], T]) -> T:
     check_operator(request_context(request.scope))
-    return await _in_store(read)
+    return await read_store(read)
 
 
 async def _move(request: Request, action: str, move: Callable[..., T]) -> T:
@@ -229,7 +229,7 @@ async def _move(request: Request, action: str, move: Callable[..., T]) -> T:
     asked, runtime = request_context(request.scope), runtime_of(request)
     check_operator(asked)
     try:
-        done = await _in_store(lambda: move(actor=_name(asked.caller)))
+        done = await read_store(lambda: move(actor=_name(asked.caller)))
     except ProblemError as problem:
         runtime.audit.act(asked, action, problem.code)
         raise
@@ -238,7 +238,8 @@ async def _move(request: Request, action: str, move: Callable[..., T]) -> T:
     return done
 
 
-async def _in_store(function: Callable[[], T]) -> T:
+async def read_store(function: Callable[[], T]) -> T:
+    """Do what waits for the store. Raises `ProblemError`, in words for operators."""
     try:
         return await in_thread(function, name="store of an operator")
     except LookalikeError as error:

@@ -5,6 +5,7 @@ import { showHealth } from "./catalogue.js";
 import { draw } from "./charts.js";
 import { offer } from "./compare.js";
 import { $, $dialog, $input, announce, make } from "./dom.js";
+import { offerKinds, prepareHealth } from "./health.js";
 
 /**
  * @typedef {{channel: string, number: number, snapshot: string, moved_at: string, moved_by: string, reason: string,
@@ -82,6 +83,7 @@ function showAll(board, lines, runs, entries) {
   $("charts").replaceChildren(...draw(runs, { count: (value) => count.format(value), duration, size }));
   showSnapshots(board, lines);
   showHealth(chosen, runs);
+  offerKinds(board.serves).catch(() => {});
   $("compare").hidden = !board.past_snapshots;
   offer(lines.filter((line) => !line.problem).map((line) => line.snapshot), board.serves);
   $("history").replaceChildren(...entries.map(describeMove));
@@ -128,7 +130,7 @@ function choose(channel) {
   refresh();
 }
 
-const COLUMNS = ["Snapshot", "Changes", "Products", "Recall@10", "Encoder", "Size", "Run", ""];
+const COLUMNS = ["Snapshot", "Changes", "Products", "Recall@10", "Encoder", "Size", "Run", "Moves"];
 const NUMBERS = new Set(["Products", "Recall@10", "Size", "Run"]);
 
 /** @param {Board} board @param {Line[]} lines */
@@ -322,6 +324,7 @@ $("forget").addEventListener("click", () => {
   forgetKey();
   location.reload();
 });
+prepareHealth();
 $("act-form").addEventListener("submit", submit);
 $("act-cancel").addEventListener("click", () => $dialog("act").close());
 setInterval(() => {

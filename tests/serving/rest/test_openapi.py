@@ -47,6 +47,8 @@ OPERATIONS = {
     "openSnapshot": "POST /v1/admin/open",
     "listRejects": "GET /v1/admin/rejects",
     "contactSheet": "GET /v1/admin/runs/{run}/contact-sheet",
+    "examineCatalogue": "GET /v1/admin/catalogue",
+    "examinePictures": "GET /v1/admin/catalogue/pictures",
     "pin": "PUT /v1/admin/pins/{snapshot}",
     "unpin": "DELETE /v1/admin/pins/{snapshot}",
     "live": "GET /livez",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import date
@@ -20,6 +22,9 @@ from tests.support.shop import Shop, picture
 COUNT = 60
 CATEGORIES = ["Shoes", " hats", '"q"', ""]
 BRANDS = ["Acme", "Zeta", "Lee, Inc.", "Ōkami"]
+
+AXE = "axe-core@4.14.1"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 PATIENCE = 30_000
 """Milliseconds that a test waits before it fails: a busy machine may take its time."""
@@ -107,3 +112,23 @@ def shopper(open_shopper: OpenShopper) -> Shopper:
 @pytest.fixture
 def page(shopper: Shopper) -> Page:
     return shopper.page
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script that looks for violations."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    folder: Path = tmp_path_factory.mktemp("axe")
+    install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), AXE]
+    done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=200)
+    if done.returncode:
+        pytest.skip(f"npm cannot install {AXE}: {done.stderr[-300:]}")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+def find_violations(page: Page, axe: str) -> list[tuple[str, list[str]]]:
+    """Return what axe finds on a page: each rule that is broken, with some of the elements."""
+    page.evaluate(axe)
+    found: dict[str, Any] = page.evaluate("(tags) => axe.run({ runOnly: tags })", RULES)
+    return [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found["violations"]]

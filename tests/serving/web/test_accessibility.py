@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving.web.conftest import OpenShopper
+from tests.serving.web.conftest import OpenShopper, find_violations
 from tests.serving.web.shoppers import Shopper
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.services]
 
-AXE = "axe-core@4.14.1"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TARGET = 44
 """CSS pixels: what a finger hits without care."""
 
@@ -81,19 +75,6 @@ STATES: dict[str, tuple[str, Callable[[Shopper], None]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script that looks for violations."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    folder: Path = tmp_path_factory.mktemp("axe")
-    install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), AXE]
-    done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=200)
-    if done.returncode:
-        pytest.skip(f"npm cannot install {AXE}: {done.stderr[-300:]}")
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
-
-
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", STATES)
@@ -102,10 +83,7 @@ def test_no_violation(open_shopper: OpenShopper, axe: str, state: str, scheme: s
     shopper = open_shopper(path, phone=phone, color_scheme=scheme, reduced_motion="reduce")
     prepare(shopper)
     shopper.page.wait_for_load_state("networkidle")
-    shopper.page.evaluate(axe)
-    found: dict[str, Any] = shopper.page.evaluate("(tags) => axe.run({ runOnly: tags })", RULES)
-    said = [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found["violations"]]
-    assert not said, said
+    assert not find_violations(shopper.page, axe)
     small = shopper.page.evaluate(SMALL, TARGET)
     assert not small, small
 

@@ -18,6 +18,7 @@ from lookalike.infra.demo.processes import free_port
 from lookalike.serving.access.keys import KeysDocument, create_key
 from lookalike.serving.context import AccessScope
 from tests.serving.conftest import make_settings
+from tests.serving.web.conftest import find_violations
 from tests.support.browsers import require_browser
 from tests.support.listening import listening
 from tests.support.reports import run_report
@@ -151,6 +152,36 @@ def test_what_the_last_run_left_out(page: Page) -> None:
     expect(left.get_by_role("row")).to_have_count(2)
     expect(left).to_contain_text("there is no file")
     expect(page.get_by_alt_text("before and after the last run")).to_have_js_property("naturalWidth", 64)
+
+
+def test_the_served_products_are_looked_at_on_demand(page: Page) -> None:
+    section = page.get_by_role("region", name="Served products")
+    expect(section.get_by_label("Kinds of products by")).to_have_value("category")
+    expect(section.locator(".side")).to_have_count(0)
+    section.get_by_role("button", name="Look closer").click()
+    sides = section.locator("#health .side")
+    expect(sides).to_have_count(4)
+    expect(sides.nth(0)).to_contain_text("9 products, made ")
+    expect(sides.nth(1)).to_contain_text("no two show the same")
+    expect(sides.nth(3)).to_contain_text("Among products of another category: 0 of 9.")
+    section.get_by_role("button", name="Look at 100 pictures").click()
+    poor = section.locator("#pictures li")
+    expect(poor).to_have_count(9)  # all of them are tiny
+    expect(poor.first).to_contain_text(re.compile("Product .*tiny.*64.48", re.DOTALL))
+    expect(poor.first.locator("img")).to_have_js_property("complete", True)
+
+
+@pytest.mark.system
+def test_no_violation(page: Page, axe: str) -> None:
+    section = page.get_by_role("region", name="Served products")
+    section.get_by_role("button", name="Look closer").click()
+    expect(section.locator("#health .side")).to_have_count(4)
+    section.get_by_role("button", name="Look at 100 pictures").click()
+    expect(section.locator("#pictures li")).to_have_count(9)
+    assert not find_violations(page, axe)
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not find_violations(page, axe)
 
 
 def test_two_snapshots_side_by_side(page: Page, shop: Shop) -> None:
