@@ -2,9 +2,11 @@
 
 /**
  * @typedef {{id: string, title: string, attributes: Record<string, any>, image_url: string, score?: number,
- *   hidden?: number}} Product
+ *   hidden?: number, why?: {scores: Record<string, number>, words: Match[]}}} Product
+ * @typedef {{word: string, found: string, how: "word" | "beginning" | "spelling"}} Match
+ * @typedef {{words: Match[], unknown: string[]}} Understood
  * @typedef {{values: Record<string, number>, others: number, missing: number, min?: any, max?: any}} Facet
- * @typedef {{snapshot: string, took_ms: number, hits: Product[], facets?: Record<string, Facet>}} SearchReply
+ * @typedef {{snapshot: string, took_ms: number, hits: Product[], facets?: Record<string, Facet>, understood?: Understood}} SearchReply
  * @typedef {{snapshot: string, total: number, products: Product[], facets?: Record<string, Facet>}} ListReply
  * @typedef {{id: string, products: number, attribution: string,
  *   attributes: Record<string, {type: string, values: Record<string, number> | null}>}} Snapshot

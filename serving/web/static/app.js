@@ -47,9 +47,10 @@ async function arrive(next, { count, scroll }) {
   place = next;
   hasArrived = true;
   if (isNew) {
-    document.documentElement.dataset.view = isSearch(next) ? "search" : isListing(next) ? "list" : "start";
-    $input("find-text").value = next.find;
-    document.title = next.find ? `${next.find} – Lookalike` : "Lookalike";
+    document.documentElement.dataset.view = next.likes.length ? "search" : isSearch(next) || isListing(next) ? "list" : "start";
+    const named = next.find || (next.likes.length ? "" : next.text);
+    $input("find-text").value = named;
+    document.title = named ? `${named} – Lookalike` : "Lookalike";
     showQuery(next);
     showFilters(next);
     showSort(next);
@@ -76,7 +77,7 @@ function rememberScroll() {
 
 /** @param {Example} example Search by one example alone. What is chosen stays chosen. */
 function searchBy(example) {
-  go({ likes: [example], unlikes: [], crop: null, find: "", sort: "", product: null });
+  go({ likes: [example], unlikes: [], crop: null, text: "", find: "", sort: "", product: null });
   $("results").focus({ preventScroll: true });
 }
 
@@ -186,11 +187,11 @@ function lookAgain() {
   snapshot.catch(() => {});
 }
 
-/** @param {string} text A number leads to its product, an address to what looks like its picture. */
+/** @param {string} text Words of a title or a number; an address to what looks like its picture. */
 function lookUp(text) {
   const address = findAddress(text);
   if (address) return searchBy(address);
-  go({ likes: [], unlikes: [], crop: null, find: text.trim(), sort: "", product: null });
+  go({ likes: [], unlikes: [], crop: null, text: text.trim(), find: "", sort: "", product: null });
 }
 
 function prepareSkipLink() { // followed as a link, it would be a place in the history of its own
@@ -203,7 +204,7 @@ function prepareSkipLink() { // followed as a link, it would be a place in the h
 
 prepareResults({ ...cardActions, clearFilters: clearChoices, count, startOver, showStart, suggest: (where) => suggest(where, choose),
   unlocked: () => { findSnapshot().catch(() => {}); hasArrived = false; arrive(place, { count: 0, scroll: 0 }); } });
-prepareQuery({ crop: (crop) => go({ crop }), remove, open: cardActions.open });
+prepareQuery({ crop: (crop) => go({ crop }), call: (text) => go({ text: text.trim(), product: null }), remove, open: cardActions.open });
 prepareFilters({ choose, clear: clearFilters });
 prepareSort((sort) => go({ sort }));
 preparePanel({ ...cardActions, close: closePanel, turn: (id) => go({ product: id }, { replace: true }), listShown, chance: chanceShown });

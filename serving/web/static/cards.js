@@ -42,7 +42,7 @@ export function makeCard(product, chance, actions) {
 
 /** @param {Product} product @param {number} chance */
 export const isWeak = (product, chance) =>
-  product.score !== undefined && nameCloseness(product.score, chance) === WEAK;
+  product.score !== undefined && !product.why && nameCloseness(product.score, chance) === WEAK;
 
 /** @param {Product} product */
 export function makeFrame(product) {
@@ -71,7 +71,8 @@ function makeCaption(product, chance) {
   const line = /** @type {HTMLElement} */ (caption.lastElementChild);
   if (price) line.append(makePrice(price));
   line.append(make("span", { className: "about" }, describe(product)));
-  if (product.score !== undefined) caption.append(makeCloseness(product.score, chance));
+  if (product.why) caption.append(makeWhy(product, product.why, chance));
+  else if (product.score !== undefined) caption.append(makeCloseness(product.score, chance));
   return caption;
 }
 
@@ -88,6 +89,15 @@ export function makeCloseness(score, chance) {
   const level = words === "The same" ? "same" : words.split(" ").join("-").toLowerCase();
   const figure = make("span", { className: "figure" }, score.toFixed(2));
   return make("span", { className: `closeness ${level}`, title: `Score ${score.toFixed(3)}` }, words, figure);
+}
+
+/** @param {Product} product @param {NonNullable<Product["why"]>} why @param {number} chance */
+function makeWhy({ score = 0 }, { scores, words }, chance) {
+  const looks = scores.picture === undefined ? [] : [nameCloseness(scores.picture, chance)];
+  const named = [...new Set(words.map(({ found }) => found))];
+  const said = [...looks, ...(named.length ? [`has ${named.join(", ")}`] : [])].join(" · ");
+  const figure = make("span", { className: "figure" }, score.toFixed(2));
+  return make("span", { className: "closeness why", title: `Score ${score.toFixed(3)}` }, said, figure);
 }
 
 /** @param {Product} product @param {CardActions} actions */

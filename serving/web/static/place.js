@@ -4,7 +4,7 @@
  * @typedef {[number, number, number, number]} Crop left, top, right, bottom, from 0 to 1
  * @typedef {{kind: "product" | "picture" | "url", value: string}} Example a picture's value is its name in this tab
  * @typedef {{values: string[], from: string, to: string}} Choice
- * @typedef {{likes: Example[], unlikes: string[], crop: Crop | null, find: string, filters: Map<string, Choice>,
+ * @typedef {{likes: Example[], unlikes: string[], crop: Crop | null, text: string, find: string, filters: Map<string, Choice>,
  *   sort: string, product: string | null}} Place
  */
 
@@ -13,7 +13,7 @@ const WORDS = { product: "like", picture: "picture", url: "url" };
 const EXAMPLES = 16;
 
 /** @returns {Place} */
-export const nowhere = () => ({ likes: [], unlikes: [], crop: null, find: "", filters: new Map(), sort: "", product: null });
+export const nowhere = () => ({ likes: [], unlikes: [], crop: null, text: "", find: "", filters: new Map(), sort: "", product: null });
 
 /** @returns {Choice} */
 export const noChoice = () => ({ values: [], from: "", to: "" });
@@ -27,6 +27,7 @@ export function readPlace(search) {
       place.likes.push({ kind, value });
     } else if (name === "unlike") place.unlikes.push(value);
     else if (name === "crop") place.crop = readCrop(value);
+    else if (name === "text") place.text = value.trim();
     else if (name === "find") place.find = value.trim();
     else if (name === "sort") place.sort = value;
     else if (name === "product") place.product = value;
@@ -55,6 +56,7 @@ export function writePlace(place) {
   for (const { kind, value } of place.likes) written.append(WORDS[kind], value);
   for (const id of place.unlikes) written.append("unlike", id);
   if (place.crop) written.append("crop", writeCrop(place.crop));
+  if (place.text) written.append("text", place.text);
   if (place.find) written.append("find", place.find);
   for (const [name, { values, from, to }] of place.filters) {
     for (const value of values) written.append(`is.${name}`, value);

@@ -2,7 +2,7 @@
 
 import { getProduct, showPicture } from "./api.js";
 import { makeCropBox } from "./crop.js";
-import { $, $image, button, icon, isPhone, make } from "./dom.js";
+import { $, $image, $input, button, icon, isPhone, make } from "./dom.js";
 import { findPicture } from "./pictures.js";
 import { nameOf } from "./roles.js";
 
@@ -10,7 +10,7 @@ import { nameOf } from "./roles.js";
  * @typedef {import("./place.js").Place} Place
  * @typedef {import("./place.js").Example} Example
  * @typedef {import("./place.js").Crop} Crop
- * @typedef {{crop: (crop: Crop | null) => void, remove: (example: Example, isLike: boolean) => void,
+ * @typedef {{crop: (crop: Crop | null) => void, call: (text: string) => void, remove: (example: Example, isLike: boolean) => void,
  *   open: (id: string) => void}} QueryActions
  */
 
@@ -26,6 +26,7 @@ let pictureAddress = null;
 export function prepareQuery(given) {
   actions = given;
   cropBox = makeCropBox($("stage"), actions.crop);
+  $("also").addEventListener("submit", (event) => { event.preventDefault(); actions.call($input("also-text").value); });
   $("whole").addEventListener("click", () => actions.crop(null));
   $("enlarge").addEventListener("click", () => enlarge(!document.body.classList.contains("cropping")));
   $image("picture").addEventListener("click", () => { if (isPhone.matches) enlarge(true); });
@@ -48,6 +49,7 @@ function enlarge(isLarge) {
 /** @param {Place} place */
 export function showQuery(place) {
   const [first, ...others] = place.likes;
+  $input("also-text").value = first ? place.text : "";
   if (!first) { asked = ""; enlarge(false); return; }
   const name = `${first.kind}:${first.value}`;
   if (name !== asked) {

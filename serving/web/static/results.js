@@ -5,14 +5,14 @@ import { $, announce, button, make } from "./dom.js";
 import { LIMITS } from "./limits.js";
 import { nameResults } from "./place.js";
 import { find, findChance, isSearch } from "./search.js";
-import { WEAK, advise, counted, number } from "./words.js";
+import { WEAK, advise, counted, number, sayUnderstood } from "./words.js";
 import { Problem, forgetKey, key, setKey } from "./api.js";
 
 /**
  * @typedef {import("./api.js").Product} Product
  * @typedef {import("./place.js").Place} Place
  * @typedef {{products: Product[], snapshot: string | null, chance: number, total: number | null, ms: number | null,
- *   isWhole: boolean}} View
+ *   isWhole: boolean, understood?: import("./api.js").Understood}} View
  * @typedef {{place: Place, name: string, view: View, stop: AbortController, tries: number, timer: number}} Shown
  * @typedef {import("./cards.js").CardActions & {clearFilters: () => void, count: () => void, startOver: () => void, unlocked: () => void,
  *   showStart: () => Promise<HTMLElement[]>,
@@ -75,7 +75,7 @@ export async function showResults(place, count) {
   hideMessage();
   if (known) return draw(mine, known.products, true);
   $("grid").replaceChildren(...makeSkeletons(12));
-  entitle(name ? (isSearch(place) ? "Lookalikes" : "Products") : "Start with these");
+  entitle(name ? (place.likes.length ? "Lookalikes" : "Products") : "Start with these");
   say(mine);
   if (!name) return showStart(mine);
   await load(mine, Math.min(Math.max(count, PAGE), MOST_AT_ONCE));
@@ -105,12 +105,12 @@ async function load(mine, count) {
   $("grid").setAttribute("aria-busy", "true");
   try {
     const found = await find(place, { offset, count, snapshot: offset ? view.snapshot : null }, mine.stop.signal);
-    const isScored = found.products[0]?.score !== undefined;
+    const isScored = found.products[0]?.score !== undefined && place.likes.length > 0;
     view.chance = isScored ? await findChance(found.snapshot, found.products) : 0;
     if (shown !== mine) return;
     mine.tries = 0;
-    Object.assign(view, { snapshot: found.snapshot, total: found.total, ms: found.ms });
-    view.isWhole = found.products.length < Math.min(count, place.likes.length ? count : 100) || offset + count > FURTHEST;
+    Object.assign(view, { snapshot: found.snapshot, total: found.total, ms: found.ms, understood: found.understood ?? view.understood });
+    view.isWhole = found.products.length < Math.min(count, isSearch(place) && found.total === null ? count : 100) || offset + count > FURTHEST;
     view.products.push(...found.products);
     remember(mine);
     draw(mine, found.products, !offset);
@@ -150,7 +150,7 @@ function draw(mine, products, isFirst) {
   hideMessage();
   if (isFirst) $("grid").replaceChildren(...cards);
   else $("grid").append(...cards);
-  entitle(isSearch(mine.place) ? "Lookalikes" : titleOf(mine));
+  entitle(mine.place.likes.length ? "Lookalikes" : titleOf(mine));
   say(mine);
   if (isFirst) actions.count();
   if (!view.products.length) showEmpty(mine);
@@ -172,7 +172,10 @@ function say({ view, place }) {
   const seconds = view.ms === null ? "" : `${number(Math.round(view.ms))} ms`;
   $("note").textContent = seconds;
   $("note").title = view.snapshot ? `Snapshot ${view.snapshot}` : "";
-  $("figures").hidden = !isSearch(place) || !view.products.length;
+  $("figures").hidden = view.products[0]?.score === undefined;
+  const words = view.understood && view.products.length ? sayUnderstood(view.understood) : "";
+  $("understood").textContent = words;
+  $("understood").hidden = !words;
 }
 
 function showMore() {
@@ -187,10 +190,11 @@ async function showEmpty(mine) {
   entitle("");
   const { place } = mine;
   const isFiltered = place.filters.size > 0;
-  const title = place.find && !isFiltered ? `Nothing is called “${place.find}”` : "Nothing fits";
+  const called = place.find || (place.likes.length ? "" : place.text);
+  const title = called && !isFiltered ? `Nothing is called “${called}”` : "Nothing fits";
   const text = isFiltered ? "No product fits all of these filters."
-    : isSearch(place) ? "No product looks like this."
-    : place.find ? "Look for another word, or show us a picture." : "There are no products yet.";
+    : called ? "Look for another word, or show us a picture."
+    : isSearch(place) ? "No product looks like this." : "There are no products yet.";
   showMessage({ title, text });
   if (!isFiltered) return;
   $("message-actions").append(button("button", "Clear all filters", actions.clearFilters));

@@ -1,10 +1,10 @@
 // Searching: from a place to the products that the server finds for it.
 
-import { getPicture, getProduct, listProducts, post } from "./api.js";
+import { Problem, getPicture, getProduct, listProducts, post } from "./api.js";
 import { hasLines, writeConditions } from "./conditions.js";
 import { encode, findPicture } from "./pictures.js";
 import { LIMITS } from "./limits.js";
-import { writeCrop } from "./place.js";
+import { nameResults, writeCrop } from "./place.js";
 import { leastClose } from "./words.js";
 
 /**
@@ -12,7 +12,8 @@ import { leastClose } from "./words.js";
  * @typedef {import("./place.js").Place} Place
  * @typedef {import("./place.js").Example} Example
  * @typedef {{offset: number, count: number, snapshot: string | null}} Span
- * @typedef {{snapshot: string, products: Product[], total: number | null, ms: number | null}} Found
+ * @typedef {{snapshot: string, products: Product[], total: number | null, ms: number | null,
+ *   understood?: import("./api.js").Understood}} Found
  */
 
 const COLLAPSE = "duplicates";
@@ -21,14 +22,36 @@ const REACH = 1000; // hits that are sorted and counted, of those that are close
 const FEW = 24; // so many are sorted where none is
 const CROPPED_SIDE = 1024;
 
+/** Texts that no title has a word of: they may be numbers of products, or their snapshot has no words. */
+const looked = new Set();
+
 /** @param {Place} place */
-export const isSearch = (place) => place.likes.length > 0;
+export const isSearch = (place) => place.likes.length > 0 || (Boolean(place.text) && !looked.has(nameResults(place)));
 /** @param {Place} place */
-export const isListing = (place) => !isSearch(place) && (Boolean(place.find || place.sort) || place.filters.size > 0);
+export const isListing = (place) => !isSearch(place) && (Boolean(place.text || place.find || place.sort) || place.filters.size > 0);
 
 /** @param {Place} place @param {Span} span @param {AbortSignal} signal @returns {Promise<Found>} */
 export async function find(place, span, signal) {
-  return isSearch(place) ? search(place, span, signal) : list(place, span, signal);
+  if (isSearch(place)) {
+    const found = await searchOrNone(place, span, signal);
+    if (found && (found.products.length || span.offset || !isTextOnly(place))) return found;
+    looked.add(nameResults(place));
+  }
+  return list(place, span, signal);
+}
+
+/** @param {Place} place */
+const isTextOnly = (place) => !place.likes.length;
+
+/** @param {Place} place @param {Span} span @param {AbortSignal} signal @returns {Promise<Found | null>} */
+async function searchOrNone(place, span, signal) {
+  try {
+    return await search(place, span, signal);
+  } catch (error) {
+    const hasNone = error instanceof Problem && (error.code === "no_text_channel" || error.code === "bad_text");
+    if (hasNone && isTextOnly(place)) return null;
+    throw error;
+  }
 }
 
 /** @param {Place} place @param {Span} span @param {AbortSignal} signal @returns {Promise<Found>} */
@@ -36,7 +59,7 @@ async function list(place, { offset, count, snapshot }, signal) {
   const conditions = writeConditions(place.filters).map((one) => /** @type {[string, string]} */ (["filter", one]));
   /** @type {Array<[string, string]>} */
   const parameters = [["limit", String(Math.min(count, LISTED))], ["offset", String(offset)], ...conditions];
-  if (place.find) parameters.push(["find", place.find]);
+  if (place.find || place.text) parameters.push(["find", place.find || place.text]);
   if (place.sort) parameters.push(["sort", place.sort]);
   if (snapshot) parameters.push(["snapshot", snapshot]);
   const reply = await listProducts(parameters, signal);
@@ -46,11 +69,12 @@ async function list(place, { offset, count, snapshot }, signal) {
 /** @param {Place} place @param {Span} span @param {AbortSignal} signal @returns {Promise<Found>} */
 async function search(place, { offset, count, snapshot }, signal) {
   const filter = writeConditions(place.filters);
-  const options = { k: count, offset, filter, collapse: COLLAPSE, ...(snapshot ? { snapshot } : {}) };
+  const explain = place.text ? { explain: true } : {};
+  const options = { k: count, offset, filter, collapse: COLLAPSE, ...explain, ...(snapshot ? { snapshot } : {}) };
   const ask = (/** @type {object} */ more) => askFor(place, { ...options, ...more }, signal);
-  let reply = await ask(place.sort ? { sort: place.sort, ...(await closeEnough(signal)) } : {});
+  let reply = await ask(place.sort ? { sort: place.sort, ...(await closeEnough(place, signal)) } : {});
   if (place.sort && !offset && !reply.hits.length) reply = await ask({ sort: place.sort, reach: FEW });
-  return { snapshot: reply.snapshot, products: reply.hits, total: null, ms: reply.took_ms };
+  return { snapshot: reply.snapshot, products: reply.hits, total: null, ms: reply.took_ms, understood: reply.understood };
 }
 
 /**
@@ -63,7 +87,7 @@ async function search(place, { offset, count, snapshot }, signal) {
  */
 export async function countHits(place, facets, signal) {
   const options = { k: 1, fields: ["score"], filter: writeConditions(place.filters), collapse: COLLAPSE };
-  const reply = await askFor(place, { ...options, facets, facets_of: "hits", ...(await closeEnough(signal)) }, signal);
+  const reply = await askFor(place, { ...options, facets, facets_of: "hits", ...(await closeEnough(place, signal)) }, signal);
   return reply.facets ?? {};
 }
 
@@ -74,8 +98,9 @@ async function askFor(place, options, signal) {
   return /** @type {import("./api.js").SearchReply} */ (await post("search", body, signal));
 }
 
-/** @param {AbortSignal} signal What is less alike is neither sorted nor counted: it is what nobody searched for. */
-async function closeEnough(signal) {
+/** @param {Place} place @param {AbortSignal} signal What is less alike is neither sorted nor counted: it is what nobody searched for. */
+async function closeEnough(place, signal) {
+  if (place.text) return { reach: REACH }; // scores of words are no scores of pictures
   if (!lastChance) {
     const { snapshot, products } = await listProducts([["limit", "1"]], signal);
     lastChance = findChance(snapshot, products);
@@ -86,14 +111,18 @@ async function closeEnough(signal) {
 /** @param {Place} place @param {Record<string, any>} options @param {AbortSignal} signal */
 async function writeQuery(place, options, signal) {
   const [first] = place.likes;
+  const text = place.text ? { text: place.text } : {};
+  if (isTextOnly(place)) return { ...text, ...options };
   if (place.likes.length > 1 || place.unlikes.length) {
+    /** @type {object[]} */
     const positive = await Promise.all(place.likes.map((one, at) => writeExample(one, at ? null : place.crop, signal)));
     const negative = place.unlikes.map((id) => ({ product_id: id }));
+    if (place.text) positive.push(text);
     return { positive, ...(negative.length ? { negative } : {}), ...options };
   }
   const picture = await pictureOf(first, place.crop, signal);
-  if (picture && !options.filter.some(hasLines)) return writeForm(picture, place.crop, options);
-  return { ...(await writeExample(first, place.crop, signal)), ...options };
+  if (picture && !options.filter.some(hasLines)) return writeForm(picture, place.crop, { ...text, ...options });
+  return { ...(await writeExample(first, place.crop, signal)), ...text, ...options };
 }
 
 /** @param {Blob} picture @param {Place["crop"]} crop @param {Record<string, any>} options A third smaller than JSON. */
@@ -170,7 +199,7 @@ export function countValues(names, conditions, signal) {
 /** @param {Place} place @param {string[]} names @param {AbortSignal} signal The same of a list, each without its own. */
 export function countPlace(place, names, signal) {
   /** @type {Array<[string, string]>} */
-  const more = place.find ? [["find", place.find]] : [];
+  const more = place.find || place.text ? [["find", place.find || place.text]] : [];
   return countListed(names, writeConditions(place.filters), [["facets_of", "hits"], ...more], signal);
 }
 

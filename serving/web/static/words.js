@@ -21,6 +21,15 @@ export function nameCloseness(score, chance) {
 /** @param {number} chance The least score of a hit that is not less alike. */
 export const leastClose = (chance) => chance + CLOSENESS[CLOSENESS.length - 1][0] * (1 - chance);
 
+/** @param {import("./api.js").Understood} understood What a person would not expect: guesses, and what nobody has. */
+export function sayUnderstood({ words, unknown }) {
+  const corrected = words.filter(({ how }) => how === "spelling").map(({ word, found }) => `“${found}” for “${word}”`);
+  const parts = [];
+  if (corrected.length) parts.push(`Shown are products with ${corrected.join(" and ")}.`);
+  if (unknown.length) parts.push(`No product has ${unknown.map((word) => `“${word}”`).join(" or ")}.`);
+  return parts.join(" ");
+}
+
 const LOCALE = document.documentElement.lang || "en";
 /** @param {number} value */
 export const number = (value) => value.toLocaleString(LOCALE);
@@ -95,6 +104,8 @@ const ADVICE = {
   elsewhere: { title: "That page does not hand out its picture", text: "Save the picture on your device, then show it here." },
   unlike: { title: "These examples say nothing together", text: "Take one of them away." },
   order: { title: "These products have no such order", text: "Their details have changed since.", loose: true },
+  text: { title: "That is no word", text: "Write a word or a number, and not too many of them." },
+  wordless: { title: "These products cannot be found by words", text: "Take the words away, and search by the picture alone." },
   many: { title: "These are enough examples", text: "Take one away before you add another." },
   filters: { title: "A filter does not fit these products", text: "The range of products has changed since.", loose: true },
 };
@@ -109,7 +120,7 @@ const CODES = {
   urls_off: "elsewhere", url_not_allowed: "elsewhere", url_malformed: "elsewhere", url_missing: "elsewhere",
   vector_zero: "unlike", too_many_examples: "many",
   bad_filter: "filters", unknown_attribute: "filters", too_many_filters: "filters", bad_facets: "filters",
-  bad_sort: "order",
+  bad_sort: "order", bad_text: "text", no_text_channel: "wordless",
 };
 
 /** @param {Problem} problem @returns {Advice} */
