@@ -64,6 +64,15 @@ def explain(ranking: Ranking, rows: Rows) -> Explained | None:
     return Explained(words, unknown, hits)
 
 
+def judge_texts(ranking: Blend) -> str:
+    """Return how well the words of a query's texts were understood, as metrics have it."""
+    words = [word for part in ranking.parts if isinstance(part.channel, WordsQuery) for word in part.channel.understood]
+    unknown = sum(not word.readings for word in words)
+    if unknown:
+        return "partly" if unknown < len(words) else "unknown"
+    return "known" if all(word.readings[0].how == "word" for word in words) else "guessed"
+
+
 def _mean(ranking: Blend, name: ChannelName, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the mean score of all texts or pictures that a channel looks for, by their weights."""
     parts = [part for part in ranking.parts if part.name == name and part.weight > 0]

@@ -27,7 +27,7 @@ from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
 from lookalike.serving.search.directions import find_ranking, find_words
 from lookalike.serving.search.embedder import Embedder
-from lookalike.serving.search.explanations import Explained, explain
+from lookalike.serving.search.explanations import Explained, explain, judge_texts
 from lookalike.serving.search.facets import Facet, count_facets
 from lookalike.serving.search.lookup import match_lookup, rank_lookup
 from lookalike.serving.search.options import QueryOptions
@@ -43,7 +43,7 @@ from lookalike.serving.search.query import (
     Text,
     Vectors,
 )
-from lookalike.serving.search.rankings import Ranking
+from lookalike.serving.search.rankings import Blend, Ranking
 from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, match_hits, select
 from lookalike.serving.search.suggestions import check_suggestion, suggest
@@ -366,6 +366,8 @@ class SearchService:
             hits = loaded.searcher.hits(found, needed, room.take)
             hidden = count_hidden(loaded.searcher, found, options, among)
             explained = explain(ranking, found.rows) if ranking is not None and options.explain else None
+        if isinstance(ranking, Blend):
+            self.metrics.texts.labels(judge_texts(ranking)).inc()
         with self.metrics.stage("facets") if options.facets else nullcontext():
             match = partial(_match_counted, loaded.searcher, ranking, options, among)
             facets = count_facets(loaded.searcher.products, options, match)
@@ -411,10 +413,13 @@ def _has_picture(query: Query) -> bool:
 
 
 def _shows_best(query: Query) -> bool:
-    """Tell whether the best hit says how well the catalogue answers: a product of it always finds something like it."""
+    """Tell whether the best hit says how well the catalogue answers: a product always finds something like it.
+
+    Scores of texts are not those of pictures.
+    """
     options = query.options
     is_first = not options.offset and options.min_score is None
-    return is_first and not any(isinstance(example, ProductId) for example in query.examples)
+    return is_first and not any(isinstance(example, ProductId | Text) for example in query.examples)
 
 
 def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:

@@ -104,6 +104,13 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self.texts = Counter(
+            "lookalike_query_texts_total",
+            "Queries with a text by how it was understood: known (products have each word), guessed (a word was "
+            "corrected or completed), partly (no product has one of the words), unknown (no product has any)",
+            ["result"],
+            registry=registry,
+        )
         self.thumbnails = Counter(
             "lookalike_thumbnails_total",
             "Small copies of product pictures: made, or cached",
@@ -228,6 +235,7 @@ class Metrics:
         for counter, values in (
             (self.released, ("full", "waited", "idle")),
             (self.vectors, ("encoded", "shared", "cached")),
+            (self.texts, ("known", "guessed", "partly", "unknown")),
             (self.thumbnails, ("made", "cached")),
             (self.dropped, ("cancelled", "expired")),
         ):

@@ -279,3 +279,19 @@ def test_a_snapshot_without_words_says_how_to_get_them(shop: Shops, serve: Serve
         assert response.json()["code"] == "no_text_channel"
         assert "lookalike reindex" in response.json()["detail"]
     assert client.post("/v1/search", json={"product_id": "a", "weights": {"words": 3}}).status_code == 200
+
+
+def test_texts_are_counted_by_how_they_were_understood_and_not_among_pictures(client: Client) -> None:
+    def count(name: str) -> float:
+        line = next(line for line in client.get("/metrics").text.splitlines() if line.startswith(name))
+        return float(line.rsplit(" ", 1)[1])
+
+    kinds = {"known": "red hat ", "guessed": "red hta ", "partly": "red xyzzy ", "unknown": "xyzzy "}
+    names = [f'lookalike_query_texts_total{{result="{kind}"}}' for kind in kinds]
+    before = [count(name) for name in names]
+    pictures = count("lookalike_best_score_count")
+    for text in kinds.values():
+        ask(client, text=text)
+    ask(client, product_id="p1")
+    assert [count(name) for name in names] == [number + 1 for number in before]
+    assert count("lookalike_best_score_count") == pictures
