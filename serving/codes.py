@@ -398,7 +398,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         GrpcStatus.FAILED_PRECONDITION,
         "This snapshot cannot be searched by text",
         "Run `lookalike reindex`: it builds an index of words, unless `LOOKALIKE_WORDS` is false, or no product has a "
-        "title.",
+        "title. For `meaning` and `looks` name an encoder of texts, too: `--text-encoder minilm`.",
     ),
     "bad_text": ErrorCode(
         422,
@@ -410,7 +410,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         422,
         GrpcStatus.INVALID_ARGUMENT,
         "The weights are wrong",
-        "Name `picture` or `words`, each with a number from 0 to 100, and let what you ask for have one above 0.",
+        "Name `picture`, `words`, `meaning` or `looks`, each with a number from 0 to 100, and let what you ask for "
+        "have one above 0.",
     ),
     "image_damaged": ErrorCode(
         422, GrpcStatus.INVALID_ARGUMENT, "The picture is damaged", "The file is cut off or broken: send it again."

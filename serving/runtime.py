@@ -107,6 +107,7 @@ class Runtime:
     def _background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {
             "batcher": self.service.run_batcher,
+            "text batcher": self.service.run_text_batcher,
             "follower": self.follower.run,
             "readiness": self.readiness.run,
             "reloads": self.reloads.run,

@@ -79,6 +79,9 @@ class Batching(BaseModel):
     cached_vectors: int = Field(
         1024, ge=0, description="Vectors of the last query pictures that are kept, for repeated ones; 0 for none."
     )
+    cached_texts: int = Field(
+        4096, ge=0, description="Vectors of the last query texts that are kept, for repeated ones; 0 for none."
+    )
     decode_threads: int | None = Field(
         None, ge=1, description="Threads that decode pictures; default: this worker's share of the processors."
     )

@@ -61,8 +61,10 @@ class LoadedSnapshot:
 
 
 def prove(searcher: Searcher) -> None:
-    """Send a picture and a product through a snapshot before anybody depends on it. Raises what goes wrong."""
+    """Send a picture, a product and a text through a snapshot before anybody depends on it. Raises what goes wrong."""
     searcher.search(searcher.embed(BLANK), 1)
+    if searcher.texts is not None:
+        searcher.texts.search(searcher.texts.embed("a text"), 1)
     searcher.similar(searcher.products.any_id(), 1)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.options import WEIGHTS, ChannelName
-from lookalike.serving.search.query import Query, Text, Vectors, combine
+from lookalike.serving.search.options import WEIGHTS, WORDS_ALONE, ChannelName
+from lookalike.serving.search.query import Example, Query, Text, Vectors, combine
 from lookalike.serving.search.rankings import Blend, Looks, Nearest, Part, Ranking
+from lookalike.tasks.search.looks import find_examples
+from lookalike.tasks.search.meaning import Meaning
 from lookalike.tasks.search.searcher import Searcher
 from lookalike.tasks.search.words.words import Words
 
 Placed = Sequence[Vectors | None]
+
+TEXT_CHANNELS: tuple[ChannelName, ...] = ("meaning", "looks")
+"""The channels that need the vector of a text."""
 
 
 def find_ranking(
@@ -21,28 +26,37 @@ def find_ranking(
 
     Args:
         rows: the row of each example that is a product, else None.
-        vectors: the encoder's vector of each example that is a picture or a vector, else None.
+        vectors: the encoder's vector of each example that is a picture or a vector, and for a text that of the encoder
+            of texts; None for others, and for a text that has none.
 
     Raises:
         ProblemError: examples cancel each other out, or a text cannot be searched for.
     """
-    placed = [_place_example(searcher, row, vector) for row, vector in zip(rows, vectors, strict=True)]
+    known = zip(query.examples, rows, vectors, strict=True)
+    placed = [_place_example(searcher, example, row, vector) for example, row, vector in known]
     split = len(query.positive)
     positive = [direction for direction in placed[:split] if direction is not None]
     negative = [direction for direction in placed[split:] if direction is not None]
     direction = combine(positive, negative, query.negative_weight)
     if not query.has_text:
         return None if direction is None else Nearest(searcher, direction)
-    parts = _find_text_parts(searcher, query)
+    parts = find_text_parts(searcher, query, vectors)
     if direction is not None:
-        parts.append(Part("picture", Looks(searcher, direction), _weigh(query, "picture")))
+        parts.append(Part("picture", Looks(searcher, direction), _weigh(searcher, query, "picture")))
     elif negative:
         away = combine(negative, [], 0)
         assert away is not None  # noqa: S101 - there is at least one
-        parts.append(Part("picture", Looks(searcher, away), -query.negative_weight * _weigh(query, "picture")))
+        parts.append(
+            Part("picture", Looks(searcher, away), -query.negative_weight * _weigh(searcher, query, "picture"))
+        )
     if all(part.weight <= 0 for part in parts):
         raise ProblemError("bad_weights", "Nothing that the query asks for has a weight above 0.")
-    return Blend(parts, is_exact=searcher.is_exact or direction is None)
+    return Blend(parts, is_exact=all(is_exact(searcher, part.name) for part in parts))
+
+
+def wants_meaning(searcher: Searcher, query: Query) -> bool:
+    """Tell whether the vectors of a query's texts are needed."""
+    return searcher.texts is not None and any(_weigh(searcher, query, name) for name in TEXT_CHANNELS)
 
 
 def find_words(searcher: Searcher) -> Words:
@@ -56,23 +70,67 @@ def find_words(searcher: Searcher) -> Words:
     return searcher.words
 
 
-def _find_text_parts(searcher: Searcher, query: Query) -> list[Part]:
-    """Return what finds products by the texts of a query."""
-    words = find_words(searcher)
+def find_text_parts(searcher: Searcher, query: Query, vectors: Sequence[Vectors | None]) -> list[Part]:
+    """Return what finds products by the texts of a query. Raises `ProblemError` where the snapshot cannot."""
+    if searcher.texts is None:
+        find_words(searcher)
+        _check_meaning(query)
     signs = [1.0] * len(query.positive) + [-query.negative_weight] * len(query.negative)
     return [
-        Part("words", words.query(example.text), sign * example.weight * _weigh(query, "words"))
-        for sign, example in zip(signs, query.examples, strict=True)
+        Part(part.name, part.channel, sign * example.weight * part.weight)
+        for sign, example, vector in zip(signs, query.examples, vectors, strict=True)
         if isinstance(example, Text)
+        for part in _find_channels(searcher, query, example, vector)
     ]
 
 
-def _weigh(query: Query, channel: ChannelName) -> float:
-    return query.options.weights.get(channel, WEIGHTS[channel])
+def is_exact(searcher: Searcher, channel: ChannelName) -> bool:
+    """Tell whether a channel compares with every product."""
+    if channel == "words":
+        return True
+    if channel == "meaning" and searcher.texts is not None:
+        return searcher.texts.is_exact and (searcher.texts.without is None or searcher.is_exact)
+    return searcher.is_exact
 
 
-def _place_example(searcher: Searcher, row: int | None, vector: Vectors | None) -> Vectors | None:
+def _find_channels(searcher: Searcher, query: Query, text: Text, vector: Vectors | None) -> Iterator[Part]:
+    """Yield what finds products by one text."""
+    if searcher.words is not None:
+        yield Part("words", searcher.words.query(text.text), _weigh(searcher, query, "words"))
+    if searcher.texts is None or vector is None:
+        return
+    examples = find_examples(searcher, vector) if _needs_pictures(searcher, query) else None
+    looks = Looks(searcher, examples.direction, offers_all=False) if examples else None
+    yield Part("meaning", Meaning(searcher.texts, vector, looks), _weigh(searcher, query, "meaning"))
+    if looks is not None:
+        yield Part("looks", looks, _weigh(searcher, query, "looks"))
+
+
+def _needs_pictures(searcher: Searcher, query: Query) -> bool:
+    """Tell whether pictures speak for a text: for all products, or for those without a title."""
+    has_untitled = searcher.texts is not None and searcher.texts.without is not None
+    return _weigh(searcher, query, "looks") > 0 or (has_untitled and _weigh(searcher, query, "meaning") > 0)
+
+
+def _check_meaning(query: Query) -> None:
+    for name in TEXT_CHANNELS:
+        if query.options.weights.get(name):
+            detail = (
+                f"The products of this snapshot cannot be searched by `{name}`: it was built without an encoder of "
+                "texts, or its products have no titles. Run `lookalike reindex` with `--text-encoder minilm`."
+            )
+            raise ProblemError("no_text_channel", detail)
+
+
+def _weigh(searcher: Searcher, query: Query, channel: ChannelName) -> float:
+    usual = WORDS_ALONE if channel == "words" and searcher.texts is None else WEIGHTS[channel]
+    return query.options.weights.get(channel, usual)
+
+
+def _place_example(searcher: Searcher, example: Example, row: int | None, vector: Vectors | None) -> Vectors | None:
     """Return where one example lies in the index, None for a text, and for a picture without any feature."""
+    if isinstance(example, Text):
+        return None
     if row is not None:
         return searcher.direction_of(row)
     return searcher.direction(vector) if vector is not None and vector.any() else None

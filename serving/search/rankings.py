@@ -56,14 +56,19 @@ class Nearest(Ranking):
 
 
 class Looks(Channel):
-    """By what pictures look like: closeness to a direction, 0 for what points away from it."""
+    """By what pictures look like: closeness to a direction, 0 for what points away from it.
 
-    def __init__(self, searcher: Searcher, direction: Vectors) -> None:
+    `offers_all` says whether what points away is offered, too, behind all others.
+    """
+
+    def __init__(self, searcher: Searcher, direction: Vectors, *, offers_all: bool = True) -> None:
         self._searcher = searcher
         self._direction = direction
+        self._offers_all = offers_all
 
     def candidates(self, reach: int, allowed: Mask | None) -> Rows:
-        return self._searcher.nearest(self._direction, reach, allowed).rows
+        found = self._searcher.nearest(self._direction, reach, allowed)
+        return found.rows if self._offers_all else found.rows[found.scores > 0]
 
     def scores(self, rows: Rows) -> Scores:
         return np.clip(self._searcher.compare(self._direction, rows), 0, 1)

@@ -25,7 +25,7 @@ from lookalike.serving.context import current
 from lookalike.serving.errors import ProblemError, as_problem, overload_problem, sentence
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
-from lookalike.serving.search.directions import find_ranking, find_words
+from lookalike.serving.search.directions import find_ranking, find_words, wants_meaning
 from lookalike.serving.search.embedder import Embedder
 from lookalike.serving.search.explanations import Explained, explain, judge_texts
 from lookalike.serving.search.facets import Facet, count_facets
@@ -47,6 +47,7 @@ from lookalike.serving.search.rankings import Blend, Ranking
 from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, match_hits, select
 from lookalike.serving.search.suggestions import check_suggestion, suggest
+from lookalike.serving.search.text_embedder import TextEmbedder
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.search.filters import Condition, match_products
@@ -131,6 +132,7 @@ class SearchService:
         self._in_progress = 0
         self._batched = asyncio.Semaphore(BATCHED * settings.share_of_processors)
         self._embedder = Embedder(settings, metrics)
+        self._text_embedder = TextEmbedder(settings, metrics)
         self._urls = UrlReader(settings.urls.policy(), metrics)
         self._writers = ThreadPoolExecutor(settings.share_of_processors, thread_name_prefix="write")
         self._pictures = PictureReads(settings.fetch.policy(), metrics)
@@ -251,8 +253,12 @@ class SearchService:
             self.proved_at = time.monotonic()
 
     async def run_batcher(self) -> None:
-        """Run the batcher."""
+        """Run the batcher of pictures."""
         await self._embedder.run()
+
+    async def run_text_batcher(self) -> None:
+        """Run the batcher of texts."""
+        await self._text_embedder.run()
 
     async def sample_gauges(self) -> None:
         """Measure every second how long the oldest picture waits, also when nothing moves."""
@@ -263,6 +269,7 @@ class SearchService:
     def close(self) -> None:
         """Let the threads go."""
         self._embedder.close()
+        self._text_embedder.close()
         self._urls.close()
         self._pictures.close()
         self._searchers.shutdown(wait=False, cancel_futures=True)
@@ -308,7 +315,7 @@ class SearchService:
         _check_attributes(loaded, query.options)
         began = time.monotonic()
         rows = [_find_row(loaded, example) for example in query.examples]
-        vectors = await self._vectors(loaded, query.examples, deadline)
+        vectors = await self._vectors(loaded, query, deadline)
         with span("search"):
             answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors, room))
         if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
@@ -317,15 +324,13 @@ class SearchService:
             self.metrics.best_scores.observe(max((hit.score for hit in answer.hits), default=-1.0))
         return answer
 
-    async def _vectors(
-        self, loaded: LoadedSnapshot, examples: Sequence[Example], deadline: float
-    ) -> Sequence[Vectors | None]:
-        """Return the encoder's vector of each example; None for products, which the index knows, and for texts."""
-        if len(examples) == 1:
-            return [await self._vector(loaded, examples[0], deadline)]
+    async def _vectors(self, loaded: LoadedSnapshot, query: Query, deadline: float) -> Sequence[Vectors | None]:
+        """Return the vector of each example; None for products, which the index knows, and for texts without any."""
+        if len(query.examples) == 1:
+            return [await self._vector(loaded, query, query.examples[0], deadline)]
         tasks = [
-            asyncio.ensure_future(_name_example(self._vector(loaded, example, deadline), place))
-            for place, example in enumerate(examples, 1)
+            asyncio.ensure_future(_name_example(self._vector(loaded, query, example, deadline), place))
+            for place, example in enumerate(query.examples, 1)
         ]
         try:
             return await asyncio.gather(*tasks)
@@ -333,9 +338,14 @@ class SearchService:
             for task in tasks:
                 task.cancel()
 
-    async def _vector(self, loaded: LoadedSnapshot, example: Example, deadline: float) -> Vectors | None:
-        if isinstance(example, ProductId | Text):
+    async def _vector(self, loaded: LoadedSnapshot, query: Query, example: Example, deadline: float) -> Vectors | None:
+        if isinstance(example, ProductId):
             return None
+        if isinstance(example, Text):
+            texts = loaded.searcher.texts
+            if texts is None or not wants_meaning(loaded.searcher, query):
+                return None
+            return await self._text_embedder.embed(texts.encoder, example.text, deadline=deadline)
         if isinstance(example, EncoderVector):
             _check_vector(example.vector, loaded.manifest.encoder.dimension)
             return example.vector

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -29,7 +30,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """Set before this module is imported where several processes serve together."""
 
-STAGES = ("fetch", "decode", "queue", "encode", "search", "facets", "hydrate", "thumbnail")
+STAGES = ("fetch", "decode", "queue", "encode", "text_queue", "text_encode", "search", "facets", "hydrate", "thumbnail")
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS)
@@ -38,6 +39,18 @@ _SCORES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # twice the series for nothing that we ask
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMetrics:
+    """What is measured of the batches that one encoder takes; `queued` and `encoded` take seconds."""
+
+    queue: Gauge
+    released: Counter
+    dropped: Counter
+    batches: Histogram
+    queued: Histogram
+    encoded: Histogram
 
 
 class Metrics:
@@ -69,8 +82,8 @@ class Metrics:
         )
         self.stages = Histogram(
             "lookalike_stage_seconds",
-            "Stages: fetch (a URL), decode, queue, encode (a batch), search (products included), facets, hydrate "
-            "(the reply), thumbnail",
+            "Stages: fetch (a URL), decode, queue, encode (a batch), text_queue, text_encode (a batch of texts), "
+            "search (products included), facets, hydrate (the reply), thumbnail",
             ["stage"],
             buckets=_STAGE_SECONDS,
             registry=registry,
@@ -122,6 +135,28 @@ class Metrics:
         )
         self.dropped = Counter(
             "lookalike_dropped_total", "Pictures dropped before encoding", ["reason"], registry=registry
+        )
+        self.picture_batches = BatchMetrics(
+            self.queue, self.released, self.dropped, self.batches, self._stage("queue"), self._stage("encode")
+        )
+        self.text_batches = BatchMetrics(
+            _gauge("lookalike_text_queue_depth", "Texts that wait for the encoder of texts", registry),
+            Counter(
+                "lookalike_text_batches_released_total",
+                "Batches of texts by why they went",
+                ["reason"],
+                registry=registry,
+            ),
+            Counter("lookalike_text_dropped_total", "Texts dropped before encoding", ["reason"], registry=registry),
+            Histogram("lookalike_text_batch_size", "Texts encoded together", buckets=_BATCHES, registry=registry),
+            self._stage("text_queue"),
+            self._stage("text_encode"),
+        )
+        self.text_vectors = Counter(
+            "lookalike_text_vectors_total",
+            "Vectors of query texts: encoded, shared with the same text in flight, cached",
+            ["source"],
+            registry=registry,
         )
         self.shed = Counter("lookalike_overloaded_total", "Queries refused because too many wait", registry=registry)
         self.refused = Counter(
@@ -238,11 +273,17 @@ class Metrics:
             (self.texts, ("known", "guessed", "partly", "unknown")),
             (self.thumbnails, ("made", "cached")),
             (self.dropped, ("cancelled", "expired")),
+            (self.text_batches.released, ("full", "waited", "idle")),
+            (self.text_batches.dropped, ("cancelled", "expired")),
+            (self.text_vectors, ("encoded", "shared", "cached")),
         ):
             for value in values:
                 counter.labels(value)
         for name in STAGES:
             self.stages.labels(name)
+
+    def _stage(self, name: str) -> Histogram:
+        return self.stages.labels(name)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -14,7 +14,7 @@ from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.manifest import TEXT, EncoderSection, Manifest
 from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
 from lookalike.tasks.encoders.texts.stored import open_text_encoder
-from lookalike.tasks.search.channels import Mask, Rows, Scores
+from lookalike.tasks.search.channels import Channel, Mask, Rows, Scores
 from lookalike.tasks.search.index import ShardedIndex
 
 Vectors = NDArray[np.float32]
@@ -26,11 +26,23 @@ class TextSpace:
     `rows` are the (n,) ascending rows of the products that have a text, row i of the index being that of `rows[i]`.
     """
 
-    def __init__(self, section: EncoderSection, encoder: OnnxTextEncoder, index: ShardedIndex, rows: Rows) -> None:
+    def __init__(
+        self,
+        section: EncoderSection,
+        encoder: OnnxTextEncoder,
+        index: ShardedIndex,
+        rows: Rows,
+        products: int,
+        alive: Mask | None = None,
+    ) -> None:
         self.section = section
         self.encoder = encoder
         self._index = index
         self._rows = rows
+        without = np.ones(products, bool) if alive is None else alive.copy()
+        without[rows] = False
+        self.without: Mask | None = without if without.any() else None
+        """A mask of the products that can be found and have no text; None where each has one."""
 
     @classmethod
     def open(
@@ -73,7 +85,13 @@ class TextSpace:
             alive=None if alive is None else alive[every],
         )
         index.warm_up()
-        return cls(space.encoder, _open_encoder(space.encoder, files, threads, previous), index, every)
+        encoder = _open_encoder(space.encoder, files, threads, previous)
+        return cls(space.encoder, encoder, index, every, start, alive)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each search compares with every text."""
+        return self._index.is_exact
 
     def embed(self, text: str) -> Vectors:
         """Return the (dimension,) vector of a text. Raises `InputError` where the encoder knows nothing of it."""
@@ -94,34 +112,53 @@ class TextSpace:
 
     def scores(self, vector: Vectors, rows: Rows) -> Scores:
         """Return the (n,) cosines, at least 0, of any (n,) products; 0 where a product has no text."""
-        places = np.minimum(np.searchsorted(self._rows, rows), len(self._rows) - 1)
-        there = self._rows[places] == rows
+        places, there = self._locate(rows)
         scores = np.zeros(len(rows), np.float32)
-        mask = np.zeros(len(self._rows), bool)
-        mask[places[there]] = True
-        if mask.any():
-            by_place = np.zeros(len(self._rows), np.float32)
-            found = self._index.search_exact(vector[None], int(mask.sum()), allowed=mask)
-            by_place[found.rows[0]] = found.scores[0]
-            scores[there] = np.clip(by_place[places[there]], 0.0, 1.0)
+        if there.any():
+            scores[there] = np.clip(self._index.reconstruct_rows(places[there]) @ vector, 0.0, 1.0)
         return scores
+
+    def has_text(self, rows: Rows) -> Mask:
+        """Return which of any (n,) products have a text."""
+        return self._locate(rows)[1]
+
+    def _locate(self, rows: Rows) -> tuple[NDArray[np.intp], Mask]:
+        places = np.minimum(np.searchsorted(self._rows, rows), len(self._rows) - 1)
+        there: Mask = self._rows[places] == rows
+        return places, there
 
 
 class Meaning:
-    """A channel of search: how near the texts of products are to one query."""
+    """A channel of search: how near the texts of products are to one query.
 
-    def __init__(self, space: TextSpace, vector: Vectors) -> None:
+    `pictures` is the channel that speaks for products without a text; without it their score is 0.
+    """
+
+    def __init__(self, space: TextSpace, vector: Vectors, pictures: Channel | None = None) -> None:
         self._space = space
         self._vector = vector
+        self._pictures = pictures if space.without is not None else None
 
     def candidates(self, reach: int, allowed: Mask | None) -> Rows:
-        """Return the (n <= reach,) rows of the nearest texts, best first, without those that have nothing in common."""
+        """Return the (n <= reach,) best rows, best first, without those that have nothing in common with the query."""
         scores, rows = self._space.search(self._vector, reach, allowed)
+        if self._pictures is not None and self._space.without is not None:
+            without = self._space.without if allowed is None else self._space.without & allowed
+            more = self._pictures.candidates(reach, without) if without.any() else np.empty(0, np.int64)
+            rows = np.concatenate([rows, more])
+            scores = np.concatenate([scores, self._pictures.scores(more)])
+            best = np.lexsort((rows, -scores))[:reach]
+            rows, scores = rows[best], scores[best]
         return rows[scores > 0.0]
 
     def scores(self, rows: Rows) -> Scores:
-        """Return the (n,) cosines, at least 0, of any (n,) rows; 0 where a product has no text."""
-        return self._space.scores(self._vector, rows)
+        """Return the (n,) cosines, at least 0, of any (n,) rows."""
+        scores = self._space.scores(self._vector, rows)
+        if self._pictures is not None:
+            untitled = np.flatnonzero(~self._space.has_text(rows))
+            if len(untitled):
+                scores[untitled] = self._pictures.scores(rows[untitled])
+        return scores
 
 
 def read_rows(data: bytes | None, count: int) -> NDArray[np.int64]:

@@ -185,6 +185,10 @@ class Searcher:
         direction: Vectors = normalise(self._index.reconstruct(row)[None])[0]
         return direction
 
+    def directions_of(self, rows: NDArray[np.int64]) -> Vectors:
+        """Return the (n, index dimension) directions, of length 1, of the products in (n,) rows."""
+        return normalise(self._index.reconstruct_rows(rows))
+
     def nearest(
         self, direction: Vectors, k: int, allowed: NDArray[np.bool_] | None = None, *, exact: bool = False
     ) -> Matches:

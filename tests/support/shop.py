@@ -31,15 +31,29 @@ from lookalike.data.snapshots.manifest import (
 )
 from lookalike.data.snapshots.store import write_manifest
 from lookalike.data.stores import ObjectStore
+from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.build.planner import plan
 from lookalike.tasks.build.shard import build_index, read_vectors, shard_range, write_shard
+from lookalike.tasks.build.texts import (
+    BuiltTexts,
+    TextChoice,
+    build_text_part,
+    describe_text_space,
+    plan_texts,
+    read_shard_texts,
+    with_text_parts,
+)
 from lookalike.tasks.build.train import train
 from lookalike.tasks.build.words import store_words
 from lookalike.tasks.draft import describe_words
+from lookalike.tasks.embed.texts import embed_texts
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
+from lookalike.tasks.encoders.texts.content import hash_texts, read_texts
+from lookalike.tasks.encoders.texts.stored import store_text_encoder
+from lookalike.tasks.search.neighbours import SearchParameters
 
 ODD_ID = "shoes/ä b?c#d.png"
 OTHER_ENCODER = "tests.support.shop:OtherEncoder"
@@ -98,10 +112,14 @@ def write_pictures(folder: Path, count: int, first_seed: int = 0) -> list[dict[s
 
 
 class Shop:
-    """A catalogue on disk, and its snapshots in a store; set `words` to None for snapshots without."""
+    """A catalogue on disk, and its snapshots in a store.
+
+    Set `words` to None for snapshots without, and `text_encoder` for those that know what titles mean.
+    """
 
     def __init__(self, store: ObjectStore, folder: Path) -> None:
         self.words = describe_words(wanted=True)
+        self.text_encoder: str | None = None
         self.store = store
         self.folder = folder
         self.channel = Channel(store)
@@ -206,6 +224,25 @@ class Shop:
         versions = pa.array(["1"] * len(rows))
         return pa.table({**columns, "image_version": versions, "image_hash": pa.array(hashes, HASH)}), embeddings
 
+    def _build_texts(self, shards: tuple[ShardSection, ...]) -> BuiltTexts | None:
+        """Encode titles and build their index, as a reindex does on workers."""
+        choice = TextChoice(store_text_encoder(self.store, self.text_encoder or "fake"), ("title",))
+        texts = [
+            text
+            for shard in shards
+            for table in read_shard_texts(self.store, shard)
+            for text in read_texts(table, choice.fields)
+            if text
+        ]
+        known = pa.table({"text_hash": pa.array(hash_texts(texts).tolist(), HASH), "text": texts})
+        embed_texts(known, store=self.store.uri, encoder=choice.encoder, threads=1)
+        chosen = plan_texts(self.store.uri, choice, shards, None, threads=1)
+        if chosen is None:
+            return None
+        parts = [build_text_part(self.store.uri, choice, chosen, shard, threads=1) for shard in shards]
+        measured = Measurement(1.0, 0.001, SearchParameters())
+        return BuiltTexts(describe_text_space(choice, chosen, measured), with_text_parts(shards, parts), measured)
+
     def _put(self, file: Path) -> Blob:
         return blobs.put_file(self.store, file)
 
@@ -219,14 +256,16 @@ class Shop:
         catalogue = CatalogueSection(
             id="c1", uri="file:///shop", products=count, attribution="Pictures by <i>Pillow</i>"
         )
+        texts = self._build_texts(shards) if self.text_encoder else None
         manifest = Manifest.of(
-            *(catalogue, space, shards),
+            *(catalogue, space, texts.shards if texts else shards),
             created_at=_FIRST + timedelta(seconds=self._built),
             code_version="0",
             run="tests",
             quality={"recall_at_10": 1.0},
             words=self.words,
             duplicates=duplicates,
+            text=texts.space if texts else None,
         )
         mark_store(self.store)
         return write_manifest(self.store, manifest)

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from lookalike.serving.background import supervise
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.embedder import Batcher
+from lookalike.serving.search.batcher import Batcher
+from lookalike.serving.search.embedder import infer_pictures
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.base import Encoder
 
 BAD = 255
+
+Pictures = Batcher[Encoder, NDArray[np.uint8]]
 
 
 class Spec:
@@ -68,10 +71,11 @@ def run(
 ) -> Any:
     async def main() -> Any:
         batcher = Batcher(
+            infer_pictures,
             max_batch=max_batch,
             max_queue=max_queue,
             wait_seconds=wait_seconds,
-            metrics=metrics or Metrics(),
+            metrics=(metrics or Metrics()).picture_batches,
             lanes=lanes,
         )
         task = asyncio.create_task(supervise("batcher", batcher.run))
@@ -84,7 +88,7 @@ def run(
     return asyncio.run(main())
 
 
-def encode(batcher: Batcher, encoder: Recorder, value: int, seconds: float = 10.0) -> Coroutine[Any, Any, Any]:
+def encode(batcher: Pictures, encoder: Recorder, value: int, seconds: float = 10.0) -> Coroutine[Any, Any, Any]:
     return batcher.encode(cast("Encoder", encoder), pixels(value), deadline=time.monotonic() + seconds)
 
 
@@ -95,7 +99,7 @@ async def gather(*work: Coroutine[Any, Any, Any]) -> list[Any]:
 def test_each_item_gets_its_own_vector_in_full_batches() -> None:
     encoder = Recorder()
 
-    async def work(batcher: Batcher) -> list[Any]:
+    async def work(batcher: Pictures) -> list[Any]:
         return await gather(*(encode(batcher, encoder, value) for value in range(10)))
 
     assert [float(vector[0]) for vector in run(work)] == list(range(10))
@@ -106,7 +110,7 @@ def test_each_item_gets_its_own_vector_in_full_batches() -> None:
 def test_an_idle_model_does_not_wait_for_more() -> None:
     encoder = Recorder()
 
-    async def work(batcher: Batcher) -> float:
+    async def work(batcher: Pictures) -> float:
         await encode(batcher, encoder, 1)
         start = time.monotonic()
         await encode(batcher, encoder, 2)
@@ -126,7 +130,7 @@ def test_as_many_batches_at_a_time_as_there_are_lanes() -> None:
 
     encoder.infer = infer  # type: ignore[method-assign]
 
-    async def work(batcher: Batcher) -> list[Any]:
+    async def work(batcher: Pictures) -> list[Any]:
         return await gather(*(encode(batcher, encoder, value) for value in range(4)))
 
     assert [float(vector[0]) for vector in run(work, max_batch=1, lanes=2)] == [0, 1, 2, 3]
@@ -135,7 +139,7 @@ def test_as_many_batches_at_a_time_as_there_are_lanes() -> None:
 def test_only_the_culprit_fails() -> None:
     encoder = Recorder()
 
-    async def work(batcher: Batcher) -> list[Any]:
+    async def work(batcher: Pictures) -> list[Any]:
         return await gather(*(encode(batcher, encoder, value) for value in (1, BAD, 3)))
 
     first, culprit, third = run(work)
@@ -149,7 +153,7 @@ def test_a_model_that_gives_the_wrong_number_of_vectors_fails() -> None:
         def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
             return raw[:0]
 
-    async def work(batcher: Batcher) -> list[Any]:
+    async def work(batcher: Pictures) -> list[Any]:
         return await gather(*(encode(batcher, Short(), value) for value in (1, 2)))
 
     assert all(isinstance(result, ProblemError) for result in run(work))
@@ -158,7 +162,7 @@ def test_a_model_that_gives_the_wrong_number_of_vectors_fails() -> None:
 def test_a_batch_never_mixes_encoders() -> None:
     first, second = Recorder(), Recorder()
 
-    async def work(batcher: Batcher) -> list[Any]:
+    async def work(batcher: Pictures) -> list[Any]:
         return await gather(*(encode(batcher, (first, second)[value % 2], value) for value in range(8)))
 
     assert [float(vector[0]) for vector in run(work)] == list(range(8))
@@ -170,7 +174,7 @@ def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
     encoder = Recorder()
     encoder.free.clear()
 
-    async def work(batcher: Batcher) -> list[Any]:
+    async def work(batcher: Pictures) -> list[Any]:
         waiting = [asyncio.ensure_future(encode(batcher, encoder, value)) for value in range(4)]
         await asyncio.sleep(0.1)  # one batch of one to four is with the model
         more = [asyncio.ensure_future(encode(batcher, encoder, value)) for value in range(6)]
@@ -189,7 +193,7 @@ def test_expired_and_cancelled_items_are_dropped() -> None:
     encoder = Recorder()
     encoder.free.clear()
 
-    async def work(batcher: Batcher) -> list[Any]:
+    async def work(batcher: Pictures) -> list[Any]:
         first = asyncio.ensure_future(encode(batcher, encoder, 1))
         await asyncio.sleep(0.05)
         expired = asyncio.ensure_future(encode(batcher, encoder, 2, seconds=0.01))
@@ -216,7 +220,7 @@ def test_it_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch, caplog: pytes
 
     monkeypatch.setattr(metrics.released, "labels", breaks_once)
 
-    async def work(batcher: Batcher) -> Any:
+    async def work(batcher: Pictures) -> Any:
         lost = asyncio.ensure_future(encode(batcher, encoder, 4))
         await broken.wait()
         lost.cancel()
@@ -235,7 +239,7 @@ def released(metrics: Metrics) -> dict[str, float]:
 def test_the_oldest_waits_its_time_for_a_fuller_batch() -> None:
     encoder, metrics = Recorder(), Metrics()
 
-    async def work(batcher: Batcher) -> float:
+    async def work(batcher: Pictures) -> float:
         start = time.monotonic()
         first = asyncio.ensure_future(encode(batcher, encoder, 1))
         await asyncio.sleep(0.6)
@@ -251,7 +255,7 @@ def test_the_oldest_waits_its_time_for_a_fuller_batch() -> None:
 def test_a_full_batch_goes_at_once() -> None:
     encoder, metrics = Recorder(), Metrics()
 
-    async def work(batcher: Batcher) -> float:
+    async def work(batcher: Pictures) -> float:
         start = time.monotonic()
         await asyncio.gather(*(encode(batcher, encoder, value) for value in range(4)))
         return time.monotonic() - start
@@ -263,7 +267,7 @@ def test_a_full_batch_goes_at_once() -> None:
 def test_why_batches_go_is_counted() -> None:
     encoder, metrics = Recorder(), Metrics()
 
-    async def work(batcher: Batcher) -> None:
+    async def work(batcher: Pictures) -> None:
         await asyncio.gather(*(encode(batcher, encoder, value) for value in range(6)))
 
     run(work, metrics=metrics)
@@ -273,7 +277,7 @@ def test_why_batches_go_is_counted() -> None:
 def test_who_leaves_a_batch_that_waits_leaves_the_others_their_time() -> None:
     encoder = Recorder()
 
-    async def work(batcher: Batcher) -> Any:
+    async def work(batcher: Pictures) -> Any:
         gone = asyncio.ensure_future(encode(batcher, encoder, 1))
         await asyncio.sleep(0.02)
         gone.cancel()
@@ -284,7 +288,7 @@ def test_who_leaves_a_batch_that_waits_leaves_the_others_their_time() -> None:
 
 
 def test_an_idle_batcher_does_not_spin() -> None:
-    async def work(batcher: Batcher) -> float:
+    async def work(batcher: Pictures) -> float:
         await encode(batcher, Recorder(), 1)
         start = time.process_time()
         await asyncio.sleep(0.3)

@@ -109,7 +109,7 @@ def test_what_could_not_be_done_in_time_is_refused_at_once(
     encoder: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If a picture is taken to need 2 seconds, until one was measured, two may be ahead in half of 10."""
-    monkeypatch.setattr("lookalike.serving.search.embedder.FIRST_GUESS_SECONDS", 2.0)
+    monkeypatch.setattr("lookalike.serving.search.batcher.FIRST_GUESS_SECONDS", 2.0)
     metrics = Metrics()
     encoder.free.clear()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from lookalike.data.embeddings import Embeddings
 from lookalike.data.errors import CorruptError, InputError
@@ -89,7 +90,7 @@ class Place:
             nprobe=None,
             alive=None if alive is None else alive[every],
         )
-        return TextSpace(self.choice.encoder, self.encoder, index, every)
+        return TextSpace(self.choice.encoder, self.encoder, index, every, start, alive)
 
     def _store_products(self, titles: Sequence[str | None]) -> ShardSection:
         table = pa.table({"title": pa.array(titles, pa.string())})
@@ -244,3 +245,40 @@ def test_what_makes_texts_change(place: Place) -> None:
     assert "otherwise" in (change(space, other, place.shards) or "")
     assert "otherwise" in (change(None, place.choice, place.shards) or "")
     assert change(None, place.choice, place.shards[1:2]) is None  # there is no text to encode
+
+
+class Numbers:
+    """A channel that scores a row by its number."""
+
+    def __init__(self, count: int) -> None:
+        self._values = np.random.default_rng(5).random(count).astype(np.float32)
+
+    def candidates(self, reach: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        order = np.argsort(-self._values, kind="stable")
+        return order[np.ones(len(order), bool) if allowed is None else allowed[order]][:reach]
+
+    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._values[rows]
+
+
+def test_pictures_speak_for_products_without_a_text(place: Place) -> None:
+    """Filtered and not: the best are those of comparing with each product."""
+    alive = np.random.default_rng(3).random(len(place.titles)) < 0.8
+    space = place.open(place.build(), alive)
+    numbers = Numbers(len(place.titles))
+    channel = Meaning(space, space.embed("red shoe"), numbers)
+    every = np.arange(len(place.titles))
+    scores = channel.scores(every)
+    assert np.array_equal(scores[~space.has_text(every)], numbers.scores(every[~space.has_text(every)]))
+    for allowed in (None, alive & (every % 2 == 0)):
+        findable = alive if allowed is None else allowed
+        found = channel.candidates(20, allowed)
+        assert findable[found].all()
+        assert scores[found] == pytest.approx(np.sort(scores[findable])[::-1][:20], abs=1e-5)
+
+
+def test_no_pictures_speak_where_each_product_has_a_text(tmp_path: Path) -> None:
+    place = Place(tmp_path, [["red shoe", "blue hat"]])
+    space = place.open(place.build())
+    assert space.without is None
+    assert Meaning(space, space.embed("red shoe"), Numbers(2)).candidates(5, None).tolist() == [0]

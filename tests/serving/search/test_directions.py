@@ -1,0 +1,121 @@
+"""How a text ranks products: its channels, their weights, and answers that are those of comparing with each product."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from lookalike.data.snapshots.blobs import BlobCache
+from lookalike.data.stores import open_store
+from lookalike.serving.errors import ProblemError
+from lookalike.serving.search.directions import find_ranking
+from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.search.query import Query, Text
+from lookalike.serving.search.rankings import Blend
+from lookalike.serving.search.selection import Among, find_best
+from lookalike.tasks.search.searcher import Searcher
+from tests.support.shop import Shop, write_pictures
+
+COUNT = 60
+THINGS = ("scarlet shoe", "navy hat", "olive bag")
+COLOURS = ("red", "blue", "green")
+
+
+def build(folder: Path, *, texts: bool = True, words: bool = True, titles: bool = True) -> Searcher:
+    """Build products in three colours; every third one of a colour has no title."""
+    shop = Shop(open_store(str(folder / "store")), folder)
+    shop.text_encoder = "fake" if texts else None
+    if not words:
+        shop.words = None
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True)
+    rows = write_pictures(pictures, COUNT)
+    for number, row in enumerate(rows):
+        kind = number % 3
+        image = Image.new("RGB", (64, 64), COLOURS[kind])
+        ImageDraw.Draw(image).rectangle((number % 50, 5, number % 50 + 9, 20), fill="white")
+        image.save(row["image"])
+        row["id"] = f"{COLOURS[kind]}-{number}"
+        row["title"] = f"{THINGS[kind]} {number}" if titles and (number // 3) % 3 else ""
+        row["attributes"] = {"stock": number}
+    return Searcher.open(shop.store, shop.build_rows(rows), BlobCache(folder / "cache"), threads=1)
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    return build(tmp_path_factory.mktemp("directions"))
+
+
+def ask(searcher: Searcher, text: str, negative: str | None = None, **options: Any) -> Blend:
+    asked = [text, negative] if negative else [text]
+    negatives = tuple(Text(one) for one in asked[1:])
+    query = Query((Text(text),), QueryOptions(**options), negative=negatives, negative_weight=0.5)
+    vectors = [None if searcher.texts is None else searcher.texts.embed(one) for one in asked]
+    ranking = find_ranking(searcher, query, [None] * len(query.examples), vectors)
+    assert isinstance(ranking, Blend)
+    return ranking
+
+
+def weights(ranking: Blend) -> dict[str, float]:
+    return {part.name: part.weight for part in ranking.parts}
+
+
+def test_a_text_asks_all_channels(searcher: Searcher) -> None:
+    assert weights(ask(searcher, "scarlet shoe")) == {"words": 0.5, "meaning": 0.5, "looks": 0.1}
+    assert weights(ask(searcher, "scarlet shoe", weights={"looks": 0})) == {"words": 0.5, "meaning": 0.5}
+    assert ask(searcher, "scarlet shoe").is_exact
+
+
+def test_products_without_a_title_are_found_by_their_pictures(searcher: Searcher) -> None:
+    found = find_best(searcher, ask(searcher, "scarlet shoe"), 20, QueryOptions(), Among())
+    products = searcher.products.take(found.rows)
+    assert [product.id.partition("-")[0] for product in products[:20]] == ["red"] * 20
+    assert sum(not product.title for product in products) == 7  # all of this colour that there are
+    assert all(product.title for product in products[:13])  # who says it comes first
+
+
+@pytest.mark.parametrize("negative", [None, "navy hat"])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("given", [{}, {"words": 1.0, "looks": 1.0}, {"words": 0.0}, {"looks": 0.0}])
+def test_what_is_found_is_what_comparing_with_each_finds(
+    searcher: Searcher, share: float, given: dict[str, float], negative: str | None
+) -> None:
+    ranking = ask(searcher, "scarlet shoe", negative, weights=given)
+    allowed = np.random.default_rng(1).random(COUNT) < share
+    every = np.arange(COUNT)
+    scores = ranking.scores(every)
+    offered = np.any([part.channel.scores(every) > 0 for part in ranking.parts if part.weight > 0], axis=0)
+    found = find_best(searcher, ranking, COUNT, QueryOptions(), Among(allowed))
+    assert set(found.rows.tolist()) == set(every[allowed & offered].tolist())
+    assert found.scores == pytest.approx(np.sort(scores[allowed & offered])[::-1], abs=1e-5)
+    page = find_best(searcher, ranking, 5, QueryOptions(), Among(allowed))
+    assert page.rows.tolist() == found.rows[:5].tolist()
+
+
+def test_a_snapshot_that_knows_words_alone(tmp_path: Path) -> None:
+    searcher = build(tmp_path, texts=False)
+    assert weights(ask(searcher, "scarlet shoe")) == {"words": 1.0}
+    for name in ("meaning", "looks"):
+        with pytest.raises(ProblemError, match="--text-encoder minilm") as caught:
+            ask(searcher, "scarlet shoe", weights={name: 1.0})
+        assert caught.value.code == "no_text_channel"
+
+
+def test_a_snapshot_that_knows_meanings_alone(tmp_path: Path) -> None:
+    assert weights(ask(build(tmp_path, words=False), "scarlet shoe")) == {"meaning": 0.5, "looks": 0.1}
+
+
+def test_a_text_without_a_vector_is_searched_by_its_words(searcher: Searcher) -> None:
+    query = Query((Text("7"),), QueryOptions())
+    ranking = find_ranking(searcher, query, [None], [None])
+    assert isinstance(ranking, Blend)
+    assert weights(ranking) == {"words": 0.5}
+
+
+def test_nothing_has_a_weight(searcher: Searcher) -> None:
+    with pytest.raises(ProblemError, match="above 0"):
+        ask(searcher, "scarlet shoe", weights={"words": 0, "meaning": 0, "looks": 0})
