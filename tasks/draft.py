@@ -85,6 +85,7 @@ def describe_space(
         nprobe=measured.parameters.nprobe,
         ef_search=measured.parameters.ef_search,
         k_factor=measured.parameters.k_factor,
+        on_disk=plan.on_disk,
         reason=plan.reason,
     )
     return SpaceSection.of(encoder, trained.projection, index)

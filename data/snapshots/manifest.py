@@ -84,6 +84,8 @@ class IndexSection(_Section):
         nprobe: inverted lists to visit, if the index has such lists.
         ef_search: candidates to keep on a walk through the graph, if the index is a graph.
         k_factor: candidates to rank again for each result, if the index holds short codes beside finer ones.
+        on_disk: whether servers leave the inverted lists on their disks, because they do not fit into the memory that
+            the index may take.
         reason: why the planner chose this.
     """
 
@@ -95,6 +97,7 @@ class IndexSection(_Section):
     nprobe: int | None = Field(default=None, ge=1)
     ef_search: int | None = Field(default=None, ge=1)
     k_factor: int | None = Field(default=None, ge=1)
+    on_disk: bool = False
     reason: str
 
 

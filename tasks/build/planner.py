@@ -30,7 +30,8 @@ GRAPH_OF_CENTROIDS_FROM = 2048  # lists: comparing a query with so many centroid
 DIMENSIONS_PER_CODE = 4  # a product quantiser of 4 bits for each 4 dimensions: one bit a dimension, as RaBitQ has
 LINKS = 32
 LIST_BYTES = 4
-PLACE_BYTES = 8
+ON_DISK: Kind = "IVF SQ8"
+"""The kind whose lists may stay on disk: a list is read in one piece, and nothing is read again row by row."""
 
 FLAT_UP_TO = 50_000  # exact search over so many vectors of 256 dimensions takes about 5 ms on one core
 PRODUCTS_PER_SHARD = 500_000  # each shard holds all centroids: small shards would hold little else
@@ -73,13 +74,8 @@ def make_index_key(kind: Kind, products: int, pictures: int, dimension: int) -> 
 
 
 def count_bytes_beside(key: str) -> int:
-    """Return how many bytes a row takes in memory beyond the file of the index.
-
-    Filters need the list of each row. `reconstruct` needs its place in the list, unless codes are kept by row, too.
-    """
-    if not key.startswith("IVF"):
-        return 0
-    return LIST_BYTES if "Refine" in key else LIST_BYTES + PLACE_BYTES
+    """Return how many bytes a row takes in memory beyond the file of the index: filters need the list of each row."""
+    return LIST_BYTES if key.startswith("IVF") else 0
 
 
 def _count_subquantisers(dimension: int) -> int:
@@ -145,6 +141,7 @@ class Plan:
         shards: the number of shards.
         keep_trained: whether the parent snapshot's projection and trained index are used again.
         reason: why this was chosen, for people.
+        on_disk: whether servers leave the inverted lists on their disks.
     """
 
     products: int
@@ -155,6 +152,7 @@ class Plan:
     shards: int
     keep_trained: bool
     reason: str
+    on_disk: bool = False
 
 
 def plan(
@@ -194,14 +192,15 @@ def plan(
             wanted,
             keep_trained=True,
             reason=f"as in snapshot {parent.id}, trained on {parent.index.trained_on:,} products",
+            on_disk=parent.index.on_disk,
         )
     target = choose_dimension(min(pictures, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
     catalogue = _Catalogue(products, pictures, target or encoder_dimension, wanted)
-    key, why = _choose_index_key(catalogue, wish, partial(measure, target) if measure else None)
+    key, on_disk, why = _choose_index_key(catalogue, wish, partial(measure, target) if measure else None)
     space = f"PCA with whitening to {target} dimensions" if target else "too few pictures to learn a projection from"
     reason = "; ".join([changed, why, space] if changed else [why, space])
     project, dimension = target is not None, catalogue.dimension
-    return Plan(products, pictures, key, dimension, project, wanted, keep_trained=False, reason=reason)
+    return Plan(products, pictures, key, dimension, project, wanted, keep_trained=False, reason=reason, on_disk=on_disk)
 
 
 def _find_reason_to_train(
@@ -210,7 +209,7 @@ def _find_reason_to_train(
     """Return why the parent's trained parts do not fit any more; None where they do."""
     index, quality = parent.index, parent.quality
     file_bytes = sum(shard.index.size for shard in parent.shards) / sum(shard.count for shard in parent.shards)
-    size = (file_bytes + count_bytes_beside(index.key)) * products
+    size = (count_bytes_beside(index.key) + (0 if index.on_disk else file_bytes)) * products
     reached, imbalance = quality.get("recall_at_10", 1.0), quality.get("imbalance", 1.0)
     trained_imbalance = quality.get("imbalance_when_trained", imbalance)
     reasons = {
@@ -226,6 +225,7 @@ def _find_reason_to_train(
             imbalance > IMBALANCE_GROWTH * trained_imbalance
         ),
         f"as before it would take {size:,.0f} bytes": wish.max_bytes is not None and size > wish.max_bytes,
+        "lists lie on disk, and memory is not limited any more": index.on_disk and wish.max_bytes is None,
     }
     return next((f"trained again: {reason}" for reason, holds in reasons.items() if holds), None)
 
@@ -242,39 +242,43 @@ class _Catalogue:
 
 def _choose_index_key(
     catalogue: _Catalogue, wish: Wish, measure: Callable[[], Sequence[OperatingPoint]] | None
-) -> tuple[str, str]:
+) -> tuple[str, bool, str]:
+    """Return the key, whether its lists stay on disk, and why."""
     products, dimension = catalogue.products, catalogue.dimension
     fits = wish.max_bytes is None or 4 * dimension * products <= wish.max_bytes
     if products <= FLAT_UP_TO and fits:
-        return "Flat", f"{products:,} products: exact search is fast enough"
+        return "Flat", False, f"{products:,} products: exact search is fast enough"
     if measure is None:
         key = make_index_key("IVF SQ8", products, catalogue.pictures, dimension)
-        return key, f"{products:,} products: inverted lists with one byte a dimension, unmeasured"
-    return _choose_measured([_Expected(point, catalogue) for point in measure()], wish)
+        return key, False, f"{products:,} products: inverted lists with one byte a dimension, unmeasured"
+    points = measure()
+    on_disk = [_Expected(point, catalogue, on_disk=True) for point in points if point.kind == ON_DISK]
+    return _choose_measured([*(_Expected(point, catalogue) for point in points), *on_disk], wish)
 
 
-def _choose_measured(options: Sequence[_Expected], wish: Wish) -> tuple[str, str]:
+def _choose_measured(options: Sequence[_Expected], wish: Wish) -> tuple[str, bool, str]:
     small = [option for option in options if wish.max_bytes is None or option.bytes <= wish.max_bytes]
-    good = [option for option in options if option.point.recall >= wish.recall]
-    if small and not any(option in good for option in small):
-        best, why = (
-            max(small, key=lambda option: option.point.recall),
-            f"nothing reaches {_describe_wish(wish)}, this comes nearest",
-        )
-    elif not small:
+    good = [option for option in small if option.point.recall >= wish.recall]
+    held = [option for option in good if not option.on_disk]
+    if held:
+        fastest = min(option.milliseconds for option in held)
+        best = min((one for one in held if one.milliseconds <= AS_FAST * fastest), key=lambda one: one.bytes)
+        why = f"of what reaches {_describe_wish(wish)}, the smallest that is about as fast as the fastest"
+    elif good:
+        best = min(good, key=lambda option: option.milliseconds)
+        why = f"nothing in memory reaches {_describe_wish(wish)}, so the inverted lists stay on the servers' disks"
+    elif small:
+        best = max(small, key=lambda option: option.point.recall)
+        why = f"nothing reaches {_describe_wish(wish)}, this comes nearest"
+    else:
         least = min(options, key=lambda option: option.bytes)
         raise InputError(
             f"no index of {least.catalogue.products:,} products fits into {wish.max_bytes:,} bytes; the smallest, "
             f"{least.key}, takes about {least.bytes:,}: allow as many, or leave products out"
         )
-    else:
-        both = [option for option in small if option in good]
-        fastest = min(option.milliseconds for option in both)
-        best = min((one for one in both if one.milliseconds <= AS_FAST * fastest), key=lambda one: one.bytes)
-        why = f"of what reaches {_describe_wish(wish)}, the smallest that is about as fast as the fastest"
-    others = ", ".join(f"{option}" for option in options)
+    others = ", ".join(f"{option}" for option in options if wish.max_bytes or not option.on_disk)
     reason = f"{best.catalogue.products:,} products: {why}; expected from a sample of {best.point.sample:,}: {others}"
-    return best.key, reason
+    return best.key, best.on_disk, reason
 
 
 def _describe_wish(wish: Wish) -> str:
@@ -284,18 +288,23 @@ def _describe_wish(wish: Wish) -> str:
 class _Expected:
     """The size and speed that an operating point on a sample predicts for the whole catalogue."""
 
-    def __init__(self, point: OperatingPoint, catalogue: _Catalogue) -> None:
+    def __init__(self, point: OperatingPoint, catalogue: _Catalogue, *, on_disk: bool = False) -> None:
         products, pictures, dimension = catalogue.products, catalogue.pictures, catalogue.dimension
         self.point = point
         self.catalogue = catalogue
+        self.on_disk = on_disk
         self.key = make_index_key(point.kind, products, pictures, dimension)
-        centroids = count_lists(point.kind, products, pictures) * catalogue.shards  # each shard has all of them
-        self.bytes = int(point.bytes_per_vector * products) + (4 * dimension + GRAPH_BYTES) * centroids
+        lists = count_lists(point.kind, products, pictures)
+        # servers keep the centroids of one shard, and those of others lie in its file
+        copies = 1 if on_disk else catalogue.shards
+        row = count_bytes_beside(self.key) if on_disk else point.bytes_per_vector
+        self.bytes = int(row * products) + (4 * dimension + GRAPH_BYTES) * lists * copies
         self.milliseconds = point.query_ms * _estimate_slowdown(point, products, catalogue.shards)
 
     def __str__(self) -> str:
         size = f"{self.bytes / 2**20:,.0f} MiB"
-        return f"{self.key} recall {self.point.recall:.3f} in {self.milliseconds:.2f} ms and {size}"
+        where = " with lists on disk" if self.on_disk else ""
+        return f"{self.key}{where} recall {self.point.recall:.3f} in {self.milliseconds:.2f} ms and {size}"
 
 
 def _estimate_slowdown(point: OperatingPoint, products: int, shards: int) -> float:

@@ -13,6 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.tasks.search.faiss_io import give_back_around
 from lookalike.tasks.search.neighbours import Group, Neighbours, Rows, SearchParameters, merge
 
 GATHER_UP_TO = 0.03  # share of rows: up to it, reading only the matching rows is faster than testing every row
@@ -73,6 +74,10 @@ class Codes:
             parts.append(Neighbours(scores, some[places]))
         return merge(parts, k)
 
+    def give_back_rest(self) -> None:
+        """Let the system take back the memory of all else that the mapped file holds."""
+        give_back_around(self._codes)
+
     def touch(self) -> int:
         """Read every page into memory, by a sum over one byte of each; the sum itself has no meaning."""
         return int(self._codes.ravel()[::4096].sum())
@@ -89,7 +94,7 @@ class FlatGroup(Group):
     """One shard that is searched exactly. `owner` is the index that keeps the codes in memory, if it is another one."""
 
     def __init__(self, index: faiss.IndexFlatCodes, owner: faiss.Index | None = None) -> None:
-        self.size = int(index.ntotal)
+        self.size, self.dimension = int(index.ntotal), int(index.d)
         self._codes = Codes(index, owner or index)
 
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
@@ -104,7 +109,7 @@ class FlatGroup(Group):
     def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
         return self._codes.decode(self._codes.gather(rows))
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, on_disk: bool = False) -> None:  # exact search reads all of them
         self._codes.touch()
 
 
@@ -125,6 +130,6 @@ class GraphGroup(FlatGroup):
         scores, found = self._index.search(queries, min(k, self.size), params=wanted)
         return Neighbours(scores, found)
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, on_disk: bool = False) -> None:
         super().warm_up()
         self._index.search(np.zeros((1, self._index.d), np.float32), 1)

@@ -6,17 +6,23 @@ threads for each calling thread, and Dask sets one for all of them: so callers o
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 LEAST_BYTES = 2**20  # of memory that a small file may take on top of its own size
 TABLES = 8  # times the file: FAISS computes tables from the centroids of product quantisers, of four times their size
 
+_MADV_PAGEOUT = 21  # harmless if they are mapped from no file after all, unlike MADV_DONTNEED
+_libc = ctypes.CDLL(None)
 _limit_lock = threading.Lock()  # the limit counts for the whole process
 
 
@@ -41,6 +47,35 @@ def _bound_memory(size: int) -> Iterator[None]:
             yield
         finally:
             faiss.set_deserialization_vector_byte_limit(before)
+
+
+def give_back_pages(mapped: NDArray[Any]) -> None:
+    """Let the system take back the memory of values that are mapped from a file; they are read again when needed."""
+    give_back(mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
+
+
+def give_back_around(mapped: NDArray[Any]) -> None:
+    """Let the system take back the memory of what else a file holds of which some values are mapped."""
+    first, end = mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes
+    for start, stop, file in list_mappings():
+        if file and start <= first and end <= stop:
+            give_back(start, first)
+            give_back(end, stop)
+
+
+def list_mappings() -> Iterator[tuple[int, int, str]]:
+    """Yield where each mapping of this process begins and ends, and its file; nothing where it has none."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, stop = line.split(" ", 1)[0].split("-")
+        yield int(start, 16), int(stop, 16), line[line.index("/") :] if "/" in line else ""
+
+
+def give_back(first: int, end: int) -> None:
+    """Let the system take back the memory of the pages between two addresses of a mapped file."""
+    pages = mmap.PAGESIZE
+    first, end = -(-first // pages) * pages, end // pages * pages
+    if first < end:
+        _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), _MADV_PAGEOUT)
 
 
 def use_threads(count: int) -> None:

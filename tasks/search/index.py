@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 
 import faiss
@@ -36,14 +36,18 @@ class ShardedIndex:
         k_factor: int | None = None,
         threads: int = 1,
         alive: NDArray[np.bool_] | None = None,
+        shared: Group | None = None,
     ) -> None:
-        self._groups = _group_shards(shards)
+        """Search groups of shards; `shared` is the first one, and comes from another index."""
+        self._cold = _group_shards(shards)
+        self._groups = [shared, *self._cold] if shared else self._cold
         self._starts = [int(start) for start in np.cumsum([0, *(group.size for group in self._groups)])]
         self.threads = threads
         self.parameters = SearchParameters(nprobe, ef_search, k_factor)
-        self.dimension = int(shards[0].d)
+        self.dimension = shared.dimension if shared else int(shards[0].d)
         self.size = self._starts[-1]
         self._alive = [Rows(size, mask) for size, mask in self._parts(alive)]
+        self._first_files: tuple[Path, ...] = ()
 
     @classmethod
     def open(
@@ -57,10 +61,44 @@ class ShardedIndex:
         k_factor: int | None = None,
         threads: int = 1,
         alive: NDArray[np.bool_] | None = None,
+        previous: ShardedIndex | None = None,
     ) -> ShardedIndex:
-        """Map shards into memory. Raises `CorruptError` where a shard differs from what the manifest says."""
-        shards = [_open_shard(file, count, dimension) for file, count in zip(files, counts, strict=True)]
-        return cls(shards, nprobe=nprobe, ef_search=ef_search, k_factor=k_factor, threads=threads, alive=alive)
+        """Map shards into memory. Raises `CorruptError` where a shard differs from what the manifest says.
+
+        Args:
+            files: of the shards, named by what they hold.
+            previous: an open index; if it begins with the same inverted lists, these are shared.
+        """
+
+        def open_from(first: int) -> list[faiss.Index]:
+            pairs = zip(files[first:], counts[first:], strict=True)
+            return [_open_shard(file, count, dimension) for file, count in pairs]
+
+        shared = previous._find_shared(files) if previous else ()
+        shards = open_from(len(shared))
+        if shared and shards and _has_lists(shards[0]):
+            shared, shards = (), open_from(0)  # lists side by side belong into one group
+        opened = cls(
+            shards,
+            nprobe=nprobe,
+            ef_search=ef_search,
+            k_factor=k_factor,
+            threads=threads,
+            alive=alive,
+            shared=previous._groups[0] if previous and shared else None,
+        )
+        if opened._groups and isinstance(opened._groups[0], InvertedGroup):
+            lists = sum(1 for _ in takewhile(_has_lists, shards))
+            opened._first_files = shared or tuple(files[:lists])
+        for group in opened._cold:
+            if isinstance(group, InvertedGroup):
+                group.share_quantizer()
+        return opened
+
+    def _find_shared(self, files: Sequence[Path]) -> tuple[Path, ...]:
+        """Return the files of the inverted lists that this index begins with, if the same ones come first in others."""
+        first = self._first_files
+        return first if first == tuple(files[: len(first)]) else ()
 
     @property
     def nprobe(self) -> int | None:
@@ -139,11 +177,14 @@ class ShardedIndex:
             vectors[own] = self._groups[number].reconstruct_rows(rows[own] - self._starts[number])
         return vectors
 
-    def warm_up(self) -> None:
-        """Read every page into memory, so that the first query after a swap does not wait for the disk."""
+    def warm_up(self, *, on_disk: bool = False) -> None:
+        """Read every page into memory, so that the first query after a swap does not wait for the disk.
+
+        With `on_disk`, inverted lists are left where they are: each query reads those that it visits.
+        """
         use_threads(self.threads)
-        for group in self._groups:
-            group.warm_up()
+        for group in self._cold:
+            group.warm_up(on_disk=on_disk)
 
     def _rows(self, allowed: NDArray[np.bool_] | None) -> list[Rows]:
         return self._alive if allowed is None else [Rows(size, mask) for size, mask in self._parts(allowed)]

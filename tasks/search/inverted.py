@@ -7,6 +7,7 @@ Long, SIGMOD 2024.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from lookalike.data.errors import CorruptError
 from lookalike.tasks.search.exact import Codes, estimate_exact_cost
+from lookalike.tasks.search.faiss_io import give_back_around, give_back_pages
 from lookalike.tasks.search.neighbours import Group, Neighbours, Rows, SearchParameters, select_best
 
 DEFAULT_K_FACTOR = 10
@@ -51,12 +53,19 @@ class InvertedGroup(Group):
         self._starts = np.cumsum([0, *(shard.size for shard in self._shards)])
         self.size = int(self._starts[-1])
         first = self._shards[0]
-        self.lists = int(first.lists.nlist)
+        self.lists, self.dimension = int(first.lists.nlist), int(first.lists.d)
         self.is_compressed = first.codes is not None
         self._quantizer = faiss.downcast_index(first.lists.quantizer)
         self._centroids = _view_vectors(_get_flat(self._quantizer))
-        if any(shard.serialise_trained() != first.serialise_trained() for shard in self._shards[1:]):
-            raise CorruptError("the shards of this index were not trained as one: rebuild all of them")
+        learnt = first.digest_trained()
+        for shard in self._shards[1:]:
+            if shard.digest_trained() != learnt:
+                raise CorruptError("the shards of this index were not trained as one: rebuild all of them")
+
+    def share_quantizer(self) -> None:
+        """Free the coarse quantisers of all shards but the first; nobody else may use these shards."""
+        for shard in self._shards[1:]:
+            shard.take_quantizer(self._shards[0])
 
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
         nprobe = min(parameters.nprobe or 1, self.lists)
@@ -88,10 +97,9 @@ class InvertedGroup(Group):
         fine = self._shards[0].codes
         return fine.decode(self._gather(rows)) if fine else super().reconstruct_rows(rows)
 
-    def warm_up(self) -> None:
-        """Read every page into memory, and map each row to its list."""
+    def warm_up(self, *, on_disk: bool = False) -> None:
         for shard in self._shards:
-            shard.warm_up()
+            shard.warm_up(on_disk=on_disk)
 
     @property
     def imbalance(self) -> float:
@@ -246,6 +254,7 @@ class _Shard:
         if isinstance(index, faiss.IndexRefine):
             self.lists = faiss.downcast_index(index.base_index)
             self.codes = Codes(faiss.downcast_index(index.refine_index), index)
+        self._first: _Shard | None = None
         self._list_of_row: NDArray[np.uint32] | None = None
 
     def scan(
@@ -277,19 +286,28 @@ class _Shard:
     def reconstruct(self, row: int) -> Vectors:
         if self.codes:
             return self.codes.reconstruct(row)
-        if self.lists.direct_map.no():
-            self.lists.make_direct_map()
-        vector: Vectors = self.lists.reconstruct(row)
+        number = int(self.map_rows_to_lists()[row])
+        (place,) = np.flatnonzero(self._view_rows(number) == row)
+        vector = np.empty(self.lists.d, np.float32)
+        self.lists.reconstruct_from_offset(number, int(place), faiss.swig_ptr(vector))
         return vector
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, on_disk: bool) -> None:
         self.map_rows_to_lists()
+        if on_disk:
+            self._give_back_lists()
+            return
         if self.codes:
             self.codes.touch()
-        elif self.lists.direct_map.no():
-            self.lists.make_direct_map()
+            self.codes.give_back_rest()  # FAISS copies packed lists
         nothing_near = np.zeros((1, self.lists.d), np.float32)
         self.lists.search(nothing_near, 1, params=faiss.SearchParametersIVF(nprobe=self.lists.nlist))
+
+    def _give_back_lists(self) -> None:
+        """Let the system take back the memory of all lists, of which only the rows' numbers were needed."""
+        some = np.flatnonzero(self.count_list_rows())[:1].tolist()
+        for number in some:
+            give_back_around(self._view_rows(number)[:0])
 
     def count_list_rows(self) -> NDArray[np.int64]:
         invlists = self.lists.invlists
@@ -299,22 +317,35 @@ class _Shard:
         """Return (size,) the number of the list that each row is in; computed once."""
         if self._list_of_row is None:
             found = np.zeros(self.size, np.uint32)
-            invlists = self.lists.invlists
-            for number, size in enumerate(self.count_list_rows()):
-                if size:
-                    found[faiss.rev_swig_ptr(invlists.get_ids(number), int(size))] = number
+            for number in np.flatnonzero(self.count_list_rows()).tolist():
+                found[self._view_rows(number)] = number
             self._list_of_row = found
         return self._list_of_row
 
-    def serialise_trained(self) -> bytes:
-        """Return the bytes of all trained parts: shards with the same bytes give comparable scores."""
-        learnt = [_get_flat(faiss.downcast_index(self.lists.quantizer)).reconstruct_n(0, self.lists.nlist)]
+    def _view_rows(self, number: int) -> NDArray[np.int64]:
+        """Return a view of the rows in a list that is not empty."""
+        invlists = self.lists.invlists
+        rows: NDArray[np.int64] = faiss.rev_swig_ptr(invlists.get_ids(number), int(invlists.list_size(number)))
+        return rows
+
+    def digest_trained(self) -> bytes:
+        """Return a hash of all trained parts: shards with the same one give comparable scores."""
+        digest = hashlib.sha256(_view_vectors(_get_flat(faiss.downcast_index(self.lists.quantizer))).data)
         if isinstance(self.lists, faiss.IndexIVFPQFastScan):
-            learnt.append(faiss.vector_to_array(self.lists.pq.centroids))
+            digest.update(faiss.vector_to_array(self.lists.pq.centroids))
         fine = faiss.downcast_index(self._owner.refine_index) if self.codes else self.lists
         if hasattr(fine, "sq"):
-            learnt.append(faiss.vector_to_array(fine.sq.trained))
-        return b"".join(part.tobytes() for part in learnt)
+            digest.update(faiss.vector_to_array(fine.sq.trained))
+        return digest.digest()
+
+    def take_quantizer(self, first: _Shard) -> None:
+        """Use the coarse quantiser of another shard, and free the own one: 64 MiB of centroids, and their links."""
+        own = faiss.downcast_index(self.lists.quantizer)
+        give_back_pages(_view_vectors(_get_flat(own)))
+        self.lists.quantizer = first.lists.quantizer
+        self.lists.own_fields = False
+        own.__swig_destroy__(own)  # `this.own(True)` would leave it to Python, whose counts of references then go wrong
+        self._first = first  # whose quantiser it is
 
 
 def _choose_visited(matches: NDArray[np.int64], budget: float, most: int) -> NDArray[np.bool_]:

@@ -123,6 +123,7 @@ class Group(ABC):
     """Consecutive shards; row 0 is the first row of the first shard. Safe to search from many threads at once."""
 
     size: int
+    dimension: int
 
     def search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
         """Return the k nearest of (n, d) queries among `rows`, in any order: min(k, rows.count) for each query."""
@@ -152,8 +153,8 @@ class Group(ABC):
         return np.stack([self.reconstruct(row) for row in rows.tolist()])
 
     @abstractmethod
-    def warm_up(self) -> None:
-        """Read every page into memory, and prepare what filtered searches need."""
+    def warm_up(self, *, on_disk: bool = False) -> None:
+        """Read every page into memory, but inverted lists `on_disk`, and prepare what filtered searches need."""
 
 
 def _replace_short(found: Neighbours, short: NDArray[np.bool_], whole: Neighbours) -> Neighbours:

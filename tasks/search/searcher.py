@@ -112,6 +112,7 @@ class Searcher:
             ef_search=section.ef_search,
             k_factor=section.k_factor,
             alive=alive,
+            previous=previous._index if previous else None,
         )
         columns = [cache.get_made(store, shard.products, COLUMNS, write_columns) for shard in manifest.shards]
         products = Products.open(columns, alive)
@@ -125,7 +126,7 @@ class Searcher:
                 outputs=section.dimension,
             )
         encoder = _open_encoder(manifest, files, threads, previous)
-        index.warm_up()
+        index.warm_up(on_disk=section.on_disk)
         near = None
         if manifest.duplicates:
             near = Arrays.map(cache.get_made(store, manifest.duplicates.groups, GROUPS, write_groups))

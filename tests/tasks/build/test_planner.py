@@ -160,6 +160,19 @@ class TestOperatingPoints:
         with pytest.raises(InputError, match=r"no index of 1,000,000 products fits into 1,000,000 bytes.*SQ8"):
             chosen(FLAT, SQ8, RABITQ, wish=Wish(max_bytes=1_000_000))
 
+    def test_lists_stay_on_disk_where_nothing_in_memory_reaches_the_recall(self) -> None:
+        short = point("IVF PQ", 0.1, 80, recall=0.9)
+        best = chosen(FLAT, SQ8, short, wish=Wish(max_bytes=100_000_000))
+        assert (best.key, best.on_disk) == ("IVF8192_HNSW32,SQ8", True)
+        assert (
+            "nothing in memory reaches recall@10 0.95 within 100,000,000 bytes, so the inverted lists stay"
+            in best.reason
+        )
+        assert "IVF8192_HNSW32,SQ8 with lists on disk recall 0.960 in 0.40 ms and 14 MiB" in best.reason
+        assert not chosen(FLAT, SQ8, short, wish=Wish(max_bytes=300_000_000)).on_disk
+        assert not chosen(FLAT, SQ8, short, wish=Wish(0.9, 110_000_000)).on_disk
+        assert not chosen(FLAT, SQ8, short).on_disk
+
     def test_the_reason_names_the_wish_and_every_kind(self) -> None:
         reason = chosen(FLAT, SQ8, RABITQ, wish=Wish(0.95, 10**9)).reason
         assert "recall@10 0.95 within 1,000,000,000 bytes" in reason
@@ -209,14 +222,26 @@ def test_lists_are_as_many_as_the_pictures_can_teach() -> None:
 
 
 def test_what_a_server_holds_beside_the_file_counts() -> None:
-    """Twelve bytes a product: those of where it lies in the lists."""
+    """Four bytes a product: the list that it lies in."""
     base = parent(60_000)
     lists = with_image_space(base, index=base.index.model_copy(update={"key": "IVF512,SQ8"}))
     small = point("IVF SQ8", 0.2, 0.1)
-    for room, kept in ((13 * 60_000, True), (12 * 60_000, False)):
+    for room, kept in ((5 * 60_000, True), (4 * 60_000, False)):
         wish = Wish(max_bytes=room)
         anew = plan(60_000, 8, "f", shards=None, parent=lists, wish=wish, measure=lambda _: [small])
         assert anew.keep_trained is kept
+
+
+def test_lists_leave_the_disk_when_memory_is_not_limited_any_more() -> None:
+    base = parent(60_000)
+    index = base.index.model_copy(update={"key": "IVF512,SQ8", "on_disk": True})
+    lists = with_image_space(base, index=index)
+    replan = partial(plan, 60_000, 1280, "f", shards=None, parent=lists, measure=lambda _: [SQ8])
+    kept = replan(wish=Wish(max_bytes=1_000_000))
+    assert (kept.keep_trained, kept.on_disk) == (True, True)
+    moved = replan()
+    assert (moved.keep_trained, moved.on_disk) == (False, False)
+    assert "memory is not limited any more" in moved.reason
 
 
 def test_a_lineage_ends_where_it_outgrows_the_memory() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -343,7 +344,8 @@ def test_gives_back_a_row_s_vector(vectors: NDArray[np.float32], key: str) -> No
 def test_memory_beside_the_file_is_what_is_planned_with(vectors: NDArray[np.float32], key: str) -> None:
     group = InvertedGroup(built(vectors, key))
     group.warm_up()
-    places = sum(shard.map_rows_to_lists().nbytes + 8 * shard.lists.direct_map.array.size() for shard in group._shards)
+    assert all(shard.lists.direct_map.no() for shard in group._shards)
+    places = sum(shard.map_rows_to_lists().nbytes for shard in group._shards)
     assert places == 3000 * count_bytes_beside(key)
 
 
@@ -377,6 +379,52 @@ class TestOpening:
         for mask in (None, allowed):
             found, wanted = (index.search(vectors[::100], 10, allowed=mask) for index in (opened, in_memory))
             np.testing.assert_array_equal(found.rows, wanted.rows)
+
+    @pytest.mark.parametrize("key", LISTS)
+    def test_lists_that_stay_on_disk_answer_as_those_in_memory(
+        self, key: str, tmp_path: Path, vectors: NDArray[np.float32]
+    ) -> None:
+        files = [tmp_path / f"{number}.faiss" for number in range(3)]
+        shards = built(vectors, key)
+        for shard, file in zip(shards, files, strict=True):
+            faiss.write_index(shard, str(file))
+        counts = [shard.ntotal for shard in shards]
+        for _ in range(3):  # a server opens one after another, and frees the coarse quantisers of all shards but one
+            on_disk, held = (ShardedIndex.open(files, counts, DIMENSION, nprobe=4, k_factor=10) for _ in range(2))
+            on_disk.warm_up(on_disk=True)
+            held.warm_up()
+            for mask in (None, np.arange(3000) % 3 == 0):
+                found, wanted = (index.search(vectors[::100], 10, allowed=mask) for index in (on_disk, held))
+                np.testing.assert_array_equal(found.rows, wanted.rows)
+            for row in (0, 999, 1000, 2999):
+                np.testing.assert_array_equal(on_disk.reconstruct(row), held.reconstruct(row))
+
+    @pytest.mark.parametrize("key", KEYS)
+    def test_what_another_index_has_open_is_shared(
+        self, key: str, tmp_path: Path, vectors: NDArray[np.float32]
+    ) -> None:
+        shards = built(vectors, key)
+        flat = built(vectors, "Flat")[1]
+        files = [tmp_path / f"{number}.faiss" for number in range(4)]
+        for shard, file in zip([*shards, flat], files, strict=True):
+            faiss.write_index(shard, str(file))
+        counts = [*(shard.ntotal for shard in shards), flat.ntotal]
+        open_index = partial(ShardedIndex.open, dimension=DIMENSION, nprobe=4, ef_search=32, k_factor=10)
+        previous = open_index(files[:3], counts[:3])
+        previous.warm_up()
+        for chosen in ([0, 1, 2, 3], [0, 1, 2], [0, 1], [1, 0, 2], [3, 0, 1, 2]):
+            some, many = [files[one] for one in chosen], [counts[one] for one in chosen]
+            opened, alone = (open_index(some, many, previous=one) for one in (previous, None))
+            opened.warm_up()
+            found, wanted = (index.search(vectors[::100], 10) for index in (opened, alone))
+            np.testing.assert_array_equal(found.rows, wanted.rows)
+            assert (opened.size, opened.dimension, opened.lists) == (alone.size, alone.dimension, alone.lists)
+            shares = opened._groups[0] is previous._groups[0]
+            assert shares is (key in LISTS and chosen in ([0, 1, 2, 3], [0, 1, 2]))
+        del previous
+        gc.collect()  # what is shared lives as long as anybody has it
+        again = open_index(files, counts, previous=opened)
+        assert again.search(vectors[:1], 1).rows[0, 0] == 0
 
     @pytest.mark.parametrize(("count", "dimension"), [(99, DIMENSION), (100, 64)])
     def test_refuses_what_the_manifest_does_not_say(self, file: Path, count: int, dimension: int) -> None:

@@ -1,0 +1,92 @@
+"""Many products on one machine: build, start, search, swap, refresh and collect, as one JSON document.
+
+    python -m tests.benchmarks.scale --products 1000000 [--folder build/scale] [--output scale.json]
+
+Vectors are made, and no picture is read. Every step of a run is done by the jobs that the flows give to workers, one
+after the other, each in a process of its own, so that its peak memory is known. Ten million products take about 25 GB
+of disk. `--serve` only serves what was built before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.stores import open_store
+from lookalike.tasks.build.planner import KINDS
+from tests.benchmarks.scale import serve
+from tests.benchmarks.scale.build import Builder
+from tests.support.servers import ROOT
+
+REFRESHED = 1000
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what figures depend on."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "commit": commit.stdout.strip(),
+        "cores": os.cpu_count(),
+        "memory_bytes": memory,
+        "load": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("faiss-cpu", "numpy", "pyarrow")},
+    }
+
+
+def describe_size(manifest: Manifest) -> dict[str, float]:
+    """Return the bytes of a snapshot for each product."""
+    index = sum(shard.index.size for shard in manifest.shards)
+    products = sum(shard.products.size for shard in manifest.shards)
+    words = sum(shard.text.size for shard in manifest.shards if shard.text)
+    return {name: round(size / manifest.products, 1) for name, size in
+            (("index", index), ("products", products), ("words", words))}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do it, and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--products", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, default=Path("build/scale"), help="for the store and the server's cache")
+    parser.add_argument("--output", type=Path, help="file for the JSON, beside standard output")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    parser.add_argument("--kind", choices=KINDS, help="of index; by default the planner measures and chooses")
+    parser.add_argument("--on-disk", action="store_true", help="leave inverted lists on the server's disk")
+    parser.add_argument("--words", action="store_true", help="build the words of titles and attributes, too")
+    parser.add_argument("--serve", action="store_true", help="serve what the folder holds, and build nothing")
+    given = parser.parse_args(argv)
+    folder: Path = given.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    builder = Builder(str(folder / "store"), given.threads, words=given.words, kind=given.kind, on_disk=given.on_disk)
+    if given.serve:
+        store = open_store(builder.store)
+        manifest = read_manifest(store, Channel(store).current().snapshot)
+    else:
+        manifest = builder.build(given.products)
+    before = {"machine": describe_machine(), "products": manifest.products, "bytes_a_product": describe_size(manifest)}
+    served = serve.measure(folder, manifest, given.seconds, lambda: builder.refresh(manifest, REFRESHED))
+    builder.collect()
+    text = json.dumps({**before, "build": builder.figures, "serve": served}, indent=2)
+    if given.output:
+        given.output.write_text(text + "\n")
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

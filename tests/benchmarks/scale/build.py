@@ -1,0 +1,166 @@
+"""Build, refresh and collect, by the jobs of a run, each in a process of its own that is watched."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lookalike.data.embeddings import Embeddings
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.gc import Retention, collect
+from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, Manifest, ShardSection
+from lookalike.data.snapshots.publishing import publish
+from lookalike.data.stores import open_store
+from lookalike.tasks import delta
+from lookalike.tasks.build import jobs, planner
+from lookalike.tasks.build.jobs import Measurement, SampleQueries, Shard, Source, TrainedParts
+from lookalike.tasks.build.planner import Kind
+from lookalike.tasks.draft import describe_space, describe_words
+from lookalike.tasks.resolve import Changes, ResolvedDelta
+from tests.benchmarks.index_vectors import Clusters
+from tests.benchmarks.scale import catalogue as made
+
+TARGET = 0.95
+T = TypeVar("T")
+Figures = dict[str, Any]
+
+
+class Builder:
+    """Does each step in a process of its own, and notes what it took."""
+
+    def __init__(self, store: str, threads: int, *, words: bool, kind: Kind | None, on_disk: bool = False) -> None:
+        self.store = store
+        self.figures: Figures = {}
+        self._threads = threads
+        self._words = words
+        self._kind = kind
+        self._on_disk = on_disk
+
+    def build(self, count: int) -> Manifest:
+        """Make a catalogue and publish its first snapshot."""
+        with tempfile.TemporaryDirectory(prefix="lookalike-scale-") as folder:
+            encoder, catalogue = self._step("make", _make, self.store, count, Path(folder))
+        plan = self._step("plan", _plan, self.store, catalogue, count, encoder, self._kind, self._threads)
+        plan = replace(plan, on_disk=plan.on_disk or self._on_disk)
+        source = Source(self.store, catalogue, encoder, plan, self._words)
+        trained = self._step("train", jobs.train_index, source, threads=self._threads)
+        queries = self._step("sample", jobs.sample_queries, source, trained)
+        shards = [self._build_shard(source, number, queries, trained) for number in range(plan.shards)]
+        measured = self._step(
+            "evaluate", jobs.evaluate_index, self.store, shards, plan.dimension, queries, TARGET, threads=self._threads
+        )
+        self.figures |= {"key": plan.key, "shards": plan.shards, "recall_at_10": measured.recall}
+        self.figures |= {"query_ms": 1000 * measured.seconds, "parameters": str(measured.parameters)}
+        space = describe_space(encoder, plan, trained, measured, None)
+        sections = [shard.section for shard in shards]
+        return self._publish(catalogue, space, sections, count, measured, None)
+
+    def refresh(self, parent: Manifest, count: int) -> Manifest:
+        """Publish a snapshot in which some products are new, and half as many changed."""
+        sections, measured = self._step("refresh", _refresh, self.store, parent, count)
+        products = sum(section.alive for section in sections)
+        return self._publish(f"{parent.catalogue.id}r", parent.image, sections, products, measured, parent)
+
+    def collect(self) -> None:
+        """Remove all but the newest snapshot."""
+        self._step("gc", _collect, self.store)
+
+    def _build_shard(self, source: Source, number: int, queries: SampleQueries, trained: TrainedParts) -> Shard:
+        shard: Shard | None = self._step(
+            "build", jobs.build_shard, source, number, queries, trained, threads=self._threads
+        )
+        if shard is None:
+            raise SystemExit(f"shard {number} has no products: ask for more")
+        return shard
+
+    def _publish(
+        self,
+        catalogue: str,
+        space: Any,
+        shards: list[ShardSection],
+        count: int,
+        measured: Measurement,
+        parent: Manifest | None,
+    ) -> Manifest:
+        manifest = Manifest.of(
+            *(CatalogueSection(id=catalogue, uri="made", products=count), space, shards),
+            created_at=datetime.now(UTC),
+            code_version="0",
+            run="scale",
+            parent=parent.id if parent else None,
+            quality={"recall_at_10": measured.recall},
+            words=describe_words(wanted=self._words),
+        )
+        channel = Channel(open_store(self.store))
+        publish(channel, manifest, after=channel.latest(), reason="a benchmark")
+        return manifest
+
+    def _step(self, name: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Call a function in another process; of steps with one name, note the sum of times and the highest peak."""
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            found, seconds, processor, peak = pool.submit(_watch, function, arguments, named).result()
+        before = self.figures.get(name, {"seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0})
+        self.figures[name] = {
+            "seconds": round(before["seconds"] + seconds, 1),
+            "cpu_seconds": round(before["cpu_seconds"] + processor, 1),
+            "peak_bytes": max(before["peak_bytes"], peak),
+        }
+        return found
+
+
+def _watch(
+    function: Callable[..., T], arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[T, float, float, int]:
+    began, processor = time.perf_counter(), time.process_time()
+    found = function(*arguments, **named)
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found, time.perf_counter() - began, time.process_time() - processor, peak
+
+
+def _make(store: str, count: int, folder: Path) -> tuple[EncoderSection, str]:
+    opened = open_store(store)
+    encoder = made.store_encoder(opened, folder)
+    return encoder, made.store_catalogue(opened, encoder, count, folder)
+
+
+def _plan(
+    store: str, catalogue: str, count: int, encoder: EncoderSection, kind: Kind | None, threads: int
+) -> planner.Plan:
+    """Plan as a run does, or for the kind of index that is asked for; vectors are indexed as they are."""
+
+    def measure(_: int | None) -> Sequence[planner.OperatingPoint]:
+        return jobs.measure_operating_points(store, catalogue, count, count, encoder, None, TARGET, threads=threads)
+
+    wish = planner.Wish(TARGET)
+    measured = None if kind else measure
+    plan = planner.plan(
+        count, encoder.dimension, encoder.fingerprint, shards=None, parent=None, wish=wish, measure=measured
+    )
+    key = planner.make_index_key(kind, count, count, encoder.dimension) if kind else plan.key
+    return replace(plan, key=key, project=False)
+
+
+def _refresh(store: str, parent: Manifest, count: int) -> tuple[list[ShardSection], Measurement]:
+    opened, encoder = open_store(store), parent.encoder
+    hashes = made.make_hashes(count, 10**6, 10**6 + 1)
+    Embeddings(opened, encoder.fingerprint).write(
+        [one.tobytes() for one in hashes], Clusters(made.DIMENSION).draw(count, seed=10**6)
+    )
+    products = made.make_products(10**8 + np.arange(count), hashes)
+    dead = np.arange(count // 2, dtype=np.int64)
+    resolved = ResolvedDelta(products, dead, Changes(), count, 0)
+    return delta.build(opened, store, encoder, parent, resolved)
+
+
+def _collect(store: str) -> None:
+    collect(open_store(store), Retention(entries=1, grace=timedelta(0)))

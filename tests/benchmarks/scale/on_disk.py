@@ -1,0 +1,89 @@
+"""Inverted lists that stay on disk: how fast they answer when they are in the page cache, and when none of them is.
+
+    python -m tests.benchmarks.scale --products 1000000 --kind "IVF SQ8" --on-disk --folder build/on-disk
+    python -m tests.benchmarks.scale.on_disk --folder build/on-disk
+
+Before each query of the second kind the system takes back all pages of the lists, in this process and in the page
+cache. So its memory then is the least with which a server answers, and its time the longest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookalike.data.snapshots.blobs import BlobCache
+from lookalike.data.snapshots.channels import Channel
+from lookalike.data.snapshots.store import read_manifest
+from lookalike.data.stores import open_store
+from lookalike.tasks.search.faiss_io import give_back, list_mappings
+from lookalike.tasks.search.searcher import Searcher
+from tests.benchmarks.scale.catalogue import product_id
+from tests.benchmarks.scale.serve import read_memory
+
+QUERIES = 300
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Ask by product, with the lists in the page cache and without."""
+    store = open_store(str(folder / "store"))
+    manifest = read_manifest(store, Channel(store).current().snapshot)
+    cache = BlobCache(folder / "cache" / "blobs")
+    began = time.perf_counter()
+    searcher = Searcher.open(store, manifest, cache, threads=1)
+    seconds = time.perf_counter() - began
+    files = [cache.get(store, shard.index) for shard in manifest.shards]
+
+    def evict() -> None:
+        for start, stop, mapped in list_mappings():
+            if mapped in map(str, files):
+                give_back(start, stop)
+        for file in files:
+            with file.open("rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    figures = {
+        "products": manifest.products,
+        "index_bytes": sum(shard.index.size for shard in manifest.shards),
+        "recall_at_10": manifest.quality["recall_at_10"],
+        "parameters": str(searcher.manifest.index.nprobe),
+        "open_seconds": round(seconds, 2),
+    }
+    evicted = _time(searcher, evict)
+    figures["evicted"] = {**evicted, "memory": read_memory(os.getpid(), folder)}
+    _time(searcher, lambda: None)
+    figures["warm"] = {**_time(searcher, lambda: None), "memory": read_memory(os.getpid(), folder)}
+    return figures
+
+
+def _time(searcher: Searcher, prepare: Callable[[], None]) -> dict[str, float]:
+    """Return percentiles of the milliseconds of a query by product; `prepare` is called before each."""
+    times = []
+    for number in np.random.default_rng(5).integers(0, searcher.manifest.products - 1000, QUERIES).tolist():
+        prepare()
+        began = time.perf_counter()
+        try:
+            searcher.similar(product_id(number), 10)
+        finally:
+            times.append(1000 * (time.perf_counter() - began))
+    p50, p99 = np.percentile(times, [50, 99])
+    return {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2)}
+
+
+def main() -> None:
+    """Print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("build/scale"))
+    sys.stdout.write(json.dumps(measure(parser.parse_args().folder.resolve()), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
