@@ -37,6 +37,7 @@ GUESSED = 0.6
 
 MOST_COMPLETIONS = 50  # of the beginning of a word: the most frequent
 MOST_CORRECTIONS = 3  # of a misspelt word
+MOST_MISSPELT = 8  # words of a query that are corrected: a mistake takes longer than all else
 FINISHED_LETTERS = 3  # letters from which a word that products have may be the beginning of others, too
 MOST_WORDS = 64  # of a query
 
@@ -115,7 +116,11 @@ class Words:
         """Return each different word of a text with what it is read as."""
         words = list(dict.fromkeys(tokenise(text)))[:MOST_WORDS]
         typing = words[-1] if words and text[-1].isalnum() else None
-        return tuple(self._read_word(word, is_typed=word == typing) for word in words)
+        understood = [self._read_word(word, is_typed=word == typing) for word in words]
+        misspelt = [place for place, word in enumerate(understood) if not word.readings][:MOST_MISSPELT]
+        for place in misspelt:
+            understood[place] = self._correct(words[place])
+        return tuple(understood)
 
     def most(self, understood: Sequence[Understood]) -> float:
         """Return what a title of just these words gets."""
@@ -202,10 +207,13 @@ class Words:
         readings = [Reading(word, "word")] if frequency else []
         if is_typed and (not frequency or len(word) >= FINISHED_LETTERS) and not (frequency and is_unspaced(word)):
             readings += [Reading(term, "beginning") for term in self._find_completions(word) if term != word]
-        if not readings:
-            readings = [Reading(term, "spelling") for term, _ in self._find_corrections(word)]
         counted = frequency or sum(self.frequency(reading.term) for reading in readings)
         return Understood(word, tuple(readings), self._weigh(counted))
+
+    def _correct(self, word: str) -> Understood:
+        found = self._find_corrections(word)
+        readings = tuple(Reading(term, "spelling") for term, _ in found)
+        return Understood(word, readings, self._weigh(sum(count for _, count in found)))
 
     def _find_completions(self, beginning: str) -> list[str]:
         """Return the terms that begin so, the most frequent first."""

@@ -22,7 +22,7 @@ from lookalike.tasks.build.words import build_postings, store_words
 from lookalike.tasks.search.words.postings import Postings, decode_lengths, encode_lengths
 from lookalike.tasks.search.words.spelling import measure_distances
 from lookalike.tasks.search.words.tokens import tokenise
-from lookalike.tasks.search.words.words import Words
+from lookalike.tasks.search.words.words import MOST_MISSPELT, Words
 
 TITLES = [
     "Red running shoe",
@@ -187,6 +187,14 @@ def test_it_says_which_words_matched_and_how() -> None:
     matched = [(word.word, reading.term, reading.how) for word, reading in query.match(row)]
     assert matched == [("red", "red", "word"), ("runing", "running", "spelling"), ("sho", "shoe", "beginning")]
     assert query.match(6) == []
+
+
+def test_only_some_words_of_a_query_are_corrected() -> None:
+    vocabulary = [f"{letter}word{letter}word" for letter in "abcdefghijkl"]
+    words = words_of([" ".join(vocabulary)], [None])
+    understood = words.understand(" ".join(word.replace("w", "v", 1) for word in vocabulary) + " ")
+    assert [word.readings[0].term for word in understood[:MOST_MISSPELT]] == vocabulary[:MOST_MISSPELT]
+    assert not any(word.readings for word in understood[MOST_MISSPELT:])
 
 
 def test_dead_rows_are_not_found() -> None:
