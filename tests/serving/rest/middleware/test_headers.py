@@ -67,7 +67,7 @@ def without(response: httpx.Response, names: set[str]) -> dict[str, str]:
 
 
 def test_head_is_refused_where_get_is(client: Client) -> None:
-    refused = client.request("HEAD", "/v1/search")
+    refused = client.request("HEAD", "/v1/search/batch")
     assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "POST", b"")
     assert client.request("HEAD", "/nowhere").status_code == 404
     assert client.post("/livez").headers["allow"] == "GET, HEAD"
