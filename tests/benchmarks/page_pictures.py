@@ -92,6 +92,7 @@ def list_states(photo: FilePayload) -> dict[str, tuple[str, Callable[[Page], Non
         "crop": (f"/?like={FOX}&crop=0.1,0.05,0.9,0.6", _crop),
         "examples": (f"/?like={FOX}&like={CAT}&unlike={BREAD}&from.price=15&is.in_stock=true", lambda _: None),
         "filters": (f"/?like={FOX}", _open_filter),
+        "sorted": (f"/?like={FOX}&sort=attributes.price%3Aasc", lambda _: None),
         "product": (f"/?like={FOX}&product={CAT}", lambda _: None),
         "nothing": ("/?is.brand=Akme&from.price=20", lambda _: None),
     }

@@ -116,7 +116,7 @@ function takePicture(file) {
 }
 
 const startOver = () => go(nowhere());
-const clearFilters = () => go({ filters: new Map(), sort: isSearch(place) || place.find ? place.sort : "" });
+const clearFilters = () => go({ filters: new Map(), sort: isSearch(place) || place.find || place.text ? place.sort : "" });
 const clearChoices = () => go({ filters: new Map(), sort: "" });
 const choose = (/** @type {string} */ name, /** @type {import("./place.js").Choice} */ choice) =>
   go({ filters: withChoice(place, name, choice) });

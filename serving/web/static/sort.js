@@ -39,10 +39,10 @@ function makeOptions(one) {
 }
 
 /** @param {Place} place Show which order is chosen; one from a link that is not offered stands as it is written. */
-export function showSort({ sort, likes, find }) {
+export function showSort({ sort, likes, text, find }) {
   const options = [...menu().options];
   const first = options[0] ?? menu().appendChild(make("option", { value: "" }));
-  first.textContent = likes.length ? "Closest first" : find ? "Best match" : "Mixed";
+  first.textContent = likes.length ? "Closest first" : text || find ? "Best match" : "Mixed";
   if (sort && !options.some(({ value }) => value === sort)) menu().append(make("option", { value: sort }, sort));
   menu().value = sort;
 }
