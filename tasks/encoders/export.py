@@ -80,17 +80,26 @@ def export(model: nn.Module, spec: EncoderSpec, directory: Path) -> None:
     path = directory / MODEL_FILE
     size = spec.preprocessing.size
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+
+    def translate() -> Any:
+        return torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=[spec.input_name],
+            output_names=[spec.output_name],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+        )
+
     try:
         with _silence_exporter():
-            program: Any = torch.onnx.export(
-                model,
-                (example,),
-                dynamo=True,
-                verbose=False,
-                input_names=[spec.input_name],
-                output_names=[spec.output_name],
-                dynamic_shapes=({0: torch.export.Dim("n")},),
-            )
+            try:
+                program = translate()
+            except (
+                SystemError
+            ):  # two threads that parse Python at a time: https://github.com/python/cpython/issues/106905
+                program = translate()
             program.save(path, external_data=False)
     except Exception as error:  # the exporter may raise anything
         raise EncoderError(f"{spec.name} cannot be exported to ONNX: {error}") from error

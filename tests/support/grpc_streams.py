@@ -16,6 +16,8 @@ from tests.serving.conformance.grpc import read_answer, to_message
 from tests.support.stream_clients import StreamClient, StreamEndedError
 
 WINDOW = 64 * 2**10
+SENDING_FAILED = "sending failed"
+"""What an end is called if the client lost its reason, as gRPC does where a message fails that it just sends."""
 
 
 class GrpcStreamClient(StreamClient):
@@ -57,6 +59,8 @@ class GrpcStreamClient(StreamClient):
 def _code_of(error: grpc.aio.AioRpcError) -> str:
     """Return our code of an error of an asynchronous call, which `grpc_status` reads only of calls that last."""
     trailing = dict(error.trailing_metadata() or ())
+    if not trailing and error.code() is grpc.StatusCode.INTERNAL:
+        return SENDING_FAILED
     info = ErrorInfo()
     assert Status.FromString(trailing["grpc-status-details-bin"]).details[0].Unpack(info), error
     return str(info.reason)
