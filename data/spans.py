@@ -74,3 +74,18 @@ def trace_ids() -> dict[str, str]:
     if not current.is_valid:
         return {}
     return {"trace_id": format_trace_id(current.trace_id), "span_id": format_span_id(current.span_id)}
+
+
+def has_traces() -> bool:
+    """Tell whether spans are sent."""
+    return bool(_tracers)
+
+
+def exemplar() -> dict[str, str] | None:
+    """Return the label that leads from a measured value to its trace; None where no trace is kept."""
+    if not _tracers:
+        return None
+    from opentelemetry.trace import format_trace_id, get_current_span  # noqa: PLC0415
+
+    current = get_current_span().get_span_context()
+    return {"trace_id": format_trace_id(current.trace_id)} if current.trace_flags.sampled else None

@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -305,6 +306,10 @@ class Metrics:
     def render(self) -> bytes:
         """Return all metrics in the text format, those of the other processes included."""
         return generate_latest(self._everyone())
+
+    def render_openmetrics(self) -> bytes:
+        """Return the same in OpenMetrics, which has exemplars: of one process only, as the library keeps no others."""
+        return openmetrics.generate_latest(self._everyone())  # type: ignore[no-untyped-call,no-any-return]
 
     def families(self) -> list[Metric]:
         """Return all metrics as they are now, those of the other processes included."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from lookalike.data.spans import exemplar
 from lookalike.serving.context import RequestContext
 from lookalike.serving.telemetry import ACCESS
 from lookalike.serving.telemetry.metrics import Metrics
@@ -21,7 +22,7 @@ def measure_request(
     template and an id tell enough, and hold nothing that a caller made up.
     """
     seconds = time.monotonic() - request.started
-    metrics.requests.labels(request.gateway, method, route, str(status)).observe(seconds)
+    metrics.requests.labels(request.gateway, method, route, str(status)).observe(seconds, exemplar())
     if not log:
         return
     fields = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 from fastapi import APIRouter, Request
+from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.responses import HTMLResponse, Response
 
+from lookalike.data.spans import has_traces
 from lookalike.serving.asgi import server_port
 from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.responses import reply
@@ -60,8 +62,11 @@ async def ready(request: Request) -> Response:
     responses=problems(),
 )
 async def metrics(request: Request) -> Response:
-    """In the text format."""
-    return Response(runtime_of(request).metrics.render(), headers={"content-type": CONTENT_TYPE})
+    """In the text format; with traces also in OpenMetrics, where buckets name a trace as their example."""
+    found = runtime_of(request).metrics
+    if has_traces() and openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in request.headers.get("accept", ""):
+        return Response(found.render_openmetrics(), headers={"content-type": openmetrics.CONTENT_TYPE_LATEST})
+    return Response(found.render(), headers={"content-type": CONTENT_TYPE})
 
 
 @probes.get(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from lookalike.data.errors import InputError
 from lookalike.serving.rest.app import create_app
@@ -34,7 +35,14 @@ def test_requests_become_spans(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> N
                 "/v1/search", files={"image": ("x.png", picture(700))}, headers={"traceparent": OTHER}
             )
             assert pictured.status_code == 200
-            client.get("/metrics")
+            plain = client.get("/metrics")
+            assert "trace_id" not in plain.text
+            metrics = client.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0,*/*;q=0.1"})
+        parsed = text_string_to_metric_families(metrics.text)  # type: ignore[no-untyped-call]
+        families = {one.name: one for one in parsed}
+        samples = families["lookalike_request_seconds"].samples
+        traced = {one.exemplar.labels["trace_id"] for one in samples if one.exemplar is not None}
+        assert traced & {PARENT.split("-")[1], OTHER.split("-")[1]}
         spans = receiver.spans()
     asked = [(sender, span) for sender, span in spans if span.name == "POST /v1/search"]
     assert len(asked) == 3
