@@ -13,6 +13,9 @@ COUNT = "lookalike_request_seconds_count"
 QUERIES = 'route!~"/(metrics.*|livez|readyz)|unmatched"'
 HERE = Path(__file__).parent
 
+# what the axis of a panel shows at least: where all is zero, Grafana would draw it up to 100, or 10,000 %
+LEAST = {"percentunit": 0.01, "short": 1.0, "reqps": 1.0, "s": 0.1}
+
 # title, unit, expression, legend
 Panel = tuple[str, str, str, str]
 
@@ -33,7 +36,7 @@ DASHBOARDS: dict[str, list[Panel]] = {
     ],
     "pipeline": [
         ("Pictures a second", "short", "lookalike_batch:embedded:per_second", "{{channel}} {{kind}}"),
-        ("Time of each stage", "s", "lookalike_batch_stage_seconds", "{{kind}} {{stage}}"),
+        ("Time of each stage", "s", "topk(6, lookalike_batch_stage_seconds)", "{{kind}} {{stage}}"),
         ("Rejects by reason", "short", "sum by (channel, reason) (lookalike_batch_rejects)", "{{channel}} {{reason}}"),
         ("Time since a run ended well", "s", "lookalike_batch:last_success:age_seconds", "{{channel}} {{kind}}"),
         ("Vectors that were there", "percentunit", "lookalike_batch:reused:ratio", "{{channel}} {{kind}}"),
@@ -65,6 +68,8 @@ def build(name: str) -> str:
     for title, unit, expression, legend in DASHBOARDS[name]:
         query: Any = prometheus.Dataquery().ref_id("A").expr(expression).legend_format(legend)
         panel: Any = timeseries.Panel().title(title).unit(unit).min(0).datasource(source).height(8).span(12)
+        if unit in LEAST:
+            panel = panel.axis_soft_max(LEAST[unit])
         board = board.with_panel(panel.with_target(query))
     return str(JSONEncoder(sort_keys=True, indent=1).encode(board.build())) + "\n"
 

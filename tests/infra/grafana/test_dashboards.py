@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +16,11 @@ import yaml  # type: ignore[import-untyped]
 from lookalike.data.stores.local import LocalStore
 from lookalike.flows.reporting.metrics import push_metrics, textfile
 from lookalike.flows.runtime.settings import BatchSettings
-from lookalike.infra.demo.processes import free_port
 from lookalike.infra.grafana.dashboards import DASHBOARDS, build
 from tests.support.client import wait_for
 from tests.support.processes import Server, server
 from tests.support.programs import need
+from tests.support.prometheus import PROMETHEUS, prometheus, textfiles
 from tests.support.reports import run_report
 from tests.support.servers import ROOT
 from tests.support.shop import Shop, picture
@@ -32,7 +28,6 @@ from tests.support.shop import Shop, picture
 pytestmark = pytest.mark.slow  # Prefect takes seconds to import, for what a run writes
 
 GRAFANA = ROOT / "infra" / "grafana"
-PROMETHEUS = ROOT / "infra" / "prometheus"
 
 
 def panels(name: str) -> list[dict[str, Any]]:
@@ -52,14 +47,6 @@ def test_the_code_writes_the_files_again(name: str) -> None:
     assert build(name) == (GRAFANA / f"{name}.json").read_text()
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def guess_type(self, path: Any) -> str:
-        return "text/plain; version=0.0.4"
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the library's
-        pass
-
-
 @contextmanager
 def figures_of_a_run(folder: Path) -> Iterator[tuple[int, str]]:
     """Serve what a run writes for node-exporter; yield the port and the path."""
@@ -67,44 +54,8 @@ def figures_of_a_run(folder: Path) -> Iterator[tuple[int, str]]:
     settings = BatchSettings(metrics_textfile=str(folder), metrics_pushgateway=None)
     report = run_report(started_at=datetime.now(UTC))
     push_metrics(settings, report)
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        try:
-            yield http.server_address[1], f"/{textfile(str(folder), report).name}"
-        finally:
-            http.shutdown()
-            thread.join()
-
-
-@contextmanager
-def prometheus(folder: Path, serving: int, batch: tuple[int, str]) -> Iterator[httpx.Client]:
-    """Run Prometheus with our example and our rules, once a second and on these two targets."""
-    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-    config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["rule_files"] = [str(PROMETHEUS / "rules" / "*.yml")]
-    del config["alerting"]
-    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
-    jobs["lookalike-serving"]["static_configs"] = [{"targets": [f"127.0.0.1:{serving}"]}]
-    jobs["lookalike-pushgateway"] |= {
-        "static_configs": [{"targets": [f"127.0.0.1:{batch[0]}"]}],
-        "metrics_path": batch[1],
-    }
-    config["scrape_configs"] = [jobs["lookalike-serving"], jobs["lookalike-pushgateway"]]
-    file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(config))
-    port = free_port()
-    command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
+    with textfiles(folder) as port:
+        yield port, f"/{textfile(str(folder), report).name}"
 
 
 def ask(running: Server) -> None:
