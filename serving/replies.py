@@ -94,7 +94,11 @@ def write_hits(
 
 def write_understood(explained: Explained) -> dict[str, Any]:
     """Return what a query was understood as, as `UnderstoodReply` describes it."""
-    return {"words": [_write_match(one) for one in explained.words], "unknown": list(explained.unknown)}
+    written = {"words": [_write_match(one) for one in explained.words], "unknown": list(explained.unknown)}
+    if not explained.looks_like:
+        return written
+    likes = [{"id": one.id, "title": one.title, "weight": round_score(one.weight)} for one in explained.looks_like]
+    return {**written, "looks_like": likes}
 
 
 def write_why(explanation: Explanation) -> dict[str, Any]:

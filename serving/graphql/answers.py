@@ -88,12 +88,22 @@ class Match:
     how: str
 
 
+@strawberry.type(description="A product whose picture stands for a text; `weight` is its share, 0 to 1.")
+class Like:
+    """See `LikeReply`."""
+
+    id: strawberry.ID
+    title: str
+    weight: float
+
+
 @strawberry.type(description="What the words of a query were taken for, and those that no product has.")
 class Understood:
     """See `UnderstoodReply`."""
 
     words: list[Match]
     unknown: list[str]
+    looks_like: list[Like] = strawberry.field(description="What a text looks like, where titles say it.")
 
 
 @strawberry.type(description="What a hit was found by.")
@@ -210,7 +220,8 @@ def _make_why(written: Mapping[str, Any] | None) -> Why | None:
 def _make_understood(written: Mapping[str, Any] | None) -> Understood | None:
     if written is None:
         return None
-    return Understood(words=_make_matches(written["words"]), unknown=written["unknown"])
+    likes = [Like(**{**like, "id": strawberry.ID(like["id"])}) for like in written.get("looks_like", ())]
+    return Understood(words=_make_matches(written["words"]), unknown=written["unknown"], looks_like=likes)
 
 
 def _make_matches(written: Iterable[Mapping[str, str]]) -> list[Match]:

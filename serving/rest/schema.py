@@ -38,11 +38,23 @@ class WhyReply(BaseModel):
     words: list[MatchReply]
 
 
+class LikeReply(BaseModel):
+    """A product whose picture stands for a text; `weight` is its share, 0 to 1."""
+
+    id: str
+    title: str
+    weight: float
+
+
 class UnderstoodReply(BaseModel):
-    """What the words of a query were taken for, and those that no product has."""
+    """What the words of a query were taken for, and those that no product has.
+
+    `looks_like` is there where titles say what a text looks like: the products whose pictures count most.
+    """
 
     words: list[MatchReply]
     unknown: list[str]
+    looks_like: list[LikeReply] = Field(default_factory=list)
 
 
 class HitReply(BaseModel):

@@ -100,7 +100,7 @@ def _find_channels(searcher: Searcher, query: Query, text: Text, vector: Vectors
     if searcher.texts is None or vector is None:
         return
     examples = find_examples(searcher, vector) if _needs_pictures(searcher, query) else None
-    looks = Looks(searcher, examples.direction, offers_all=False) if examples else None
+    looks = Looks(searcher, examples.direction, examples) if examples else None
     yield Part("meaning", Meaning(searcher.texts, vector, looks), _weigh(searcher, query, "meaning"))
     if looks is not None:
         yield Part("looks", looks, _weigh(searcher, query, "looks"))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookalike.serving.search.options import ChannelName
-from lookalike.serving.search.rankings import Blend, Ranking
+from lookalike.serving.search.rankings import Blend, Looks, Ranking
 from lookalike.tasks.search.channels import Rows
 from lookalike.tasks.search.words.words import How, WordsQuery
+
+MOST_LIKES = 5  # of a text, that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,15 @@ class Match:
     word: str
     found: str
     how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """A product whose picture stands for a text, and its share in what the text is taken to look like."""
+
+    id: str
+    title: str
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +48,13 @@ class Explained:
     Attributes:
         words: those of all positive texts that some product has, as what they were read.
         unknown: those that no product has, nor any that is like them.
+        looks_like: the products whose pictures stand for the positive texts, those that count most first.
     """
 
     words: Sequence[Match]
     unknown: Sequence[str]
     hits: Sequence[Explanation]
+    looks_like: Sequence[Like] = ()
 
 
 def explain(ranking: Ranking, rows: Rows) -> Explained | None:
@@ -61,7 +74,16 @@ def explain(ranking: Ranking, rows: Rows) -> Explained | None:
         )
         for place, row in enumerate(rows.tolist())
     ]
-    return Explained(words, unknown, hits)
+    return Explained(words, unknown, hits, _find_likes(ranking))
+
+
+def _find_likes(ranking: Blend) -> list[Like]:
+    looks = [part.channel for part in ranking.parts if part.weight > 0 and isinstance(part.channel, Looks)]
+    return [
+        Like(product.id, product.title, weight)
+        for channel in looks
+        for product, weight in channel.name_examples(MOST_LIKES)
+    ]
 
 
 def judge_texts(ranking: Blend) -> str:

@@ -15,8 +15,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.data.snapshots.products import Product
 from lookalike.serving.search.options import ChannelName
 from lookalike.tasks.search.channels import Channel, Mask, Rows, Scores
+from lookalike.tasks.search.looks import Examples
 from lookalike.tasks.search.searcher import Matches, Searcher
 
 Vectors = NDArray[np.float32]
@@ -58,20 +60,27 @@ class Nearest(Ranking):
 class Looks(Channel):
     """By what pictures look like: closeness to a direction, 0 for what points away from it.
 
-    `offers_all` says whether what points away is offered, too, behind all others.
+    `examples` are what a text was taken for, where the direction is theirs. Then what points away is not offered.
     """
 
-    def __init__(self, searcher: Searcher, direction: Vectors, *, offers_all: bool = True) -> None:
+    def __init__(self, searcher: Searcher, direction: Vectors, examples: Examples | None = None) -> None:
         self._searcher = searcher
         self._direction = direction
-        self._offers_all = offers_all
+        self._examples = examples
 
     def candidates(self, reach: int, allowed: Mask | None) -> Rows:
         found = self._searcher.nearest(self._direction, reach, allowed)
-        return found.rows if self._offers_all else found.rows[found.scores > 0]
+        return found.rows if self._examples is None else found.rows[found.scores > 0]
 
     def scores(self, rows: Rows) -> Scores:
         return np.clip(self._searcher.compare(self._direction, rows), 0, 1)
+
+    def name_examples(self, most: int) -> list[tuple[Product, float]]:
+        """Return the products whose pictures stand for a text, with their weights, those that count most first."""
+        if self._examples is None:
+            return []
+        products = self._searcher.products.take(self._examples.rows[:most], names=())
+        return list(zip(products, self._examples.weights.tolist(), strict=False))
 
 
 @dataclass(frozen=True, slots=True)

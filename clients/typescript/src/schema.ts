@@ -1047,6 +1047,18 @@ export interface components {
             trained_on: number;
         };
         /**
+         * LikeReply
+         * @description A product whose picture stands for a text; `weight` is its share, 0 to 1.
+         */
+        LikeReply: {
+            /** Id */
+            id: string;
+            /** Title */
+            title: string;
+            /** Weight */
+            weight: number;
+        };
+        /**
          * LineReply
          * @description A line of a batch that is answered line by line: one query's result, with its place among the queries.
          * @example {
@@ -1884,8 +1896,12 @@ export interface components {
         /**
          * UnderstoodReply
          * @description What the words of a query were taken for, and those that no product has.
+         *
+         *     `looks_like` is there where titles say what a text looks like: the products whose pictures count most.
          */
         UnderstoodReply: {
+            /** Looks Like */
+            looks_like?: components["schemas"]["LikeReply"][];
             /** Unknown */
             unknown: string[];
             /** Words */

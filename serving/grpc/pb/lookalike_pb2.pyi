@@ -563,23 +563,56 @@ class Understood(_message.Message):
 
     WORDS_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
+    LOOKS_LIKE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]: ...
     @_builtins.property
     def unknown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def looks_like(self) -> _containers.RepeatedCompositeFieldContainer[Global___Like]:
+        """What a text looks like, where titles say it: the products whose pictures count most."""
+
     def __init__(
         self,
         *,
         words: _abc.Iterable[Global___Match] | None = ...,
         unknown: _abc.Iterable[_builtins.str] | None = ...,
+        looks_like: _abc.Iterable[Global___Like] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["unknown", b"unknown", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["looks_like", b"looks_like", "unknown", b"unknown", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Understood: _TypeAlias = Understood  # noqa: Y015
+
+@_typing.final
+class Like(_message.Message):
+    """A product whose picture stands for a text; `weight` is its share, 0 to 1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    title: _builtins.str
+    weight: _builtins.float
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "title", b"title", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Like: _TypeAlias = Like  # noqa: Y015
 
 @_typing.final
 class Match(_message.Message):

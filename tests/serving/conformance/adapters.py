@@ -28,6 +28,12 @@ class Outcome:
     understood: Mapping[str, Any] | None = None
     total: int | None = None
 
+    def __post_init__(self) -> None:
+        """Leave `looks_like` out where it names nothing, as JSON does."""
+        if self.understood is not None and not self.understood.get("looks_like"):
+            kept = {name: value for name, value in self.understood.items() if name != "looks_like"}
+            object.__setattr__(self, "understood", kept)
+
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:

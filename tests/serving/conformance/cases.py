@@ -134,7 +134,7 @@ PROBLEMS: Mapping[str, tuple[Query, str]] = {
     "long text": ({"text": "x" * 513}, "bad_text"),
     "text beside positive": ({"text": "a", "positive": [{"product_id": "a"}]}, "several_queries"),
     "weights of nothing": ({"text": "a", "weights": {"others": 1.0}}, "bad_weights"),
-    "no weight": ({"text": "a", "weights": {"words": 0.0}}, "bad_weights"),
+    "no weight": ({"text": "a", "weights": {"words": 0.0, "meaning": 0.0, "looks": 0.0}}, "bad_weights"),
     "heavy weights": ({"text": "a", "weights": {"words": 1000.0}}, "bad_weights"),
     "short vector": ({"vector": [1.0, 2.0]}, "vector_length"),
     "short packed vector": ({"vector": _packed(1)[:-4]}, "vector_length"),

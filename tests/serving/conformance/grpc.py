@@ -123,7 +123,13 @@ def from_value(value: pb.Value) -> Any:
 def read_answer(found: pb.SearchResponse | pb.SearchResult, snapshot: str | None) -> Outcome:
     facets = {name: _read_facet(facet) for name, facet in found.facets.items()}
     understood = (
-        {"words": _read_matches(found.understood.words), "unknown": list(found.understood.unknown)}
+        {
+            "words": _read_matches(found.understood.words),
+            "unknown": list(found.understood.unknown),
+            "looks_like": [
+                {"id": one.id, "title": one.title, "weight": one.weight} for one in found.understood.looks_like
+            ],
+        }
         if found.HasField("understood")
         else None
     )

@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with every type of attribute, duplicates, and keys."""
     folder = tmp_path_factory.mktemp("shop")
     shop = Shop(LocalStore(folder / "store"), folder)
+    shop.text_encoder = "fake"
     rows = write_pictures(folder, 24)
     for number, row in enumerate(rows):
         row["attributes"] |= attributes_of(number)

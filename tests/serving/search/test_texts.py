@@ -48,6 +48,15 @@ def test_a_text_is_found_by_all_channels_and_each_hit_says_what_they_gave(client
     assert best["score"] == pytest.approx(mean, abs=0.001)
 
 
+def test_it_says_what_a_text_looks_like(client: Client) -> None:
+    likes = search(client, text="scarlet shoe", explain=True)["understood"]["looks_like"]
+    assert {like["title"].rpartition(" ")[0] for like in likes[:3]} == {"scarlet shoe"}
+    assert [like["weight"] for like in likes] == sorted((like["weight"] for like in likes), reverse=True)
+    assert len(likes) == 5
+    without = search(client, text="scarlet shoe", explain=True, weights={"looks": 0})
+    assert "looks_like" not in without["understood"]
+
+
 def test_weights_turn_channels_on_and_off(client: Client) -> None:
     words = search(client, text="scarlet shoe", weights={"meaning": 0, "looks": 0}, explain=True)
     assert len(words["hits"]) < 12  # the others have none of the words

@@ -16,6 +16,7 @@ from lookalike_client.results import (
     Encoder,
     Facet,
     HeldSnapshot,
+    Like,
     Match,
     ProductFields,
     Products,
@@ -164,7 +165,11 @@ def _read_why(found: Mapping[str, Any]) -> Why:
 
 
 def _read_understood(found: Mapping[str, Any]) -> Understood:
-    return Understood(words=_read_matches(found["words"]), unknown=tuple(found["unknown"]))
+    likes = (
+        Like(id=str(one["id"]), title=str(one["title"]), weight=float(one["weight"]))
+        for one in found.get("looks_like", ())
+    )
+    return Understood(words=_read_matches(found["words"]), unknown=tuple(found["unknown"]), looks_like=tuple(likes))
 
 
 def _read_matches(found: Iterable[Mapping[str, str]]) -> tuple[Match, ...]:

@@ -70,11 +70,24 @@ class Why:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Like:
+    """A product whose picture stands for a text; `weight` is its share, 0 to 1."""
+
+    id: str
+    title: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
-    """What the words of a query were taken for, and those that no product has."""
+    """What the words of a query were taken for, and those that no product has.
+
+    `looks_like` are the products whose pictures count most, where titles say what a text looks like.
+    """
 
     words: Sequence[Match]
     unknown: Sequence[str]
+    looks_like: Sequence[Like] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
