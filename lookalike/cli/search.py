@@ -131,7 +131,7 @@ def _find_by_vector(searcher: Searcher, vector: Vectors | None, asked: _Asked) -
 def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit]:
     """Return the hits of a text, with a picture or without, as a server finds them."""
     from lookalike.serving.errors import ProblemError
-    from lookalike.serving.search.directions import find_ranking
+    from lookalike.serving.search.directions import find_ranking, wants_meaning
     from lookalike.serving.search.options import QueryOptions
     from lookalike.serving.search.query import EncoderVector, Query, Text
     from lookalike.serving.search.request import check_text
@@ -145,12 +145,21 @@ def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit
             check_order(options.order, searcher.products.attributes)
         text = Text(check_text(asked.text or ""))
         query = Query((text,) if vector is None else (EncoderVector(vector), text), options)
-        vectors = [vector, None] if vector is not None else [None]
+        meant = _embed_text(searcher, text.text) if wants_meaning(searcher, query) else None
+        vectors = [meant] if vector is None else [vector, meant]
         ranking = find_ranking(searcher, query, [None] * len(vectors), vectors)
         allowed = match_products(searcher.products, options.conditions) if options.conditions else None
         return [] if ranking is None else searcher.hits(select(searcher, ranking, options, Among(allowed)))
     except ProblemError as problem:
         raise InputError(str(problem)) from problem
+
+
+def _embed_text(searcher: Searcher, text: str) -> Vectors | None:
+    """Return the vector of a text, None where the encoder of texts knows nothing of it."""
+    try:
+        return None if searcher.texts is None else searcher.texts.embed(text)
+    except InputError:
+        return None
 
 
 @contextmanager

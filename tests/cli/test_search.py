@@ -108,13 +108,30 @@ def test_an_order_that_does_not_fit_is_refused(tmp_path: Path, order: str, said:
     assert (found.exit_code, said in found.output) == (2, True), found.output
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Server]]:
+    """A shop whose titles are encoded, too."""
+    folder = tmp_path_factory.mktemp("named")
+    shop = Shop(LocalStore(folder / "store"), folder)
+    shop.text_encoder = "fake"
+    shop.publish(8)
+    with server(folder) as found:
+        found.wait(lambda state: state["ready"])
+        yield folder, found
+
+
 @pytest.mark.services
+@pytest.mark.parametrize("shop", ["running", "named"])
 @pytest.mark.parametrize("has_picture", [False, True])
-def test_store_and_server_find_a_text_alike(running: Server, folder: Path, tmp_path: Path, has_picture: bool) -> None:
+def test_store_and_server_find_a_text_alike(
+    request: pytest.FixtureRequest, folder: Path, tmp_path: Path, shop: str, has_picture: bool
+) -> None:
+    found_shop = request.getfixturevalue(shop)
+    place, asked_server = found_shop if shop == "named" else (folder, found_shop)
     image = tmp_path / "a.png"
     image.write_bytes(picture(1))
     found = []
-    for where in (["--store", str(folder / "store")], ["--url", running.url]):
+    for where in (["--store", str(place / "store")], ["--url", asked_server.url]):
         asked = ["search", *([str(image)] if has_picture else []), "--text", "product 5 sale", "--filter", "stock>=2"]
         done = CliRunner().invoke(cli, [*asked, *where, "--output", "json"])
         assert done.exit_code == 0, done.output
