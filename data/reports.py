@@ -69,6 +69,8 @@ class RunReport(BaseModel):
         bytes: of all the snapshot's files.
         figures: how good it is: `recall_at_10`, `query_ms`, `overlap_at_10`, …
         task_runs: how many Prefect recorded.
+        workers_lost: workers that died, or left a cluster that is not the run's own.
+        stages_retried, partitions_retried: how often a stage or a part of its work was tried again.
         flow_peak_bytes, worker_peak_bytes: most memory that the flow's process and any one worker held.
         contact_sheet: the object with sample queries and their hits; collected with its snapshot.
     """
@@ -104,6 +106,9 @@ class RunReport(BaseModel):
     bytes: int | None = None
     figures: dict[str, FiniteFloat] = {}
     task_runs: int | None = None
+    workers_lost: int = 0
+    stages_retried: int = 0
+    partitions_retried: int = 0
     flow_peak_bytes: int | None = None
     worker_peak_bytes: int | None = None
     contact_sheet: str | None = None

@@ -283,6 +283,8 @@ def _figures(run: RunReport) -> dict[str, str]:
         **{plain(name): f"{value:,.4g}" for name, value in run.figures.items()},
         "whole run": duration(run.seconds),
         **{f"stage {plain(name)}": duration(seconds) for name, seconds in run.stage_seconds.items()},
+        "workers lost": f"{run.workers_lost:,}",
+        "tried again": f"{run.stages_retried:,} stages, {run.partitions_retried:,} partitions",
         "task runs": NOTHING if run.task_runs is None else f"{run.task_runs:,}",
         "flow's peak memory": NOTHING if run.flow_peak_bytes is None else size(run.flow_peak_bytes),
         "a worker's peak memory": NOTHING if run.worker_peak_bytes is None else size(run.worker_peak_bytes),

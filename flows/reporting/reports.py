@@ -81,6 +81,7 @@ def compose_report(run: Run, outcome: Outcome, *, rejects: str) -> RunReport:
         bytes=sum(blob.size for blob in set(manifest.blobs())),
         figures={**manifest.quality, **overlap},
         task_runs=_count_task_runs(),
+        workers_lost=run.workspace.cluster.workers_lost(),
         worker_peak_bytes=run.workspace.cluster.worker_peak_bytes(),
         contact_sheet=comparison.contact_sheet if comparison else None,
     )
@@ -134,6 +135,8 @@ def _compose_common(run: Run, state: State, message: str) -> dict[str, Any]:
         "seconds": run.journal.seconds(),
         "stage_seconds": run.journal.stage_seconds,
         "rejected": run.journal.rejected,
+        "stages_retried": run.journal.stages_retried,
+        "partitions_retried": run.workspace.cluster.partitions_retried,
         "flow_peak_bytes": peak_bytes(),
     }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import resource
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
@@ -28,12 +29,17 @@ _OWN = {
 
 
 class Cluster:
-    """Started at its first use, or beforehand by `start_soon`; what was started here is stopped at the end."""
+    """Started at its first use, or beforehand by `start_soon`; what was started here is stopped at the end.
+
+    `partitions_retried` is how often a partition was worked on once more: its workers died, or the store was away.
+    """
 
     def __init__(self, settings: BatchSettings) -> None:
         self._settings = settings
         self._stack = ExitStack()
         self._starting: Thread | None = None
+        self._seen: set[str] = set()
+        self.partitions_retried = 0
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +88,15 @@ class Cluster:
         """Return how many workers there are now."""
         return len(self._workers())
 
+    def workers_lost(self) -> int:
+        """Return how many workers are gone that were there: of a cluster of our own, they died."""
+        if not self.is_started:
+            return 0
+        there: set[str] = set()
+        with suppress(OSError):  # the scheduler itself may be gone, and all with it
+            there = set(self._workers())
+        return len(self._seen - there)
+
     def worker_peak_bytes(self) -> int | None:
         """Return the most memory that any one worker has held; None where none was used or none answers."""
         if not self.is_started:
@@ -91,11 +106,13 @@ class Cluster:
 
     def _workers(self) -> dict[str, dict[str, int]]:
         workers: dict[str, dict[str, int]] = self.client.scheduler_info(n_workers=-1)["workers"]
+        self._seen.update(workers)  # one that is started again has another address
         return workers
 
     @cached_property
     def _client(self) -> Client:
         address = self._settings.dask_scheduler_address
+        self._stack.enter_context(_warnings_only())
         try:
             client = Client(address or self._own(), timeout=CONNECT_SECONDS)
         except OSError as error:
@@ -130,6 +147,18 @@ class Cluster:
         )
         self._stack.callback(cluster.close)
         return cluster
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    """Keep what Dask says of each start, connection and end out of the run's log."""
+    log = logging.getLogger("distributed")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 _KNOWN_TO_THE_RUN = ("Compute Failed", "Failed to communicate with scheduler during heartbeat")

@@ -103,6 +103,7 @@ def _outcome(
         run_log(__name__).warning(
             "partition %s (%s rows) was on workers that died", partition.name, f"{partition.rows.num_rows:,}"
         )
+        work.retried()
         if not work.is_alone:
             work.suspect([partition])
         elif partition.rows.num_rows > 1:
@@ -113,6 +114,7 @@ def _outcome(
         if partition.tries == STORE_TRIES:
             raise
         seconds = STORE_BACKOFF.seconds(partition.tries + 1)
+        work.retried()
         run_log(__name__).warning("partition %s waits %.1f s for the store: %s", partition.name, seconds, error)
         work.submit_later(Partition(partition.name, partition.rows, partition.tries + 1), seconds)
 
@@ -127,6 +129,7 @@ class _Work(Generic[Result]):
         columns: list[str],
         resources: dict[str, float],
     ) -> None:
+        self._cluster = cluster
         self._client = cluster.client
         self._function = function
         self._columns = columns
@@ -148,6 +151,9 @@ class _Work(Generic[Result]):
         more: dict[str, Any] = {"resources": self._resources} if self._resources else {}
         future = self._client.submit(self._function, rows, pure=False, retries=RETRIES, **more)
         self._under_way[future] = partition
+
+    def retried(self) -> None:
+        self._cluster.partitions_retried += 1
 
     def submit_later(self, partition: Partition, seconds: float) -> None:
         heapq.heappush(self._later, (time.monotonic() + seconds, id(partition), partition))

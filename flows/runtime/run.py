@@ -105,6 +105,7 @@ class Journal:
         stage_seconds: how long each stage took.
         embedded: how many vectors were made, also before a refresh became a reindex.
         published: the snapshot that this run pointed the channel at, once it has.
+        stages_retried: how often a stage failed and was tried again.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -116,6 +117,7 @@ class Journal:
         self.stage_seconds: dict[str, float] = {}
         self.embedded = 0
         self.published: str | None = None
+        self.stages_retried = 0
 
     @property
     def rejected(self) -> int:
@@ -196,6 +198,7 @@ def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Co
     def decorate(function: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R]:
         @wraps(function)
         def timed(run: Run, *args: P.args, **kwargs: P.kwargs) -> R:
+            run.journal.stages_retried += (prefect.runtime.task_run.run_count or 0) > 1
             with span(name), run.journal.time_stage(name):
                 return function(run, *args, **kwargs)
 

@@ -24,7 +24,7 @@ def describe_report(report: RunReport, options: str) -> Iterator[str]:
     yield f"  pictures  {report.embedded:,} embedded, {report.reused:,} reused{_rejects(report)}"
     if quality := _quality(report):
         yield f"  index     {quality}"
-    for note in [*_misfits(report), *report.notes][:NOTES]:
+    for note in [*_troubles(report), *_misfits(report), *report.notes][:NOTES]:
         yield f"  note      {note}"
     yield f"  took      {format_seconds(report.seconds)}"
     yield f"  next      {_next(report, options)}"
@@ -70,6 +70,16 @@ def _quality(report: RunReport) -> str:
         "" if report.bytes is None else f"{report.bytes / 1e6:,.1f} MB",
     ]
     return ", ".join(filter(None, figures))
+
+
+def _troubles(report: RunReport) -> Iterator[str]:
+    counts = {
+        "workers died or left": report.workers_lost,
+        "stages were tried again": report.stages_retried,
+        "parts of the work were tried again": report.partitions_retried,
+    }
+    if said := ", ".join(f"{count:,} {what}" for what, count in counts.items() if count):
+        yield f"{said}: their work was done once more"
 
 
 def _misfits(report: RunReport) -> Iterator[str]:

@@ -27,9 +27,12 @@ from lookalike.data.snapshots.products import Product
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.search.searcher import Hit, Searcher
+from lookalike.tasks.search.words.tokens import tokenise
 
 QUERIES = 50
 SHOWN_QUERIES = 8
+SHOWN_TEXTS = 3  # further queries of the sheet, of the first words of titles
+_WORDS = 2
 OVERLAP_AT = 10
 MOST_BYTES = 4 * 2**30  # of both snapshots together: one worker fetches all of them
 
@@ -87,6 +90,7 @@ def compare(store: str, before: Manifest | None, after: Manifest, *, policy: Fet
         found_before = _search(opened, old, queries) if old else [[] for _ in queries]
         shown = range(0, len(queries), -(-len(queries) // SHOWN_QUERIES))
         rows = [_make_row(queries[i], found_before[i], found[i], policy) for i in shown]
+        rows += [_make_text_row(text, old, new, policy) for text in _choose_texts(new, queries)]
         overlap = (
             _measure_overlap(new, found_before, found) if before and before.encoder.is_same(after.encoder) else None
         )
@@ -133,6 +137,28 @@ def _make_row(query: Product, before: Sequence[Hit], after: Sequence[Hit], polic
     return Row(Tile(query.id, _read_picture(query, policy)), make_tiles(before), make_tiles(after))
 
 
+def _choose_texts(searcher: Searcher, products: Sequence[Product]) -> list[str]:
+    """Return the first words of some titles, where the snapshot can be searched by words."""
+    if searcher.words is None:
+        return []
+    texts = dict.fromkeys(" ".join(tokenise(product.title)[:_WORDS]) for product in products)
+    named = [text for text in texts if text]
+    return named[:: max(1, -(-len(named) // SHOWN_TEXTS))]
+
+
+def _make_text_row(text: str, before: Searcher | None, after: Searcher, policy: FetchPolicy) -> Row:
+    return Row(Tile(text, None, words=text), _find_tiles(text, before, policy), _find_tiles(text, after, policy))
+
+
+def _find_tiles(text: str, searcher: Searcher | None, policy: FetchPolicy) -> list[Tile]:
+    if searcher is None or searcher.words is None:
+        return []
+    query = searcher.words.query(f"{text} ")
+    rows = query.candidates(HITS, None)
+    hits = zip(searcher.products.take(rows), query.scores(rows).tolist(), strict=True)
+    return [Tile(product.id, _read_picture(product, policy), score) for product, score in hits]
+
+
 def _read_picture(product: Product, policy: FetchPolicy) -> bytes | None:
     try:
         return read_image(product.image, policy=policy)
@@ -142,11 +168,15 @@ def _read_picture(product: Product, policy: FetchPolicy) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A product on the sheet: its picture's file, None where it has none, and for a hit its score."""
+    """A product on the sheet: its picture's file, None where it has none, and for a hit its score.
+
+    A query by text has `words` instead of a picture.
+    """
 
     id: str
     picture: bytes | None
     score: float | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +242,10 @@ class _Sheet:
 
     def _draw_tile(self, left: int, top: int, shown: Tile, *, is_new: bool = False) -> None:
         self._draw.rectangle((left, top, left + THUMB - 1, top + THUMB - 1), _TILE)
+        if shown.words:
+            lines = [_shorten(word) for word in shown.words.split()]
+            self._draw.text((left + 6, top + 6), "\n".join(lines), _INK, self._font)
+            return
         try:
             thumb = _make_thumbnail(shown.picture)
         except ImageRejectedError as error:

@@ -63,3 +63,11 @@ def test_options_are_named_where_they_are_not_the_usual_ones() -> None:
 )
 def test_times(seconds: float, says: str) -> None:
     assert format_seconds(seconds) == says
+
+
+def test_workers_that_died_are_told() -> None:
+    report = run_report(workers_lost=2, partitions_retried=3)
+    notes = [line for line in describe_report(report, "") if line.startswith("  note")]
+    assert notes == [
+        "  note      2 workers died or left, 3 parts of the work were tried again: their work was done once more"
+    ]

@@ -397,6 +397,7 @@ def test_a_stage_that_is_tried_again_embeds_only_what_is_left(
     monkeypatch.setenv("LOOKALIKE_BATCH_PARTITION", "8")
     report = run()
     assert (report.state, report.products, report.embedded) == ("published", 80, 80)
+    assert (report.stages_retried, report.workers_lost, report.partitions_retried) == (1, 0, 0)
     first, second = begun
     assert first == [8, 8]
     assert sum(second) <= 64

@@ -63,6 +63,12 @@ def test_a_released_format_opens_and_answers(version: str, tmp_path: Path) -> No
     assert [hit.product.id for hit in hits] == [hit["id"] for hit in expected["hits"]]
     assert [hit.score for hit in hits] == pytest.approx([hit["score"] for hit in expected["hits"]], abs=1e-4)
     assert hits[0].product.attributes == expected["hits"][0]["attributes"]
+    for text, found in expected.get("texts", {}).items():
+        assert searcher.words is not None
+        query = searcher.words.query(text)
+        rows = query.candidates(10, None)
+        assert [product.id for product in searcher.products.take(rows)] == [one for one, _ in found], text
+        assert query.scores(rows).tolist() == pytest.approx([score for _, score in found], abs=1e-5)
 
 
 def test_the_newest_format_is_among_them() -> None:

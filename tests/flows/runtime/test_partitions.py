@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,8 +111,11 @@ def test_a_row_that_kills_its_worker_is_found_and_the_others_are_done(cluster: C
     def poisoned(rows: pa.Table) -> list[int]:
         return [-item for item in rows["n"].to_pylist()]
 
+    before = cluster.partitions_retried
     done = list(map_partitions(cluster, killing, numbers(16, 8), on_poison=poisoned, columns=["n"]))
     assert sorted(item for _, part in done for item in part) == [-5, *range(5), *range(6, 16)]
+    assert cluster.partitions_retried - before >= 2  # whole, and in parts down to the row
+    assert cluster.workers_lost() >= 2
 
 
 @pytest.mark.slow
@@ -126,3 +130,15 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch: pytes
             remote.scale(0)
             with pytest.raises(ClusterLostError, match="start workers, then run again"):
                 list(results)
+
+
+def test_what_dask_says_of_each_start_and_end_is_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    level = logging.getLogger("distributed").level
+    with Cluster(BatchSettings(DASK_SCHEDULER_ADDRESS=None, batch_workers=1)) as started:
+        assert started.client.submit(doubled, pa.table({"n": [1]}), pure=False).result() == [2]
+        assert started.workers_lost() == 0
+        logging.getLogger("distributed.nanny").warning("a worker died")
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("distributed")]
+    assert said == ["a worker died"]
+    assert logging.getLogger("distributed").level == level

@@ -136,3 +136,27 @@ def test_more_hits_than_columns_and_no_rows() -> None:
         == opened(draw_contact_sheet([Row(many[0], many[:5], many[:5])])).size
     )
     assert opened(draw_contact_sheet([])).height > THUMB
+
+
+def test_the_sheet_has_queries_by_text_where_there_are_words(shop: Shop, tmp_path: Path) -> None:
+    def rows_of(manifest: Any) -> int:
+        sheet = compare(str(shop.folder / "store"), None, manifest, policy=FetchPolicy(), threads=1).contact_sheet
+        data = shop.store.read(sheet)
+        shop.store.delete(sheet)  # all snapshots of a shop are of one run
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.height
+
+    pictures = write_pictures(tmp_path, 4)
+    titles = ("red hat", "blue hat", "pink hat", "red hat")
+    named = [{**row, "title": title} for row, title in zip(pictures, titles, strict=True)]
+    with_words = rows_of(shop.build_rows(named))
+    assert with_words > rows_of(shop.build_rows([{**row, "title": ""} for row in named]))
+    shop.words = None
+    assert with_words > rows_of(shop.build_rows(named))
+
+
+def test_words_stand_where_a_picture_would() -> None:
+    tile = Tile("red hat", None, words="red hat 红色 🦊")
+    with Image.open(io.BytesIO(draw_contact_sheet([Row(tile, [], [])]))) as sheet:
+        drawn = np.asarray(sheet.convert("L"))[40:80, 16:80]
+    assert (drawn < 100).any()
