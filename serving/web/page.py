@@ -23,7 +23,7 @@ WIDGET = "lookalike-search.js"
 """The element for a shop's own pages."""
 
 LIMITS = ("k", "offset", "examples", "queries", "facets")
-"""The limits of a request that the page keeps to."""
+"""The limits of a request that the pages keep to."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -31,15 +31,13 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def page(request: Request) -> Response:
     """The search page."""
-    return _page(_write_limits(request)).respond(
-        request, {"content-security-policy": POLICY, "cache-control": VALIDATED}
-    )
+    return _respond_page(request, "index.html")
 
 
 @router.get("/console")
 async def console(request: Request) -> Response:
     """The console of operators: the page is for everybody, what it shows takes the scope `admin`."""
-    return _console().respond(request, {"content-security-policy": POLICY, "cache-control": VALIDATED})
+    return _respond_page(request, "console.html")
 
 
 @router.get("/static/{path:path}")
@@ -62,19 +60,16 @@ def _assets() -> Assets:
     return Assets(STATIC)
 
 
-def _write_limits(request: Request) -> str:
-    """Return what the page may ask of this server, as `limits.js` reads it."""
-    limits = request.app.state.runtime.settings.limits
-    return json.dumps({name: getattr(limits, f"max_{name}") for name in LIMITS})
-
-
 @lru_cache
-def _page(limits: str) -> Asset:
-    page = _assets().name_versions("index.html")
+def _page(name: str, limits: str) -> Asset:
+    page = _assets().name_versions(name)
     written = f'name="limits" content="{html.escape(limits)}"'
     return Asset(page.content.replace(b'name="limits" content="{}"', written.encode()), page.media_type)
 
 
-@cache
-def _console() -> Asset:
-    return _assets().name_versions("console.html")
+def _respond_page(request: Request, name: str) -> Response:
+    """Send a page with what it may ask of this server, as `limits.js` reads it."""
+    limits = request.app.state.runtime.settings.limits
+    written = json.dumps({limit: getattr(limits, f"max_{limit}") for limit in LIMITS})
+    headers = {"content-security-policy": POLICY, "cache-control": VALIDATED}
+    return _page(name, written).respond(request, headers)

@@ -2,6 +2,7 @@
 
 import { post, showPicture } from "./api.js";
 import { $, $input, make } from "./dom.js";
+import { LIMITS } from "./limits.js";
 
 /**
  * @typedef {import("./api.js").Product} Product
@@ -9,7 +10,7 @@ import { $, $input, make } from "./dom.js";
  * @typedef {{opened: Opened, hits: Product[]}} Side
  */
 
-const HITS = 12;
+const HITS = Math.min(12, LIMITS.k);
 const SIZE = 128;
 const count = new Intl.NumberFormat("en");
 

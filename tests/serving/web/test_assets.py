@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import html
+import json
 import re
 
 import pytest
 
+from lookalike.serving.rest.app import create_app
+from lookalike.serving.runtime import Runtime
 from lookalike.serving.web.page import STATIC, WIDGET
-from tests.support.client import Client
+from tests.serving.conftest import make_settings
+from tests.support.client import Client, running
+from tests.support.shop import Shop
 
 
 @pytest.fixture
@@ -64,3 +70,20 @@ def test_other_sites_may_load_the_widget_alone(client: Client, version: str) -> 
         for name in (WIDGET, "app.js")
     }
     assert policies == {WIDGET: "cross-origin", "app.js": "same-origin"}
+
+
+@pytest.mark.parametrize("path", ["/", "/console"])
+def test_pages_know_the_limits_of_their_server(served: tuple[Shop, Client], path: str) -> None:
+    shop, client = served
+    found = re.search(r'name="limits" content="([^"]*)"', client.get(path).text)
+    assert found
+    limits = client.runtime.settings.limits
+    assert json.loads(html.unescape(found[1])) == {
+        "k": limits.max_k,
+        "offset": limits.max_offset,
+        "examples": limits.max_examples,
+        "queries": limits.max_queries,
+        "facets": limits.max_facets,
+    }
+    with running(create_app(Runtime(make_settings(shop.folder, limits={"max_k": 7})))) as other:
+        assert "&quot;k&quot;: 7," in other.get(path).text
