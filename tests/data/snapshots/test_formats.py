@@ -69,6 +69,11 @@ def test_a_released_format_opens_and_answers(version: str, tmp_path: Path) -> No
         rows = query.candidates(10, None)
         assert [product.id for product in searcher.products.take(rows)] == [one for one, _ in found], text
         assert query.scores(rows).tolist() == pytest.approx([score for _, score in found], abs=1e-5)
+    for text, found in expected.get("meanings", {}).items():
+        assert searcher.texts is not None
+        scores, rows = searcher.texts.search(searcher.texts.embed(text), 10)
+        assert [product.id for product in searcher.products.take(rows)] == [one for one, _ in found], text
+        assert scores.tolist() == pytest.approx([score for _, score in found], abs=1e-4)
 
 
 def test_the_newest_format_is_among_them() -> None:

@@ -38,7 +38,7 @@ def export(folder: Path, target: Path) -> tuple[TextSpec, OnnxTextEncoder]:
 
 def test_a_folder_without_settings(folder: Path, tmp_path: Path) -> None:
     spec, encoder = export(folder, tmp_path / "out")
-    assert (spec.dimension, spec.pooling, spec.most_tokens, spec.mask_name) == (64, "mean", 128, None)
+    assert (spec.dimension, spec.pooling, spec.most_tokens, spec.mask_name) == (32, "mean", 128, None)
     assert spec.fingerprint == OnnxFolder(str(folder)).fingerprint()
     assert spec.name == f"onnx:{folder}"
     assert encode_texts(encoder, ["red shoe"]).any()
@@ -62,7 +62,7 @@ def test_a_model_that_pools_itself(folder: Path, tmp_path: Path) -> None:
     model.graph.node.append(helper.make_node("ReduceMean", ["last_hidden_state", "axis"], ["pooled"], keepdims=0))
     model.graph.initializer.append(helper.make_tensor("axis", TensorProto.INT64, [1], [1]))
     model.graph.output.pop()
-    model.graph.output.append(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["n", 64]))
+    model.graph.output.append(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["n", 32]))
     onnx.save(model, folder / "onnx" / "model.onnx")
 
     spec, encoder = export(folder, tmp_path / "out")
