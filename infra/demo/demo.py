@@ -35,6 +35,7 @@ from lookalike.infra.demo.processes import (
 )
 from lookalike.infra.demo.query import DAMAGE, QueryError, ask, make_question
 from lookalike.infra.demo.screen import Screen, format_moment
+from lookalike.tasks.encoders.texts.minilm import MiniLm, is_installed
 
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
 INTERRUPTED = 130
@@ -156,8 +157,10 @@ class _Demo:
         variables, attribution = self._place.variables(), "" if self._catalogue else openmoji.ATTRIBUTION
         given = {"store": self._place.store, "channel": self._channel, "encoder": self._options.encoder}
         given["attribution"] = attribution
+        if not self._catalogue and is_installed():  # the sample's titles are English, and those of others may not be
+            given["text_encoder"] = MiniLm.name
         register = orchestration.make_register_command({"catalogue": catalogue, **given})
-        options = [part for name, value in given.items() for part in (f"--{name}", value)]
+        options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
         reindex = [*LOOKALIKE, "reindex", catalogue, *options, "--output", "json"]
         log = self._place.log_file("prefect-deploy")
         with services.step("registering the deployment", register, variables, log) as registering:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from importlib import import_module, resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,6 +54,11 @@ class MiniLm:
             pooling="mean",
             licence="Apache-2.0",
         )
+
+
+def is_installed() -> bool:
+    """Tell whether the package of the weights is there."""
+    return find_spec(_PACKAGE) is not None
 
 
 def read_bert_vocabulary() -> bytes:
