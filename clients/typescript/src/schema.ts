@@ -33,7 +33,7 @@ export interface paths {
         };
         /**
          * Metrics for Prometheus
-         * @description In the text format.
+         * @description In the text format; with traces also in OpenMetrics, where buckets name a trace as their example.
          */
         get: operations["metrics"];
         put?: never;
