@@ -15,8 +15,8 @@ GROUP = "lookalike.text_encoders"
 FOLDER = "onnx"
 """The first part of the name of an encoder of one's own: `onnx:FOLDER`."""
 
-# not listed: it is for tests and dry runs without a model
-_HIDDEN = {"fake": "lookalike.tasks.encoders.texts.fake:FakeTextEncoder"}
+HIDDEN = {"fake": "lookalike.tasks.encoders.texts.fake:FakeTextEncoder"}
+"""What is not listed: it is for tests and dry runs without a model."""
 
 
 def list_text_encoders() -> list[str]:
@@ -47,8 +47,8 @@ def find_text_origin(name: str) -> Origin:
         return Origin(f"{OnnxFolder.__module__}:{OnnxFolder.__name__}")
     if points := find_declared(GROUP).get(name):
         return choose_only(name, points)
-    if name in _HIDDEN:
-        return Origin(_HIDDEN[name])
+    if name in HIDDEN:
+        return Origin(HIDDEN[name])
     if separator:
         return Origin(name)
     raise EncoderError(

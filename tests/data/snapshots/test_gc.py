@@ -110,12 +110,12 @@ def test_other_channels_and_pins_keep_theirs() -> None:
 def test_encoders_and_embeddings_stay() -> None:
     store = store_with_a_release()
     before = len(list(store.list("")))
-    spec, model = (blobs.put_bytes(store, some_bytes(name)) for name in ("a spec", "a model"))
-    section = EncoderSection(name="e", fingerprint="f", dimension=1, spec=spec, model=model)
+    spec, model, words = (blobs.put_bytes(store, some_bytes(name)) for name in ("a spec", "a model", "a vocabulary"))
+    section = EncoderSection(name="e", fingerprint="f", dimension=1, spec=spec, model=model, vocabulary=words)
     store.create("encoders/f.json", section.model_dump_json().encode())
     store.create("embeddings/f/00-ff-0.parquet", b"")
     collect(store, LAST)
-    assert len(list(store.list(""))) == before + 4
+    assert len(list(store.list(""))) == before + 5
 
 
 def test_what_a_dead_collector_left_is_cleared() -> None:
