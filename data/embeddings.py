@@ -29,6 +29,8 @@ HASH = pa.binary(HASH_BYTES)
 READ_THREADS = 8  # a small read from an object store is mostly waiting
 READ_AHEAD = 64  # files
 WIDE = 4  # ranges: a file over more of them is read once for all
+DISTORTED = "distorted"
+"""The folder with vectors of distorted copies of pictures (`lookalike.tasks.images.augmentations`)."""
 LOST = "the store lost vectors that were embedded before: run again to embed them"
 
 
@@ -106,9 +108,10 @@ class Embeddings:
     write after the first look is not seen.
     """
 
-    def __init__(self, store: ObjectStore, fingerprint: str) -> None:
+    def __init__(self, store: ObjectStore, fingerprint: str, folder: str = "embeddings") -> None:
+        """Open the vectors of pictures, or those in another folder, whose hashes are names of something else."""
         self._store = store
-        self._folder = f"embeddings/{fingerprint}/"
+        self._folder = f"{folder}/{fingerprint}/"
 
     def write(self, hashes: Sequence[bytes], vectors: NDArray[np.float32]) -> str:
         """Write one partition; (n,) hashes of 32 bytes and (n, d) vectors. Return the object's name."""

@@ -88,7 +88,7 @@ def describe_space(
         on_disk=plan.on_disk,
         reason=plan.reason,
     )
-    return SpaceSection.of(encoder, trained.projection, index)
+    return SpaceSection.of(encoder, trained.projection, index, kind=trained.kind)
 
 
 def describe_words(*, wanted: bool) -> WordsSection | None:

@@ -32,8 +32,11 @@ TEXT = "text"
 
 SpaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
-FEATURES: frozenset[str] = frozenset()
-"""What a manifest may require of its readers beyond the fields of this module, by name. This release knows none."""
+WHITENING = "whitening"
+DISTORTIONS = "distortions"
+
+FEATURES: frozenset[str] = frozenset({f"projection:{DISTORTIONS}"})
+"""What a manifest may require of its readers beyond the fields of this module, by name."""
 
 
 class _Section(BaseModel):
@@ -105,11 +108,12 @@ class ProjectionSection(_Section):
     """How the encoder's vectors become those of the index.
 
     Attributes:
-        kind: how the projection was learnt; a kind of a later release must stand in `requires`.
+        kind: how the projection was learnt, for people: `whitening`, or `distortions` for what augmentations change in
+            pictures. Every kind is applied in the same way, so a reader needs not know it.
         matrix: a `.npy` float32 matrix (dimension, encoder dimension + 1), whose last column is the offset.
     """
 
-    kind: Literal["whitening"] = "whitening"
+    kind: str = Field(WHITENING, pattern=r"^[a-z][a-z0-9-]{0,31}$")
     matrix: Blob
 
 
@@ -126,9 +130,12 @@ class SpaceSection(_Section):
     fields: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, encoder: EncoderSection, matrix: Blob | None, index: IndexSection) -> SpaceSection:
-        """Return the space of a projection that was learnt by whitening; without a matrix there is none."""
-        return cls(encoder=encoder, projection=ProjectionSection(matrix=matrix) if matrix else None, index=index)
+    def of(
+        cls, encoder: EncoderSection, matrix: Blob | None, index: IndexSection, *, kind: str = WHITENING
+    ) -> SpaceSection:
+        """Return the space of a projection of this kind; without a matrix there is none."""
+        projection = ProjectionSection(kind=kind, matrix=matrix) if matrix else None
+        return cls(encoder=encoder, projection=projection, index=index)
 
 
 class ShardSpaceSection(_Section):
@@ -274,6 +281,7 @@ class Manifest(ChecksummedDocument):
         content = content_hash(TypeAdapter(dict[str, Any]).dump_python(parts, mode="json"))
         return cls(
             id=snapshot_id(created_at, content),
+            requires=_list_requirements(space),
             content=content,
             created_at=created_at,
             code_version=code_version,
@@ -342,6 +350,15 @@ def content_hash(document: Mapping[str, Any]) -> str:
         "shards": document["shards"],
     }
     return hashlib.sha256(json.dumps(_without_empty(served), sort_keys=True).encode()).hexdigest()
+
+
+def _list_requirements(space: SpaceSection) -> tuple[str, ...]:
+    """Return the features that a reader must know; readers of the time when there was `whitening` alone refuse others.
+
+    They would call such a manifest damaged, and as it is they say that Lookalike must be upgraded.
+    """
+    learnt = space.projection is not None and space.projection.kind == DISTORTIONS
+    return (f"projection:{DISTORTIONS}",) if learnt else ()
 
 
 def snapshot_id(created_at: datetime, content: str) -> str:

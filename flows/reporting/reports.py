@@ -73,7 +73,7 @@ def compose_report(run: Run, outcome: Outcome, *, rejects: str) -> RunReport:
         unseen=outcome.scanned.unseen,
         reject_reasons=dict(sum((log.counts for log in run.journal.rejects.values()), Counter[str]())),
         rejects=rejects,
-        notes=outcome.scanned.findings.notes,
+        notes=[*outcome.scanned.findings.notes, *run.journal.notes],
         attributes=outcome.scanned.findings.attributes,
         refused=list(manifest.refused) if state == "refused" else [],
         shards=len(manifest.shards),

@@ -113,6 +113,14 @@ class ReindexParameters(RefreshParameters):
         int | None,
         Field(ge=1, title="Index bytes", description="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES"),
     ] = None
+    index_dimensions: Annotated[
+        int | None,
+        Field(
+            ge=32,
+            title="Index dimensions",
+            description="Of its vectors, at most: 128 takes half the memory; default: LOOKALIKE_INDEX_DIMENSIONS",
+        ),
+    ] = None
 
 
 class Request(ReindexParameters):
@@ -139,7 +147,8 @@ class Request(ReindexParameters):
             "policy": settings.fetch.policy(),
             "settings": settings,
         }
-        return cls(**{"index_bytes": settings.index_bytes, **_given_values(parameters), **completed})
+        usual = {"index_bytes": settings.index_bytes, "index_dimensions": settings.index_dimensions}
+        return cls(**{**usual, **_given_values(parameters), **completed})
 
     @property
     def shown_catalogue(self) -> str:

@@ -103,6 +103,7 @@ class Journal:
         run: the id of the run, which begins with the time in UTC, so that ids sort by it.
         rejects: what could not be used, by stage.
         stage_seconds: how long each stage took.
+        notes: what people should know of how the index was made.
         embedded: how many vectors were made, also before a refresh became a reindex.
         published: the snapshot that this run pointed the channel at, once it has.
         stages_retried: how often a stage failed and was tried again.
@@ -115,6 +116,7 @@ class Journal:
         self.run = f"{self.started:%Y%m%dT%H%M%SZ}-{(prefect.runtime.flow_run.id or 'local')[:8]}"
         self.rejects: dict[str, RejectLog] = {}
         self.stage_seconds: dict[str, float] = {}
+        self.notes: list[str] = []
         self.embedded = 0
         self.published: str | None = None
         self.stages_retried = 0
@@ -123,6 +125,11 @@ class Journal:
     def rejected(self) -> int:
         """How many products could not be used, so far."""
         return sum(log.total for log in self.rejects.values())
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence for the report, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def seconds(self) -> float:
         """Return how long the run has been going."""

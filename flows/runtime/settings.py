@@ -51,6 +51,14 @@ class BatchSettings(BaseSettings):
     index_bytes: int | None = Field(
         None, ge=1, description="Memory that the index of a snapshot may take, in bytes; default: any"
     )
+    index_dimensions: int | None = Field(
+        None,
+        ge=32,
+        description="Dimensions of the indexed vectors, at most; default: as in the last snapshot, or 256",
+    )
+    distorted_pictures: int = Field(
+        150, ge=0, description="Pictures, at most, of which distorted copies are embedded to learn from; 0: none"
+    )
     fetch: FetchSettings = FetchSettings()
     notify: str = Field(
         "", description="Prefect blocks to tell of failures, refusals and recoveries, such as slack-webhook/ops"

@@ -17,7 +17,7 @@ from lookalike.tasks.build.duplicates import InheritedPairs
 def find(run: Run, parent: Manifest | None, manifest: Manifest) -> Manifest:
     """Look for near-duplicates in what was built, each worker those of its shards; return the manifest with them."""
     asked = run.request.settings.near_duplicates
-    threshold = duplicates.choose_threshold(manifest.index.dimension) if asked is None else asked
+    threshold = duplicates.choose_threshold(manifest.image) if asked is None else asked
     if reason := _not_looked(manifest, threshold):
         run_log(__name__).info("duplicates: not looked for: %s", reason)
         return manifest

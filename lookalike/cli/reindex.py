@@ -63,6 +63,11 @@ encoding_option = click.option("--encoding", help="How a table was saved, such a
 @click.option(
     "--index-bytes", type=click.IntRange(min=1), help="Memory that the index may take; default: LOOKALIKE_INDEX_BYTES."
 )
+@click.option(
+    "--index-dimensions",
+    type=click.IntRange(min=32),
+    help="Of its vectors, at most: 128 takes half the memory; default: LOOKALIKE_INDEX_DIMENSIONS.",
+)
 @click.option("--full", is_flag=True, help="Hash every picture again and train a new index.")
 @click.option("--no-publish", is_flag=True, help="Make the snapshot, but leave the channel where it is.")
 @attribution_option

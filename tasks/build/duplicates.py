@@ -27,16 +27,28 @@ from lookalike.data.errors import CorruptError
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.duplicates import read_groups, to_parquet
-from lookalike.data.snapshots.manifest import DuplicatesSection, Manifest, ShardSection
+from lookalike.data.snapshots.manifest import (
+    DISTORTIONS,
+    WHITENING,
+    DuplicatesSection,
+    Manifest,
+    ShardSection,
+    SpaceSection,
+)
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.projection import Projection, Vectors, normalise
 
-THRESHOLDS = {32: 0.96, 64: 0.94, 128: 0.90, 256: 0.80}
-"""For each dimension of the index, the score from which nine of ten pairs are copies.
+THRESHOLDS = {
+    WHITENING: {32: 0.96, 64: 0.94, 128: 0.90, 256: 0.80},
+    DISTORTIONS: {32: 0.97, 64: 0.95, 128: 0.92, 256: 0.87},
+}
+"""For each kind of projection and dimension of the index, the score from which nine of ten pairs are copies.
 
 Measured by `tests/benchmarks/duplicates.py`.
 """
+SMALL_THRESHOLD = 0.80
+"""The same for a catalogue of which the projection keeps every difference: copies are further away there."""
 NEIGHBOURS = 10  # of each picture: a larger group is still found, as its members lead from one to the next
 MOST_CANDIDATES = 10  # to rank again for each neighbour: near-duplicates are the nearest by short codes, too
 MOST_LISTS = 16  # to visit: near-duplicates lie in the same list, or in one beside it
@@ -71,9 +83,13 @@ class DuplicateGroups:
         }
 
 
-def choose_threshold(dimension: int) -> float:
-    """Return the score from which two pictures are near-duplicates, in a whitened space of `dimension` dimensions."""
-    return next((score for known, score in THRESHOLDS.items() if dimension <= known), THRESHOLDS[256])
+def choose_threshold(space: SpaceSection) -> float:
+    """Return the score from which two pictures are near-duplicates, in a space with a projection."""
+    kind = space.projection.kind if space.projection else WHITENING
+    if kind != WHITENING and space.index.trained_on <= space.index.dimension:
+        return SMALL_THRESHOLD
+    thresholds = THRESHOLDS.get(kind, THRESHOLDS[DISTORTIONS])
+    return next((score for known, score in thresholds.items() if space.index.dimension <= known), thresholds[256])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import faiss
@@ -22,33 +21,39 @@ from lookalike.data.embeddings import Embeddings, among, differ, hash_array
 from lookalike.data.errors import AlreadyExistsError, NotFoundError
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.blobs import Blob, BlobCache
-from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, ShardSection, SpaceSection
+from lookalike.data.snapshots.manifest import (
+    DISTORTIONS,
+    WHITENING,
+    EncoderSection,
+    IndexSection,
+    Manifest,
+    ShardSection,
+    SpaceSection,
+)
 from lookalike.data.snapshots.products import read_alive_rows
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import measure
+from lookalike.tasks.build.differences import read_differences
 from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, compute_recall_by_score, measure_seconds_per_query
+from lookalike.tasks.build.pictures import CataloguePictures
 from lookalike.tasks.build.planner import KINDS, OperatingPoint, OperatingPoints, Plan
 from lookalike.tasks.build.shard import (
     ExactAnswers,
     build_index,
     read_vector_batches,
-    read_vectors,
     shard_range,
     write_shard,
 )
 from lookalike.tasks.build.train import choose_sample_size, project, train
 from lookalike.tasks.build.words import store_words
+from lookalike.tasks.images import augmentations
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.neighbours import RECALL_AT, Neighbours, SearchParameters, merge
 from lookalike.tasks.search.projection import Projection, Vectors, learn, normalise
 
 OPERATING_POINTS = "operating-points/"
-READ_AT_A_TIME = 2**17  # products, not fewer: data that is spread over all hashes is read again for each part
 QUERIES = 1000  # with so many, recall is known to about 0.003
 HELD_OUT = 0.1  # of the pictures, at most: the rest must be about as dense as all of them
-MOST_SHOWN = (
-    2.0  # times the mean number of products of a picture: with this bound, at most a fifth of the products is held out
-)
 FLAT_QUERIES = 200  # exact search has a recall of 1, so few are enough
 DELTA_QUERIES = 50
 SAME_PICTURE = 0.99  # two products of one picture score higher, even by 8-bit codes
@@ -70,10 +75,20 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class TrainedParts:
-    """What all shards share, as blobs: the projection and the empty trained index; None where the plan has none."""
+    """What all shards share, as blobs: the projection and the empty trained index; None where the plan has none.
+
+    `kind` says how the projection was learnt.
+    """
 
     projection: Blob | None
     index: Blob | None
+    kind: str = WHITENING
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> TrainedParts:
+        """Return those of a snapshot."""
+        projection = manifest.image.projection
+        return cls(manifest.projection, manifest.index.trained, projection.kind if projection else WHITENING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +145,7 @@ def measure_operating_points(
     outputs: int | None,
     target: float,
     *,
+    distorted: tuple[bytes, ...] = (),
     threads: int,
 ) -> Sequence[OperatingPoint]:
     """Return what each kind of index reaches on a sample of the catalogue's vectors.
@@ -139,28 +155,37 @@ def measure_operating_points(
     Args:
         pictures: how many different pictures the products show.
         outputs: the dimensions that vectors are projected to; None where they are not projected.
+        distorted: the pictures whose distorted copies the projection is learnt from.
     """
     opened = open_store(store)
-    key = _make_points_key(catalogue, encoder, outputs, target)
+    key = _make_points_key(catalogue, encoder, outputs, distorted, target)
     with suppress(NotFoundError):
         return OperatingPoints.model_validate_json(opened.read(key)).points
-    found = _measure_points(_Pictures(opened, catalogue, products, pictures, encoder), outputs, target, threads)
+    differences = read_differences(opened, encoder, distorted) if distorted else None
+    found = _measure_points(
+        CataloguePictures(opened, catalogue, products, pictures, encoder), outputs, differences, target, threads
+    )
     with suppress(AlreadyExistsError):
         opened.create(key, found.model_dump_json(indent=2).encode())
     return OperatingPoints.model_validate_json(opened.read(key)).points  # of two runs at once, the first one decides
 
 
-def _make_points_key(catalogue: str, encoder: EncoderSection, outputs: int | None, target: float) -> str:
-    how = (measure.SAMPLE, measure.LOOKED_AT, KINDS, faiss.__version__)
-    what = json.dumps([catalogue, encoder.fingerprint, outputs, target, how])
+def _make_points_key(
+    catalogue: str, encoder: EncoderSection, outputs: int | None, distorted: Sequence[bytes], target: float
+) -> str:
+    how = (measure.SAMPLE, measure.LOOKED_AT, KINDS, faiss.__version__, augmentations.VERSION)
+    pictures = [one.hex() for one in distorted]
+    what = json.dumps([catalogue, encoder.fingerprint, outputs, pictures, target, how])
     return f"{OPERATING_POINTS}{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
-def _measure_points(pictures: _Pictures, outputs: int | None, target: float, threads: int) -> OperatingPoints:
+def _measure_points(
+    pictures: CataloguePictures, outputs: int | None, differences: Vectors | None, target: float, threads: int
+) -> OperatingPoints:
     sampled, asked = measure.split(pictures.count)
     sample = np.concatenate(list(pictures.read_first(sampled)))
     queries, _ = pictures.read_last(asked)
-    projection = learn(sample.astype(np.float32), outputs) if outputs else None
+    projection = learn(sample.astype(np.float32), outputs, differences) if outputs else None
     return measure.measure(
         project(sample, projection),
         project(queries, projection),
@@ -175,12 +200,14 @@ def _measure_points(pictures: _Pictures, outputs: int | None, target: float, thr
 def train_index(source: Source, *, threads: int) -> TrainedParts:
     """Learn the parts that all shards share from a sample of the catalogue, and store them."""
     store, plan = open_store(source.store), source.plan
+    differences = read_differences(store, source.encoder, plan.distorted) if plan.distorted else None
     projection, trained = train(
-        _open_pictures(store, source).read_first(choose_sample_size(plan)), plan, threads=threads
+        _open_pictures(store, source).read_first(choose_sample_size(plan)), plan, differences, threads=threads
     )
     return TrainedParts(
         blobs.put_bytes(store, projection.to_bytes()) if projection else None,
         blobs.put_bytes(store, trained) if trained else None,
+        WHITENING if differences is None else DISTORTIONS,
     )
 
 
@@ -301,58 +328,8 @@ def _choose_delta_queries(index: ShardedIndex, count: int) -> tuple[Vectors, NDA
     return vectors[asked], rows[asked], Neighbours(exact.scores[asked], exact.rows[asked])
 
 
-def _open_pictures(store: ObjectStore, source: Source) -> _Pictures:
-    return _Pictures(store, source.catalogue, source.plan.products, source.plan.pictures, source.encoder)
-
-
-class _Pictures:
-    """The different pictures that the products of a catalogue show, in the order of their hashes.
-
-    Hashes are uniform, so the first pictures are an unbiased sample. A picture counts once, however many products show
-    it.
-    """
-
-    def __init__(
-        self, store: ObjectStore, catalogue: str, products: int, pictures: int, encoder: EncoderSection
-    ) -> None:
-        self.products = products
-        self.count = pictures
-        self._store = store
-        self._catalogue = catalogue
-        self._embeddings = Embeddings(store, encoder.fingerprint)
-
-    def read_first(self, count: int) -> Iterator[NDArray[np.float16]]:
-        """Yield the encoder vectors of the first `count` pictures, or of all where there are fewer, some at a time."""
-        edges = np.linspace(0, 2**32, 1 - (-self.products // READ_AT_A_TIME), dtype=np.int64).tolist()
-        for start, stop in pairwise(edges):
-            products, _ = self._read(start, stop)
-            for vectors in read_vector_batches(products.slice(0, count), self._embeddings, start, stop):
-                count -= len(vectors)
-                yield vectors
-            if not count:
-                return
-
-    def read_last(self, count: int) -> tuple[NDArray[np.float16], NDArray[np.bytes_]]:
-        """Return encoder vectors and hashes of the last `count` pictures that few products show, or of all there are.
-
-        A picture that very many products show would hold out a large part of the catalogue.
-        """
-        share = 4 * count / self.count  # more than enough in most catalogues
-        while True:
-            start = int(2**32 * (1 - min(1.0, share)))
-            products, shown = self._read(start, 2**32)
-            seldom = products.filter(pa.array(shown <= MOST_SHOWN * self.products / self.count))
-            seldom = seldom.slice(max(0, seldom.num_rows - count))
-            if seldom.num_rows >= count or not start:
-                break
-            share *= 4
-        return read_vectors(seldom, self._embeddings, start, 2**32), hash_array(seldom["image_hash"])
-
-    def _read(self, start: int, stop: int) -> tuple[pa.Table, NDArray[np.int64]]:
-        """Return one product for each picture in a range of hashes, and how many products show that picture."""
-        products = read_catalogue_range(self._store, self._catalogue, start, stop)
-        first = np.flatnonzero(differ(hash_array(products["image_hash"])))
-        return products.take(pa.array(first)), np.diff(first, append=products.num_rows)
+def _open_pictures(store: ObjectStore, source: Source) -> CataloguePictures:
+    return CataloguePictures(store, source.catalogue, source.plan.products, source.plan.pictures, source.encoder)
 
 
 def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table, *, words: bool) -> ShardSection:

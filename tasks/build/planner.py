@@ -118,14 +118,19 @@ class OperatingPoints(BaseModel):
 
 
 Measure = Callable[[int | None], Sequence[OperatingPoint]]
+Distort = Callable[[], tuple[bytes, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the index must reach: recall@10, and the bytes of memory that it may take; None for any number."""
+    """What the index must reach: recall@10, and the bytes of memory that it may take; None for any number.
+
+    `dimension` is that of its vectors, at most; None for the usual one, or what was trained before.
+    """
 
     recall: float = 0.95
     max_bytes: int | None = None
+    dimension: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ class Plan:
         keep_trained: whether the parent snapshot's projection and trained index are used again.
         reason: why this was chosen, for people.
         on_disk: whether servers leave the inverted lists on their disks.
+        distorted: hashes of the pictures whose distorted copies the projection is learnt from; none for PCA alone.
     """
 
     products: int
@@ -153,6 +159,7 @@ class Plan:
     keep_trained: bool
     reason: str
     on_disk: bool = False
+    distorted: tuple[bytes, ...] = ()
 
 
 def plan(
@@ -166,6 +173,7 @@ def plan(
     refused_recall: float | None = None,
     wish: Wish | None = None,
     measure: Measure | None = None,
+    distort: Distort = tuple,
 ) -> Plan:
     """Choose index type, dimension and shards for a catalogue; keep the trained parts of `parent` where they fit.
 
@@ -175,6 +183,8 @@ def plan(
         measure: returns operating points of the catalogue's vectors, projected to the given number of dimensions, or
             not projected for None. It is slow, so it is called only where exact search is too slow or too large.
             Without it, a fixed rule chooses.
+        distort: returns hashes of pictures that have distorted copies. It is slow, so it is called only where a
+            projection is to be learnt.
 
     Raises:
         InputError: no kind of index fits into `wish.max_bytes`.
@@ -194,13 +204,29 @@ def plan(
             reason=f"as in snapshot {parent.id}, trained on {parent.index.trained_on:,} products",
             on_disk=parent.index.on_disk,
         )
-    target = choose_dimension(min(pictures, TRAINING_SAMPLE), encoder_dimension, TARGET_DIMENSION)
+    distorted = distort()
+    target = choose_dimension(
+        min(pictures, TRAINING_SAMPLE), encoder_dimension, wish.dimension or TARGET_DIMENSION, distorted=len(distorted)
+    )
     catalogue = _Catalogue(products, pictures, target or encoder_dimension, wanted)
     key, on_disk, why = _choose_index_key(catalogue, wish, partial(measure, target) if measure else None)
-    space = f"PCA with whitening to {target} dimensions" if target else "too few pictures to learn a projection from"
-    reason = "; ".join([changed, why, space] if changed else [why, space])
+    reason = "; ".join(filter(None, [changed, why, _describe_projection(target, len(distorted))]))
     project, dimension = target is not None, catalogue.dimension
-    return Plan(products, pictures, key, dimension, project, wanted, keep_trained=False, reason=reason, on_disk=on_disk)
+    return Plan(
+        *(products, pictures, key, dimension, project, wanted),
+        keep_trained=False,
+        reason=reason,
+        on_disk=on_disk,
+        distorted=distorted if project else (),
+    )
+
+
+def _describe_projection(target: int | None, distorted: int) -> str:
+    if target is None:
+        return "too few pictures to learn a projection from"
+    if not distorted:
+        return f"PCA with whitening to {target} dimensions"
+    return f"projected to {target} dimensions, which tell apart what distorted copies of {distorted} pictures share"
 
 
 def _find_reason_to_train(
@@ -226,8 +252,18 @@ def _find_reason_to_train(
         ),
         f"as before it would take {size:,.0f} bytes": wish.max_bytes is not None and size > wish.max_bytes,
         "lists lie on disk, and memory is not limited any more": index.on_disk and wish.max_bytes is None,
+        f"{wish.dimension} dimensions are asked for, and it has {index.dimension}": (
+            wish.dimension is not None and _differs_in_dimension(parent, products, wish.dimension)
+        ),
     }
     return next((f"trained again: {reason}" for reason, holds in reasons.items() if holds), None)
+
+
+def _differs_in_dimension(parent: Manifest, products: int, asked: int) -> bool:
+    """Tell whether a catalogue could have the dimension that is asked for, and was trained for another one."""
+    possible = choose_dimension(min(products, TRAINING_SAMPLE), parent.encoder.dimension, asked)
+    had = parent.index.dimension if parent.projection else None
+    return had is not None and (had > asked or had < (possible or 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,11 +73,16 @@ def choose_sample_size(plan: Plan) -> int:
     return max(TRAINING_SAMPLE, min(MOST_SAMPLES, SAMPLES_PER_LIST * int(lists[1])) if lists else 0)
 
 
-def train(sample: Iterable[NDArray[np.float16]], plan: Plan, *, threads: int) -> tuple[Projection | None, bytes | None]:
+def train(
+    sample: Iterable[NDArray[np.float16]], plan: Plan, differences: Vectors | None = None, *, threads: int
+) -> tuple[Projection | None, bytes | None]:
     """Learn from a sample of the encoder's vectors, (n, d) at a time. The same sample and threads give the same bytes.
 
     Only the vectors that the projection is learnt from are in memory at full length; all of them are there as
     projected.
+
+    Args:
+        differences: (m, d) of distorted pictures from the pictures themselves; None for PCA with whitening alone.
 
     Returns:
         The projection, None where the plan has none, and the serialised empty trained index, None where the index
@@ -86,7 +91,9 @@ def train(sample: Iterable[NDArray[np.float16]], plan: Plan, *, threads: int) ->
     use_threads(threads)
     parts = iter(sample)
     first = _read_first(parts, TRAINING_SAMPLE)
-    projection = learn(first[:TRAINING_SAMPLE].astype(np.float32), plan.dimension) if plan.project else None
+    projection = None
+    if plan.project:
+        projection = learn(first[:TRAINING_SAMPLE].astype(np.float32), plan.dimension, differences)
     if create_index(plan).is_trained:
         return projection, None
     ready = [project(first, projection)]

@@ -194,7 +194,7 @@ def embed_pictures(
         embed(
             (ImageToEmbed(one.hex(), reference) for one, reference in zip(hashes, references, strict=True)),
             load_worker_encoder(store, encoder, threads, device),
-            read=lambda reference: _read_unchanged(reference, expected[reference], policy),
+            read=lambda reference: read_unchanged(reference, expected[reference], policy),
             # on CPUs each core has a worker, and decoding is faster than the model; a GPU's worker has all cores for
             # decoding
             decode_threads=threads + 1 if device == "cpu" else None,
@@ -243,7 +243,7 @@ def _write_vectors(embeddings: Embeddings, batches: Sequence[EmbeddedBatch]) -> 
     return Embedded(len(hashes), tuple(reject for batch in batches for reject in batch.rejects))
 
 
-def _read_unchanged(reference: str, expected: bytes, policy: FetchPolicy) -> bytes:
+def read_unchanged(reference: str, expected: bytes, policy: FetchPolicy) -> bytes:
     data = read_image(reference, policy=policy)
     if hashlib.sha256(data).digest() != expected:
         raise ImageRejectedError("changed", f"{reference} changed during the run; the next run takes it up")

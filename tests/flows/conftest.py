@@ -24,6 +24,7 @@ def scheduler() -> Iterator[str]:
 @pytest.fixture
 def on_servers(prefect_api: str, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", scheduler)
+    monkeypatch.setenv("LOOKALIKE_DISTORTED_PICTURES", "0")  # seconds for each run: tests of copies want some
     with as_prefect_client(prefect_api):
         yield
 

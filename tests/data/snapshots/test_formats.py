@@ -21,11 +21,18 @@ from lookalike.data.errors import (
     StoreError,
     UnsupportedFormatError,
 )
-from lookalike.data.snapshots.blobs import BlobCache
+from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.channels import Channel, Entry
 from lookalike.data.snapshots.documents import FORMAT_VERSION, MARKER, checksum
 from lookalike.data.snapshots.gc import Retention, collect
-from lookalike.data.snapshots.manifest import Manifest, content_hash, find_needs, parse_manifest
+from lookalike.data.snapshots.manifest import (
+    Manifest,
+    ProjectionSection,
+    SpaceSection,
+    content_hash,
+    find_needs,
+    parse_manifest,
+)
 from lookalike.data.snapshots.publishing import publish
 from lookalike.data.snapshots.store import list_summaries, read_manifest, verify
 from lookalike.data.stores.local import LocalStore
@@ -203,10 +210,34 @@ class TestManifests:
         with pytest.raises(CorruptError, match=r"^m is damaged"):
             parse_manifest(sealed(later={"sha256": "../x", "size": 1}), "m")
 
-    @pytest.mark.parametrize("feature", ["views", "text", "projection:distortions"])
+    @pytest.mark.parametrize("feature", ["views", "text", "projection:curved"])
     def test_what_it_requires_and_nobody_here_knows_is_named(self, feature: str) -> None:
         with pytest.raises(UnsupportedFormatError, match=f"^m requires '{feature}', which this release does not know"):
             parse_manifest(sealed(requires=[feature]), "m")
+
+    @pytest.mark.parametrize(("kind", "requires"), [("whitening", ()), ("distortions", ("projection:distortions",))])
+    def test_a_projection_says_how_it_was_learnt(self, kind: str, requires: tuple[str, ...]) -> None:
+        manifest = draft(MemoryStore(), ["a"])
+        space = SpaceSection.of(manifest.encoder, manifest.shards[0].index, manifest.index, kind=kind)
+        made = Manifest.of(
+            *(manifest.catalogue, space, manifest.shards),
+            created_at=manifest.created_at,
+            code_version="1",
+            run=manifest.run,
+        )
+        assert made.requires == requires
+        again = parse_manifest(made.to_json(), "m")
+        assert again == made
+        assert again.image.projection == ProjectionSection(kind=kind, matrix=manifest.shards[0].index)
+
+    def test_a_kind_of_projection_that_nobody_here_knows_is_applied_as_others_are(self) -> None:
+        document = json.loads(sealed())
+        matrix = {"sha256": "c" * 64, "size": 1}
+        document["spaces"]["image"]["projection"] = {"kind": "of-a-later-release", "matrix": matrix}
+        document["content"] = content_hash(document)
+        document["id"] = f"20261122T120002Z-{document['content'][:8]}"
+        data = json.dumps({**document, "checksum": checksum(document)}).encode()
+        assert parse_manifest(data, "m").projection == Blob(sha256="c" * 64, size=1)
 
     def test_files_of_fields_that_nobody_here_knows_are_kept(self) -> None:
         """A later release may add what old readers need not understand, such as a table of calibration."""

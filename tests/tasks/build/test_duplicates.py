@@ -26,6 +26,7 @@ from lookalike.data.snapshots.manifest import (
     SpaceSection,
 )
 from lookalike.data.stores import ObjectStore, open_store
+from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.build import duplicates
 from lookalike.tasks.build.duplicates import (
     DuplicateGroups,
@@ -244,7 +245,28 @@ def test_a_long_chain_is_one_group() -> None:
     assert set(leaders.tolist()) == {0}
 
 
-def test_smaller_spaces_take_higher_scores() -> None:
-    assert [choose_threshold(dimension) for dimension in (32, 64, 100, 128, 256, 512)] == [
-        *(0.96, 0.94, 0.90, 0.90, 0.80, 0.80)
-    ]
+@pytest.mark.parametrize(
+    ("kind", "scores"),
+    [
+        ("whitening", (0.96, 0.94, 0.90, 0.90, 0.80, 0.80)),
+        ("distortions", (0.97, 0.95, 0.92, 0.92, 0.87, 0.87)),
+        ("of-a-later-release", (0.97, 0.95, 0.92, 0.92, 0.87, 0.87)),
+    ],
+)
+def test_smaller_spaces_take_higher_scores(kind: str, scores: tuple[float, ...]) -> None:
+    kept = draft(MemoryStore(), [1])
+
+    def threshold(dimension: int) -> float:
+        index = kept.index.model_copy(update={"dimension": dimension, "trained_on": 1000})
+        return choose_threshold(SpaceSection.of(kept.encoder, kept.shards[0].index, index, kind=kind))
+
+    assert tuple(threshold(dimension) for dimension in (32, 64, 100, 128, 256, 512)) == scores
+
+
+@pytest.mark.parametrize(
+    ("kind", "trained_on", "score"), [("distortions", 128, 0.80), ("distortions", 129, 0.92), ("whitening", 128, 0.90)]
+)
+def test_copies_are_further_away_where_every_difference_is_kept(kind: str, trained_on: int, score: float) -> None:
+    kept = draft(MemoryStore(), [1])
+    index = kept.index.model_copy(update={"dimension": 128, "trained_on": trained_on})
+    assert choose_threshold(SpaceSection.of(kept.encoder, kept.shards[0].index, index, kind=kind)) == score

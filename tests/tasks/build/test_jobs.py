@@ -20,6 +20,7 @@ from lookalike.data.snapshots.manifest import EncoderSection, IndexSection, Spac
 from lookalike.data.stores import open_store
 from lookalike.tasks.build import jobs as building
 from lookalike.tasks.build import measure as measuring
+from lookalike.tasks.build import pictures as reading
 from lookalike.tasks.build.evaluate import compute_recall
 from lookalike.tasks.build.jobs import Measurement, SampleQueries, Shard, Source, TrainedParts, merge_exact_answers
 from lookalike.tasks.build.planner import KINDS, OperatingPoints, Plan
@@ -159,7 +160,7 @@ def shop_of(folder: Path, hashes: Sequence[bytes], shown: Sequence[int], key: st
 @pytest.mark.parametrize("key", ["IVF4,SQ8", "IVF4,PQ12x4fs,Refine(SQ8)", "IVF4,RaBitQfs,Refine(SQ8)"])
 def test_many_products_of_few_pictures(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole ranges of hashes have no product then, at both ends; and more are equally near than can be told apart."""
-    monkeypatch.setattr(building, "READ_AT_A_TIME", 100)
+    monkeypatch.setattr(reading, "READ_AT_A_TIME", 100)
     hashes = [number.to_bytes(1, "big") + bytes(31) for number in range(100, 160)]
     source = shop_of(tmp_path, hashes, [number // 40 for number in range(2400)], key)
 
@@ -174,7 +175,7 @@ def test_many_products_of_few_pictures(key: str, tmp_path: Path, monkeypatch: py
 
 def test_a_picture_that_many_products_show_is_learnt_from_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as the one that says that there is none."""
-    monkeypatch.setattr(building, "READ_AT_A_TIME", 1000)
+    monkeypatch.setattr(reading, "READ_AT_A_TIME", 1000)
     monkeypatch.setattr(building, "choose_sample_size", lambda _: 800)
     hashes = [bytes(32), *(np.random.default_rng(number).bytes(32) for number in range(900)), b"\xff" * 32]
     shown = [*[0] * 3000, *range(1, 901), *[901] * 3000]

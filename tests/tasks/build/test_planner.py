@@ -66,6 +66,39 @@ def test_chooses_by_size(products: int, key: str, dimension: int, shards: int) -
     assert f"{products:,} products" in chosen.reason
 
 
+@pytest.mark.parametrize(
+    ("pictures", "distorted", "dimension"),
+    [(9, 0, 1280), (20, 20, 32), (100, 50, 128), (300, 50, 256), (9000, 150, 256)],
+)
+def test_pictures_with_distorted_copies_give_a_projection_to_small_catalogues(
+    pictures: int, distorted: int, dimension: int
+) -> None:
+    copied = tuple(bytes([number]) for number in range(distorted))
+    chosen = plan(pictures, 1280, "f", shards=None, parent=None, distort=lambda: copied)
+    assert (chosen.dimension, chosen.project, chosen.distorted) == (dimension, bool(distorted), copied)
+    assert (f"distorted copies of {distorted} pictures" in chosen.reason) is bool(distorted)
+
+
+def test_copies_are_wanted_only_where_something_is_learnt() -> None:
+    def distort() -> tuple[bytes, ...]:
+        raise AssertionError("nothing is learnt")
+
+    assert plan(1001, 1280, "f", shards=None, parent=parent(1000), distort=distort).keep_trained
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(None, True), (128, True), (64, False), (256, False)])
+def test_a_lineage_ends_where_other_dimensions_are_asked_for(asked: int | None, kept: bool) -> None:
+    anew = plan(1500, 1280, "f", shards=None, parent=parent(1500), wish=Wish(dimension=asked))
+    assert anew.keep_trained is kept
+    assert anew.dimension == (asked or 128)
+    assert kept or f"{asked} dimensions are asked for, and it has 128" in anew.reason
+
+
+def test_dimensions_that_a_catalogue_is_too_small_for_are_no_reason_to_train_each_night() -> None:
+    base = parent(600)
+    assert plan(600, 1280, "f", shards=None, parent=base, wish=Wish(dimension=256)).keep_trained
+
+
 def test_takes_the_shards_that_were_asked_for() -> None:
     assert planned(1000, shards=3).shards == 3
 

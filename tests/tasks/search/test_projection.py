@@ -58,6 +58,41 @@ def test_projects_to_as_many_dimensions_as_the_sample_supports(
     assert choose_dimension(samples, dimension, 256) == wanted
 
 
+@pytest.mark.parametrize(
+    ("samples", "dimension", "wanted"),
+    [(10, 1280, 32), (33, 1280, 64), (127, 1280, 128), (200, 1280, 256), (9999, 1280, 256), (50, 24, None)],
+)
+def test_keeps_all_directions_of_few_pictures_where_distortions_are_known(
+    samples: int, dimension: int, wanted: int | None
+) -> None:
+    assert choose_dimension(samples, dimension, 256, distorted=10) == wanted
+
+
+def test_what_distortions_change_decides_less() -> None:
+    """Distortions move vectors far in a few directions: a query is found by the others."""
+    random = np.random.default_rng(5)
+    pictures = random.normal(size=(200, 48)).astype(np.float32)
+    changes = random.normal(size=(200, 48)).astype(np.float32) * 0.1
+    changes[:, :8] += random.normal(size=(200, 8)) * 5
+    differences, asked = changes[:50], pictures[50:] + changes[50:]
+    shares = []
+    for projection in (learn(pictures, 32), learn(pictures, 32, differences)):
+        found = np.argmax(projection(asked) @ projection(pictures).T, axis=1)
+        shares.append(float((found == np.arange(50, 200)).mean()))
+    assert shares[0] < 0.9
+    assert shares[1] > 0.98
+
+
+@pytest.mark.parametrize("differences", [np.zeros((3, 48), np.float32), sample(1)])
+def test_few_differences_or_none_at_all_give_numbers(
+    differences: np.ndarray[tuple[int, int], np.dtype[np.float32]],
+) -> None:
+    for pictures in (sample(), sample(12), np.repeat(sample(1), 200, axis=0)):
+        projection = learn(pictures, 32, differences)
+        assert projection.matrix.shape == (32, 49)
+        assert np.isfinite(projection(sample(9))).all()
+
+
 def test_a_zero_vector_stays_zero() -> None:
     assert not np.isnan(normalise(np.zeros((1, 4), np.float32))).any()
 
