@@ -4,10 +4,10 @@
     python -m tests.benchmarks.duplicates rate [--products 100000]
 
 `threshold` makes copies of pictures of a folder, in the ways in which shops come to have one picture twice (`COPIES`)
-and in those of `distortions.py`, and compares every copy with all pictures, in the encoder's space and in the index's,
-whitened to each of some dimensions. Recall is the share of copies that are as near to their original as the threshold
-says; precision is the share of such pairs that are a copy and its original, over `COPIES`. Pictures of a folder that
-look alike without being copies count against precision.
+and in those of `distortions.py`, and compares every copy with all pictures: in the encoder's space and in the index's,
+whitened or learnt from distorted copies, with each of some dimensions. Recall is the share of copies that are as near
+to their original as the threshold says; precision is the share of such pairs that are a copy and its original, over
+`COPIES`. Pictures of a folder that look alike without being copies count against precision.
 
 `rate` builds a snapshot of random vectors with planted copies, without pictures, and looks for near-duplicates in it
 as a reindex does.
@@ -50,11 +50,12 @@ from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.search.projection import Projection, learn
 from tests.benchmarks.distortions import DISTORTIONS, MOST_PIXELS
-from tests.benchmarks.quality import Bench, Embedded, Pictures, opened
+from tests.benchmarks.embedded import Bench, Embedded, Pictures, opened
+from tests.benchmarks.learning import Copies, choose_others
 
 Vectors = NDArray[np.float32]
 
-THRESHOLDS = (0.50, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
+THRESHOLDS = (*(0.50, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.87, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99),)
 JPEG_QUALITY = 70
 CLUSTERS = 2000
 DIMENSION = 256
@@ -104,6 +105,11 @@ def threshold(arguments: argparse.Namespace) -> None:
     for dimension in arguments.whiten:
         learnt = catalogue.vectors[: 4 * dimension if dimension < max(arguments.whiten) else None]
         spaces[f"whitened to {dimension} on {len(learnt)}"] = learn(learnt, dimension)
+    if arguments.learn:
+        differences = Copies(bench, choose_others(pictures, asked, arguments.learn)).differences()
+        spaces |= {
+            f"learnt, {dimension}": learn(catalogue.vectors, dimension, differences) for dimension in arguments.whiten
+        }
     for name, place in spaces.items():
         _print_table(name, place(catalogue.vectors), copies, rows, place)
 
@@ -206,6 +212,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--encoder", default="efficientnet-lite0")
     command.add_argument("--queries", type=int, default=500, help="pictures that are distorted, in each way")
     command.add_argument("--whiten", nargs="*", type=int, default=[32, 64, 128, 256], help="dimensions")
+    command.add_argument("--learn", type=int, default=150, help="pictures to learn from, at most; 0: none")
     command.add_argument("--threads", type=int, default=2, help="of the model")
     kept = Path(tempfile.gettempdir()) / "lookalike-quality"
     command.add_argument("--cache", type=Path, default=kept, help="for exported encoders and vectors")

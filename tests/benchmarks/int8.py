@@ -31,7 +31,8 @@ from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.encoders.stored import store_source
-from tests.benchmarks.quality import Bench, Pictures, results, tables
+from tests.benchmarks.embedded import Bench, Pictures
+from tests.benchmarks.quality import results, tables
 
 CALIBRATED_ON = 64
 COMPARED_ON = 96

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import embedding, quality
+from tests.benchmarks import embedded, embedding
 from tests.benchmarks.picking import evenly
 from tests.support.pictures import write_catalogue
 
@@ -21,7 +21,7 @@ def test_evenly(most: int, wanted: list[int]) -> None:
 
 
 def of_quality(folder: Path) -> list[Path]:
-    return list(quality.Pictures.below(folder, 6).files.values())
+    return list(embedded.Pictures.below(folder, 6).files.values())
 
 
 def of_embedding(folder: Path) -> list[Path]:

@@ -15,9 +15,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
+from lookalike.tasks.images.augmentations import AUGMENTATIONS
 from lookalike.tasks.images.decode import FORMATS, decode
-from tests.benchmarks import quality
+from tests.benchmarks import embedded, quality
 from tests.benchmarks.distortions import DISTORTIONS, distorted
+from tests.benchmarks.learning import ALIKE, choose_others
 from tests.support.pictures import drawing, write_catalogue
 
 
@@ -32,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, cache: Path, *more: str) -> list[dict[str, object]]:
     report = cache / "report.json"
-    arguments = [str(folder), "--encoders", "fake", "--queries", "12", "--whiten", "32"]
+    arguments = [str(folder), "--encoders", "fake", "--queries", "12", "--whiten", "32", "--learn", "0"]
     quality.main([*arguments, "--cache", str(cache), "--json", str(report), *more])
     read: list[dict[str, object]] = json.loads(report.read_text())
     return read
@@ -145,24 +147,24 @@ def test_pictures_that_show_the_same_are_one(tmp_path: Path) -> None:
     drawing(2).save(tmp_path / "d.png")
     (tmp_path / "e.png").write_text("no picture")
 
-    pictures = quality.Pictures.below(tmp_path, None)
+    pictures = embedded.Pictures.below(tmp_path, None)
 
     assert [path.name for path in pictures.files.values()] == ["a.png", "d.png"]
 
 
-def blind_to(encoder: OnnxEncoder, data: bytes) -> quality.View:
+def blind_to(encoder: OnnxEncoder, data: bytes) -> embedded.View:
     """The same encoder, which sees nothing in one picture."""
-    unseen, view = encoder.prepare(data), quality.View(encoder, lambda pixels: pixels)
+    unseen, view = encoder.prepare(data), embedded.View(encoder, lambda pixels: pixels)
     view.infer = lambda batch: encoder.infer(batch) * np.any(batch != unseen, axis=(1, 2, 3))[:, None]
     return view
 
 
 def measured(folder: Path, cache: Path, unseen: Callable[[bytes], bytes], views: str = "plain") -> quality.Result:
     """Of four pictures, which all are among the first ten if they are found, and an encoder blind to one of them."""
-    pictures = quality.Pictures.below(write_catalogue(folder, 4), None)
+    pictures = embedded.Pictures.below(write_catalogue(folder, 4), None)
     key = next(iter(pictures.files))
-    encoder = blind_to(quality.opened(cache, find_source("fake"), None, 1), unseen(pictures.read(key)))
-    (result,) = quality.results(quality.Bench(cache, encoder), encoder, pictures, pictures, views, [])
+    encoder = blind_to(embedded.opened(cache, find_source("fake"), None, 1), unseen(pictures.read(key)))
+    (result,) = quality.results(embedded.Bench(cache, encoder), encoder, pictures, pictures, views, [])
     return result
 
 
@@ -175,7 +177,7 @@ def test_an_original_without_a_vector_is_never_found(tmp_path: Path, views: str)
 
 
 def test_a_query_without_a_vector_finds_nothing(tmp_path: Path) -> None:
-    result = measured(tmp_path / "pictures", tmp_path / "cache", lambda data: distorted(data, "mirror", quality.SEED))
+    result = measured(tmp_path / "pictures", tmp_path / "cache", lambda data: distorted(data, "mirror", embedded.SEED))
 
     assert (result.catalogue, result.queries) == (4, 4 * len(DISTORTIONS))
     assert result.figures["mirror"].hit_at_10 == 3 / 4
@@ -188,7 +190,7 @@ def test_a_run_is_kept_and_repeats_itself(
 ) -> None:
     first = run(folder, tmp_path, "--views", "plain", "flip", "zoom")
     printed = capsys.readouterr().out
-    monkeypatch.setattr(quality, "embed", None)
+    monkeypatch.setattr(embedded, "embed", None)
     second = run(folder, tmp_path, "--views", "plain", "flip", "zoom")
 
     assert first == second
@@ -207,10 +209,34 @@ def test_vectors_are_whitened_as_a_reindex_of_so_many_pictures_does(folder: Path
 
     def dimensions(pictures: Path) -> list[tuple[object, object]]:
         rows = run(pictures, tmp_path / "cache", "--whiten", "16", "128", "256")
-        return [(row["dimension"], row["whitened"]) for row in rows]
+        return [(row["dimension"], row["space"]) for row in rows]
 
-    assert dimensions(folder) == [(192, False), (32, True)]
-    assert dimensions(few) == [(192, False)]
+    assert dimensions(folder) == [(192, ""), (32, "whitened")]
+    assert dimensions(few) == [(192, "")]
+
+
+@pytest.mark.slow
+def test_projections_are_learnt_from_pictures_that_are_not_asked_for(folder: Path, tmp_path: Path) -> None:
+    pictures = embedded.Pictures.below(folder, None)
+    asked = pictures.sample(12)
+    others = choose_others(pictures, asked, 5)
+    assert len(others.files) == 5
+    assert not set(others.files) & set(asked.files)
+
+    rows = run(folder, tmp_path, "--learn", "5")
+
+    assert [(row["dimension"], row["space"]) for row in rows] == [
+        (192, ""),
+        (32, "whitened"),
+        (32, "learnt"),
+        (32, "learnt without its own kind"),
+    ]
+    assert rows[2]["figures"] != rows[3]["figures"]
+
+
+def test_each_distortion_is_like_some_augmentation() -> None:
+    assert ALIKE.keys() == DISTORTIONS.keys()
+    assert {name for names in ALIKE.values() for name in names} == AUGMENTATIONS.keys()
 
 
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
