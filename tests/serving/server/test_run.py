@@ -64,6 +64,12 @@ class Load:
                     self.replies.append((0, "", repr(error)))
 
 
+def by_picture_or_text(client: httpx.Client, number: int) -> httpx.Response:
+    if number % 2:
+        return by_picture(client, number)
+    return client.post("/v1/search", json={"text": "prodcut", "k": 30, "explain": True})
+
+
 def by_picture(client: httpx.Client, number: int) -> httpx.Response:
     return client.post("/v1/search", files={"image": ("x.png", picture(number % 10))}, data={"k": "30"})
 
@@ -74,7 +80,7 @@ def test_swaps_under_load(shop: Shop, tmp_path: Path) -> None:
     sizes = {manifests[0].id: 10}
     with server(tmp_path) as running:
         running.wait(lambda state: state["ready"])
-        with Load(running.url, by_picture) as load:
+        with Load(running.url, by_picture_or_text) as load:
             for count, encoder in ((20, "fake"), (15, OTHER_ENCODER), (25, "fake"), (12, "fake")):
                 manifest = shop.publish(count, encoder=encoder)
                 sizes[manifest.id] = count
