@@ -20,6 +20,7 @@ from lookalike.data.catalogue.text_types import TextTypes
 from lookalike.data.catalogue.types import type_name
 from lookalike.data.embeddings import HASH
 from lookalike.data.snapshots.products import Products
+from lookalike.data.snapshots.shard_products import write_columns
 from lookalike.serving.replies import to_json_value
 from lookalike.tasks.search.filters import match_products, parse
 from tests.support.catalogues import read_all
@@ -79,7 +80,8 @@ def stored(uri: str, folder: Path) -> Products:
     products = read_all(uri).products
     hashes = pa.array([bytes(32)] * products.num_rows, HASH)
     pq.write_table(products.append_column("image_hash", hashes), folder / "products.parquet", compression="zstd")
-    return Products.open([folder / "products.parquet"])
+    write_columns(folder / "products.parquet", folder / "columns")
+    return Products.open([folder / "columns"])
 
 
 @pytest.mark.parametrize("write", [as_csv, as_jsonl, as_parquet])
