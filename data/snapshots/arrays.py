@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lookalike.data.errors import CorruptError
+from lookalike.data.snapshots.mapped import read_single_pages
 
 _MAGIC = b"LOOKALIKE-ARRAYS"
 _END = struct.Struct(f"<Q{len(_MAGIC)}s")  # bytes of the directory, then the magic
@@ -58,9 +59,11 @@ class Arrays(Mapping[str, pa.Array]):
         """Map a file into memory."""
         try:
             with pa.memory_map(str(file)) as mapped:
-                return cls(mapped.read_buffer())
+                buffer = mapped.read_buffer()
         except (OSError, pa.ArrowException) as error:
             raise CorruptError(f"{file.name} cannot be mapped: {error}") from error
+        read_single_pages(buffer)
+        return cls(buffer)
 
     def __getitem__(self, name: str) -> pa.Array:
         start, size = self._places[name]

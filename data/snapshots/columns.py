@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_list, is_text, item_type
 from lookalike.data.snapshots.arrays import Arrays, ArrayWriter
+from lookalike.data.snapshots.mapped import read_ahead
 
 _SHORT = 32  # items of a list
 _CODES = ((2**8, pa.uint8()), (2**16, pa.uint16()), (2**31, pa.int32()))
@@ -150,7 +151,11 @@ def open_part(arrays: Arrays, name: str, rows: int) -> ColumnPart:
     numbers = view_numbers(values.indices if words is not None else values)
     if values.type == pa.uint8() and pa.types.is_boolean(item_type(arrays[name].type)):
         numbers = numbers.view(bool)
-    return ColumnPart(rows, numbers, open_valid(arrays, name), words, owners)
+    valid = open_valid(arrays, name)
+    for looked_at in (numbers, valid, owners):
+        if looked_at is not None:
+            read_ahead(looked_at)
+    return ColumnPart(rows, numbers, valid, words, owners)
 
 
 def open_valid(arrays: Arrays, name: str) -> Mask | None:

@@ -6,8 +6,6 @@ threads for each calling thread, and Dask sets one for all of them: so callers o
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +16,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.data.snapshots.mapped import advise
+
 LEAST_BYTES = 2**20  # of memory that a small file may take on top of its own size
 TABLES = 8  # times the file: FAISS computes tables from the centroids of product quantisers, of four times their size
 
 _MADV_PAGEOUT = 21  # harmless if they are mapped from no file after all, unlike MADV_DONTNEED
-_libc = ctypes.CDLL(None)
 _limit_lock = threading.Lock()  # the limit counts for the whole process
 
 
@@ -72,10 +71,7 @@ def list_mappings() -> Iterator[tuple[int, int, str]]:
 
 def give_back(first: int, end: int) -> None:
     """Let the system take back the memory of the pages between two addresses of a mapped file."""
-    pages = mmap.PAGESIZE
-    first, end = -(-first // pages) * pages, end // pages * pages
-    if first < end:
-        _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), _MADV_PAGEOUT)
+    advise(first, end, _MADV_PAGEOUT)
 
 
 def use_threads(count: int) -> None:
