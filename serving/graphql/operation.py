@@ -10,9 +10,9 @@ from lookalike.serving.context import RequestContext
 from lookalike.serving.graphql.plan import Plan
 from lookalike.serving.live.loaded import LoadedSnapshot
 from lookalike.serving.runtime import Runtime
+from lookalike.serving.search.answers import Answer
 from lookalike.serving.search.query import Query
 from lookalike.serving.search.reply_room import ReplyRoom
-from lookalike.serving.search.service import Answer
 
 MARGIN = 0.05
 """Share of a request's time that is kept for its reply: what has no answer by then gets an error."""

@@ -25,11 +25,11 @@ from lookalike.serving.replies import (
     write_understood,
     write_why,
 )
+from lookalike.serving.search.answers import Answer, Answers, Embeddings, Listing
 from lookalike.serving.search.facets import Facet
 from lookalike.serving.search.options import HitFields
 from lookalike.serving.search.query import Query, Vectors, round_score
 from lookalike.serving.search.request import Batch
-from lookalike.serving.search.service import Answer, Answers, Embeddings, Listing
 from lookalike.tasks.search.searcher import Hit
 
 _NULL = pb.NullValue()

@@ -5,31 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from lookalike.data.errors import FilterError, ImageRejectedError, InputError, LookalikeError
-from lookalike.data.snapshots.manifest import EncoderSection
+from lookalike.data.errors import ImageRejectedError, LookalikeError
 from lookalike.data.snapshots.products import Product
 from lookalike.data.spans import span
 from lookalike.serving.budget import Share
 from lookalike.serving.context import current
-from lookalike.serving.errors import ProblemError, as_problem, overload_problem, sentence
+from lookalike.serving.errors import ProblemError, as_problem, overload_problem
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
-from lookalike.serving.search.directions import find_ranking, find_words, wants_meaning
+from lookalike.serving.search.answers import Answer, Answers, Embeddings, Listing
+from lookalike.serving.search.directions import wants_meaning
 from lookalike.serving.search.embedder import Embedder
-from lookalike.serving.search.explanations import Explained, explain, judge_texts
-from lookalike.serving.search.facets import Facet, count_facets
-from lookalike.serving.search.lookup import match_lookup, rank_lookup
+from lookalike.serving.search.finding import check_attributes, complete_text, find_answer, list_products
 from lookalike.serving.search.options import QueryOptions
 from lookalike.serving.search.pictures import PictureReads, UrlReader
 from lookalike.serving.search.query import (
@@ -43,16 +38,12 @@ from lookalike.serving.search.query import (
     Text,
     Vectors,
 )
-from lookalike.serving.search.rankings import Blend, Ranking
 from lookalike.serving.search.reply_room import ReplyRoom
-from lookalike.serving.search.selection import NOTHING, Among, count_hidden, match_hits, select
-from lookalike.serving.search.suggestions import check_suggestion, suggest
+from lookalike.serving.search.suggestions import check_suggestion
 from lookalike.serving.search.text_embedder import TextEmbedder
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
-from lookalike.tasks.search.filters import Condition, match_products
-from lookalike.tasks.search.order import check_order, sort_rows
-from lookalike.tasks.search.searcher import Hit, Searcher
+from lookalike.tasks.search.searcher import Searcher
 from lookalike.tasks.search.words.words import Completion
 
 LARGE_REPLY = 100
@@ -63,61 +54,12 @@ BATCHED = 8
 
 MEASURE_SECONDS = 1.0
 
-Mask = NDArray[np.bool_]
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Hits, all from one snapshot, and the facets that were asked for.
-
-    `hidden` says of each hit how many duplicates it stands for; None where duplicates are hits themselves. `explained`
-    says what was understood and why each hit is one; None where nobody asks, or there is no text.
-    """
-
-    snapshot: str
-    hits: Sequence[Hit]
-    facets: Mapping[str, Facet] = field(default_factory=dict)
-    hidden: Sequence[int] | None = None
-    explained: Explained | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """An answer or a problem for each query of a batch, all from one snapshot."""
-
-    snapshot: str
-    answers: Sequence[Answer | ProblemError]
-
-
 Deliver = Callable[[int, str, Answer | ProblemError], Awaitable[None]]
 """Takes the answer to one query of several: its place among them, the snapshot, and what came of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Embeddings:
-    """A vector (dimension,) or a problem for each picture, all by the encoder of one snapshot.
-
-    Projected vectors are as the index compares them: of the index's dimension, and of length 1.
-    """
-
-    snapshot: str
-    encoder: EncoderSection
-    dimension: int
-    is_projected: bool
-    vectors: Sequence[Vectors | ProblemError]
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Some of `total` products of one snapshot."""
-
-    snapshot: str
-    total: int
-    products: Sequence[Product]
-    facets: Mapping[str, Facet] = field(default_factory=dict)
 
 
 class SearchService:
@@ -223,15 +165,15 @@ class SearchService:
     async def products(self, options: QueryOptions, find: str | None = None) -> Listing:
         """Return some products that satisfy the conditions: those that are looked up, or as mixed as the index is."""
         with self._take_place(), self.follower.lease(options.snapshot) as loaded:
-            _check_attributes(loaded, options)
-            return await self._in_searcher(partial(_list_products, loaded, options, find, self._room()))
+            check_attributes(loaded, options)
+            return await self._in_searcher(partial(list_products, loaded, options, find, self._room()))
 
     async def suggest(self, text: str, limit: int, options: QueryOptions) -> tuple[str, Sequence[Completion]]:
         """Return the snapshot, and what a text may become, among the products that satisfy the conditions."""
         check_suggestion(text, limit)
         with self._take_place(), self.follower.lease(options.snapshot) as loaded:
-            _check_attributes(loaded, options)
-            return loaded.manifest.id, await self._in_searcher(partial(_suggest, loaded, text, limit, options))
+            check_attributes(loaded, options)
+            return loaded.manifest.id, await self._in_searcher(partial(complete_text, loaded, text, limit, options))
 
     async def picture(self, product: Product) -> bytes:
         """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
@@ -312,12 +254,12 @@ class SearchService:
 
     async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float, room: ReplyRoom) -> Answer:
         room.check()
-        _check_attributes(loaded, query.options)
+        check_attributes(loaded, query.options)
         began = time.monotonic()
         rows = [_find_row(loaded, example) for example in query.examples]
         vectors = await self._vectors(loaded, query, deadline)
         with span("search"):
-            answer = await self._in_searcher(lambda: self._find(loaded, query, rows, vectors, room))
+            answer = await self._in_searcher(lambda: find_answer(loaded, query, rows, vectors, room, self.metrics))
         if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
             self.proved_at = time.monotonic()
         if _shows_best(query):
@@ -356,32 +298,6 @@ class SearchService:
             with span("fetch"):
                 picture = Picture(await self._urls.read(picture.url, deadline=deadline), picture.crop)
         return await self._embedder.embed(loaded.searcher.encoder, picture, deadline=deadline)
-
-    def _find(
-        self,
-        loaded: LoadedSnapshot,
-        query: Query,
-        rows: Sequence[int | None],
-        vectors: Sequence[Vectors | None],
-        room: ReplyRoom,
-    ) -> Answer:
-        options = query.options
-        conditions = options.conditions
-        with self.metrics.stage("search"), _explain_comparison(conditions):
-            allowed = match_products(loaded.searcher.products, conditions) if conditions else None
-            ranking = find_ranking(loaded.searcher, query, rows, vectors)
-            among = Among(allowed, {row for row in rows if row is not None})
-            found = NOTHING if ranking is None else select(loaded.searcher, ranking, options, among)
-            needed = options.hit_fields.needed_attributes if options.hit_fields else None
-            hits = loaded.searcher.hits(found, needed, room.take)
-            hidden = count_hidden(loaded.searcher, found, options, among)
-            explained = explain(ranking, found.rows) if ranking is not None and options.explain else None
-        if isinstance(ranking, Blend):
-            self.metrics.texts.labels(judge_texts(ranking)).inc()
-        with self.metrics.stage("facets") if options.facets else nullcontext():
-            match = partial(_match_counted, loaded.searcher, ranking, options, among)
-            facets = count_facets(loaded.searcher.products, options, match)
-        return Answer(loaded.manifest.id, hits, facets, hidden, explained)
 
     def _room(self) -> ReplyRoom:
         """Return the room for the reply to the request that is being answered."""
@@ -436,58 +352,6 @@ def _find_row(loaded: LoadedSnapshot, example: Example) -> int | None:
     return loaded.searcher.products.row(example.product) if isinstance(example, ProductId) else None
 
 
-def _match_counted(
-    searcher: Searcher,
-    ranking: Ranking | None,
-    options: QueryOptions,
-    among: Among,
-    conditions: tuple[Condition, ...],
-) -> Mask | None:
-    """Return a mask (rows,) of the products that facets of a query count under some of its conditions."""
-    is_all = conditions == options.conditions
-    allowed = among.allowed if is_all else match_products(searcher.products, conditions)
-    if options.facets_of == "products":
-        return allowed
-    return match_hits(searcher, ranking, options, replace(among, allowed=allowed))
-
-
-def _list_products(loaded: LoadedSnapshot, options: QueryOptions, find: str | None, room: ReplyRoom) -> Listing:
-    products = loaded.searcher.products
-    named = None if find is None else match_lookup(products, find)
-
-    def match(conditions: tuple[Condition, ...]) -> Mask:
-        mask = match_products(products, conditions)
-        return mask if named is None else mask & named
-
-    with _explain_comparison(options.conditions):
-        rows = np.flatnonzero(match(options.conditions))
-    total, end = len(rows), options.offset + options.k
-    if find is not None:
-        rows = rank_lookup(products, rows, find)
-    if options.order is not None:
-        rows = rows[sort_rows(products, rows, options.order, end)]
-    shown = products.take(rows[options.offset : end], check=room.take)
-    return Listing(loaded.manifest.id, total, shown, count_facets(products, options, match))
-
-
-def _suggest(loaded: LoadedSnapshot, text: str, limit: int, options: QueryOptions) -> Sequence[Completion]:
-    products, conditions = loaded.searcher.products, options.conditions
-    with _explain_comparison(conditions):
-        allowed = match_products(products, conditions) if conditions else None
-    return suggest(find_words(loaded.searcher), products, text, limit, allowed)
-
-
-@contextmanager
-def _explain_comparison(conditions: Sequence[Condition]) -> Iterator[None]:
-    """Turn what Arrow says about values that cannot be compared into a filter's problem."""
-    try:
-        yield
-    except (pa.ArrowException, OverflowError, TypeError) as error:
-        if not conditions:
-            raise
-        raise FilterError(f"a filter cannot be applied to its attribute: {error}") from error
-
-
 def _check_vector(vector: Vectors, wanted: int) -> None:
     """Raise `ProblemError` for a vector that the encoder cannot have made."""
     if len(vector) != wanted:
@@ -497,25 +361,3 @@ def _check_vector(vector: Vectors, wanted: int) -> None:
         raise ProblemError("vector_not_finite", "The vector holds NaN or Infinity: send finite numbers only.")
     if not vector.any():
         raise ProblemError("vector_zero", "The vector is all zeros: nothing is near it; send one with a direction.")
-
-
-def _check_attributes(loaded: LoadedSnapshot, options: QueryOptions) -> None:
-    """Raise `ProblemError` for an attribute that no product has, or that hits cannot be grouped by."""
-    types = loaded.searcher.products.attributes
-    sent = options.hit_fields.attributes if options.hit_fields else None
-    grouped = [] if options.group_by is None else [options.group_by]
-    filtered = [condition.name for condition in options.conditions]
-    sorted_by = [options.order.attribute] if options.order and options.order.attribute else []
-    for name in (*filtered, *options.facets, *sorted(sent or ()), *grouped, *sorted_by):
-        if name not in types:
-            known = ", ".join(sorted(types)) or "none"
-            detail = f"There is no attribute {name[:100]!r}; the attributes are: {known}."
-            raise ProblemError("unknown_attribute", detail)
-    for name in grouped:
-        if pa.types.is_nested(types[name]):
-            raise ProblemError("bad_group_by", f"{name!r} is a list: group by an attribute that has one value.")
-    if options.order is not None:
-        try:
-            check_order(options.order, types)
-        except InputError as error:
-            raise ProblemError("bad_sort", sentence(str(error))) from None

@@ -19,11 +19,11 @@ from lookalike.serving.rest.requests import request_context
 from lookalike.serving.rest.responses import LINES, Deliver, LinesResponse, reply, respond_json, wants_lines
 from lookalike.serving.rest.routes.common import FilterFromUrl, SnapshotFromUrl, problems, runtime_of
 from lookalike.serving.rest.schema import BatchReply, LineReply, SearchReply, SuggestReply
+from lookalike.serving.search.answers import Answer
 from lookalike.serving.search.listing import read_listing
 from lookalike.serving.search.options import check_options, read_options
 from lookalike.serving.search.query import Query
 from lookalike.serving.search.request import MAX_TEXT, Batch, BatchRequest, SearchRequest, read_text
-from lookalike.serving.search.service import Answer
 from lookalike.serving.search.suggestions import MAX_SUGGESTED, SUGGESTED
 
 router = APIRouter(tags=["search"])
