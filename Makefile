@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-reindex bench-serving bench-attack bench-index clean images service-images image-tools helm-tools settings certs up down backup restore rollout canary canary-promote canary-rollback
+.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-reindex bench-serving bench-attack bench-index clean images service-images image-tools helm-tools dashboards settings certs up down backup restore rollout canary canary-promote canary-rollback
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -199,6 +199,16 @@ image-tools: $(IMAGE_TOOLS)/.ready
 $(IMAGE_TOOLS)/.ready: infra/images/tools.txt
 	@$(PYTHON) -m venv $(IMAGE_TOOLS)
 	@$(IMAGE_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+DASHBOARD_TOOLS := build/dashboard-tools
+
+dashboards: $(DASHBOARD_TOOLS)/.ready ## Write Grafana's dashboards from infra/grafana/dashboards.py
+	@$(DASHBOARD_TOOLS)/bin/python infra/grafana/dashboards.py $(FOLDER)
+
+$(DASHBOARD_TOOLS)/.ready: infra/grafana/tools.txt
+	@$(PYTHON) -m venv $(DASHBOARD_TOOLS)
+	@$(DASHBOARD_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 HELM_TOOLS := build/helm-tools

@@ -1,7 +1,4 @@
-"""Write the dashboards: `python -m lookalike.infra.grafana.dashboards FOLDER`.
-
-It needs `grafana-foundation-sdk`, which is in no environment of ours. docs/monitoring.md says how to install it.
-"""
+"""Write the dashboards: `make dashboards`, with the package of `tools.txt` in an environment of its own."""
 
 from __future__ import annotations
 
