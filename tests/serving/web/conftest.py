@@ -101,6 +101,9 @@ def open_shopper(browser: Browser, shop_url: str) -> Iterator[OpenShopper]:
 
         yield open_one
         for shopper in shoppers:
+            shopper.page.unroute_all(
+                behavior="ignoreErrors"
+            )  # a request may be under way that a test no longer waits for
             shopper.check()
 
 
