@@ -27,12 +27,12 @@ from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.live.loaded import LoadedSnapshot
+from lookalike.serving.query.options import HitFields
+from lookalike.serving.query.query import Query, round_score
+from lookalike.serving.query.request import Batch
 from lookalike.serving.search.answers import Answer, Answers, Embeddings
 from lookalike.serving.search.explanations import Explained, Explanation, Match
 from lookalike.serving.search.facets import Facet, count_attributes
-from lookalike.serving.search.options import HitFields
-from lookalike.serving.search.query import Query, round_score
-from lookalike.serving.search.request import Batch
 from lookalike.tasks.search.searcher import Hit
 
 PRODUCTS = "/v1/products"

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from lookalike.data.embeddings import HASH
 from lookalike.data.errors import CorruptError
-from lookalike.data.snapshots.arrays import Arrays, ArrayWriter
+from lookalike.data.snapshots.mapped.arrays import Arrays, ArrayWriter
+from lookalike.data.snapshots.mapped.shard_products import view_hashes
 from lookalike.data.snapshots.products import Products
-from lookalike.data.snapshots.shard_products import view_hashes
 
 Kind = Literal["exact", "near"]
 """`exact`: the same picture, byte for byte; `near`: that, and pictures that the build found to be near-duplicates."""

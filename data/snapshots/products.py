@@ -22,10 +22,10 @@ from lookalike.data.catalogue.types import item_type
 from lookalike.data.embeddings import HASH
 from lookalike.data.errors import CorruptError, UnknownProductError
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.arrays import Arrays
-from lookalike.data.snapshots.columns import Column, by_part
 from lookalike.data.snapshots.manifest import ShardSection
-from lookalike.data.snapshots.shard_products import ShardProducts
+from lookalike.data.snapshots.mapped.arrays import Arrays
+from lookalike.data.snapshots.mapped.columns import Column, by_part
+from lookalike.data.snapshots.mapped.shard_products import ShardProducts
 from lookalike.data.stores import ObjectStore
 
 READ_ROWS = 8192

@@ -131,10 +131,10 @@ def _find_by_vector(searcher: Searcher, vector: Vectors | None, asked: _Asked) -
 def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit]:
     """Return the hits of a text, with a picture or without, as a server finds them."""
     from lookalike.serving.errors import ProblemError
+    from lookalike.serving.query.options import QueryOptions
+    from lookalike.serving.query.query import EncoderVector, Query, Text
+    from lookalike.serving.query.request import check_text
     from lookalike.serving.search.directions import find_ranking, wants_meaning
-    from lookalike.serving.search.options import QueryOptions
-    from lookalike.serving.search.query import EncoderVector, Query, Text
-    from lookalike.serving.search.request import check_text
     from lookalike.serving.search.selection import Among, select
     from lookalike.tasks.search.filters import match_products
     from lookalike.tasks.search.order import check_order

@@ -11,10 +11,10 @@ from strawberry.types.nodes import FragmentSpread, InlineFragment, SelectedField
 
 from lookalike.serving.graphql.inputs import OptionsInput, as_mapping
 from lookalike.serving.graphql.operation import Operation
+from lookalike.serving.query.options import HIT_FIELDS
+from lookalike.serving.query.request import read_search
 from lookalike.serving.replies import write_answer, write_facets
 from lookalike.serving.search.facets import Facet as CountedFacet
-from lookalike.serving.search.options import HIT_FIELDS
-from lookalike.serving.search.request import read_search
 
 _SIMILAR = "What looks like this product; those of one level are asked together."
 

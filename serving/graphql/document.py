@@ -24,8 +24,8 @@ from graphql import (
 from pydantic import Field, ValidationError
 
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.fields import RequestModel
-from lookalike.serving.search.request import explain_fault, parse_json
+from lookalike.serving.query.fields import RequestModel
+from lookalike.serving.query.request import explain_fault, parse_json
 from lookalike.serving.settings import Graphql
 
 MAX_SELECTIONS = 4_000

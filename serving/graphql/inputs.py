@@ -12,7 +12,7 @@ from typing import Any, NewType
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
-from lookalike.serving.search.request import SearchRequest
+from lookalike.serving.query.request import SearchRequest
 
 Filter = NewType("Filter", object)
 Vector = NewType("Vector", object)

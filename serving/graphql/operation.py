@@ -9,9 +9,9 @@ from contextlib import contextmanager, nullcontext
 from lookalike.serving.context import RequestContext
 from lookalike.serving.graphql.plan import Plan
 from lookalike.serving.live.loaded import LoadedSnapshot
+from lookalike.serving.query.query import Query
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.search.answers import Answer
-from lookalike.serving.search.query import Query
 from lookalike.serving.search.reply_room import ReplyRoom
 
 MARGIN = 0.05

@@ -30,7 +30,7 @@ from graphql import (
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.graphql.document import Question
 from lookalike.serving.graphql.problems import explain_validation, explain_value
-from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.query.options import QueryOptions
 from lookalike.serving.settings import Graphql, Limits
 
 SEARCHES = frozenset({"search", "similar"})

@@ -10,7 +10,7 @@ from graphql import GraphQLError
 
 from lookalike.data.errors import LookalikeError
 from lookalike.serving.errors import ProblemError, as_problem, sentence
-from lookalike.serving.search.options import code_of
+from lookalike.serving.query.options import code_of
 
 _UNKNOWN = re.compile(r"Cannot query field|Unknown argument|not to include unknown field")
 _WHERE = re.compile(r"has invalid value at (?P<path>[.\w\[\]]+): (?P<said>.*)", re.DOTALL)

@@ -30,10 +30,10 @@ from lookalike.serving.graphql.answers import (
 from lookalike.serving.graphql.inputs import SCALARS, Filter, OptionsInput, SearchInput, as_mapping
 from lookalike.serving.graphql.plan import DEFAULT_LIMIT
 from lookalike.serving.live.loaded import LoadedSnapshot as Loaded
+from lookalike.serving.query.listing import MAX_LISTED, read_listing
+from lookalike.serving.query.options import QueryOptions
 from lookalike.serving.replies import write_held, write_product, write_snapshot
-from lookalike.serving.search.listing import MAX_LISTED, read_listing
 from lookalike.serving.search.lookup import check_lookup
-from lookalike.serving.search.options import QueryOptions
 
 
 async def _search(info: Info, query: SearchInput) -> SearchResult | None:

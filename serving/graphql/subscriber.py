@@ -25,8 +25,8 @@ from lookalike.serving.graphql.gateway import Gateway
 from lookalike.serving.graphql.operation import Operation
 from lookalike.serving.graphql.plan import make_plan
 from lookalike.serving.graphql.problems import explain_failure, write_error
+from lookalike.serving.query.request import parse_json
 from lookalike.serving.replies import encode
-from lookalike.serving.search.request import parse_json
 from lookalike.serving.sockets import FIRST_BYTES, Connection
 from lookalike.serving.stream.carrier import ClientGoneError
 from lookalike.serving.stream.session import BYTES_PER_SECOND, KEY_SECONDS, PROOF_SECONDS

@@ -12,12 +12,12 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc import replies
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
 from lookalike.serving.grpc.requests import parse, read_fields
+from lookalike.serving.query.embed_request import read_pictures
+from lookalike.serving.query.listing import read_listing
+from lookalike.serving.query.request import Batch, read_queries, read_search
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.search.answers import Answer
-from lookalike.serving.search.embed_request import read_pictures
-from lookalike.serving.search.listing import read_listing
 from lookalike.serving.search.lookup import check_lookup
-from lookalike.serving.search.request import Batch, read_queries, read_search
 from lookalike.serving.settings import Limits
 
 SERVICE = "lookalike.v1.LookalikeService"

@@ -16,6 +16,9 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
 from lookalike.serving.grpc.problems import write_problem
 from lookalike.serving.live.loaded import LoadedSnapshot
+from lookalike.serving.query.options import HitFields
+from lookalike.serving.query.query import Query, Vectors, round_score
+from lookalike.serving.query.request import Batch
 from lookalike.serving.replies import (
     elapsed_ms,
     product_path,
@@ -27,9 +30,6 @@ from lookalike.serving.replies import (
 )
 from lookalike.serving.search.answers import Answer, Answers, Embeddings, Listing
 from lookalike.serving.search.facets import Facet
-from lookalike.serving.search.options import HitFields
-from lookalike.serving.search.query import Query, Vectors, round_score
-from lookalike.serving.search.request import Batch
 from lookalike.tasks.search.searcher import Hit
 
 _NULL = pb.NullValue()

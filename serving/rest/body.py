@@ -13,14 +13,14 @@ from starlette.requests import Request
 
 from lookalike.serving.background import in_thread
 from lookalike.serving.errors import ProblemError, sentence
+from lookalike.serving.query.conditions import MAX_FILTER_LENGTH
+from lookalike.serving.query.embed_request import EmbedOptions, check_pictures, make_embed_query, read_embed_query
+from lookalike.serving.query.options import FLAGS, TEXT_FIELDS, check_options, only_texts, read_options
+from lookalike.serving.query.query import Crop, EmbedQuery, Example, Picture, Query, parse_crop
+from lookalike.serving.query.request import ONE_OF, Batch, SearchRequest, check_count, explain_fault, read_text
+from lookalike.serving.query.request import read_batch as read_json_batch
+from lookalike.serving.query.request import read_query as read_json_query
 from lookalike.serving.rest.forms import tidy_form
-from lookalike.serving.search.conditions import MAX_FILTER_LENGTH
-from lookalike.serving.search.embed_request import EmbedOptions, check_pictures, make_embed_query, read_embed_query
-from lookalike.serving.search.options import FLAGS, TEXT_FIELDS, check_options, only_texts, read_options
-from lookalike.serving.search.query import Crop, EmbedQuery, Example, Picture, Query, parse_crop
-from lookalike.serving.search.request import ONE_OF, Batch, SearchRequest, check_count, explain_fault, read_text
-from lookalike.serving.search.request import read_batch as read_json_batch
-from lookalike.serving.search.request import read_query as read_json_query
 from lookalike.serving.settings import Limits
 
 FIELDS = ("image", "crop", "text", *TEXT_FIELDS)

@@ -13,10 +13,10 @@ from lookalike.data.snapshots.products import Product
 from lookalike.serving.console.examination import DuplicateGroups, Stray, Strays
 from lookalike.serving.console.examiner import Examined
 from lookalike.serving.console.pictures import Fault, PoorPicture, PoorPictures
+from lookalike.serving.query.query import round_score
 from lookalike.serving.replies import product_path
 from lookalike.serving.rest.console_schema import RunReply
 from lookalike.serving.rest.schema import ImageUrl
-from lookalike.serving.search.query import round_score
 from lookalike.serving.telemetry.summary import Figures
 
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from lookalike.serving.access.admission import Policy
+from lookalike.serving.query.embed_request import EmbedOptions, EmbedRequest, PictureRequest
+from lookalike.serving.query.options import TEXT_FIELDS, TextField
+from lookalike.serving.query.request import BatchRequest, SearchRequest
 from lookalike.serving.rest.requests import operation_of
 from lookalike.serving.rest.schema import LineReply, ProblemReply
-from lookalike.serving.search.embed_request import EmbedOptions, EmbedRequest, PictureRequest
-from lookalike.serving.search.options import TEXT_FIELDS, TextField
-from lookalike.serving.search.request import BatchRequest, SearchRequest
 
 DESCRIPTION = """Find products that look like a picture.
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.query.query import Vectors
 from lookalike.serving.search.explanations import Explained
 from lookalike.serving.search.facets import Facet
-from lookalike.serving.search.query import Vectors
 from lookalike.tasks.search.searcher import Hit
 
 

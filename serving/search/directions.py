@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.options import WEIGHTS, WORDS_ALONE, ChannelName
-from lookalike.serving.search.query import Example, Query, Text, Vectors, combine
+from lookalike.serving.query.options import WEIGHTS, WORDS_ALONE, ChannelName
+from lookalike.serving.query.query import Example, Query, Text, Vectors, combine
 from lookalike.serving.search.rankings import Blend, Looks, Nearest, Part, Ranking
 from lookalike.tasks.search.looks import find_examples
 from lookalike.tasks.search.meaning import Meaning

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lookalike.serving.search.options import ChannelName
+from lookalike.serving.query.options import ChannelName
 from lookalike.serving.search.rankings import Blend, Looks, Ranking
 from lookalike.tasks.search.channels import Rows
 from lookalike.tasks.search.words.words import How, WordsQuery

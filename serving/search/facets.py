@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_text, item_type, type_name
-from lookalike.data.snapshots.columns import Column, ColumnPart
+from lookalike.data.snapshots.mapped.columns import Column, ColumnPart
 from lookalike.data.snapshots.products import Products
-from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.query.options import QueryOptions
 from lookalike.tasks.search.filters import Condition
 
 MAX_VALUES = 50  # more than these, and a list of them helps nobody

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from lookalike.data.errors import FilterError, InputError
 from lookalike.serving.errors import ProblemError, sentence
 from lookalike.serving.live.loaded import LoadedSnapshot
+from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.query.query import Query, Vectors
 from lookalike.serving.search.answers import Answer, Listing
 from lookalike.serving.search.directions import find_ranking, find_words
 from lookalike.serving.search.explanations import explain, judge_texts
 from lookalike.serving.search.facets import count_facets
 from lookalike.serving.search.lookup import match_lookup, rank_lookup
-from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.query import Query, Vectors
 from lookalike.serving.search.rankings import Blend, Ranking
 from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, match_hits, select

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.data.snapshots.products import Product
-from lookalike.serving.search.options import ChannelName
+from lookalike.serving.query.options import ChannelName
 from lookalike.tasks.search.channels import Channel, Mask, Rows, Scores
 from lookalike.tasks.search.looks import Examples
 from lookalike.tasks.search.searcher import Matches, Searcher

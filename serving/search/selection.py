@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.serving.search.options import MAX_REACH, QueryOptions
-from lookalike.serving.search.query import round_score
+from lookalike.serving.query.options import MAX_REACH, QueryOptions
+from lookalike.serving.query.query import round_score
 from lookalike.serving.search.rankings import Ranking
 from lookalike.tasks.search.order import sort_rows
 from lookalike.tasks.search.searcher import Matches, Searcher

@@ -18,16 +18,14 @@ from lookalike.data.snapshots.products import Product
 from lookalike.data.spans import span
 from lookalike.serving.budget import Share
 from lookalike.serving.context import current
+from lookalike.serving.encode.embedder import Embedder
+from lookalike.serving.encode.pictures import PictureReads, UrlReader
+from lookalike.serving.encode.text_embedder import TextEmbedder
 from lookalike.serving.errors import ProblemError, as_problem, overload_problem
 from lookalike.serving.live.follower import Follower
 from lookalike.serving.live.loaded import BLANK, LoadedSnapshot
-from lookalike.serving.search.answers import Answer, Answers, Embeddings, Listing
-from lookalike.serving.search.directions import wants_meaning
-from lookalike.serving.search.embedder import Embedder
-from lookalike.serving.search.finding import check_attributes, complete_text, find_answer, list_products
-from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.pictures import PictureReads, UrlReader
-from lookalike.serving.search.query import (
+from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.query.query import (
     EmbedQuery,
     EncoderVector,
     Example,
@@ -38,9 +36,11 @@ from lookalike.serving.search.query import (
     Text,
     Vectors,
 )
+from lookalike.serving.search.answers import Answer, Answers, Embeddings, Listing
+from lookalike.serving.search.directions import wants_meaning
+from lookalike.serving.search.finding import check_attributes, complete_text, find_answer, list_products
 from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.suggestions import check_suggestion
-from lookalike.serving.search.text_embedder import TextEmbedder
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.search.searcher import Searcher

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.request import MAX_TEXT
+from lookalike.serving.query.request import MAX_TEXT
 from lookalike.tasks.search.words.tokens import tokenise
 from lookalike.tasks.search.words.words import Completion, Words
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from lookalike.data.snapshots.products import Product
 from lookalike.serving.background import SingleFlight
+from lookalike.serving.encode.pictures import WAITING
 from lookalike.serving.errors import overload_problem
-from lookalike.serving.search.pictures import WAITING
 from lookalike.serving.search.service import SearchService
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.images.decode import decode

@@ -14,9 +14,9 @@ from lookalike.serving.background import in_thread
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.errors import ProblemError, as_problem
+from lookalike.serving.query.query import Query
+from lookalike.serving.query.request import read_search
 from lookalike.serving.runtime import Runtime
-from lookalike.serving.search.query import Query
-from lookalike.serving.search.request import read_search
 from lookalike.serving.stream.carrier import ClientGoneError, Encoded
 from lookalike.serving.stream.messages import Ask, Hits, ItemId, Outgoing, Problem
 from lookalike.serving.stream.streams import stopping_problem

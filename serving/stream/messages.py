@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from lookalike.serving.context import RequestContext
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.query.query import Query
 from lookalike.serving.search.answers import Answer
-from lookalike.serving.search.query import Query
 
 Order = Literal["ready", "query"]
 ORDERS: tuple[Order, ...] = ("ready", "query")

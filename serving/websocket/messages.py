@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.query.request import parse_json
 from lookalike.serving.replies import elapsed_ms, encode, write_answer, write_problem
-from lookalike.serving.search.request import parse_json
 from lookalike.serving.stream.messages import (
     Ask,
     Cancel,

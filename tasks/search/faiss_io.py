@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.data.snapshots.mapped import advise
+from lookalike.data.snapshots.mapped.pages import advise
 
 LEAST_BYTES = 2**20  # of memory that a small file may take on top of its own size
 TABLES = 8  # times the file: FAISS computes tables from the centroids of product quantisers, of four times their size

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from lookalike.data.catalogue.readings import looks_like_value
 from lookalike.data.catalogue.types import type_name
 from lookalike.data.errors import FilterError
-from lookalike.data.snapshots.columns import Column, ColumnPart
+from lookalike.data.snapshots.mapped.columns import Column, ColumnPart
 from lookalike.data.snapshots.products import Products
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

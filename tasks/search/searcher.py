@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lookalike.data.errors import CorruptError, InputError
-from lookalike.data.snapshots.arrays import Arrays
 from lookalike.data.snapshots.blobs import Blob, BlobCache
 from lookalike.data.snapshots.duplicates import GROUPS, Duplicates, write_groups
 from lookalike.data.snapshots.manifest import Manifest
+from lookalike.data.snapshots.mapped.arrays import Arrays
+from lookalike.data.snapshots.mapped.shard_products import COLUMNS, write_columns
 from lookalike.data.snapshots.products import Product, Products, alive_rows
-from lookalike.data.snapshots.shard_products import COLUMNS, write_columns
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder

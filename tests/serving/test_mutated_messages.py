@@ -20,7 +20,7 @@ from lookalike.serving.grpc import messages as protobuf
 from lookalike.serving.grpc.methods import SERVICE
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
 from lookalike.serving.grpc.requests import parse, read_fields
-from lookalike.serving.search.request import read_search
+from lookalike.serving.query.request import read_search
 from lookalike.serving.settings import Graphql, Limits
 from lookalike.serving.stream.messages import Ask
 from lookalike.serving.websocket import messages as json_messages

@@ -10,11 +10,11 @@ from fastapi import FastAPI, Query, Request
 from lookalike.serving.access.refusals import missing_scope
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import AccessScope, RequestContext
+from lookalike.serving.query.options import TEXT_FIELDS
 from lookalike.serving.replies import problem_type
 from lookalike.serving.rest.problems import MEDIA_TYPE
 from lookalike.serving.rest.schema import ProblemReply
 from lookalike.serving.runtime import Runtime
-from lookalike.serving.search.options import TEXT_FIELDS
 
 
 def give_runtime(app: FastAPI, runtime: Runtime) -> None:

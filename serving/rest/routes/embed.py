@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from lookalike.serving.query.embed_request import EmbedRequest
 from lookalike.serving.replies import encode_embeddings
 from lookalike.serving.rest.body import read_embed
 from lookalike.serving.rest.openapi import describe_embed_form
@@ -15,7 +16,6 @@ from lookalike.serving.rest.responses import respond_json
 from lookalike.serving.rest.routes.common import problems, runtime_of
 from lookalike.serving.rest.routes.search import MARGIN, TINY_PNG
 from lookalike.serving.rest.schema import EmbedReply
-from lookalike.serving.search.embed_request import EmbedRequest
 
 router = APIRouter(tags=["search"])
 

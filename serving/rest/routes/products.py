@@ -14,6 +14,10 @@ from starlette.responses import Response
 
 from lookalike.data.errors import ImageRejectedError, UnknownProductError
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.query.listing import LISTED, MAX_LISTED, read_listing
+from lookalike.serving.query.options import TEXT_FIELDS, check_options, read_options
+from lookalike.serving.query.query import ProductId, Query
+from lookalike.serving.query.request import read_text
 from lookalike.serving.replies import ANY, PRODUCTS, write_facets, write_product
 from lookalike.serving.rest.openapi import describe_parameters, describe_text
 from lookalike.serving.rest.requests import request_context
@@ -27,11 +31,7 @@ from lookalike.serving.rest.routes.common import (
 )
 from lookalike.serving.rest.routes.search import search_reply
 from lookalike.serving.rest.schema import OneProductReply, ProductsReply, SearchReply
-from lookalike.serving.search.listing import LISTED, MAX_LISTED, read_listing
 from lookalike.serving.search.lookup import check_lookup
-from lookalike.serving.search.options import TEXT_FIELDS, check_options, read_options
-from lookalike.serving.search.query import ProductId, Query
-from lookalike.serving.search.request import read_text
 from lookalike.serving.search.service import SearchService
 from lookalike.serving.search.thumbnails import SIZES
 

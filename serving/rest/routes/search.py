@@ -12,6 +12,10 @@ from starlette.responses import Response
 
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.query.listing import read_listing
+from lookalike.serving.query.options import check_options, read_options
+from lookalike.serving.query.query import Query
+from lookalike.serving.query.request import MAX_TEXT, Batch, BatchRequest, SearchRequest, read_text
 from lookalike.serving.replies import encode_answer, encode_batch, encode_line
 from lookalike.serving.rest.body import read_batch, read_query
 from lookalike.serving.rest.openapi import describe_form, describe_parameters, describe_text
@@ -20,10 +24,6 @@ from lookalike.serving.rest.responses import LINES, Deliver, LinesResponse, repl
 from lookalike.serving.rest.routes.common import FilterFromUrl, SnapshotFromUrl, problems, runtime_of
 from lookalike.serving.rest.schema import BatchReply, LineReply, SearchReply, SuggestReply
 from lookalike.serving.search.answers import Answer
-from lookalike.serving.search.listing import read_listing
-from lookalike.serving.search.options import check_options, read_options
-from lookalike.serving.search.query import Query
-from lookalike.serving.search.request import MAX_TEXT, Batch, BatchRequest, SearchRequest, read_text
 from lookalike.serving.search.suggestions import MAX_SUGGESTED, SUGGESTED
 
 router = APIRouter(tags=["search"])

@@ -19,8 +19,8 @@ from lookalike.data.catalogue.reader import read_catalogue
 from lookalike.data.catalogue.text_types import TextTypes
 from lookalike.data.catalogue.types import type_name
 from lookalike.data.embeddings import HASH
+from lookalike.data.snapshots.mapped.shard_products import write_columns
 from lookalike.data.snapshots.products import Products
-from lookalike.data.snapshots.shard_products import write_columns
 from lookalike.serving.replies import to_json_value
 from lookalike.tasks.search.filters import match_products, parse
 from tests.support.catalogues import read_all

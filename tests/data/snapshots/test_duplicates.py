@@ -12,8 +12,8 @@ import pytest
 
 from lookalike.data.embeddings import HASH
 from lookalike.data.errors import CorruptError
-from lookalike.data.snapshots.arrays import Arrays
 from lookalike.data.snapshots.duplicates import Duplicates, Groups, read_groups, to_parquet, write_groups
+from lookalike.data.snapshots.mapped.arrays import Arrays
 from lookalike.data.snapshots.products import Products
 
 

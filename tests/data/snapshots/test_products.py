@@ -16,6 +16,7 @@ from lookalike.data.embeddings import Embeddings, position
 from lookalike.data.errors import CorruptError, NotFoundError, UnknownProductError
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.manifest import ShardSection
+from lookalike.data.snapshots.mapped.shard_products import write_columns
 from lookalike.data.snapshots.products import (
     BASE_FIELDS,
     Products,
@@ -23,7 +24,6 @@ from lookalike.data.snapshots.products import (
     read_shard_products,
     tombstones_to_bytes,
 )
-from lookalike.data.snapshots.shard_products import write_columns
 from lookalike.data.stores.memory import MemoryStore
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lookalike.serving.graphql.inputs import ExampleInput, OptionsInput, SearchInput
-from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.request import ExampleRequest, SearchRequest
+from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.query.request import ExampleRequest, SearchRequest
 from tests.serving.conftest import Serve
 from tests.serving.graphql.conftest import ask, codes
 from tests.support.client import Client

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lookalike.serving.grpc.pb import lookalike_pb2 as pb
-from lookalike.serving.search.conditions import ConditionRequest
-from lookalike.serving.search.embed_request import PictureRequest
-from lookalike.serving.search.request import BatchRequest, ExampleRequest, SearchRequest
+from lookalike.serving.query.conditions import ConditionRequest
+from lookalike.serving.query.embed_request import PictureRequest
+from lookalike.serving.query.request import BatchRequest, ExampleRequest, SearchRequest
 from tests.serving.grpc.generate import MODULES, PROTO, PROTOS, RELEASED, buf, generate
 
 

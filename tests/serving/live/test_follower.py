@@ -19,9 +19,9 @@ from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.stores import ObjectStore
 from lookalike.serving.live import follower
 from lookalike.serving.live.loaded import LastGood
+from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.query.query import Picture, Query
 from lookalike.serving.replies import product_path
-from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.query import Picture, Query
 from tests.serving.conftest import Serve, make_settings
 from tests.support.client import Client, wait_for
 from tests.support.shop import OTHER_ENCODER, Shop, picture, product_ids

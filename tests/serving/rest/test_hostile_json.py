@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lookalike.serving.errors import MAX_DETAIL, ProblemError
-from lookalike.serving.search.query import EncoderVector, Query
-from lookalike.serving.search.request import read_batch, read_query
+from lookalike.serving.query.query import EncoderVector, Query
+from lookalike.serving.query.request import read_batch, read_query
 from lookalike.serving.settings import Limits
 
 SIZE = 9_900_000  # bytes: the limit on bodies is 10 MiB

@@ -15,10 +15,10 @@ import httpx
 import pytest
 from starlette.datastructures import Headers
 
+from lookalike.serving.query.request import read_search
 from lookalike.serving.rest.app import create_app
 from lookalike.serving.rest.responses import wants_lines
 from lookalike.serving.runtime import Runtime
-from lookalike.serving.search.request import read_search
 from lookalike.serving.search.service import BATCHED
 from tests.serving.conftest import Serve, make_settings
 from tests.support.client import Client, wait_for

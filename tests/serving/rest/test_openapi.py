@@ -8,6 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from lookalike.serving.codes import ERROR_CODES
+from lookalike.serving.query.embed_request import EmbedRequest
+from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.query.request import BatchRequest, SearchRequest
 from lookalike.serving.rest.body import FIELDS
 from lookalike.serving.rest.schema import (
     BatchReply,
@@ -17,9 +20,6 @@ from lookalike.serving.rest.schema import (
     SnapshotReply,
     SuggestReply,
 )
-from lookalike.serving.search.embed_request import EmbedRequest
-from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.request import BatchRequest, SearchRequest
 from tests.support.client import Client
 
 DOCS = Path(__file__).parents[3] / "docs"

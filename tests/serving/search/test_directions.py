@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.stores import open_store
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.query.query import Query, Text
 from lookalike.serving.search.directions import find_ranking
-from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.query import Query, Text
 from lookalike.serving.search.rankings import Blend
 from lookalike.serving.search.selection import Among, find_best
 from lookalike.tasks.search.searcher import Searcher

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike.data.snapshots.products import Products
+from lookalike.serving.encode.embedder import prepare_pixels
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.embedder import prepare_pixels
-from lookalike.serving.search.options import QueryOptions
-from lookalike.serving.search.query import Crop, combine
+from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.query.query import Crop, combine
 from lookalike.serving.search.rankings import Nearest
 from lookalike.serving.search.selection import Among, select
 from lookalike.tasks.images.decode import DEFAULT_LIMITS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.query.options import QueryOptions
 from lookalike.serving.search.rankings import Blend, Part
 from lookalike.serving.search.selection import REACHES, Among, find_best
 from lookalike.tasks.search.channels import Channel, Mask, Rows, Scores

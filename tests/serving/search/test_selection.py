@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.query.options import QueryOptions
 from lookalike.serving.search.rankings import Nearest
 from lookalike.serving.search.selection import REACHES, Among, select
 from lookalike.tasks.build.shard import add_vectors

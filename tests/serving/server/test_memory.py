@@ -37,7 +37,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from lookalike.data.snapshots.duplicates import Duplicates
 from lookalike.data.snapshots.products import Products
-from lookalike.data.snapshots.shard_products import write_columns
+from lookalike.data.snapshots.mapped.shard_products import write_columns
 from lookalike.serving.server.memory import give_back_memory
 from tests.support.watched import resident
 give_back_memory()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.request import read_search
+from lookalike.serving.query.request import read_search
 from lookalike.serving.settings import Limits
 from lookalike.serving.stream.messages import Ask, Cancel, Pin, Start
 from lookalike.serving.websocket.messages import FramedAsk, fill_frames, read_message

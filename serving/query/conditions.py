@@ -8,7 +8,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from lookalike.data.errors import FilterError
 from lookalike.serving.errors import ProblemError, sentence
-from lookalike.serving.search.fields import Number, RequestModel
+from lookalike.serving.query.fields import Number, RequestModel
 from lookalike.tasks.search.filters import MEMBERSHIPS, PRESENCES, Condition, parse
 
 MAX_FILTER_LENGTH = 4096

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_list, is_text, item_type
-from lookalike.data.snapshots.arrays import Arrays, ArrayWriter
-from lookalike.data.snapshots.mapped import read_ahead
+from lookalike.data.snapshots.mapped.arrays import Arrays, ArrayWriter
+from lookalike.data.snapshots.mapped.pages import read_ahead
 
 _SHORT = 32  # items of a list
 _CODES = ((2**8, pa.uint8()), (2**16, pa.uint16()), (2**31, pa.int32()))

@@ -19,7 +19,7 @@ from PIL import Image
 
 from lookalike.data.errors import ImageRejectedError
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.options import QueryOptions
+from lookalike.serving.query.options import QueryOptions
 from lookalike.tasks.images.decode import DEFAULT_LIMITS
 
 SHOWN_DIGITS = 6

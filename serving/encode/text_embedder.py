@@ -14,8 +14,8 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from lookalike.serving.background import SingleFlight
+from lookalike.serving.encode.batcher import Batcher
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.batcher import Batcher
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.texts.base import TextEncoder, Tokens

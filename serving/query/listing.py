@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lookalike.serving.errors import ProblemError, sentence
-from lookalike.serving.search.options import QueryOptions, check_lists, field_problem
+from lookalike.serving.query.options import QueryOptions, check_lists, field_problem
 from lookalike.serving.settings import Limits
 
 LISTED = 24

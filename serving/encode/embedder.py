@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from lookalike.data.spans import span
 from lookalike.serving.background import SingleFlight
+from lookalike.serving.encode.batcher import Batcher
 from lookalike.serving.errors import ProblemError, deadline_problem, overload_problem
-from lookalike.serving.search.batcher import Batcher
-from lookalike.serving.search.query import Crop, Picture
+from lookalike.serving.query.query import Crop, Picture
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.base import Encoder

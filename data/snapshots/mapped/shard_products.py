@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_text
 from lookalike.data.errors import CorruptError
-from lookalike.data.snapshots.arrays import Arrays, ArrayWriter
-from lookalike.data.snapshots.cells import Cells, open_cells
-from lookalike.data.snapshots.columns import ColumnPart, add_attribute, open_part, open_valid
+from lookalike.data.snapshots.mapped.arrays import Arrays, ArrayWriter
+from lookalike.data.snapshots.mapped.cells import Cells, open_cells
+from lookalike.data.snapshots.mapped.columns import ColumnPart, add_attribute, open_part, open_valid
 
 COLUMNS = "columns1"
 """The kind of such files in a cache: another layout gets another name, and the file is made again."""

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, ValidationError, WithJsonSchema
 
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.fields import RequestModel
-from lookalike.serving.search.query import EmbedQuery, Picture, PictureUrl, make_crop
-from lookalike.serving.search.request import CropBox, EncodedPicture, decode_picture, explain_fault, parse_json
+from lookalike.serving.query.fields import RequestModel
+from lookalike.serving.query.query import EmbedQuery, Picture, PictureUrl, make_crop
+from lookalike.serving.query.request import CropBox, EncodedPicture, decode_picture, explain_fault, parse_json
 from lookalike.serving.settings import Limits
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.query import EncoderVector, Picture
-from lookalike.serving.search.request import MAX_VECTOR, read_query, read_search
+from lookalike.serving.query.query import EncoderVector, Picture
+from lookalike.serving.query.request import MAX_VECTOR, read_query, read_search
 from lookalike.serving.settings import Limits
 
 LIMITS = Limits()

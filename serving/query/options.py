@@ -20,8 +20,8 @@ from lookalike.data.errors import InputError
 from lookalike.data.snapshots.duplicates import Kind
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.errors import ProblemError, sentence
-from lookalike.serving.search.conditions import MAX_FILTER_LENGTH, ConditionRequest, read_condition
-from lookalike.serving.search.fields import Number, RequestModel, Texts, as_list
+from lookalike.serving.query.conditions import MAX_FILTER_LENGTH, ConditionRequest, read_condition
+from lookalike.serving.query.fields import Number, RequestModel, Texts, as_list
 from lookalike.serving.settings import Limits
 from lookalike.tasks.search.filters import Condition
 from lookalike.tasks.search.order import REACH, Order, parse_order

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lookalike.serving.encode.text_embedder import TextEmbedder
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.text_embedder import TextEmbedder
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.texts.base import Tokens, encode_texts

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lookalike.data.errors import CorruptError
-from lookalike.data.snapshots.mapped import read_single_pages
+from lookalike.data.snapshots.mapped.pages import read_single_pages
 
 _MAGIC = b"LOOKALIKE-ARRAYS"
 _END = struct.Struct(f"<Q{len(_MAGIC)}s")  # bytes of the directory, then the magic

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.serving.background import supervise
+from lookalike.serving.encode.batcher import Batcher
+from lookalike.serving.encode.embedder import infer_pictures
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.batcher import Batcher
-from lookalike.serving.search.embedder import infer_pictures
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.base import Encoder
 

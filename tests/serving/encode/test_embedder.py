@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from lookalike.data.errors import ImageRejectedError
 from lookalike.serving.background import SingleFlight, supervise
+from lookalike.serving.encode.embedder import Embedder
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.search.embedder import Embedder
-from lookalike.serving.search.query import Crop, Picture
+from lookalike.serving.query.query import Crop, Picture
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
@@ -109,7 +109,7 @@ def test_what_could_not_be_done_in_time_is_refused_at_once(
     encoder: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If a picture is taken to need 2 seconds, until one was measured, two may be ahead in half of 10."""
-    monkeypatch.setattr("lookalike.serving.search.batcher.FIRST_GUESS_SECONDS", 2.0)
+    monkeypatch.setattr("lookalike.serving.encode.batcher.FIRST_GUESS_SECONDS", 2.0)
     metrics = Metrics()
     encoder.free.clear()
 

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from lookalike.data.embeddings import HASH
 from lookalike.data.errors import CorruptError, UnknownProductError
-from lookalike.data.snapshots.arrays import Arrays, ArrayWriter
+from lookalike.data.snapshots.mapped.arrays import Arrays, ArrayWriter
+from lookalike.data.snapshots.mapped.shard_products import hash_text, hash_texts, write_columns
 from lookalike.data.snapshots.products import Products
-from lookalike.data.snapshots.shard_products import hash_text, hash_texts, write_columns
 
 DAY, MOMENT = dt.date(2026, 1, 31), dt.datetime(2026, 1, 31, 12, 30, 0, 1, tzinfo=dt.UTC)
 KINDS: dict[str, tuple[pa.DataType, Sequence[Any]]] = {

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_list, is_text
-from lookalike.data.snapshots.columns import view_numbers
+from lookalike.data.snapshots.mapped.columns import view_numbers
 
 _BYTES = 8  # of a number
 

@@ -14,9 +14,9 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJ
 from pydantic_core import from_json
 
 from lookalike.serving.errors import ProblemError, sentence
-from lookalike.serving.search.fields import UNKNOWN_FIELD, Number, RequestModel
-from lookalike.serving.search.options import MOST_WEIGHT, QueryOptions, check_options, field_problem, only_texts
-from lookalike.serving.search.query import (
+from lookalike.serving.query.fields import UNKNOWN_FIELD, Number, RequestModel
+from lookalike.serving.query.options import MOST_WEIGHT, QueryOptions, check_options, field_problem, only_texts
+from lookalike.serving.query.query import (
     NEGATIVE_WEIGHT,
     EncoderVector,
     Example,

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from lookalike.serving.encode import pictures
+from lookalike.serving.encode.pictures import READS
 from lookalike.serving.replies import product_path
-from lookalike.serving.search import pictures, thumbnails
-from lookalike.serving.search.pictures import READS
+from lookalike.serving.search import thumbnails
 from tests.serving.conftest import Serve
 from tests.support.client import Client, wait_for
 from tests.support.shop import Shop, picture, product_ids
@@ -38,7 +39,7 @@ class SlowPlace:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPlace]:
     found = SlowPlace()
-    monkeypatch.setattr("lookalike.serving.search.pictures.read_image", found.read)
+    monkeypatch.setattr("lookalike.serving.encode.pictures.read_image", found.read)
     yield found
     found.may_answer.set()
 
