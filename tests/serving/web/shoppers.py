@@ -88,8 +88,8 @@ class Shopper:
 
     @property
     def crop(self) -> list[float]:
-        """The part of the picture that was searched last."""
-        found: list[float] = self.page.evaluate("window.forms.at(-1).crop.split(',').map(Number)")
+        """The part of the picture that was searched last, nothing where it was no part."""
+        found: list[float] = self.page.evaluate("window.forms.at(-1)?.crop?.split(',').map(Number) ?? []")
         return found
 
     def show(self, seed: int, name: str = "shoe.png") -> None:
