@@ -46,8 +46,9 @@ test-all: $(READY)
 test-infra: $(READY) ## Run the tests of the system as it is installed: the demo, clusters, deployments, packages, images, compose
 	@$(PYTEST) -m system
 
-test-fast: $(READY) ## Run the tests that take seconds (under a minute)
-	@$(PYTEST) -m "not slow and not services"
+# many of them wait a moment: a third process fills the gaps of two cores
+test-fast: $(READY) ## Run the tests that take seconds (about a minute)
+	@$(PYTEST) --numprocesses 3 -m "not slow and not services"
 
 lint: style types ## Check style, types and layers
 
