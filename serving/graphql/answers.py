@@ -168,6 +168,15 @@ class ProductsResult:
     products: list[Product]
 
 
+@strawberry.type(description="What a text may become, its last word, and how many products have that.")
+class Suggestion:
+    """See `CompletionReply`."""
+
+    text: str
+    word: str
+    products: int
+
+
 @strawberry.type(description="The encoder; vectors of others cannot be compared.")
 class Encoder:
     """See `EncoderReply`."""

@@ -31,6 +31,7 @@ from lookalike.serving.errors import ProblemError
 from lookalike.serving.graphql.document import Question
 from lookalike.serving.graphql.problems import explain_validation, explain_value
 from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.search.suggestions import MAX_SUGGESTED, SUGGESTED
 from lookalike.serving.settings import Graphql, Limits
 
 SEARCHES = frozenset({"search", "similar"})
@@ -141,6 +142,8 @@ class _Planner:
         most = 1
         if name == "products":
             most = self._bound(given.get("limit", DEFAULT_LIMIT))
+        elif name == "suggest":
+            most = min(self._bound(given.get("limit", SUGGESTED)), MAX_SUGGESTED)
         elif name == "products_by_id":
             most = len(given["ids"])
         self._add(0, most)

@@ -23,6 +23,7 @@ from lookalike.serving.graphql.answers import (
     ProductsResult,
     SearchResult,
     Snapshot,
+    Suggestion,
     make_facets,
     search,
     search_similar,
@@ -34,6 +35,7 @@ from lookalike.serving.query.listing import MAX_LISTED, read_listing
 from lookalike.serving.query.options import QueryOptions
 from lookalike.serving.replies import write_held, write_product, write_snapshot
 from lookalike.serving.search.lookup import check_lookup
+from lookalike.serving.search.suggestions import SUGGESTED
 
 
 async def _search(info: Info, query: SearchInput) -> SearchResult | None:
@@ -86,6 +88,17 @@ async def _facets(
 def _read_listing(info: Info, given: dict[str, Any]) -> QueryOptions:
     operation = info.context
     return read_listing({**given, "snapshot": operation.snapshot}, operation.limits)
+
+
+async def _suggest(
+    info: Info,
+    text: str,
+    limit: int = SUGGESTED,
+    filter: list[Filter] | None = None,  # noqa: A002
+) -> list[Suggestion] | None:
+    options = _read_listing(info, {"filter": filter})
+    _, completions = await info.context.runtime.service.suggest(text, limit, options)
+    return [Suggestion(text=one.text, word=one.word, products=one.products) for one in completions]
 
 
 async def _snapshot(info: Info) -> Snapshot | None:
@@ -144,6 +157,10 @@ class Query:
     )
     facets: list[Facet] | None = strawberry.field(
         resolver=_facets, description="Count the values of attributes among products that satisfy the filters."
+    )
+    suggest: list[Suggestion] | None = strawberry.field(
+        resolver=_suggest,
+        description="Complete or correct the last word of a text: what most products have comes first.",
     )
     snapshot: Snapshot | None = strawberry.field(
         resolver=_snapshot, description="Get the snapshot that this operation is answered from."

@@ -18,6 +18,7 @@ from lookalike.serving.query.request import Batch, read_queries, read_search
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.search.answers import Answer
 from lookalike.serving.search.lookup import check_lookup
+from lookalike.serving.search.suggestions import SUGGESTED
 from lookalike.serving.settings import Limits
 
 SERVICE = "lookalike.v1.LookalikeService"
@@ -94,6 +95,13 @@ async def _list_products(runtime: Runtime, _: RequestContext, data: bytes) -> by
     return replies.write_listing(listing, runtime.settings.root_path).SerializeToString()
 
 
+async def _suggest(runtime: Runtime, _: RequestContext, data: bytes) -> bytes:
+    given = read_fields(await parse(pb.SuggestRequest, data))
+    options = read_listing({name: given.get(name) for name in ("filter", "snapshot")}, runtime.settings.limits)
+    found, completions = await runtime.service.suggest(given.get("text", ""), given.get("limit", SUGGESTED), options)
+    return replies.write_suggestions(found, completions).SerializeToString()
+
+
 async def _current_snapshot(runtime: Runtime, _: RequestContext, data: bytes) -> bytes:
     await parse(pb.CurrentSnapshotRequest, data)
     with runtime.follower.lease() as loaded:
@@ -115,6 +123,7 @@ METHODS: Mapping[str, Method] = {
             "Embed": _embed,
             "GetProduct": _get_product,
             "ListProducts": _list_products,
+            "Suggest": _suggest,
             "CurrentSnapshot": _current_snapshot,
             "ListSnapshots": _list_snapshots,
         }.items()

@@ -31,6 +31,7 @@ from lookalike.serving.replies import (
 from lookalike.serving.search.answers import Answer, Answers, Embeddings, Listing
 from lookalike.serving.search.facets import Facet
 from lookalike.tasks.search.searcher import Hit
+from lookalike.tasks.search.words.words import Completion
 
 _NULL = pb.NullValue()
 _INTS = range(-(2**63), 2**63)
@@ -118,6 +119,12 @@ def write_listing(listing: Listing, root: str) -> pb.ListProductsResponse:
         products=[write_product(product, root) for product in listing.products],
         facets=_write_facets(listing.facets),
     )
+
+
+def write_suggestions(snapshot: str, completions: Iterable[Completion]) -> pb.SuggestResponse:
+    """Return what a text may become."""
+    written = [pb.Suggestion(text=one.text, word=one.word, products=one.products) for one in completions]
+    return pb.SuggestResponse(snapshot=snapshot, suggestions=written)
 
 
 def _add_hits(

@@ -33,6 +33,7 @@ _QUERIES: tuple[dict[str, Any], ...] = tuple(
 )
 _DOCUMENTS = (
     "query ($q: SearchInput!) { a: search(query: $q) { hits { id score similar(options: {k: 2}) { hits { id } } } } }",
+    '{ suggest(text: "pro", limit: 3, filter: ["price<=50"]) { text word products } }',
     '{ product(id: "a") { title attributes } products(limit: 2, filter: ["price<=50"]) { total products { id } } }',
     'query Two { facets(names: ["price"]) { name values { count } } snapshot { ...S } } fragment S on Snapshot { id }',
     "subscription { snapshotChanged { id products } }",
@@ -147,6 +148,7 @@ def _requests() -> Sequence[tuple[str, bytes]]:
         "Embed": (pb.EmbedRequest(images=[pb.EmbedImage(image=_PICTURE), pb.EmbedImage(url="a")], projected=True),),
         "GetProduct": (pb.GetProductRequest(id="a"),),
         "ListProducts": (pb.ListProductsRequest(limit=3, filter=[pb.Filter(text="price<50")], facets=["category"]),),
+        "Suggest": (pb.SuggestRequest(text="pro", limit=3, filter=[pb.Filter(text="price<50")]),),
         "CurrentSnapshot": (pb.CurrentSnapshotRequest(),),
     }  # fmt: skip
     return [(f"/{SERVICE}/{name}", one.SerializeToString()) for name, all_ in found.items() for one in all_]

@@ -65,6 +65,11 @@ class LookalikeServiceStub:
                 request_serializer=lookalike_dot_v1_dot_lookalike__pb2.ListProductsRequest.SerializeToString,
                 response_deserializer=lookalike_dot_v1_dot_lookalike__pb2.ListProductsResponse.FromString,
                 _registered_method=True)
+        self.Suggest = channel.unary_unary(
+                '/lookalike.v1.LookalikeService/Suggest',
+                request_serializer=lookalike_dot_v1_dot_lookalike__pb2.SuggestRequest.SerializeToString,
+                response_deserializer=lookalike_dot_v1_dot_lookalike__pb2.SuggestResponse.FromString,
+                _registered_method=True)
         self.CurrentSnapshot = channel.unary_unary(
                 '/lookalike.v1.LookalikeService/CurrentSnapshot',
                 request_serializer=lookalike_dot_v1_dot_lookalike__pb2.CurrentSnapshotRequest.SerializeToString,
@@ -124,6 +129,13 @@ class LookalikeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Suggest(self, request, context):
+        """Completes or corrects the last word of a text, for somebody who is typing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CurrentSnapshot(self, request, context):
         """Returns what is served, with its figures.
         """
@@ -170,6 +182,11 @@ def add_LookalikeServiceServicer_to_server(servicer, server):
                     servicer.ListProducts,
                     request_deserializer=lookalike_dot_v1_dot_lookalike__pb2.ListProductsRequest.FromString,
                     response_serializer=lookalike_dot_v1_dot_lookalike__pb2.ListProductsResponse.SerializeToString,
+            ),
+            'Suggest': grpc.unary_unary_rpc_method_handler(
+                    servicer.Suggest,
+                    request_deserializer=lookalike_dot_v1_dot_lookalike__pb2.SuggestRequest.FromString,
+                    response_serializer=lookalike_dot_v1_dot_lookalike__pb2.SuggestResponse.SerializeToString,
             ),
             'CurrentSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.CurrentSnapshot,
@@ -345,6 +362,33 @@ class LookalikeService:
             '/lookalike.v1.LookalikeService/ListProducts',
             lookalike_dot_v1_dot_lookalike__pb2.ListProductsRequest.SerializeToString,
             lookalike_dot_v1_dot_lookalike__pb2.ListProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Suggest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lookalike.v1.LookalikeService/Suggest',
+            lookalike_dot_v1_dot_lookalike__pb2.SuggestRequest.SerializeToString,
+            lookalike_dot_v1_dot_lookalike__pb2.SuggestResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,8 @@ class LookalikeServiceStub:
     """Returns one product."""
     ListProducts: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.ListProductsRequest, _lookalike_pb2.ListProductsResponse]
     """Returns some products: those that are looked up, or as mixed as they lie in the index."""
+    Suggest: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.SuggestRequest, _lookalike_pb2.SuggestResponse]
+    """Completes or corrects the last word of a text, for somebody who is typing."""
     CurrentSnapshot: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.CurrentSnapshotRequest, _lookalike_pb2.CurrentSnapshotResponse]
     """Returns what is served, with its figures."""
     ListSnapshots: _grpc.UnaryUnaryMultiCallable[_lookalike_pb2.ListSnapshotsRequest, _lookalike_pb2.ListSnapshotsResponse]
@@ -76,6 +78,8 @@ class LookalikeServiceAsyncStub(LookalikeServiceStub):
     """Returns one product."""
     ListProducts: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.ListProductsRequest, _lookalike_pb2.ListProductsResponse]  # type: ignore[assignment]
     """Returns some products: those that are looked up, or as mixed as they lie in the index."""
+    Suggest: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.SuggestRequest, _lookalike_pb2.SuggestResponse]  # type: ignore[assignment]
+    """Completes or corrects the last word of a text, for somebody who is typing."""
     CurrentSnapshot: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.CurrentSnapshotRequest, _lookalike_pb2.CurrentSnapshotResponse]  # type: ignore[assignment]
     """Returns what is served, with its figures."""
     ListSnapshots: _aio.UnaryUnaryMultiCallable[_lookalike_pb2.ListSnapshotsRequest, _lookalike_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
@@ -133,6 +137,14 @@ class LookalikeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_lookalike_pb2.ListProductsResponse, _abc.Awaitable[_lookalike_pb2.ListProductsResponse]]:
         """Returns some products: those that are looked up, or as mixed as they lie in the index."""
+
+    @_abc_1.abstractmethod
+    def Suggest(
+        self,
+        request: _lookalike_pb2.SuggestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookalike_pb2.SuggestResponse, _abc.Awaitable[_lookalike_pb2.SuggestResponse]]:
+        """Completes or corrects the last word of a text, for somebody who is typing."""
 
     @_abc_1.abstractmethod
     def CurrentSnapshot(

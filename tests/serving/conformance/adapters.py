@@ -18,7 +18,7 @@ Query = Mapping[str, Any]
 class Outcome:
     """What came of a query: the code of a problem, or hits and facets as REST's JSON has them.
 
-    Of a list of products, those are the hits, and `total` is how many there are.
+    Of a list of products, those are the hits, and `total` is how many there are. Suggestions are hits, too.
     """
 
     code: str | None = None
@@ -63,6 +63,11 @@ class Gateway(Protocol):
 
 @runtime_checkable
 class Lister(Protocol):
-    """A gateway that lists products, too. `listing` has the parameters of `GET /v1/products`."""
+    """A gateway that lists products and completes texts, too.
+
+    `listing` has the parameters of `GET /v1/products`, `typed` those of `GET /v1/suggest`.
+    """
 
     def list_products(self, listing: Query, key: str | None) -> Outcome: ...
+
+    def suggest(self, typed: Query, key: str | None) -> Outcome: ...

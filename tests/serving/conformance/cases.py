@@ -227,6 +227,30 @@ LISTINGS: Mapping[str, tuple[Query, str | None]] = {
 """Lists of products, and the code that each ends with; None for products."""
 
 
+SUGGESTIONS: Mapping[str, tuple[Query, str | None]] = {
+    "a beginning": ({"text": "pro"}, None),
+    "a beginning after a word": ({"text": "product 1"}, None),
+    "in capitals": ({"text": "PRODUCT RE"}, None),
+    "a mistake": ({"text": "prodcut"}, None),
+    "few": ({"text": "1", "limit": 2}, None),
+    "filter": ({"text": "pro", "filter": ["price<=20", "new=true"]}, None),
+    "filter that leaves nothing": ({"text": "pro", "filter": ["stock>100000"]}, None),
+    "after an unknown word": ({"text": "xyzzy pro"}, None),
+    "nothing": ({"text": ""}, None),
+    "no word": ({"text": "\U0001f98a ?!"}, None),
+    "behind a word": ({"text": "product "}, None),
+    "long text": ({"text": "x" * 513}, "bad_text"),
+    "too many": ({"text": "pro", "limit": 21}, "bad_limit"),
+    "none": ({"text": "pro", "limit": 0}, "bad_limit"),
+    "fewer than none": ({"text": "pro", "limit": -3}, "bad_limit"),
+    "filter of nothing": ({"text": "pro", "filter": ["colour=red"]}, "unknown_attribute"),
+    "filter without a condition": ({"text": "pro", "filter": ["category"]}, "bad_filter"),
+    "too many filters": ({"text": "pro", "filter": ["stock>1"] * 33}, "too_many_filters"),
+    "unknown snapshot": ({"text": "pro", "snapshot": "20200101T000000Z-00000000"}, "snapshot_not_held"),
+}
+"""Texts that somebody types, and the code that each ends with; None for suggestions."""
+
+
 def cases() -> Iterator[Case]:
     """Yield all single queries: over two hundred."""
     for example, query in EXAMPLES.items():

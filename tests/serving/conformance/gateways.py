@@ -25,7 +25,7 @@ GATEWAYS: Mapping[str, Callable[[Listening], Gateway]] = {
 """By their names. A test compares each with REST, over all cases."""
 
 LISTERS = ("rest", "grpc", "graphql", "python")
-"""Those that list products: a stream answers queries only."""
+"""Those that list products and complete texts: a stream answers queries only."""
 
 SETTINGS: Mapping[str, object] = {"graphql": {"enabled": True}, "stream": {"enabled": True}}
 """What the server must be told so that each of them answers, beside a port for gRPC."""

@@ -51,16 +51,35 @@ class GraphqlGateway:
         if "facets" in listing:
             facets = {"names": listing["facets"], **{name: listing[name] for name in _COUNTED if name in listing}}
             asked.append(f"facets{_write_arguments(facets)} {_COUNTS}")
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        reply = self._http.post("/graphql", json={"query": f"{{ {' '.join(asked)} }}"}, headers=headers).json()
-        if reply.get("errors"):
-            return Outcome(reply["errors"][0]["extensions"]["code"])
+        reply = self._ask_fields(asked, key)
+        if isinstance(reply, str):
+            return Outcome(reply)
         found = reply["data"]["products"]
         counted = {facet.pop("name"): _read_facet(facet) for facet in reply["data"].get("facets", ())}
         return Outcome(None, reply["extensions"]["snapshot"], found["products"], counted or None, total=found["total"])
 
+    def suggest(self, typed: Query, key: str | None) -> Outcome:
+        own = {name: value for name, value in typed.items() if name != "snapshot"}
+        asked = [f"suggest{_write_arguments(own)} {{ text word products }}"]
+        if "snapshot" in typed:  # it belongs to the whole of an operation, and a search names it
+            asked.append(f'similar(id: "a", options: {{snapshot: {json.dumps(typed["snapshot"])}}}) {{ snapshot }}')
+        reply = self._ask_fields(asked, key)
+        if isinstance(reply, str):
+            return Outcome(reply)
+        return Outcome(None, reply["extensions"]["snapshot"], reply["data"]["suggest"])
+
     def close(self) -> None:
         self._http.close()
+
+    def _ask_fields(self, fields: Sequence[str], key: str | None) -> dict[str, Any] | str:
+        """Return the reply to an operation, or the code of its first error."""
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        reply: dict[str, Any] = self._http.post(
+            "/graphql", json={"query": f"{{ {' '.join(fields)} }}"}, headers=headers
+        ).json()
+        if "code" in reply:  # refused before it was read
+            return str(reply["code"])
+        return str(reply["errors"][0]["extensions"]["code"]) if reply.get("errors") else reply
 
     def _ask(self, queries: Sequence[Query], key: str | None) -> BatchOutcome:
         variables = {f"q{number}": to_json(query) for number, query in enumerate(queries)}

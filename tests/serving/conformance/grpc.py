@@ -52,6 +52,17 @@ class GrpcGateway:
         products = [_read_product(product) for product in found.products]
         return Outcome(None, found.snapshot, products, facets or None, total=found.total)
 
+    def suggest(self, typed: Query, key: str | None) -> Outcome:
+        message = pb.SuggestRequest(**{name: _to_field(name, value) for name, value in typed.items()})
+        try:
+            found = self._stub.Suggest(message, metadata=_metadata(key), timeout=60)
+        except grpc.RpcError as error:
+            return Outcome(code_of(error))
+        names = ("text", "word", "products")
+        return Outcome(
+            None, found.snapshot, [{name: getattr(one, name) for name in names} for one in found.suggestions]
+        )
+
     def close(self) -> None:
         self._channel.close()
 

@@ -59,6 +59,14 @@ class PythonClient:
         facets = {name: _write_facet(facet) for name, facet in found.facets.items()}
         return Outcome(None, found.snapshot, products, facets or None, total=found.total)
 
+    def suggest(self, typed: Given, key: str | None) -> Outcome:
+        client, given = self._client(key), dict(typed)
+        try:
+            found = client.suggest(given.pop("text"), **given)
+        except ProblemError as error:
+            return Outcome(error.code)
+        return Outcome(None, given.get("snapshot"), [asdict(one) for one in found])
+
     def close(self) -> None:
         for client in self._clients.values():
             client.close()

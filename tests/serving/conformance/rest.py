@@ -31,14 +31,22 @@ class RestGateway:
         return BatchOutcome(None, found["snapshot"], [_read(result, None) for result in found["results"]])
 
     def list_products(self, listing: Query, key: str | None) -> Outcome:
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        found = self._http.get("/v1/products", params=dict(listing), headers=headers).json()
+        found = self._get("/v1/products", listing, key)
         if "code" in found:
             return Outcome(found["code"])
         return Outcome(None, found["snapshot"], found["products"], found.get("facets"), total=found["total"])
 
+    def suggest(self, typed: Query, key: str | None) -> Outcome:
+        found = self._get("/v1/suggest", typed, key)
+        return Outcome(found["code"]) if "code" in found else Outcome(None, found["snapshot"], found["suggestions"])
+
     def close(self) -> None:
         self._http.close()
+
+    def _get(self, path: str, parameters: Query, key: str | None) -> dict[str, Any]:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        found: dict[str, Any] = self._http.get(path, params=dict(parameters), headers=headers).json()
+        return found
 
     def _post(self, path: str, body: Mapping[str, Any], key: str | None) -> dict[str, Any]:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,17 @@ from lookalike.infra.demo.processes import free_port
 from lookalike.serving.access.keys import add_key, create_key, remove_key
 from lookalike.serving.context import AccessScope
 from tests.serving.conformance.adapters import CannotAskError, Gateway, Lister, Outcome
-from tests.serving.conformance.cases import LISTINGS, MADE_UP_KEY, BatchCase, Case, attributes_of, batches, cases
+from tests.serving.conformance.cases import (
+    ACCESS,
+    LISTINGS,
+    MADE_UP_KEY,
+    SUGGESTIONS,
+    BatchCase,
+    Case,
+    attributes_of,
+    batches,
+    cases,
+)
 from tests.serving.conformance.gateways import (
     CANNOT_ASK,
     CANNOT_ASK_TOGETHER,
@@ -63,6 +74,13 @@ class Gateways:
 
     def __init__(self, server: Listening) -> None:
         self.by_name: Mapping[str, Gateway] = {name: make(server) for name, make in GATEWAYS.items()}
+
+    @property
+    def listers(self) -> Mapping[str, Lister]:
+        """Those that list products and complete texts."""
+        found = {name: one for name, one in self.by_name.items() if isinstance(one, Lister) and name in LISTERS}
+        assert found.keys() == set(LISTERS)
+        return found
 
     def close(self) -> None:
         for gateway in self.by_name.values():
@@ -121,8 +139,7 @@ def test_a_batch(gateways: Gateways, keys: Mapping[str, str | None], case: Batch
 @pytest.mark.parametrize("name", LISTINGS)
 def test_a_list_of_products(gateways: Gateways, keys: Mapping[str, str | None], name: str) -> None:
     listing, code = LISTINGS[name]
-    listers = {name: one for name, one in gateways.by_name.items() if isinstance(one, Lister) and name in LISTERS}
-    assert listers.keys() == set(LISTERS)
+    listers = gateways.listers
     found = listers["rest"].list_products(listing, keys["search"])
     assert found.code == code
     for other, one in listers.items():
@@ -135,6 +152,29 @@ def test_a_look_up_finds_and_an_order_sorts(gateways: Gateways, keys: Mapping[st
     assert [hit["id"] for hit in rest.list_products({"find": "a/im"}, keys["search"]).hits] == ["a/image"]
     prices = [hit["attributes"]["price"] for hit in rest.list_products({"sort": "price:desc"}, keys["search"]).hits]
     assert prices == [*sorted((price for price in prices if price is not None), reverse=True), None]
+
+
+@pytest.mark.parametrize("name", SUGGESTIONS)
+def test_suggestions(gateways: Gateways, keys: Mapping[str, str | None], name: str) -> None:
+    typed, code = SUGGESTIONS[name]
+    found = gateways.listers["rest"].suggest(typed, keys["search"])
+    assert found.code == code
+    for other, one in gateways.listers.items():
+        # the Python client returns suggestions alone, without the snapshot that they are of
+        expected = replace(found, snapshot=None) if other == "python" else found
+        assert one.suggest(typed, keys["search"]) == expected, other
+
+
+@pytest.mark.parametrize("name", ACCESS)
+def test_suggestions_take_a_key(gateways: Gateways, keys: Mapping[str, str | None], name: str) -> None:
+    key, code = ACCESS[name]
+    assert {one.suggest({"text": "pro"}, keys[key]).code for one in gateways.listers.values()} == {code}
+
+
+def test_suggestions_are_not_all_empty(gateways: Gateways, keys: Mapping[str, str | None]) -> None:
+    found = gateways.listers["rest"].suggest({"text": "product 1"}, keys["search"]).hits
+    assert len(found) == 8
+    assert found[0] == {"text": "product 1", "word": "1", "products": 3}  # one title, and two that have it in a note
 
 
 def test_the_answers_are_not_all_empty(gateways: Gateways, keys: Mapping[str, str | None]) -> None:

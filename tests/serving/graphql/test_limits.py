@@ -38,6 +38,9 @@ TOO_LARGE = {
     "many results": "{ "
     + 'a: similar(id: "a", options: {k: 600}) { snapshot } ' * 1
     + ('b: similar(id: "a", options: {k: 600}) { snapshot } }'),
+    "many suggestions": "{ "
+    + " ".join(f'a{number}: suggest(text: "pro", limit: 20) {{ text }}' for number in range(51))
+    + " }",
     "fragments that double": DOUBLED,
     "a huge token": '{ search(query: {image: "' + "A" * 100_000 + '"}) { snapshot } }',
     "nested lists": "{ search(query: {filter: " + "[" * 900 + "]" * 900 + "}) { snapshot } }",
