@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.base import EXPORT_VERSION, EncoderSpec, fingerprint
+from lookalike.tasks.encoders.base import EXPORT_VERSION, MODEL_FILE, EncoderSpec, fingerprint
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from torch import nn
+    from lookalike.tasks.encoders.export import FromPixels
 
 _MEAN = (127.0 / 255.0,) * 3
 _STD = (128.0 / 255.0,) * 3
@@ -47,7 +47,7 @@ class EfficientNetLite0:
 
     def export(self, directory: Path) -> EncoderSpec:
         """Write `model.onnx` into an existing directory and describe it. Raises `EncoderError`."""
-        from lookalike.tasks.encoders import export  # noqa: PLC0415 - see `network`
+        from lookalike.tasks.encoders import efficientnet_lite_graph, export  # noqa: PLC0415 - see `network`
 
         model = self.network()
         spec = EncoderSpec(
@@ -58,10 +58,12 @@ class EfficientNetLite0:
             pooling=self._pooling,
             licence=_LICENCE,
         )
-        export.export(model, spec, directory)
+        path = directory / MODEL_FILE
+        efficientnet_lite_graph.write(model, spec, path)
+        export.check_parity(model, path, spec)
         return spec
 
-    def network(self) -> nn.Module:
+    def network(self) -> FromPixels:
         """Return the network to export: uint8 (n, size, size, 3) to float32 (n, 1952). Raises `EncoderError`."""
         # imported here: a run that finds the encoder in its store need not wait seconds for torch
         from lookalike.tasks.encoders import efficientnet_lite_network, export  # noqa: PLC0415

@@ -15,7 +15,7 @@ from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders import export
 
 # The middle layer tells products apart, the last one kinds of product; retrieval was best at weights of 1.5 to 2.
-_MIDDLE_WEIGHT = 2.0
+MIDDLE_WEIGHT = 2.0
 
 
 def build_network(name: str, weights: Path, size: int, pooling: str) -> nn.Module:
@@ -23,7 +23,7 @@ def build_network(name: str, weights: Path, size: int, pooling: str) -> nn.Modul
     return _BACKBONES[pooling](_load_network(name, weights, size))
 
 
-class _LastLayer(nn.Module):
+class LastLayer(nn.Module):
     """The network up to its last feature map, pooled: (n, 1280) for each of the three sizes."""
 
     def __init__(self, network: EfficientNet, p: float) -> None:
@@ -35,19 +35,19 @@ class _LastLayer(nn.Module):
         return cast("Tensor", self.pool(self.network.extract_features(planes)))
 
 
-class _TwoLayers(nn.Module):
+class TwoLayers(nn.Module):
     """The last feature map and a middle one, each pooled and scaled to its weight as length: (n, 1952 or more)."""
 
     def __init__(self, network: EfficientNet) -> None:
         super().__init__()
         self.network = network
-        self.middle = _find_middle_block(network)
+        self.middle = find_middle_block(network)
         self.pool = export.Gem()
 
     def forward(self, planes: Tensor) -> Tensor:
         last, middle = self._extract_features(planes)
         return torch.cat(
-            [normalize(self.pool(last)), _MIDDLE_WEIGHT * normalize(self.pool(middle))],
+            [normalize(self.pool(last)), MIDDLE_WEIGHT * normalize(self.pool(middle))],
             dim=1,
         )
 
@@ -64,13 +64,13 @@ class _TwoLayers(nn.Module):
 
 
 _BACKBONES: dict[str, Callable[[EfficientNet], nn.Module]] = {
-    "avg": lambda network: _LastLayer(network, p=1.0),
-    "gem3": lambda network: _LastLayer(network, p=3.0),
-    "gem3+2*gem3(middle)": _TwoLayers,
+    "avg": lambda network: LastLayer(network, p=1.0),
+    "gem3": lambda network: LastLayer(network, p=3.0),
+    "gem3+2*gem3(middle)": TwoLayers,
 }
 
 
-def _find_middle_block(network: EfficientNet) -> int:
+def find_middle_block(network: EfficientNet) -> int:
     """Return the last block that halves the picture: its expanded features are the last at a sixteenth of the size."""
     return max(index for index, block in enumerate(network._blocks) if block._depthwise_conv.stride[0] == 2)
 

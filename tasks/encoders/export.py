@@ -37,10 +37,12 @@ class Gem(nn.Module):
     def __init__(self, p: float = 3.0) -> None:
         super().__init__()
         self.p = p
+        self.least = 1e-6
+        """Features below it count as it: a root of zero has no slope."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Pool over height and width, in single precision: cubes leave the range of half."""
-        return features.float().clamp(min=1e-6).pow(self.p).mean(dim=(2, 3)).pow(1.0 / self.p)
+        return features.float().clamp(min=self.least).pow(self.p).mean(dim=(2, 3)).pow(1.0 / self.p)
 
 
 class FromPixels(nn.Module):

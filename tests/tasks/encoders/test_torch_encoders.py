@@ -103,6 +103,17 @@ def test_a_model_that_cannot_be_exported(tmp_path: Path) -> None:
         export.export(export.FromPixels(Unsteady(), (0.5,) * 3, (0.5,) * 3), spec_of(8), tmp_path)
 
 
+@pytest.mark.parametrize("pooling", efficientnet_lite.POOLINGS)
+def test_a_graph_of_our_own_computes_what_the_network_does(tmp_path: Path, pooling: efficientnet_lite.Pooling) -> None:
+    source = efficientnet_lite.EfficientNetLite0(pooling=pooling)
+
+    spec = source.export(tmp_path)
+
+    batch = np.random.default_rng(5).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    found = OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1).infer(batch)
+    np.testing.assert_allclose(found, export.run_torch(source.network(), batch), rtol=1e-3, atol=1e-4)
+
+
 def test_efficientnet_lite0(tmp_path: Path) -> None:
     origin = find_source("efficientnet-lite0")
     spec = origin.export(tmp_path)
