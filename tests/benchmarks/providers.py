@@ -1,0 +1,60 @@
+"""What running an exported encoder costs by ONNX Runtime and by OpenVINO, on one thread each.
+
+    python -m venv build/providers && build/providers/bin/pip install onnxruntime openvino numpy
+    build/providers/bin/python tests/benchmarks/providers.py model.onnx
+
+This file imports nothing of Lookalike, as OpenVINO (180 MB) is not among what Lookalike installs. Times are seconds of
+a core in this process, the median of ten rounds, in which both take turns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDS = 10
+RUNS = 2
+BATCHES = (1, 8)
+
+Way = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def main() -> None:
+    """Measure and print milliseconds for a picture, and the least cosine between the two."""
+    runtime, openvino = importlib.import_module("onnxruntime"), importlib.import_module("openvino")
+    path = sys.argv[1]
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(path, options)
+    core = openvino.Core()
+    one_thread = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(path), "CPU", one_thread)
+    given = session.get_inputs()[0]
+    for count in BATCHES:
+        batch = np.random.default_rng(0).integers(0, 256, (count, *given.shape[1:]), dtype=np.uint8)
+        ways: dict[str, Way] = {
+            "ONNX Runtime": lambda pixels: session.run(None, {given.name: pixels})[0],
+            "OpenVINO": lambda pixels: compiled([pixels])[0],
+        }
+        vectors = [way(batch) / np.linalg.norm(way(batch), axis=1, keepdims=True) for way in ways.values()]
+        spent: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, way in ways.items():
+                started = time.process_time()
+                for _ in range(RUNS):
+                    way(batch)
+                spent[name].append(1000 * (time.process_time() - started) / RUNS / count)
+        found = ", ".join(f"{name} {statistics.median(each):.2f} ms" for name, each in spent.items())
+        sys.stdout.write(
+            f"batch of {count}: {found}, cosine {float((vectors[0] * vectors[1]).sum(axis=1).min()):.5f}\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
