@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway, writ
 from prometheus_client.parser import text_string_to_metric_families
 
 from lookalike.data.reports import RunReport, State
+from lookalike.flows.reporting.certificates import read_certificate_ends
 from lookalike.flows.runtime.progress import run_log
 from lookalike.flows.runtime.settings import BatchSettings
 
@@ -33,10 +34,12 @@ def push_metrics(settings: BatchSettings, report: RunReport) -> None:
     """Say to Prometheus what a run did. A run that was skipped says nothing; what fails here is logged, and no more."""
     if report.state == "skipped":
         return
-    for push, target in ((_write_file, settings.metrics_textfile), (_push, settings.metrics_pushgateway)):
+    targets = ((_write_file, settings.metrics_textfile), (_push, settings.metrics_pushgateway))
+    ends = read_certificate_ends(settings) if any(target for _, target in targets) else {}
+    for push, target in targets:
         if target:
             try:
-                push(target, report)
+                push(target, report, ends)
             except (OSError, ValueError, HTTPException) as error:
                 run_log(__name__).error("metrics: %s did not receive the figures of this run: %s", target, error)
 
@@ -46,23 +49,23 @@ def textfile(folder: str, report: RunReport) -> Path:
     return Path(folder).expanduser() / f"lookalike-{report.channel}-{report.kind}.prom"
 
 
-def _write_file(folder: str, report: RunReport) -> None:
+def _write_file(folder: str, report: RunReport, ends: dict[str, float]) -> None:
     path = textfile(folder, report)
-    write_to_textfile(str(path), _registry(report, _read_lasting(path) | _lasting(report)))
+    write_to_textfile(str(path), _registry(report, _read_lasting(path) | _lasting(report), ends))
 
 
-def _push(gateway: str, report: RunReport) -> None:
+def _push(gateway: str, report: RunReport, ends: dict[str, float]) -> None:
     # adding, not replacing: what a failed run cannot say stays as the last good one said it
     pushadd_to_gateway(
         gateway,
         JOB,
-        _registry(report, _lasting(report)),
+        _registry(report, _lasting(report), ends),
         grouping_key={"channel": report.channel, "kind": report.kind},
         timeout=TIMEOUT_SECONDS,
     )
 
 
-def _registry(report: RunReport, lasting: dict[str, float]) -> CollectorRegistry:
+def _registry(report: RunReport, lasting: dict[str, float], ends: dict[str, float]) -> CollectorRegistry:
     registry = _Registry(report)
     registry.put("pictures", "Pictures by where their vector came from", "source", _pictures(report))
     registry.put("product_changes", "Products that came, changed and went", "change", _changes(report))
@@ -70,6 +73,7 @@ def _registry(report: RunReport, lasting: dict[str, float]) -> CollectorRegistry
     registry.put("stage_seconds", "Duration by stage", "stage", report.stage_seconds)
     registry.put("figure", "Quality, such as recall_at_10", "name", report.figures)
     registry.put("run_state", "1 for how the last run ended", "state", _states(report))
+    registry.put("certificate_expiry_timestamp_seconds", "When Dask's certificates end", "certificate", ends)
     registry.put_one("lookalike_batch_products", "Products in the snapshot", report.products)
     registry.put_one("lookalike_batch_unseen", "Products kept though their picture could not be seen", report.unseen)
     registry.put_one("lookalike_batch_run_seconds", "Duration of the last run", report.seconds)

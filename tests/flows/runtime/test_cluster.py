@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import time
@@ -87,12 +89,20 @@ def test_a_reindex_on_workers_with_tls_and_a_resource(tmp_path: Path, prefect_ap
         environment=environment,
         log=tmp_path / "dask.log",
     ):
-        report = report_of(reindex(tmp_path, {**environment, "LOOKALIKE_DASK_EMBED_RESOURCES": "GPU=1"}))
+        asked = {"LOOKALIKE_DASK_EMBED_RESOURCES": "GPU=1", "LOOKALIKE_METRICS_TEXTFILE": str(tmp_path)}
+        report = report_of(reindex(tmp_path, {**environment, **asked}))
         write_catalogue(tmp_path / "pictures", 1, first=900)  # so that there is work
         plain = {**environment, "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": ""}
         with pytest.raises(AssertionError, match=r"[Tt][Ll][Ss]"):
             report_of(reindex(tmp_path, plain))
     assert (report["state"], report["products"]) == ("published", 40)
+    ends = re.findall(
+        r'^lookalike_batch_certificate_expiry_timestamp_seconds\{certificate="(own|authority)".* (\S+)$',
+        (tmp_path / "lookalike-current-reindex.prom").read_text(),
+        re.MULTILINE,
+    )
+    assert sorted(name for name, _ in ends) == ["authority", "own"]
+    assert all(time.time() < float(end) < math.inf for _, end in ends)
 
 
 def test_a_cluster_that_scales_from_nothing_and_back(tmp_path: Path, prefect_api: str) -> None:
