@@ -89,4 +89,5 @@ def _add_routes(app: FastAPI) -> None:
         operations.probes,
     )
     for router in (*gateways, pages.router, page.router):
-        app.include_router(router)
+        # `include_router` would make each route again for this application, at its first request
+        app.router.routes.extend(router.routes)
