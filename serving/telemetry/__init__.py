@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import metadata
 
 ACCESS = "lookalike.access"
@@ -16,6 +17,7 @@ def version() -> str:
     return installed("lookalike")
 
 
+@cache
 def installed(package: str) -> str:
     """Return the release of an installed package, or `0+unknown`."""
     try:

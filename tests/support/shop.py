@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ from lookalike.tasks.build.train import train
 from lookalike.tasks.build.words import store_words
 from lookalike.tasks.draft import describe_words
 from lookalike.tasks.embed.texts import embed_texts
-from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, encode
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec, encode
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
@@ -72,6 +73,7 @@ class MovedEncoder(FakeEncoder):
     """The same weights under another name."""
 
 
+@lru_cache(1024)  # tests ask for the same few again and again
 def picture(seed: int, size: tuple[int, int] = (64, 48), kind: str = "PNG") -> bytes:
     """Return a picture that no other seed gives."""
     random = np.random.default_rng(seed)
@@ -109,6 +111,12 @@ def write_pictures(folder: Path, count: int, first_seed: int = 0) -> list[dict[s
             {"id": product, "title": f"Product {number} <b>&</b>", "image": str(file), "attributes": attributes}
         )
     return rows
+
+
+@cache
+def _find_source(encoder: str) -> EncoderSource:
+    """Find an encoder once: whoever looks reads the entry points of every installed package."""
+    return find_source(encoder)
 
 
 class Shop:
@@ -177,7 +185,7 @@ class Shop:
         encoder: str,
         duplicates: DuplicatesSection | None,
     ) -> Manifest:
-        spec = find_source(encoder).export(scratch)
+        spec = _find_source(encoder).export(scratch)
         products, embeddings = self._embed(rows, scratch / MODEL_FILE, spec)
         chosen = plan(len(rows), spec.dimension, spec.fingerprint, shards=shards, parent=None)
         _, vectors = embeddings.read()
