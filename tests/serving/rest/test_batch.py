@@ -13,7 +13,7 @@ from lookalike.serving import replies
 from lookalike.serving.replies import write_hits
 from lookalike.serving.search import service
 from tests.serving.conftest import Serve
-from tests.support.client import Client
+from tests.support.client import PATIENCE_SECONDS, Client
 from tests.support.shop import Shop, picture
 
 GOOD = base64.b64encode(picture(1)).decode()
@@ -74,7 +74,7 @@ def test_its_pictures_share_batches_of_the_encoder(client: Client, monkeypatch: 
     images = [base64.b64encode(picture(700 + number)).decode() for number in range(12)]
     results = ask(client, *({"image": image, "k": 1} for image in images))
     assert all("hits" in result for result in results)
-    assert sum(sizes) == 12
+    assert sum(sizes) in {12, 13}  # a probe's picture may be among them
     assert len(sizes) < 12
 
 
@@ -92,17 +92,20 @@ def test_what_is_not_done_in_time_is_told_and_the_rest_is_sent(
     shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.publish(8)
-    client = serve(limits={"request_seconds": 0.6})
+    client = serve(limits={"request_seconds": 2.0})
     client.wait(lambda state: state["ready"])
     encoder = client.loaded.searcher.encoder
-    infer = encoder.infer
+    infer, answered = encoder.infer, threading.Event()
 
     def dawdle(batch: Any) -> Any:
-        time.sleep(1.2)
+        answered.wait(PATIENCE_SECONDS)
         return infer(batch)
 
     monkeypatch.setattr(encoder, "infer", dawdle)
-    results = ask(client, {"product_id": "a", "k": 1}, {"image": GOOD})
+    try:
+        results = ask(client, {"product_id": "a", "k": 1}, {"image": GOOD})
+    finally:
+        answered.set()
     assert len(results[0]["hits"]) == 1
     assert results[1]["problem"]["code"] == "deadline_exceeded"
 
