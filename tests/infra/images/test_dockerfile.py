@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.engine import run
 from tests.support.image_tools import Tools
 
 ROOT = Path(__file__).parents[3]
@@ -61,3 +64,32 @@ def test_the_context_holds_all_that_is_copied() -> None:
 @pytest.mark.slow
 def test_hadolint_has_nothing_to_say(image_tools: Tools) -> None:
     image_tools.run("hadolint", str(DOCKERFILE), str(DOCKERFILE.parent / "services" / "Dockerfile"))
+
+
+def scan(tools: Tools, folder: Path) -> list[dict[str, Any]]:
+    """Return what Trivy's policies say of each Dockerfile in a folder."""
+    options = ["--skip-check-update", "--quiet", "--format", "json"]
+    results: list[dict[str, Any]] = json.loads(run([tools.trivy, "config", *options, str(folder)], timeout=120))[
+        "Results"
+    ]
+    return results
+
+
+def findings(results: list[dict[str, Any]]) -> set[str]:
+    return {fault["ID"] for one in results for fault in one.get("Misconfigurations", [])}
+
+
+@pytest.mark.slow
+def test_policies_find_what_the_docs_explain(image_tools: Tools) -> None:
+    results = scan(image_tools, DOCKERFILE.parent)
+    assert sorted(one["Target"] for one in results) == ["Dockerfile", "services/Dockerfile"]
+    assert sum(one["MisconfSummary"]["Successes"] for one in results) > 40
+    explained = set(re.findall(r"^\| (DS\d+) \|", (ROOT / "docs" / "deploy.md").read_text(), re.MULTILINE))
+    assert findings(results) == explained
+
+
+@pytest.mark.slow
+def test_policies_find_an_image_that_runs_as_root(image_tools: Tools, tmp_path: Path) -> None:
+    careless = re.sub(r"^USER .*$", "USER root", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    (tmp_path / "Dockerfile").write_text(careless)
+    assert "DS002" in findings(scan(image_tools, tmp_path))
