@@ -94,6 +94,7 @@ def list_states(photo: FilePayload) -> dict[str, tuple[str, Callable[[Page], Non
         "filters": (f"/?like={FOX}", _open_filter),
         "sorted": (f"/?like={FOX}&sort=attributes.price%3Aasc", lambda _: None),
         "product": (f"/?like={FOX}&product={CAT}", lambda _: None),
+        "words": ("/", lambda page: page.locator("#find-text").press_sequentially("red")),
         "nothing": ("/?is.brand=Akme&from.price=20", lambda _: None),
     }
 

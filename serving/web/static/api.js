@@ -8,6 +8,7 @@
  * @typedef {{values: Record<string, number>, others: number, missing: number, min?: any, max?: any}} Facet
  * @typedef {{snapshot: string, took_ms: number, hits: Product[], facets?: Record<string, Facet>, understood?: Understood}} SearchReply
  * @typedef {{snapshot: string, total: number, products: Product[], facets?: Record<string, Facet>}} ListReply
+ * @typedef {{text: string, word: string, products: number}} Suggestion
  * @typedef {{id: string, products: number, attribution: string,
  *   attributes: Record<string, {type: string, values: Record<string, number> | null}>}} Snapshot
  */
@@ -88,6 +89,12 @@ export function getProduct(id, signal) {
 /** @param {Array<[string, string]>} parameters @param {AbortSignal} [signal] @returns {Promise<ListReply>} */
 export function listProducts(parameters, signal) {
   return get(new URL(`products?${new URLSearchParams(parameters)}`, ROOT), signal);
+}
+
+/** @param {string} text @param {string[]} conditions @param {AbortSignal} signal @returns {Promise<Suggestion[]>} */
+export async function getSuggestions(text, conditions, signal) {
+  const parameters = new URLSearchParams([["text", text], ...conditions.map((one) => ["filter", one])]);
+  return (await get(new URL(`suggest?${parameters}`, ROOT), signal)).suggestions;
 }
 
 /** @returns {Promise<Snapshot>} */

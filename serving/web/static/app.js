@@ -1,6 +1,7 @@
 // The search page. Its address says what is shown; all that people do changes the address, and the page follows.
 
 import { getSnapshot } from "./api.js";
+import { writeConditions } from "./conditions.js";
 import { $, $input, announce, make } from "./dom.js";
 import { countFilters, offerFilters, prepareFilters, showFilters, withChoice } from "./filters.js";
 import { findAddress, listen } from "./incoming.js";
@@ -14,6 +15,7 @@ import { chanceShown, countShown, forgetViews, listShown, prepareResults, showRe
 import { isListing, isSearch } from "./search.js";
 import { offerOrders, prepareSort, showSort } from "./sort.js";
 import { chooseProducts, makeTile } from "./start.js";
+import { offerSuggestions } from "./suggestions.js";
 import { number } from "./words.js";
 
 /**
@@ -211,6 +213,7 @@ preparePanel({ ...cardActions, close: closePanel, turn: (id) => go({ product: id
 prepareSkipLink();
 listen({ onPicture: takePicture, onExample: takeExample });
 
+for (const box of ["find-text", "also-text"]) offerSuggestions($input(box), () => writeConditions(place.filters));
 $("find").addEventListener("submit", (event) => { event.preventDefault(); lookUp($input("find-text").value); });
 $("start-over").addEventListener("click", startOver);
 $("home").addEventListener("click", (event) => {

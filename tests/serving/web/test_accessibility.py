@@ -60,6 +60,12 @@ def _fault(shopper: Shopper) -> None:
     expect(shopper.message).to_be_visible()
 
 
+def _suggestions(shopper: Shopper) -> None:
+    shopper.page.locator("#find-text").press_sequentially("product 1")
+    expect(shopper.page.locator(".suggestions li")).to_have_count(7)
+    shopper.page.keyboard.press("ArrowDown")
+
+
 def _empty(shopper: Shopper) -> None:
     expect(shopper.message.get_by_role("button", name="Acme")).to_be_visible()
 
@@ -71,6 +77,7 @@ STATES: dict[str, tuple[str, Callable[[Shopper], None]]] = {
     "crop": ("/?like=p5", _crop),
     "panel": ("/?like=p5&product=p8", _panel),
     "fault": ("/?like=nothing", _fault),
+    "suggestions": ("/", _suggestions),
     "empty": ("/?is.brand=Acmee", _empty),
 }
 

@@ -31,7 +31,7 @@ def test_words_are_searched_and_what_was_understood_is_said(shopper: Shopper, pa
 def test_words_beside_a_picture_are_asked_together(shopper: Shopper, page: Page) -> None:
     shopper.show(3)
     shopper.see_first(3)
-    words = page.get_by_role("searchbox", name="And called")
+    words = page.get_by_role("combobox", name="And called")
     words.fill("product 5")
     words.press("Enter")
     expect(shopper.cards.first.locator(".why")).to_contain_text("has product")
@@ -50,4 +50,4 @@ def test_words_beside_a_picture_are_asked_together(shopper: Shopper, page: Page)
 def test_an_address_holds_words_and_a_product(open_shopper: OpenShopper) -> None:
     shopper = open_shopper("/?like=p3&text=product+41", phone=True)
     expect(shopper.cards.filter(has_text="Product 41 <").locator(".why")).to_contain_text("41")
-    expect(shopper.page.get_by_role("searchbox", name="And called")).to_have_value("product 41")
+    expect(shopper.page.get_by_role("combobox", name="And called")).to_have_value("product 41")

@@ -40,7 +40,7 @@ class Walk:
         self._steps: list[Callable[[], None]] = [
             *(self._open_card, self._more, self._less, self._only, self._back, self._forward, self._reload),
             *(self._upload, self._crop, self._filter, self._range, self._chip, self._scroll, self._look_up),
-            *(self._sort, self._tray, self._home, self._tile, self._escape),
+            *(self._sort, self._tray, self._home, self._tile, self._escape, self._complete),
         ]
 
     def step(self) -> None:
@@ -131,6 +131,17 @@ class Walk:
     def _look_up(self) -> None:
         self.page.locator("#find-text").fill(self._random.choice(["", "product", "p1", "zzz", "red", "a b"]))
         self.page.locator("#find-text").press("Enter")
+
+    def _complete(self) -> None:
+        self.page.locator("#find-text").fill("")
+        self.page.locator("#find-text").press_sequentially(self._random.choice(["p", "pro", "re", "a", "1", "zz"]))
+        if self._random.random() < 0.8:
+            self.page.wait_for_timeout(self._random.choice([50, 200, 400]))
+        if self._random.random() < 0.5:
+            self._click(self.page.locator(".suggestions li"))
+        else:
+            self.page.keyboard.press(self._random.choice(["ArrowDown", "ArrowUp", "Escape", "Tab"]))
+            self.page.keyboard.press(self._random.choice(["Enter", "Escape", "ArrowDown"]))
 
     def _turn(self) -> None:
         self.page.keyboard.press(self._random.choice(["ArrowLeft", "ArrowRight"]))
