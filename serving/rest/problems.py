@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from lookalike.data.errors import LookalikeError
@@ -97,16 +98,19 @@ def _from_http(request: Request, error: HTTPException) -> ProblemError:
     if error.status_code == 404:
         return ProblemError("not_found", f"There is nothing at {request.url.path}: /docs lists what there is.")
     if error.status_code == 405:
-        allowed = _with_head(dict(error.headers or {}).get("Allow", "GET"))
+        allowed = ", ".join(_find_methods(request))
         detail = f"{request.method} is not possible here: use {allowed}."
         return HttpProblemError("method_not_allowed", detail, allow=allowed)
     code = next((code for code, known in ERROR_CODES.items() if known.status == error.status_code), "bad_request")
     return ProblemError(code, sentence(str(error.detail)))
 
 
-def _with_head(allowed: str) -> str:
-    methods = allowed.split(", ")
-    return ", ".join([*methods, "HEAD"]) if "GET" in methods and "HEAD" not in methods else allowed
+def _find_methods(request: Request) -> list[str]:
+    """Return all methods that the address of a request takes: each of them may have a route of its own."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    there = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in there for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 from pydantic import ValidationError
@@ -73,6 +75,20 @@ def test_head_is_refused_where_get_is(client: Client) -> None:
     assert client.post("/livez").headers["allow"] == "GET, HEAD"
     assert client.request("HEAD", "/livez").status_code == 200
     assert 'method="HEAD",route="/livez",status="200"' in client.get("/metrics").text
+
+
+def test_a_refused_method_is_told_all_that_its_address_takes(client: Client) -> None:
+    described = client.get("/openapi.json").json()["paths"]
+    expected = {re.sub(r"{\w+}", "a", path): {method.upper() for method in one} for path, one in described.items()}
+    expected |= {path: {"GET"} for path in ("/", "/console", "/docs", "/problems", "/openapi.json", "/static/app.js")}
+    assert expected["/v1/search"] == {"GET", "POST"}
+    for path, own in expected.items():
+        methods = own | ({"HEAD"} if "GET" in own else set())
+        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PURGE"} - methods:
+            refused = client.request(method, path)
+            assert (refused.status_code, refused.headers["allow"]) == (405, ", ".join(sorted(methods))), (method, path)
+            if method != "HEAD":
+                assert refused.json()["detail"].endswith(f"use {refused.headers['allow']}.")
 
 
 def preflight(client: Client, origin: str, **headers: str) -> httpx.Response:
