@@ -99,18 +99,18 @@ class Postings:
         start, stop = self.posting_starts[place : place + 2].tolist()
         return start, stop
 
-    def find(self, term: bytes) -> int | None:
-        """Return the place of a term, None where no product has it."""
-        place = self.bisect(term)
+    def find(self, term: bytes, within: range | None = None) -> int | None:
+        """Return the place of a term, among those of a range if there is one; None where no product has it."""
+        place = self.bisect(term, within)
         return place if place < self.terms and self.term(place) == term else None
 
     def find_beginning(self, beginning: bytes) -> range:
         """Return the places of the terms that begin so."""
         return range(self.bisect(beginning), self.bisect(beginning + b"\xff"))
 
-    def bisect(self, term: bytes) -> int:
-        """Return the place of the first term that is not less."""
-        low, high = 0, self.terms
+    def bisect(self, term: bytes, within: range | None = None) -> int:
+        """Return the place of the first term that is not less, among those of a range if there is one."""
+        low, high = (0, self.terms) if within is None else (within.start, within.stop)
         while low < high:
             middle = (low + high) // 2
             if self.term(middle) < term:

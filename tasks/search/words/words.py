@@ -2,8 +2,8 @@
 Probabilistic Relevance Framework: BM25 and Beyond", Foundations and Trends in Information Retrieval, 2009.
 
 A score is a share: 1 is a product whose title is the words of the query and no others. How rare a word is, and how
-long products are, is counted over all shards: so a product's score does not depend on which shard it is in. Products
-under a tombstone are counted until the next full build.
+long products are, is counted over all shards, without what lies under a tombstone: so a product's score does not depend
+on which shard it is in, and a refresh gives the scores of a full build.
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ class Understood:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A text with its last word completed or corrected, and how many products have that word and one of the others."""
+    """A text with its last word completed or corrected, and how many products have that word and those before it.
+
+    Words before it that no product has are left out of the count, and all of them where no product has all.
+    """
 
     text: str
     word: str
@@ -87,8 +90,10 @@ class Words:
         self.rows = self.starts[-1]
         self.alive = alive
         lengths = np.concatenate([shard.lengths for shard in shards])
+        lengths = lengths if alive is None else lengths[alive]
+        self._count = len(lengths)
         self._mean = float(decode_lengths(np.arange(256).astype(np.uint8)) @ np.bincount(lengths, minlength=256))
-        self._mean = max(self._mean / max(1, self.rows), 0.1)
+        self._mean = max(self._mean / max(1, self._count), 0.1)
         long, times = unpack_codes()
         self.saturation = self._saturate(times, long).astype(np.float32)
         """What a word adds by its code: nearer to 1 the more often it is in the product, and the shorter that is."""
@@ -115,7 +120,9 @@ class Words:
     def understand(self, text: str) -> tuple[Understood, ...]:
         """Return each different word of a text with what it is read as."""
         words = list(dict.fromkeys(tokenise(text)))[:MOST_WORDS]
-        typing = words[-1] if words and text[-1].isalnum() else None
+        return self._understand(words, words[-1] if words and text[-1].isalnum() else None)
+
+    def _understand(self, words: Sequence[str], typing: str | None) -> tuple[Understood, ...]:
         understood = [self._read_word(word, is_typed=word == typing) for word in words]
         misspelt = [place for place, word in enumerate(understood) if not word.readings][:MOST_MISSPELT]
         for place in misspelt:
@@ -136,26 +143,25 @@ class Words:
                 yield number, slice(*shard.span(place))
 
     def frequency(self, term: str) -> int:
-        """Return how many products have a term."""
-        return sum(span.stop - span.start for _, span in self.spans(term))
+        """Return how many products that can be found have a term."""
+        return self._count_products(term, self.alive)
 
     def complete(self, text: str, limit: int, allowed: Mask | None = None) -> list[Completion]:
         """Return the texts that somebody may be about to type, those that most products satisfy first.
 
-        Only products that a mask (rows,) allows count, or those that are alive.
+        Only products that a mask (rows,) of some that are alive allows count, or all that are.
         """
         words = tokenise(text)
         if not words:
             return []
         *before, last = words
-        is_typing = text[-1].isalnum()
-        terms = self._find_completions(last) if is_typing else []
-        terms = terms or [term for term, _ in self._find_corrections(last)]
-        mask = self._find_products(before, self.alive if allowed is None else allowed)
-        counted = [(self._count(term, mask), term) for term in terms]
-        best = sorted(((count, term) for count, term in counted if count), key=lambda one: (-one[0], one[1]))
+        mask = self.alive if allowed is None else allowed
+        narrowed = self._find_products(before, mask)
+        best = self._find_endings(last, narrowed, is_typed=text[-1].isalnum())
+        if not best and before:
+            best = self._find_endings(last, mask, is_typed=text[-1].isalnum())
         head = text[: len(text) - len(text.rstrip().rsplit(maxsplit=1)[-1]) - (len(text) - len(text.rstrip()))]
-        return [Completion(head + term, term, count) for count, term in best[:limit]]
+        return [Completion(head + term, term, count) for term, count in best[:limit]]
 
     def examples(self, terms: Iterable[str]) -> list[int]:
         """Return for each term the row of a product that has it, in its title if there is one. Raises `KeyError`."""
@@ -176,17 +182,25 @@ class Words:
         return first
 
     def _find_products(self, words: Sequence[str], allowed: Mask | None) -> Mask | None:
-        """Return the products that have each of the words, or, where none has, those that are allowed."""
-        mask = np.ones(self.rows, bool) if allowed is None else allowed
-        narrowed = mask
-        for word in dict.fromkeys(words):
-            found = np.zeros(self.rows, bool)
-            for number, span in self.spans(word):
-                found[self.shards[number].rows[span] + np.int64(self.starts[number])] = True
-            narrowed = narrowed & found
-        return narrowed if narrowed.any() else mask
+        """Return the allowed products that have each of the words, as a search reads them; it ignores unknown ones."""
+        narrowed = allowed
+        for word in self._understand(list(dict.fromkeys(words))[:MOST_WORDS], typing=None):
+            if word.readings:
+                found = np.zeros(self.rows, bool)
+                for number, span in (one for reading in word.readings for one in self.spans(reading.term)):
+                    found[self.shards[number].rows[span] + np.int64(self.starts[number])] = True
+                narrowed = found if narrowed is None else narrowed & found
+        return narrowed
 
-    def _count(self, term: str, mask: Mask | None) -> int:
+    def _find_endings(self, word: str, mask: Mask | None, *, is_typed: bool) -> list[tuple[str, int]]:
+        """Return what a word may become, and how many products of a mask have it, the most frequent first."""
+        found = self._find_completions(word, mask) if is_typed else []
+        if found or (is_typed and self._find_completions(word, self.alive)):
+            return found
+        counted = [(term, self._count_products(term, mask)) for term, _ in self._find_corrections(word)]
+        return sorted((one for one in counted if one[1]), key=lambda one: (-one[1], one[0]))
+
+    def _count_products(self, term: str, mask: Mask | None) -> int:
         return sum(
             int(mask[self.shards[number].rows[span] + np.int64(self.starts[number])].sum())
             if mask is not None
@@ -199,46 +213,62 @@ class Words:
 
     def _weigh(self, products: int) -> float:
         """Return how much a word counts that so many products have."""
-        products = min(products, self.rows)
-        return math.log(1 + (self.rows - products + 0.5) / (products + 0.5))
+        products = min(products, self._count)
+        return math.log(1 + (self._count - products + 0.5) / (products + 0.5))
 
     def _read_word(self, word: str, *, is_typed: bool) -> Understood:
         frequency = self.frequency(word)
         readings = [Reading(word, "word")] if frequency else []
         if is_typed and (not frequency or len(word) >= FINISHED_LETTERS) and not (frequency and is_unspaced(word)):
-            readings += [Reading(term, "beginning") for term in self._find_completions(word) if term != word]
-        counted = frequency or sum(self.frequency(reading.term) for reading in readings)
-        return Understood(word, tuple(readings), self._weigh(counted))
+            begun = [(term, count) for term, count in self._find_completions(word, self.alive) if term != word]
+            readings += [Reading(term, "beginning") for term, _ in begun]
+            frequency = frequency or sum(count for _, count in begun)
+        return Understood(word, tuple(readings), self._weigh(frequency))
 
     def _correct(self, word: str) -> Understood:
         found = self._find_corrections(word)
         readings = tuple(Reading(term, "spelling") for term, _ in found)
         return Understood(word, readings, self._weigh(sum(count for _, count in found)))
 
-    def _find_completions(self, beginning: str) -> list[str]:
-        """Return the terms that begin so, the most frequent first."""
+    def _find_completions(self, beginning: str, mask: Mask | None) -> list[tuple[str, int]]:
+        """Return the terms that begin so, and how many products of a mask have each, the most frequent first.
+
+        Those of which each shard has few may be left out where there are many.
+        """
+        ranges = [shard.find_beginning(beginning.encode()) for shard in self.shards]
+        counts = [self._count_terms(number, within, mask) for number, within in enumerate(ranges)]
         found: dict[bytes, int] = {}
-        for shard in self.shards:
-            within = shard.find_beginning(beginning.encode())
-            places = np.arange(within.start, within.stop)
-            counts = shard.frequencies(places)
-            for place in np.argsort(-counts, kind="stable")[:MOST_COMPLETIONS].tolist():
-                term = shard.term(within.start + place)
-                found[term] = found.get(term, 0) + int(counts[place])
+        for shard, within, often in zip(self.shards, ranges, counts, strict=True):
+            for place in np.argsort(-often, kind="stable")[:MOST_COMPLETIONS].tolist():
+                if often[place]:
+                    found[shard.term(within.start + place)] = 0
+        for shard, within, often in zip(self.shards, ranges, counts, strict=True):
+            for term in found:
+                place = shard.find(term, within)
+                found[term] += 0 if place is None else int(often[place - within.start])
         best = sorted(found.items(), key=lambda one: (-one[1], one[0]))
-        return [term.decode() for term, _ in best[:MOST_COMPLETIONS]]
+        return [(term.decode(), count) for term, count in best[:MOST_COMPLETIONS]]
+
+    def _count_terms(self, number: int, within: range, mask: Mask | None) -> NDArray[np.int64]:
+        """Return how many products of a mask have each of the terms that lie side by side in a shard."""
+        shard = self.shards[number]
+        if mask is None or not within:
+            return shard.frequencies(np.arange(within.start, within.stop))
+        starts = shard.posting_starts[within.start : within.stop + 1].astype(np.int64)
+        kept = mask[self.starts[number] : self.starts[number + 1]][shard.rows[starts[0] : starts[-1]]]
+        found: NDArray[np.int64] = np.add.reduceat(kept, starts[:-1] - starts[0], dtype=np.int64)
+        return found
 
     def _find_corrections(self, word: str) -> list[tuple[str, int]]:
         """Return the closest terms to a word that no product has, the most frequent first, and how often they are."""
-        found: dict[str, int] = {}
-        distances: dict[str, int] = {}
-        for shard in self.shards:
-            for distance, place in find_corrections(shard, word):
-                term = shard.term(place).decode()
-                distances[term] = distance
-                found[term] = found.get(term, 0) + int(shard.frequencies(np.array([place]))[0])
-        nearest = min(distances.values(), default=0)
-        close = [(term, count) for term, count in found.items() if distances[term] == nearest]
+        distances = {
+            shard.term(place).decode(): distance
+            for shard in self.shards
+            for distance, place in find_corrections(shard, word)
+        }
+        there = {term: count for term in distances if (count := self.frequency(term))}
+        nearest = min((distances[term] for term in there), default=0)
+        close = [(term, count) for term, count in there.items() if distances[term] == nearest]
         return sorted(close, key=lambda one: (-one[1], one[0]))[:MOST_CORRECTIONS]
 
 

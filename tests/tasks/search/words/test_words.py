@@ -45,10 +45,16 @@ def table(titles: Sequence[str | None], brands: Sequence[str | None]) -> pa.Tabl
     return pa.table({"title": pa.array(titles, pa.string()), "attributes": struct})
 
 
-def words_of(titles: Sequence[str | None], brands: Sequence[str | None], *, cut: int | None = None) -> Words:
+def words_of(
+    titles: Sequence[str | None],
+    brands: Sequence[str | None],
+    *,
+    cut: int | None = None,
+    alive: NDArray[np.bool_] | None = None,
+) -> Words:
     products = table(titles, brands)
     cuts = [products] if cut is None else [products.slice(0, cut), products.slice(cut)]
-    return Words([build_postings(one) for one in cuts if one.num_rows])
+    return Words([build_postings(one) for one in cuts if one.num_rows], alive)
 
 
 def write(folder: Path) -> Path:
@@ -113,8 +119,11 @@ def test_scores_and_candidates_are_those_of_a_model(
     products: list[tuple[str, str]], text: str, cut: int, data: st.DataObject
 ) -> None:
     titles, brands = [title for title, _ in products], [brand for _, brand in products]
-    words = words_of(titles, brands, cut=cut)
-    query, wanted = words.query(text), model(products, text)
+    alive = np.array(data.draw(st.lists(st.booleans(), min_size=len(products), max_size=len(products))))
+    alive[0] = True
+    words = words_of(titles, brands, cut=cut, alive=alive)
+    query, wanted = words.query(text), np.zeros(len(products))
+    wanted[alive] = model([one for one, lives in zip(products, alive, strict=True) if lives], text)
     everything = np.arange(len(products))
     scores = query.scores(everything)
     np.testing.assert_allclose(scores, wanted, atol=1e-5)
@@ -215,6 +224,70 @@ def test_texts_are_completed_by_what_most_products_have() -> None:
     assert words.complete("r", 5, none) == []
     assert not words.complete("🦊", 5)
     assert not words.complete("", 5)
+
+
+def complete(products: Sequence[tuple[str, str]], counted: Sequence[bool], text: str) -> dict[str, int]:
+    """Complete the last word of a text whose words products have, by plain counting: products that have all of it."""
+    parts = [set(tokenise(f"{title} {brand}")) for title, brand in products]
+    *before, last = tokenise(text)
+    known = set(before) & set().union(*parts)
+
+    def count(words: set[str], allowed: Sequence[bool]) -> Counter[str]:
+        there = [part for part, lives in zip(parts, allowed, strict=True) if lives and words <= part]
+        return Counter(term for part in there for term in part if term.startswith(last))
+
+    return dict(count(known, counted) or count(set(), counted))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PRODUCT, min_size=1, max_size=12), st.integers(0, 12), st.data())
+def test_completions_count_what_lives_and_is_allowed_in_all_shards(
+    products: list[tuple[str, str]], cut: int, data: st.DataObject
+) -> None:
+    masks = st.lists(st.booleans(), min_size=len(products), max_size=len(products)).map(np.array)
+    alive, chosen = data.draw(masks), data.draw(st.none() | masks)
+    alive[0] = True
+    allowed = None if chosen is None else chosen & alive
+    living = [one for one, lives in zip(products, alive, strict=True) if lives]
+    there = sorted({word for title, brand in living for word in tokenise(f"{title} {brand}")})
+    if not there:
+        return
+    before = data.draw(st.lists(st.sampled_from(there) | st.just("zzzzzz"), max_size=2))
+    last = data.draw(st.sampled_from(there))
+    text = " ".join([*before, last[: data.draw(st.integers(1, len(last)))]])
+    words = words_of([title for title, _ in products], [brand for _, brand in products], cut=cut, alive=alive)
+    found = words.complete(text, 50, allowed)
+    assert {one.word: one.products for one in found} == complete(products, alive if allowed is None else allowed, text)
+    assert [one.products for one in found] == sorted((one.products for one in found), reverse=True)
+    assert {one.text for one in found} == {" ".join([*before, one.word]) for one in found}
+
+
+def test_a_word_that_only_dead_products_have_is_unknown() -> None:
+    alive = np.array([title != "Red hat" for title in TITLES])
+    words = words_of(TITLES, BRANDS, cut=3, alive=alive)
+    assert words.complete("ha", 5) == []
+    assert words.frequency("hat") == 0
+    assert not find(words, "hat ")
+    assert [one.text for one in words.complete("red hat ru", 5)] == ["red hat running"]
+
+
+def test_words_before_are_read_as_a_search_reads_them() -> None:
+    words = words_of(TITLES, BRANDS)
+    assert [(one.text, one.products) for one in words.complete("runing sho", 5)] == [
+        ("runing shoe", 1),
+        ("runing shoes", 1),
+    ]
+    assert [(one.text, one.products) for one in words.complete("xyzzy hat re", 5)] == [("xyzzy hat red", 1)]
+    # nothing is blue and a hat: then the last word alone counts
+    assert [(one.text, one.products) for one in words.complete("blue ha", 5)] == [("blue hat", 1)]
+
+
+def test_what_few_products_have_is_completed_where_a_filter_leaves_only_them() -> None:
+    titles = [f"a{number} common" for number in range(200)] + ["a999 rare"]
+    words = words_of(titles + [f"a{number}" for number in range(200)], [None] * 401)
+    assert [one.word for one in words.complete("rare a", 5)] == ["a999"]
+    allowed = np.arange(401) == 200
+    assert [(one.word, one.products) for one in words.complete("a", 5, allowed)] == [("a999", 1)]
 
 
 def test_huge_and_odd_texts_are_indexed() -> None:
