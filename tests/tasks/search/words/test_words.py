@@ -257,7 +257,9 @@ def test_completions_count_what_lives_and_is_allowed_in_all_shards(
     text = " ".join([*before, last[: data.draw(st.integers(1, len(last)))]])
     words = words_of([title for title, _ in products], [brand for _, brand in products], cut=cut, alive=alive)
     found = words.complete(text, 50, allowed)
-    assert {one.word: one.products for one in found} == complete(products, alive if allowed is None else allowed, text)
+    assert {one.word: one.products for one in found} == complete(
+        products, (alive if allowed is None else allowed).tolist(), text
+    )
     assert [one.products for one in found] == sorted((one.products for one in found), reverse=True)
     assert {one.text for one in found} == {" ".join([*before, one.word]) for one in found}
 
