@@ -23,6 +23,7 @@ from lookalike.flows.runtime.states import end_state, name_run
 from lookalike.flows.stages import delta, embed, publish, report, resolve, scan, texts
 from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.build.texts import find_text_change
+from lookalike.tasks.build.tower import keep_figures
 from lookalike.tasks.delta import find_reason_against_delta, find_reason_to_rebuild
 from lookalike.tasks.draft import describe_refreshed_catalogue, draft_snapshot
 from lookalike.tasks.published import Published
@@ -86,6 +87,7 @@ def run_stages(run: Run, published: Published) -> RunReport:
         words=parent.words,
         texts=described,
         duplicates=parent.duplicates,
+        figures=keep_figures(parent),
     )
     manifest = publish.gate(run, parent, manifest, resolved)
     snapshot = publish.publish(run, published, manifest)

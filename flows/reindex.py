@@ -61,8 +61,9 @@ def run_stages(run: Run, published: Published) -> RunReport:
     built = [shard.section for shard in shards]
     texts.embed(run, choice, built)
     described = texts.build(run, choice, parent, built)
+    space, figures = texts.measure_tower(run, space, built)
     origin = run.journal.origin(parent)
-    manifest = draft_snapshot(origin, catalogue, space, built, measured, words=words, texts=described)
+    manifest = draft_snapshot(origin, catalogue, space, built, measured, words=words, texts=described, figures=figures)
     manifest = duplicates.find(run, parent, manifest)
     comparison = publish.compare(run, parent, manifest)
     manifest = publish.gate(run, parent, manifest, resolved, comparison.overlap if comparison else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,11 +47,13 @@ def draft_snapshot(
     words: WordsSection | None,
     duplicates: DuplicatesSection | None = None,
     texts: BuiltTexts | None = None,
+    figures: Mapping[str, float] | None = None,
 ) -> Manifest:
     """Return the manifest of what was built, which does not exist yet as a snapshot.
 
     Args:
         texts: these shards with their parts of the space of texts; None where there is none.
+        figures: more of its quality.
     """
     return Manifest.of(
         catalogue,
@@ -66,6 +68,7 @@ def draft_snapshot(
             "query_ms": 1000 * measured.seconds,
             **_balance(origin.parent, measured, space.index),
             **(texts.to_quality() if texts else {}),
+            **(figures or {}),
         },
         words=words,
         duplicates=duplicates,
@@ -88,7 +91,7 @@ def describe_space(
         on_disk=plan.on_disk,
         reason=plan.reason,
     )
-    return SpaceSection.of(encoder, trained.projection, index, kind=trained.kind)
+    return SpaceSection.of(encoder, trained.projection, index, kind=trained.kind, centre=trained.centre)
 
 
 def describe_words(*, wanted: bool) -> WordsSection | None:

@@ -44,6 +44,7 @@ def find_reasons_not_to_publish(
     """
     recall = manifest.quality["recall_at_10"]
     of_texts = manifest.quality.get("text_recall_at_10", 1.0)
+    of_tower = manifest.quality.get("tower_recall_at_10", 1.0)
     unusable = rejected / (manifest.products + rejected)
     before = parent.products if parent else 0
     vanished = removed / before if before else 0.0
@@ -53,6 +54,9 @@ def find_reasons_not_to_publish(
     failed = {
         f"recall@10 is {recall:.3f}, the limit is {limits.min_recall}": recall < limits.min_recall,
         f"recall@10 of texts is {of_texts:.3f}, the limit is {limits.min_recall}": of_texts < limits.min_recall,
+        f"recall@10 of pictures for texts is {of_tower:.3f}, the limit is {limits.min_recall}": (
+            of_tower < limits.min_recall
+        ),
         f"{unusable:.0%} of the catalogue cannot be used, the limit is {limits.max_rejected:.0%}"
         + (f" ({why_rejected})" if why_rejected else ""): (unusable > limits.max_rejected),
         f"{vanished:.0%} of the last snapshot's products are gone, the limit is {limits.max_vanished:.0%}": (

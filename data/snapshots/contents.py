@@ -10,7 +10,11 @@ from lookalike.data.snapshots.blobs import Blob
 _NAMES = {
     "spaces.image.encoder.spec": "the encoder's spec",
     "spaces.image.encoder.model": "the encoder's model",
+    "spaces.image.encoder.text.spec": "the spec of the encoder's tower of texts",
+    "spaces.image.encoder.text.model": "the model of the encoder's tower of texts",
+    "spaces.image.encoder.text.vocabulary": "the vocabulary of the encoder's tower of texts",
     "spaces.image.projection.matrix": "the projection",
+    "spaces.image.projection.centre": "the centre of the texts' vectors",
     "spaces.image.index.trained": "the trained index",
     "spaces.text.encoder.spec": "the spec of the texts' encoder",
     "spaces.text.encoder.model": "the model of the texts' encoder",

@@ -56,7 +56,8 @@ class CatalogueSection(_Section):
 class EncoderSection(_Section):
     """The encoder that made the vectors: `spec` is JSON, `model` is ONNX; `dimension` is that of its vectors.
 
-    An encoder of texts has a `vocabulary`, too: the pieces of its tokenizer, one a line.
+    An encoder of texts has a `vocabulary`, too: the pieces of its tokenizer, one a line. An encoder of pictures may
+    have `text`: what encodes texts into the same space, under the same fingerprint.
     """
 
     name: str
@@ -65,11 +66,13 @@ class EncoderSection(_Section):
     spec: Blob
     model: Blob
     vocabulary: Blob | None = None
+    text: EncoderSection | None = None
 
     @property
     def files(self) -> tuple[Blob, ...]:
         """All of its blobs."""
-        return (self.spec, self.model, self.vocabulary) if self.vocabulary else (self.spec, self.model)
+        own = (self.spec, self.model, self.vocabulary) if self.vocabulary else (self.spec, self.model)
+        return own + self.text.files if self.text else own
 
     def is_same(self, other: EncoderSection) -> bool:
         """Tell whether both encode alike. Their names do not count: a name says where the weights were at the time."""
@@ -111,10 +114,13 @@ class ProjectionSection(_Section):
         kind: how the projection was learnt, for people: `whitening`, or `distortions` for what augmentations change in
             pictures. Every kind is applied in the same way, so a reader needs not know it.
         matrix: a `.npy` float32 matrix (dimension, encoder dimension + 1), whose last column is the offset.
+        centre: the mean of the vectors of texts, as a `.npy` float32 (encoder dimension,), where the encoder of
+            pictures encodes texts, too. The offset of the matrix is that of pictures.
     """
 
     kind: str = Field(WHITENING, pattern=r"^[a-z][a-z0-9-]{0,31}$")
     matrix: Blob
+    centre: Blob | None = None
 
 
 class SpaceSection(_Section):
@@ -131,10 +137,16 @@ class SpaceSection(_Section):
 
     @classmethod
     def of(
-        cls, encoder: EncoderSection, matrix: Blob | None, index: IndexSection, *, kind: str = WHITENING
+        cls,
+        encoder: EncoderSection,
+        matrix: Blob | None,
+        index: IndexSection,
+        *,
+        kind: str = WHITENING,
+        centre: Blob | None = None,
     ) -> SpaceSection:
         """Return the space of a projection of this kind; without a matrix there is none."""
-        projection = ProjectionSection(kind=kind, matrix=matrix) if matrix else None
+        projection = ProjectionSection(kind=kind, matrix=matrix, centre=centre) if matrix else None
         return cls(encoder=encoder, projection=projection, index=index)
 
 

@@ -52,9 +52,8 @@ def _trained_before(run: Run, parent: Manifest | None) -> Manifest | None:
     if run.request.full or parent is None:
         return None
     try:
-        for blob in (parent.projection, parent.index.trained):
-            if blob:
-                blobs.check(run.workspace.store, blob)
+        for blob in TrainedParts.of(parent).blobs:
+            blobs.check(run.workspace.store, blob)
     except (CorruptError, NotFoundError) as error:
         run_log(__name__).warning(
             "plan: what the published snapshot learnt is not whole, it is learnt again: %s", error

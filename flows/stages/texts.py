@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 
 from lookalike.data.errors import EncoderError
-from lookalike.data.snapshots.manifest import TEXT, Manifest, ShardSection
+from lookalike.data.snapshots.manifest import TEXT, Manifest, ShardSection, SpaceSection
 from lookalike.flows.runtime.partitions import Partition, gather, map_partitions
 from lookalike.flows.runtime.progress import run_log, stage_progress
 from lookalike.flows.runtime.run import Run, stage
 from lookalike.tasks.build import texts as building
 from lookalike.tasks.build.texts import BuiltTexts, TextChoice
+from lookalike.tasks.build.tower import evaluate_tower
 from lookalike.tasks.embed.texts import embed_texts, find_texts_to_embed, give_up_text
 from lookalike.tasks.encoders.texts.content import DEFAULT_FIELDS, parse_fields
 from lookalike.tasks.encoders.texts.stored import store_text_encoder
@@ -91,6 +92,23 @@ def build(
         "build texts: %s, recall@10 %.3f, %.2f ms a query", plan.reason, measured.recall, 1000 * measured.seconds
     )
     return BuiltTexts(building.describe_text_space(choice, plan, measured), built, measured)
+
+
+@stage("text tower")
+def measure_tower(
+    run: Run, space: SpaceSection, shards: Sequence[ShardSection]
+) -> tuple[SpaceSection, Mapping[str, float]]:
+    """Measure how texts find pictures, where the encoder can do that; return the space as it is searched for both."""
+    if space.encoder.text is None:
+        return space, {}
+    measured = run.workspace.on_worker(
+        evaluate_tower,
+        *(run.request.store, space, shards, run.request.limits.min_recall),
+        threads=run.workspace.cluster.threads_of(1),
+    )
+    shown = ", ".join(f"{name} {figure:.3f}" for name, figure in measured.figures.items())
+    run_log(__name__).info("text tower: %s", shown)
+    return space.model_copy(update={"index": measured.index}), measured.figures
 
 
 @stage("build texts")

@@ -25,6 +25,7 @@ from lookalike.data.errors import InputError, UnavailableError
 
 if TYPE_CHECKING:
     from lookalike.data.snapshots.channels import Channel
+    from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
     from lookalike.tasks.search.searcher import Hit, Searcher, Vectors
     from lookalike_client import Client
 
@@ -132,9 +133,9 @@ def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit
     """Return the hits of a text, with a picture or without, as a server finds them."""
     from lookalike.serving.errors import ProblemError
     from lookalike.serving.query.options import QueryOptions
-    from lookalike.serving.query.query import EncoderVector, Query, Text
+    from lookalike.serving.query.query import EncoderVector, Query, Text, TextVectors
     from lookalike.serving.query.request import check_text
-    from lookalike.serving.search.directions import find_ranking, wants_meaning
+    from lookalike.serving.search.directions import find_ranking, find_text_encoders
     from lookalike.serving.search.selection import Among, select
     from lookalike.tasks.search.filters import match_products
     from lookalike.tasks.search.order import check_order
@@ -145,8 +146,8 @@ def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit
             check_order(options.order, searcher.products.attributes)
         text = Text(check_text(asked.text or ""))
         query = Query((text,) if vector is None else (EncoderVector(vector), text), options)
-        meant = _embed_text(searcher, text.text) if wants_meaning(searcher, query) else None
-        vectors = [meant] if vector is None else [vector, meant]
+        meant = TextVectors(*(_embed_text(encoder, text.text) for encoder in find_text_encoders(searcher, query)))
+        vectors: list[Vectors | TextVectors] = [meant] if vector is None else [vector, meant]
         ranking = find_ranking(searcher, query, [None] * len(vectors), vectors)
         allowed = match_products(searcher.products, options.conditions) if options.conditions else None
         return [] if ranking is None else searcher.hits(select(searcher, ranking, options, Among(allowed)))
@@ -154,12 +155,12 @@ def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit
         raise InputError(str(problem)) from problem
 
 
-def _embed_text(searcher: Searcher, text: str) -> Vectors | None:
-    """Return the vector of a text, None where the encoder of texts knows nothing of it."""
-    try:
-        return None if searcher.texts is None else searcher.texts.embed(text)
-    except InputError:
-        return None
+def _embed_text(encoder: OnnxTextEncoder | None, text: str) -> Vectors | None:
+    """Return the vector of a text, None without an encoder, and where it knows nothing of it."""
+    from lookalike.tasks.encoders.texts.base import encode_texts
+
+    vector = None if encoder is None else encode_texts(encoder, [text])[0]
+    return None if vector is None or not vector.any() else vector
 
 
 @contextmanager

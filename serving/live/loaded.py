@@ -19,6 +19,7 @@ from PIL import Image
 from lookalike.data.errors import LookalikeError
 from lookalike.data.snapshots.channels import Entry
 from lookalike.data.snapshots.manifest import Manifest, parse_manifest
+from lookalike.tasks.encoders.texts.base import encode_texts
 from lookalike.tasks.search.searcher import Searcher
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,9 @@ def prove(searcher: Searcher) -> None:
     searcher.search(searcher.embed(BLANK), 1)
     if searcher.texts is not None:
         searcher.texts.search(searcher.texts.embed("a text"), 1)
+    if searcher.tower is not None:
+        vectors = encode_texts(searcher.tower.encoder, ["a text"])
+        searcher.nearest(searcher.tower.find_directions(vectors)[0], 1)
     searcher.similar(searcher.products.any_id(), 1)
 
 

@@ -94,6 +94,19 @@ class Text:
     weight: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class TextVectors:
+    """What a snapshot's encoders make of a text; None where there is no such encoder, or nothing that it knows.
+
+    Attributes:
+        meaning: by the encoder of texts.
+        shows: by that of pictures, in their space.
+    """
+
+    meaning: Vectors | None = None
+    shows: Vectors | None = None
+
+
 Example = Picture | PictureUrl | ProductId | EncoderVector | Text
 
 

@@ -6,28 +6,30 @@ from collections.abc import Iterator, Sequence
 
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.query.options import WEIGHTS, WORDS_ALONE, ChannelName
-from lookalike.serving.query.query import Example, Query, Text, Vectors, combine
+from lookalike.serving.query.query import Example, Query, Text, TextVectors, Vectors, combine
 from lookalike.serving.search.rankings import Blend, Looks, Nearest, Part, Ranking
+from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
 from lookalike.tasks.search.looks import find_examples
 from lookalike.tasks.search.meaning import Meaning
 from lookalike.tasks.search.searcher import Searcher
 from lookalike.tasks.search.words.words import Words
 
-Placed = Sequence[Vectors | None]
+Given = Vectors | TextVectors | None
+"""What encoders make of an example: nothing of a product."""
 
-TEXT_CHANNELS: tuple[ChannelName, ...] = ("meaning", "looks")
-"""The channels that need the vector of a text."""
+TITLE_CHANNELS: tuple[ChannelName, ...] = ("meaning", "looks")
+"""The channels that go by way of titles: they need the encoder of texts."""
 
 
 def find_ranking(
-    searcher: Searcher, query: Query, rows: Sequence[int | None], vectors: Sequence[Vectors | None]
+    searcher: Searcher, query: Query, rows: Sequence[int | None], vectors: Sequence[Given]
 ) -> Ranking | None:
     """Return how a query ranks products, None where nothing in it has a direction.
 
     Args:
         rows: the row of each example that is a product, else None.
-        vectors: the encoder's vector of each example that is a picture or a vector, and for a text that of the encoder
-            of texts; None for others, and for a text that has none.
+        vectors: the encoder's vector of each example that is a picture or a vector, and those of each text; None for
+            others.
 
     Raises:
         ProblemError: examples cancel each other out, or a text cannot be searched for.
@@ -54,9 +56,11 @@ def find_ranking(
     return Blend(parts, is_exact=all(is_exact(searcher, part.name) for part in parts))
 
 
-def wants_meaning(searcher: Searcher, query: Query) -> bool:
-    """Tell whether the vectors of a query's texts are needed."""
-    return searcher.texts is not None and any(_weigh(searcher, query, name) for name in TEXT_CHANNELS)
+def find_text_encoders(searcher: Searcher, query: Query) -> tuple[OnnxTextEncoder | None, OnnxTextEncoder | None]:
+    """Return what must encode a query's texts: the encoder of texts, and that of pictures; None where it need not."""
+    by_titles = searcher.texts if any(_weigh(searcher, query, name) for name in TITLE_CHANNELS) else None
+    by_pictures = searcher.tower if _weigh(searcher, query, "shows") else None
+    return by_titles.encoder if by_titles else None, by_pictures.encoder if by_pictures else None
 
 
 def find_words(searcher: Searcher) -> Words:
@@ -70,17 +74,17 @@ def find_words(searcher: Searcher) -> Words:
     return searcher.words
 
 
-def find_text_parts(searcher: Searcher, query: Query, vectors: Sequence[Vectors | None]) -> list[Part]:
+def find_text_parts(searcher: Searcher, query: Query, vectors: Sequence[Given]) -> list[Part]:
     """Return what finds products by the texts of a query. Raises `ProblemError` where the snapshot cannot."""
-    if searcher.texts is None:
+    if searcher.texts is None and searcher.tower is None:
         find_words(searcher)
-        _check_meaning(query)
+    _check_channels(searcher, query)
     signs = [1.0] * len(query.positive) + [-query.negative_weight] * len(query.negative)
     return [
         Part(part.name, part.channel, sign * example.weight * part.weight)
         for sign, example, vector in zip(signs, query.examples, vectors, strict=True)
         if isinstance(example, Text)
-        for part in _find_channels(searcher, query, example, vector)
+        for part in _find_channels(searcher, query, example, vector if isinstance(vector, TextVectors) else None)
     ]
 
 
@@ -93,11 +97,22 @@ def is_exact(searcher: Searcher, channel: ChannelName) -> bool:
     return searcher.is_exact
 
 
-def _find_channels(searcher: Searcher, query: Query, text: Text, vector: Vectors | None) -> Iterator[Part]:
+def _find_channels(searcher: Searcher, query: Query, text: Text, vectors: TextVectors | None) -> Iterator[Part]:
     """Yield what finds products by one text."""
     if searcher.words is not None:
         yield Part("words", searcher.words.query(text.text), _weigh(searcher, query, "words"))
-    if searcher.texts is None or vector is None:
+    if vectors is None:
+        return
+    if vectors.meaning is not None:
+        yield from _find_by_titles(searcher, query, vectors.meaning)
+    if vectors.shows is not None and searcher.tower is not None:
+        direction = searcher.tower.find_directions(vectors.shows[None])[0]
+        yield Part("shows", Looks(searcher, direction, of_text=True), _weigh(searcher, query, "shows"))
+
+
+def _find_by_titles(searcher: Searcher, query: Query, vector: Vectors) -> Iterator[Part]:
+    """Yield what finds products by the titles that are near to a text, and by the pictures of these."""
+    if searcher.texts is None:
         return
     examples = find_examples(searcher, vector) if _needs_pictures(searcher, query) else None
     looks = Looks(searcher, examples.direction, examples) if examples else None
@@ -112,24 +127,36 @@ def _needs_pictures(searcher: Searcher, query: Query) -> bool:
     return _weigh(searcher, query, "looks") > 0 or (has_untitled and _weigh(searcher, query, "meaning") > 0)
 
 
-def _check_meaning(query: Query) -> None:
-    for name in TEXT_CHANNELS:
-        if query.options.weights.get(name):
-            detail = (
-                f"The products of this snapshot cannot be searched by `{name}`: it was built without an encoder of "
-                "texts, or its products have no titles. Run `lookalike reindex` with `--text-encoder minilm`."
+def _check_channels(searcher: Searcher, query: Query) -> None:
+    """Raise `ProblemError` for a channel that was asked for and that the snapshot does not have."""
+    asked = [name for name, weight in query.options.weights.items() if weight]
+    for name in asked:
+        why = None
+        if name in TITLE_CHANNELS and searcher.texts is None:
+            why = (
+                "it was built without an encoder of texts, or its products have no titles. Run `lookalike reindex` "
+                "with `--text-encoder minilm`"
             )
-            raise ProblemError("no_text_channel", detail)
+        if name == "shows" and searcher.tower is None:
+            why = (
+                "its encoder of pictures does not know texts. Run `lookalike reindex` with an encoder that does, such "
+                "as `--encoder openclip:ViT-B-32/laion2b_s34b_b79k`"
+            )
+        if why:
+            raise ProblemError(
+                "no_text_channel", f"The products of this snapshot cannot be searched by `{name}`: {why}."
+            )
 
 
 def _weigh(searcher: Searcher, query: Query, channel: ChannelName) -> float:
-    usual = WORDS_ALONE if channel == "words" and searcher.texts is None else WEIGHTS[channel]
+    are_alone = channel == "words" and searcher.texts is None and searcher.tower is None
+    usual = WORDS_ALONE if are_alone else WEIGHTS[channel]
     return query.options.weights.get(channel, usual)
 
 
-def _place_example(searcher: Searcher, example: Example, row: int | None, vector: Vectors | None) -> Vectors | None:
+def _place_example(searcher: Searcher, example: Example, row: int | None, vector: Given) -> Vectors | None:
     """Return where one example lies in the index, None for a text, and for a picture without any feature."""
-    if isinstance(example, Text):
+    if isinstance(example, Text) or isinstance(vector, TextVectors):
         return None
     if row is not None:
         return searcher.direction_of(row)

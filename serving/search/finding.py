@@ -15,9 +15,9 @@ from lookalike.data.errors import FilterError, InputError
 from lookalike.serving.errors import ProblemError, sentence
 from lookalike.serving.live.loaded import LoadedSnapshot
 from lookalike.serving.query.options import QueryOptions
-from lookalike.serving.query.query import Query, Vectors
+from lookalike.serving.query.query import Query
 from lookalike.serving.search.answers import Answer, Listing
-from lookalike.serving.search.directions import find_ranking, find_words
+from lookalike.serving.search.directions import Given, find_ranking, find_words
 from lookalike.serving.search.explanations import explain, judge_texts
 from lookalike.serving.search.facets import count_facets
 from lookalike.serving.search.lookup import match_lookup, rank_lookup
@@ -38,7 +38,7 @@ def find_answer(
     loaded: LoadedSnapshot,
     query: Query,
     rows: Sequence[int | None],
-    vectors: Sequence[Vectors | None],
+    vectors: Sequence[Given],
     room: ReplyRoom,
     metrics: Metrics,
 ) -> Answer:

@@ -60,17 +60,21 @@ class Nearest(Ranking):
 class Looks(Channel):
     """By what pictures look like: closeness to a direction, 0 for what points away from it.
 
-    `examples` are what a text was taken for, where the direction is theirs. Then what points away is not offered.
+    Where the direction is that of a text, what points away is not offered. `examples` are what the text was taken for,
+    where it has no direction of its own.
     """
 
-    def __init__(self, searcher: Searcher, direction: Vectors, examples: Examples | None = None) -> None:
+    def __init__(
+        self, searcher: Searcher, direction: Vectors, examples: Examples | None = None, *, of_text: bool = False
+    ) -> None:
         self._searcher = searcher
         self._direction = direction
         self._examples = examples
+        self._of_text = of_text or examples is not None
 
     def candidates(self, reach: int, allowed: Mask | None) -> Rows:
         found = self._searcher.nearest(self._direction, reach, allowed)
-        return found.rows if self._examples is None else found.rows[found.scores > 0]
+        return found.rows[found.scores > 0] if self._of_text else found.rows
 
     def scores(self, rows: Rows) -> Scores:
         return np.clip(self._searcher.compare(self._direction, rows), 0, 1)

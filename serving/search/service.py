@@ -34,15 +34,17 @@ from lookalike.serving.query.query import (
     ProductId,
     Query,
     Text,
+    TextVectors,
     Vectors,
 )
 from lookalike.serving.search.answers import Answer, Answers, Embeddings, Listing
-from lookalike.serving.search.directions import wants_meaning
+from lookalike.serving.search.directions import Given, find_text_encoders
 from lookalike.serving.search.finding import check_attributes, complete_text, find_answer, list_products
 from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.suggestions import check_suggestion
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.metrics import Metrics
+from lookalike.tasks.encoders.texts.base import TextEncoder
 from lookalike.tasks.search.searcher import Searcher
 from lookalike.tasks.search.words.words import Completion
 
@@ -266,8 +268,8 @@ class SearchService:
             self.metrics.best_scores.observe(max((hit.score for hit in answer.hits), default=-1.0))
         return answer
 
-    async def _vectors(self, loaded: LoadedSnapshot, query: Query, deadline: float) -> Sequence[Vectors | None]:
-        """Return the vector of each example; None for products, which the index knows, and for texts without any."""
+    async def _vectors(self, loaded: LoadedSnapshot, query: Query, deadline: float) -> Sequence[Given]:
+        """Return the vector of each example, and those of a text; None for products, which the index knows."""
         if len(query.examples) == 1:
             return [await self._vector(loaded, query, query.examples[0], deadline)]
         tasks = [
@@ -280,18 +282,21 @@ class SearchService:
             for task in tasks:
                 task.cancel()
 
-    async def _vector(self, loaded: LoadedSnapshot, query: Query, example: Example, deadline: float) -> Vectors | None:
+    async def _vector(self, loaded: LoadedSnapshot, query: Query, example: Example, deadline: float) -> Given:
         if isinstance(example, ProductId):
             return None
         if isinstance(example, Text):
-            texts = loaded.searcher.texts
-            if texts is None or not wants_meaning(loaded.searcher, query):
-                return None
-            return await self._text_embedder.embed(texts.encoder, example.text, deadline=deadline)
+            encoders = find_text_encoders(loaded.searcher, query)
+            return TextVectors(*[await self._embed_text(encoder, example, deadline) for encoder in encoders])
         if isinstance(example, EncoderVector):
             _check_vector(example.vector, loaded.manifest.encoder.dimension)
             return example.vector
         return await self._embed(loaded, example, deadline)
+
+    async def _embed_text(self, encoder: TextEncoder | None, text: Text, deadline: float) -> Vectors | None:
+        if encoder is None:
+            return None
+        return await self._text_embedder.embed(encoder, text.text, deadline=deadline)
 
     async def _embed(self, loaded: LoadedSnapshot, picture: Picture | PictureUrl, deadline: float) -> Vectors:
         if isinstance(picture, PictureUrl):
@@ -314,7 +319,7 @@ def _forget_frames(problem: ProblemError) -> ProblemError:
     return problem.with_traceback(None)
 
 
-async def _name_example(work: Awaitable[Vectors | None], place: int) -> Vectors | None:
+async def _name_example(work: Awaitable[Given], place: int) -> Given:
     """Say of a query with several examples which one it is that cannot be used."""
     try:
         return await work

@@ -129,6 +129,17 @@ class Examination:
         return reached.get(low) or self.recall(index)
 
 
+class ExaminationByScore(Examination):
+    """Queries whose exact answers come from the codes of the index itself: any row that scores as high counts."""
+
+    def recall(self, index: ShardedIndex) -> float:
+        return compute_recall_by_score(index.search(self.queries, RECALL_AT), self.exact)
+
+    def _take_first(self, count: int) -> ExaminationByScore:
+        taken = super()._take_first(count)
+        return ExaminationByScore(taken.queries, taken.exact)
+
+
 def _list_steps(lists: int) -> list[int]:
     """Return numbers of lists to visit, each about a fifth more than the one before, from 1 to all."""
     count = max(2, int(4 * np.log2(lists)) + 1)

@@ -33,6 +33,7 @@ from lookalike.data.snapshots.manifest import (
 from lookalike.data.snapshots.products import read_alive_rows
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import measure
+from lookalike.tasks.build.centre import learn_centre
 from lookalike.tasks.build.differences import read_differences
 from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, compute_recall_by_score, measure_seconds_per_query
 from lookalike.tasks.build.pictures import CataloguePictures
@@ -77,18 +78,26 @@ class Source:
 class TrainedParts:
     """What all shards share, as blobs: the projection and the empty trained index; None where the plan has none.
 
-    `kind` says how the projection was learnt.
+    `kind` says how the projection was learnt, and `centre` is that of texts, where the encoder encodes them, too.
     """
 
     projection: Blob | None
     index: Blob | None
     kind: str = WHITENING
+    centre: Blob | None = None
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """Those that there are."""
+        return tuple(blob for blob in (self.projection, self.index, self.centre) if blob)
 
     @classmethod
     def of(cls, manifest: Manifest) -> TrainedParts:
         """Return those of a snapshot."""
         projection = manifest.image.projection
-        return cls(manifest.projection, manifest.index.trained, projection.kind if projection else WHITENING)
+        if projection is None:
+            return cls(None, manifest.index.trained)
+        return cls(projection.matrix, manifest.index.trained, projection.kind, projection.centre)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +213,14 @@ def train_index(source: Source, *, threads: int) -> TrainedParts:
     projection, trained = train(
         _open_pictures(store, source).read_first(choose_sample_size(plan)), plan, differences, threads=threads
     )
+    centre = None
+    if projection and source.encoder.text:
+        centre = learn_centre(store, source.catalogue, plan.products, source.encoder, threads=threads)
     return TrainedParts(
         blobs.put_bytes(store, projection.to_bytes()) if projection else None,
         blobs.put_bytes(store, trained) if trained else None,
         WHITENING if differences is None else DISTORTIONS,
+        centre,
     )
 
 

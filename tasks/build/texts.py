@@ -33,7 +33,7 @@ from lookalike.data.snapshots.manifest import (
 )
 from lookalike.data.snapshots.products import READ_ROWS, read_alive_rows
 from lookalike.data.stores import ObjectStore, open_store
-from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, compute_recall_by_score, measure_seconds_per_query
+from lookalike.tasks.build.evaluate import EXACT_DEPTH, ExaminationByScore, measure_seconds_per_query
 from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.build.planner import FLAT_UP_TO, GROWTH, SAMPLES_PER_LIST, TRAINING_SAMPLE, make_index_key
 from lookalike.tasks.build.shard import ADD_BATCH, add_vectors
@@ -223,7 +223,7 @@ def evaluate_texts(
     with tempfile.TemporaryDirectory(prefix="lookalike-evaluate-") as folder:
         index = _open_index(opened, shards, choice.encoder.dimension, BlobCache(Path(folder)), threads)
         exact = index.search_exact(queries, EXACT_DEPTH)
-        reached = _ByScore(queries, exact).tune(index, target)
+        reached = ExaminationByScore(queries, exact).tune(index, target)
         index.threads = 1
         seconds = measure_seconds_per_query(index, queries, RECALL_AT)
         return Measurement(reached, seconds, index.parameters, index.imbalance)
@@ -259,17 +259,6 @@ def rows_to_bytes(rows: NDArray[np.integer]) -> bytes:
     return buffer.getvalue()
 
 
-class _ByScore(Examination):
-    """Queries whose exact answers come from the codes of the index itself: many products may have one text."""
-
-    def recall(self, index: ShardedIndex) -> float:
-        return compute_recall_by_score(index.search(self.queries, RECALL_AT), self.exact)
-
-    def _take_first(self, count: int) -> _ByScore:
-        taken = super()._take_first(count)
-        return _ByScore(taken.queries, taken.exact)
-
-
 def _hash_shards(store: ObjectStore, choice: TextChoice, shards: Sequence[ShardSection]) -> Hashes:
     """Return the hashes of all texts of all shards, as often as products have them."""
     return np.concatenate([_read_hashes(store, choice, shard)[0] for shard in shards])
@@ -290,12 +279,13 @@ def _make_queries(store: str, choice: TextChoice, shards: Sequence[ShardSection]
             for table in read_shard_texts(open_store(store), shard):
                 texts.update(dict.fromkeys(text for text in read_texts(table, choice.fields) if text))
     step = max(1, len(texts) // QUERIES)
-    shortened = [_leave_words_out(text) for text in list(texts)[::step][:QUERIES]]
+    shortened = [leave_words_out(text) for text in list(texts)[::step][:QUERIES]]
     vectors = encode_texts(load_text_encoder(store, choice.encoder, threads), shortened)
     return vectors[vectors.any(axis=1)]
 
 
-def _leave_words_out(text: str) -> str:
+def leave_words_out(text: str) -> str:
+    """Return a title as people may type it: of three words or more without each third one."""
     words = text.split()
     kept = [word for place, word in enumerate(words) if len(words) < LEFT_OUT or (place + 1) % LEFT_OUT]
     return " ".join(kept)

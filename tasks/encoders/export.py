@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -78,34 +78,53 @@ def export(model: nn.Module, spec: EncoderSpec, directory: Path) -> None:
 
     Raises `EncoderError` if the model cannot be exported, or if ONNX Runtime's vectors differ from torch's.
     """
-    model.eval()
     path = directory / MODEL_FILE
     size = spec.preprocessing.size
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    translate(model, example, path, spec.input_name, spec.output_name, {0: torch.export.Dim("n")}, spec.name)
+    check_parity(model, path, spec)
 
-    def translate() -> Any:
+
+def translate(
+    model: nn.Module,
+    example: Tensor,
+    path: Path,
+    input_name: str,
+    output_name: str,
+    free: Mapping[int, Any],
+    name: str,
+) -> None:
+    """Write a network with one input and one output as an ONNX file; nothing is printed. Raises `EncoderError`.
+
+    Args:
+        example: an input.
+        free: the axes of the input that may have any length.
+        name: the encoder's, for messages.
+    """
+    model.eval()
+
+    def trace() -> Any:
         return torch.onnx.export(
             model,
             (example,),
             dynamo=True,
             verbose=False,
-            input_names=[spec.input_name],
-            output_names=[spec.output_name],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamic_shapes=(dict(free),),
         )
 
     try:
         with _silence_exporter():
             try:
-                program = translate()
+                program = trace()
             except (
                 SystemError
             ):  # two threads that parse Python at a time: https://github.com/python/cpython/issues/106905
-                program = translate()
+                program = trace()
             program.save(path, external_data=False)
     except Exception as error:  # the exporter may raise anything
-        raise EncoderError(f"{spec.name} cannot be exported to ONNX: {error}") from error
-    check_parity(model, path, spec)
+        raise EncoderError(f"{name} cannot be exported to ONNX: {error}") from error
 
 
 @contextlib.contextmanager

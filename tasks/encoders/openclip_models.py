@@ -1,4 +1,4 @@
-"""Every model of open_clip as an encoder: its image tower, and its text tower beside it.
+"""Every model of open_clip as an encoder: its image tower, and its text tower beside it where we have its tokenizer.
 
 After Radford et al., "Learning transferable visual models from natural language supervision", ICML 2021.
 """
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.library import LibraryEncoder, Look, compute_digest, fill, make_look
+from lookalike.tasks.encoders.openclip_texts import TOWERS, OpenClipTexts, reads_byte_pairs
 
 _DEFAULT_SIZE = 224
 _DEFAULT_INTERPOLATION = "bicubic"
@@ -56,17 +57,28 @@ class OpenClipEncoder(LibraryEncoder):
         )
 
     def departures(self) -> dict[str, Any]:
-        """Return the activation, where the weights want another one than the model has."""
+        """Return the activation, where the weights want another one than the model has, and that there are two towers.
+
+        A fingerprint is that of both: vectors of texts and of pictures are compared.
+        """
         differs = self._wants_quick_gelu and not self._config.get("quick_gelu")
-        return {"activation": "quick_gelu"} if differs else {}
+        activation = {"activation": "quick_gelu"} if differs else {}
+        return activation | ({"towers": TOWERS} if reads_byte_pairs(self._config) else {})
 
     def backbone(self) -> nn.Module:
         """Return the image tower: float32 (n, 3, size, size) to (n, d). Raises `EncoderError`."""
         return ImageTower(self._clip)
 
-    def text_tower(self) -> nn.Module:
-        """Return the text tower: int64 (n, length) of open_clip's tokenizer to (n, d), in the pictures' space."""
-        return TextTower(self._clip)
+    def text_tower(self) -> OpenClipTexts | None:
+        """Return what encodes texts into the pictures' space; None where the tokenizer is not CLIP's own.
+
+        Raises `EncoderError` where the weights cannot be had.
+        """
+        if not reads_byte_pairs(self._config):
+            return None
+        name = f"{self.family}:{self.model}"
+        licence = None if self.weights else self.licence()
+        return OpenClipTexts(name, self.fingerprint(), self._clip, self._config, licence)
 
     @property
     def _config(self) -> dict[str, Any]:
@@ -122,17 +134,3 @@ class ImageTower(nn.Module):
         """Pool and project into the space that pictures and texts share."""
         features: Tensor | tuple[Tensor, ...] = self.visual(planes)
         return features if isinstance(features, Tensor) else features[0]
-
-
-class TextTower(nn.Module):
-    """The text tower of an open_clip model: int64 (n, length) to (n, d)."""
-
-    def __init__(self, clip: Any) -> None:
-        super().__init__()
-        self._encode = clip.encode_text
-        self.clip = clip  # so that its weights move with this module
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Pool and project into the space that pictures and texts share."""
-        vectors: Tensor = self._encode(tokens)
-        return vectors

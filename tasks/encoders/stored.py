@@ -13,6 +13,7 @@ from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source, name_found_again
+from lookalike.tasks.encoders.texts.exported import put_text_encoder
 
 
 def store_encoder(store: ObjectStore, name: str) -> EncoderSection:
@@ -77,7 +78,23 @@ def _export(store: ObjectStore, encoder: EncoderSource) -> EncoderSection:
             dimension=spec.dimension,
             spec=blobs.put_bytes(store, spec.model_dump_json(indent=2).encode()),
             model=blobs.put_file(store, Path(folder) / MODEL_FILE),
+            text=_export_text_tower(store, encoder, spec),
         )
+
+
+def _export_text_tower(store: ObjectStore, encoder: EncoderSource, spec: EncoderSpec) -> EncoderSection | None:
+    """Store what encodes texts into the space of pictures, where the encoder has that. Raises `EncoderError`."""
+    make = getattr(encoder, "text_tower", None)
+    tower = make() if make else None
+    if tower is None:
+        return None
+    found = put_text_encoder(store, tower)
+    if (found.fingerprint, found.dimension) != (spec.fingerprint, spec.dimension):
+        raise EncoderError(
+            f"the tower of texts of {encoder.name} gives {found.dimension} numbers under {found.fingerprint}, that of "
+            f"pictures {spec.dimension} under {spec.fingerprint}: they are not of one space"
+        )
+    return found
 
 
 def _check_export(encoder: EncoderSource, spec: EncoderSpec, model: Path) -> None:

@@ -85,7 +85,8 @@ class TextSpace:
             alive=None if alive is None else alive[every],
         )
         index.warm_up()
-        encoder = _open_encoder(space.encoder, files, threads, previous)
+        shared = previous.encoder if previous and previous.section.is_same(space.encoder) else None
+        encoder = shared or open_mapped_encoder(space.encoder, files, threads)
         return cls(space.encoder, encoder, index, every, start, alive)
 
     @property
@@ -180,11 +181,8 @@ def read_rows(data: bytes | None, count: int) -> NDArray[np.int64]:
     return wide
 
 
-def _open_encoder(
-    section: EncoderSection, files: Mapping[Blob, Path], threads: int, previous: TextSpace | None
-) -> OnnxTextEncoder:
-    if previous and previous.section.is_same(section):
-        return previous.encoder
+def open_mapped_encoder(section: EncoderSection, files: Mapping[Blob, Path], threads: int) -> OnnxTextEncoder:
+    """Open an encoder of texts, warmed up, from the files of a snapshot. Raises `CorruptError`."""
     if section.vocabulary is None:
         raise CorruptError(f"the text encoder {section.name} has no vocabulary")
     spec, vocabulary = files[section.spec].read_bytes(), files[section.vocabulary].read_bytes()

@@ -34,7 +34,14 @@ class Projection:
 
     def __call__(self, vectors: Vectors) -> Vectors:
         """Map (n, in) vectors to (n, out) of length 1."""
-        return normalise(vectors @ self.matrix[:, :-1].T + self.matrix[:, -1])
+        return normalise(self._turn(vectors) + self.matrix[:, -1])
+
+    def turn(self, vectors: Vectors) -> Vectors:
+        """Map (n, in) vectors that are centred already to (n, out) of length 1."""
+        return normalise(self._turn(vectors))
+
+    def _turn(self, vectors: Vectors) -> Vectors:
+        return vectors @ self.matrix[:, :-1].T
 
     def to_bytes(self) -> bytes:
         """Return the matrix as a `.npy` file."""

@@ -26,6 +26,7 @@ from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.meaning import TextSpace
 from lookalike.tasks.search.order import REACH, Order, check_order, sort_rows
 from lookalike.tasks.search.projection import Projection, normalise
+from lookalike.tasks.search.tower import TextTower
 from lookalike.tasks.search.words.tokens import VERSION
 from lookalike.tasks.search.words.words import Words
 
@@ -71,6 +72,7 @@ class Searcher:
         duplicates: Duplicates,
         words: Words | None = None,
         texts: TextSpace | None = None,
+        tower: TextTower | None = None,
     ) -> None:
         self.manifest = manifest
         self.encoder = encoder
@@ -79,6 +81,8 @@ class Searcher:
         self.words = words
         """What the words of products are; None where the snapshot has none, or by rules that this release lacks."""
         self.texts = texts
+        self.tower = tower
+        """What puts texts into the space of pictures; None where the encoder of pictures cannot."""
         self._projection = projection
         self._index = index
 
@@ -134,7 +138,9 @@ class Searcher:
         words = _open_words(manifest, files, alive)
         before = previous.texts if previous else None
         texts = TextSpace.open(manifest, files, alive, threads=threads, previous=before)
-        return cls(manifest, encoder, projection, index, products, duplicates, words, texts)
+        above = previous.tower if previous else None
+        tower = TextTower.open(manifest, files, projection, threads=threads, previous=above)
+        return cls(manifest, encoder, projection, index, products, duplicates, words, texts, tower)
 
     @property
     def is_exact(self) -> bool:

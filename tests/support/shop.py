@@ -53,8 +53,10 @@ from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.encoders.texts.content import hash_texts, read_texts
+from lookalike.tasks.encoders.texts.exported import put_text_encoder
 from lookalike.tasks.encoders.texts.stored import store_text_encoder
 from lookalike.tasks.search.neighbours import SearchParameters
+from tests.support.towers import TwoTowers
 
 ODD_ID = "shoes/ä b?c#d.png"
 OTHER_ENCODER = "tests.support.shop:OtherEncoder"
@@ -185,7 +187,8 @@ class Shop:
         encoder: str,
         duplicates: DuplicatesSection | None,
     ) -> Manifest:
-        spec = _find_source(encoder).export(scratch)
+        source = _find_source(encoder)
+        spec = source.export(scratch)
         products, embeddings = self._embed(rows, scratch / MODEL_FILE, spec)
         chosen = plan(len(rows), spec.dimension, spec.fingerprint, shards=shards, parent=None)
         _, vectors = embeddings.read()
@@ -218,6 +221,7 @@ class Shop:
             dimension=spec.dimension,
             spec=blobs.put_bytes(self.store, spec.model_dump_json().encode()),
             model=self._put(scratch / MODEL_FILE),
+            text=put_text_encoder(self.store, source.text_tower()) if isinstance(source, TwoTowers) else None,
         )
         matrix = blobs.put_bytes(self.store, projection.to_bytes()) if projection else None
         space = SpaceSection.of(encoder_section, matrix, index_section)

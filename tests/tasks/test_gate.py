@@ -18,6 +18,11 @@ def manifest(products: int, recall: float = 0.99) -> Manifest:
     return made.model_copy(update={"quality": {"recall_at_10": recall}})
 
 
+def searched_by_text(recall: float) -> Manifest:
+    made = manifest(4)
+    return made.model_copy(update={"quality": {**made.quality, "tower_recall_at_10": recall}})
+
+
 def with_encoder(name: str, fingerprint: str) -> Manifest:
     made = manifest(4)
     return with_image_space(made, encoder=made.encoder.model_copy(update={"name": name, "fingerprint": fingerprint}))
@@ -37,6 +42,7 @@ def test_a_snapshot_like_the_one_before_goes_out() -> None:
     ("facts", "limits", "reason"),
     [
         ({"manifest": manifest(4, 0.949)}, Limits(), "recall@10 is 0.949, the limit is 0.95"),
+        ({"manifest": searched_by_text(0.94)}, Limits(), "recall@10 of pictures for texts is 0.940, the limit is 0.95"),
         ({"rejected": 2}, Limits(), "33% of the catalogue cannot be used, the limit is 20%"),
         ({"removed": 3}, Limits(), "75% of the last snapshot's products are gone, the limit is 50%"),
         ({"manifest": manifest(8)}, Limits(max_growth=1.5), "there are 2.0 times as many products as before"),

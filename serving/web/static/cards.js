@@ -95,8 +95,9 @@ export function makeCloseness(score, chance) {
 function makeWhy({ score = 0 }, { scores, words }, chance) {
   const looks = scores.picture === undefined ? [] : [nameCloseness(scores.picture, chance)];
   const named = [...new Set(words.map(({ found }) => found))];
-  const { meaning = 0, looks: like = 0 } = scores;
-  const near = named.length || !(meaning || like) ? [] : [meaning > like ? "by its title" : "by its picture"];
+  const { meaning = 0, looks: like = 0, shows = 0 } = scores;
+  const seen = Math.max(like, shows);
+  const near = named.length || !(meaning || seen) ? [] : [meaning > seen ? "by its title" : "by its picture"];
   const said = [...looks, ...(named.length ? [`has ${named.join(", ")}`] : near)].join(" · ");
   const figure = make("span", { className: "figure" }, score.toFixed(2));
   return make("span", { className: "closeness why", title: `Score ${score.toFixed(3)}` }, said, figure);

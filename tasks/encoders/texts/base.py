@@ -45,6 +45,19 @@ class WordPieceSpec(BaseModel):
     padding: str = "[PAD]"
 
 
+class BytePairSpec(BaseModel):
+    """How a text is cut into pieces of bytes, as CLIP's tokenizer does it. The vocabulary is its list of merges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["bytepairs"] = "bytepairs"
+    padding: int = 0
+    """The number that fills up a shorter text."""
+
+
+TokenizerSpec = Annotated[WordPieceSpec | BytePairSpec, Field(discriminator="kind")]
+
+
 class TextSpec(BaseModel):
     """Everything besides the ONNX file and the vocabulary that is needed to encode a query as titles were encoded."""
 
@@ -56,9 +69,11 @@ class TextSpec(BaseModel):
     dimension: Annotated[int, Field(ge=1)]
     """Length of the vectors."""
     modality: Literal["text"] = "text"
-    tokenizer: WordPieceSpec
+    tokenizer: TokenizerSpec
     most_tokens: Annotated[int, Field(ge=3, le=8192)] = MOST_TOKENS
     """Tokens of a text that are read, with those that mark its ends; the rest of a longer text is cut off."""
+    padded: bool = False
+    """Whether the model takes texts of this length only, so that each is filled up to it."""
     pooling: Pooling
     ids_name: str = "input_ids"
     """Name of the input tensor of tokens, int64 (n, tokens)."""
@@ -111,7 +126,10 @@ class TextEncoder(Protocol):
 
 
 class TextEncoderSource(Protocol):
-    """Where a text encoder comes from: writes the files that a snapshot carries."""
+    """Where a text encoder comes from: writes the files that a snapshot carries.
+
+    An encoder of pictures may have one as `text_tower()`: with its own fingerprint and dimension, in the same space.
+    """
 
     @property
     def name(self) -> str:
@@ -140,7 +158,13 @@ def encode_texts(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
 
 
 def fingerprint_of_texts(
-    *, weights: str, vocabulary: str, tokenizer: WordPieceSpec, most_tokens: int, pooling: str, version: str = ""
+    *,
+    weights: str,
+    vocabulary: str,
+    tokenizer: TokenizerSpec,
+    most_tokens: int,
+    pooling: str,
+    version: str = "",
 ) -> str:
     """Return sixteen hex digits over all that decides a text encoder's vectors.
 

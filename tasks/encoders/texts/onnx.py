@@ -13,7 +13,7 @@ from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.base import scale_to_unit_length
 from lookalike.tasks.encoders.onnx import Sessions
 from lookalike.tasks.encoders.texts.base import TextSpec, Tokens
-from lookalike.tasks.encoders.texts.wordpiece import WordPiece
+from lookalike.tasks.encoders.texts.tokenizers import open_tokenizer
 
 BATCH_SIZE = 32
 
@@ -30,7 +30,7 @@ class OnnxTextEncoder:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._spec = spec
-        self._tokenizer = WordPiece(vocabulary, spec.tokenizer, spec.most_tokens)
+        self._tokenizer = open_tokenizer(vocabulary, spec)
         self._sessions = Sessions(model, threads, spread=False)
         _check_model(self._sessions.wide, spec)
 
@@ -63,7 +63,7 @@ class OnnxTextEncoder:
 
     def _pad(self, batch: Sequence[Tokens]) -> tuple[_Integers, _Integers]:
         """Return ids and mask, (n, tokens), of texts that may differ in length."""
-        longest = max(len(one.ids) for one in batch)
+        longest = self._spec.most_tokens if self._spec.padded else max(len(one.ids) for one in batch)
         ids = np.full((len(batch), longest), self._tokenizer.padding, dtype=np.int64)
         mask = np.zeros((len(batch), longest), dtype=np.int64)
         for row, one in enumerate(batch):

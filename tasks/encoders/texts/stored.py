@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from lookalike.data.errors import CorruptError, EncoderError
+from lookalike.data.errors import CorruptError
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.manifest import EncoderSection
 from lookalike.data.stores import ObjectStore, open_store
-from lookalike.tasks.encoders.base import MODEL_FILE
 from lookalike.tasks.encoders.stored import read_spec, store_once
-from lookalike.tasks.encoders.texts.base import VOCABULARY_FILE, TextEncoderSource, TextSpec
+from lookalike.tasks.encoders.texts.base import TextSpec
+from lookalike.tasks.encoders.texts.exported import put_text_encoder
 from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
 from lookalike.tasks.encoders.texts.registry import find_text_source, text_name_found_again
 
@@ -25,7 +24,7 @@ def store_text_encoder(store: ObjectStore, name: str) -> EncoderSection:
     Raises `EncoderError` where it cannot be found or exported, or where the store lost it.
     """
     source = find_text_source(name)
-    found = store_once(store, source.name, source.fingerprint(), lambda: _export(store, source))
+    found = store_once(store, source.name, source.fingerprint(), lambda: put_text_encoder(store, source))
     return found.model_copy(update={"name": text_name_found_again(name, source)})
 
 
@@ -58,36 +57,3 @@ def load_text_encoder(store: str, section: EncoderSection, threads: int) -> Onnx
     loaded = open_text_encoder(section, spec, model, vocabulary, threads=threads)
     loaded.warm_up()
     return loaded
-
-
-def _export(store: ObjectStore, source: TextEncoderSource) -> EncoderSection:
-    with tempfile.TemporaryDirectory(prefix="lookalike-text-encoder-") as folder:
-        spec = source.export(Path(folder))
-        model, vocabulary = Path(folder) / MODEL_FILE, Path(folder) / VOCABULARY_FILE
-        _check_export(source, spec, model, vocabulary)
-        return EncoderSection(
-            name=source.name,
-            fingerprint=spec.fingerprint,
-            dimension=spec.dimension,
-            spec=blobs.put_bytes(store, spec.model_dump_json(indent=2).encode()),
-            model=blobs.put_file(store, model),
-            vocabulary=blobs.put_file(store, vocabulary),
-        )
-
-
-def _check_export(source: TextEncoderSource, spec: TextSpec, model: Path, vocabulary: Path) -> None:
-    """Raise `EncoderError` unless the export runs, is two files, and has the source's fingerprint."""
-    if spec.fingerprint != source.fingerprint():
-        raise EncoderError(f"{source.name} was exported with the fingerprint {spec.fingerprint}, not its own")
-    wanted = {MODEL_FILE, VOCABULARY_FILE}
-    there = {path.name for path in model.parent.iterdir()}
-    if there != wanted:
-        raise EncoderError(
-            f"{source.name} was exported as {', '.join(sorted(there)) or 'nothing'}, and snapshots carry "
-            f"{' and '.join(sorted(wanted))}: the weights must be inside of {MODEL_FILE}"
-        )
-    exported = OnnxTextEncoder(model.read_bytes(), vocabulary.read_bytes(), spec, threads=1)  # as servers open it
-    try:
-        exported.warm_up()
-    except Exception as error:  # ONNX Runtime's own classes share no base
-        raise EncoderError(f"{source.name} was exported, but cannot be run: {error}") from error

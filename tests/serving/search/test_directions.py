@@ -13,19 +13,24 @@ from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.stores import open_store
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.query.options import QueryOptions
-from lookalike.serving.query.query import Query, Text
-from lookalike.serving.search.directions import find_ranking
+from lookalike.serving.query.query import Query, Text, TextVectors, Vectors
+from lookalike.serving.search.directions import find_ranking, find_text_encoders
 from lookalike.serving.search.rankings import Blend
 from lookalike.serving.search.selection import Among, find_best
+from lookalike.tasks.encoders.texts.base import encode_texts
+from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
 from lookalike.tasks.search.searcher import Searcher
 from tests.support.shop import Shop, write_pictures
+from tests.support.towers import TWO_TOWERS
 
 COUNT = 60
 THINGS = ("scarlet shoe", "navy hat", "olive bag")
 COLOURS = ("red", "blue", "green")
 
 
-def build(folder: Path, *, texts: bool = True, words: bool = True, titles: bool = True) -> Searcher:
+def build(
+    folder: Path, *, texts: bool = True, words: bool = True, titles: bool = True, encoder: str = "fake"
+) -> Searcher:
     """Build products in three colours; every third one of a colour has no title."""
     shop = Shop(open_store(str(folder / "store")), folder)
     shop.text_encoder = "fake" if texts else None
@@ -42,7 +47,7 @@ def build(folder: Path, *, texts: bool = True, words: bool = True, titles: bool 
         row["id"] = f"{COLOURS[kind]}-{number}"
         row["title"] = f"{THINGS[kind]} {number}" if titles and (number // 3) % 3 else ""
         row["attributes"] = {"stock": number}
-    return Searcher.open(shop.store, shop.build_rows(rows), BlobCache(folder / "cache"), threads=1)
+    return Searcher.open(shop.store, shop.build_rows(rows, encoder=encoder), BlobCache(folder / "cache"), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +59,16 @@ def ask(searcher: Searcher, text: str, negative: str | None = None, **options: A
     asked = [text, negative] if negative else [text]
     negatives = tuple(Text(one) for one in asked[1:])
     query = Query((Text(text),), QueryOptions(**options), negative=negatives, negative_weight=0.5)
-    vectors = [None if searcher.texts is None else searcher.texts.embed(one) for one in asked]
+    encoders = find_text_encoders(searcher, query)
+    vectors = [TextVectors(*[encode(encoder, one) for encoder in encoders]) for one in asked]
     ranking = find_ranking(searcher, query, [None] * len(query.examples), vectors)
     assert isinstance(ranking, Blend)
     return ranking
+
+
+def encode(encoder: OnnxTextEncoder | None, text: str) -> Vectors | None:
+    vector = None if encoder is None else encode_texts(encoder, [text])[0]
+    return None if vector is None or not vector.any() else vector
 
 
 def weights(ranking: Blend) -> dict[str, float]:
@@ -111,7 +122,7 @@ def test_a_snapshot_that_knows_meanings_alone(tmp_path: Path) -> None:
 
 def test_a_text_without_a_vector_is_searched_by_its_words(searcher: Searcher) -> None:
     query = Query((Text("7"),), QueryOptions())
-    ranking = find_ranking(searcher, query, [None], [None])
+    ranking = find_ranking(searcher, query, [None], [TextVectors()])
     assert isinstance(ranking, Blend)
     assert weights(ranking) == {"words": 0.5}
 
@@ -119,3 +130,47 @@ def test_a_text_without_a_vector_is_searched_by_its_words(searcher: Searcher) ->
 def test_nothing_has_a_weight(searcher: Searcher) -> None:
     with pytest.raises(ProblemError, match="above 0"):
         ask(searcher, "scarlet shoe", weights={"words": 0, "meaning": 0, "looks": 0})
+
+
+@pytest.fixture(scope="module")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    """The same products in a snapshot whose encoder of pictures knows the words for colours."""
+    return build(tmp_path_factory.mktemp("towers"), encoder=TWO_TOWERS)
+
+
+def test_an_encoder_that_knows_both_shows_what_a_text_says(towers: Searcher) -> None:
+    assert weights(ask(towers, "red")) == {"words": 0.5, "meaning": 0.5, "looks": 0.1, "shows": 0.5}
+    ranking = ask(towers, "red", weights={"words": 0, "meaning": 0, "looks": 0})
+    assert (weights(ranking), ranking.is_exact) == ({"shows": 0.5}, True)
+    found = find_best(towers, ranking, 20, QueryOptions(), Among())
+    products = towers.products.take(found.rows)
+    assert {product.id.partition("-")[0] for product in products} == {"red"}  # no title says so
+    assert any(not product.title for product in products)
+    assert (np.diff(found.scores) <= 0).all()
+    assert 0 < found.scores[-1] <= found.scores[0] <= 1
+
+
+@pytest.mark.parametrize("negative", [None, "blue"])
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_what_pictures_show_is_blended_exactly(towers: Searcher, share: float, negative: str | None) -> None:
+    ranking = ask(towers, "red hat", negative)
+    allowed = np.random.default_rng(2).random(COUNT) < share
+    every = np.arange(COUNT)
+    scores = ranking.scores(every)
+    offered = np.any([part.channel.scores(every) > 0 for part in ranking.parts if part.weight > 0], axis=0)
+    found = find_best(towers, ranking, COUNT, QueryOptions(), Among(allowed))
+    assert set(found.rows.tolist()) == set(every[allowed & offered].tolist())
+    assert found.scores == pytest.approx(np.sort(scores[allowed & offered])[::-1], abs=1e-5)
+
+
+def test_a_snapshot_that_knows_what_pictures_show_alone(tmp_path: Path) -> None:
+    searcher = build(tmp_path, texts=False, words=False, encoder=TWO_TOWERS)
+    assert weights(ask(searcher, "green")) == {"shows": 0.5}
+    best = find_best(searcher, ask(searcher, "green"), 1, QueryOptions(), Among())
+    assert searcher.products.take(best.rows)[0].id.startswith("green")
+
+
+def test_an_encoder_of_pictures_alone_cannot_show(searcher: Searcher) -> None:
+    with pytest.raises(ProblemError, match="--encoder openclip:") as caught:
+        ask(searcher, "scarlet shoe", weights={"shows": 1.0})
+    assert caught.value.code == "no_text_channel"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from lookalike.data.stores.local import LocalStore
 from lookalike.serving.rest.app import create_app
@@ -13,6 +15,7 @@ from lookalike.serving.runtime import Runtime
 from tests.serving.conftest import make_settings
 from tests.support.client import Client, running
 from tests.support.shop import Shop, write_pictures
+from tests.support.towers import COLOURS, TWO_TOWERS
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +107,23 @@ def test_a_channel_that_the_snapshot_lacks(shop: Shop, serve: Callable[..., Clie
     refused = client.post("/v1/search", json={"text": "product", "weights": {"meaning": 1}})
     assert (refused.status_code, refused.json()["code"]) == (422, "no_text_channel")
     assert "--text-encoder minilm" in refused.json()["detail"]
+
+
+def test_an_encoder_that_knows_texts_says_what_pictures_show(tmp_path: Path) -> None:
+    shop = Shop(LocalStore(tmp_path / "store"), tmp_path)
+    rows = write_pictures(tmp_path, 12)
+    for number, row in enumerate(rows):
+        row["title"] = f"thing {number}"
+        Image.new("RGB", (64, 64), COLOURS[number % 6]).save(row["image"])
+        row["id"] = f"{COLOURS[number % 6]}-{number}"
+        with Path(row["image"]).open("ab") as file:
+            file.write(bytes([number]))  # no two pictures are the same file
+    shop.point_at(shop.build_rows(rows, encoder=TWO_TOWERS))
+    with running(create_app(Runtime(make_settings(tmp_path)))) as client:
+        client.wait(lambda state: state["ready"])
+        found = search(client, text="purple thing", explain=True, k=2)
+        assert {hit["id"].partition("-")[0] for hit in found["hits"]} == {"purple"}
+        scores = found["hits"][0]["why"]["scores"]
+        assert set(scores) == {"words", "shows"}
+        assert found["hits"][0]["score"] == pytest.approx((scores["words"] + scores["shows"]) / 2, abs=0.001)
+        assert search(client, text="purple", weights={"shows": 1, "words": 0}, k=2)["hits"] != []

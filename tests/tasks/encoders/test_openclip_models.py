@@ -14,12 +14,18 @@ import safetensors.torch
 import torch
 
 from lookalike.data.errors import EncoderError
+from lookalike.data.stores import open_store
 from lookalike.tasks.encoders import export
 from lookalike.tasks.encoders.base import MODEL_FILE, encode, fingerprint
 from lookalike.tasks.encoders.library import WeightsFile
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.openclip_models import OpenClipEncoder
+from lookalike.tasks.encoders.openclip_texts import TOWERS
 from lookalike.tasks.encoders.registry import find_source, list_models
+from lookalike.tasks.encoders.stored import store_source
+from lookalike.tasks.encoders.texts.base import VOCABULARY_FILE, encode_texts
+from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
+from lookalike.tasks.encoders.texts.stored import load_text_encoder
 
 pytestmark = pytest.mark.slow  # torch takes ten seconds to import
 
@@ -70,16 +76,60 @@ def test_it_computes_what_open_clip_does(clip: Any, weights: Path, tmp_path: Pat
     assert (expected.numpy() * vectors).sum(axis=1).min() > 0.99999
 
 
-def test_texts_land_in_the_same_space(clip: Any, weights: Path) -> None:
-    tokens = open_clip.tokenize(["a red shoe", "a guitar"], context_length=16)
-    tower = OpenClipEncoder(MODEL, str(weights)).text_tower().eval()
+TEXTS = (
+    "a red shoe",
+    "a guitar",
+    "Kinderfahrrad mit St\u00fctzr\u00e4dern",
+    "\u7ea2\u8272\u8fd0\u52a8\u978b",
+    "lamp " * 40,
+)
 
+
+def test_both_towers_are_stored_as_one_encoder(clip: Any, weights: Path, tmp_path: Path) -> None:
+    source = find_source(f"openclip:{MODEL}@{weights}")
+    store = open_store(str(tmp_path))
+
+    section = store_source(store, source)
+
+    assert section.text is not None
+    assert section.fingerprint == section.text.fingerprint == source.fingerprint()
+    assert section.dimension == section.text.dimension == 32
+    assert len(section.files) == 5
+    encoder = load_text_encoder(str(tmp_path), section.text, 1)
+    tokens = open_clip.get_tokenizer(MODEL)(list(TEXTS))
     with torch.inference_mode():
-        vectors = tower(tokens)
-        expected = clip.encode_text(tokens)
+        expected = clip.encode_text(tokens, normalize=True).numpy()
+    found = encode_texts(encoder, list(TEXTS))
+    assert (found * expected).sum(axis=1).min() > 0.99999
+    alone = np.concatenate([encode_texts(encoder, [text]) for text in TEXTS])
+    assert (found * alone).sum(axis=1).min() > 0.99999  # what fills up a batch plays no part
+    assert not encoder.spec.padded
+    assert encoder.prepare(TEXTS[-1]).truncated
 
-    assert vectors.shape == (2, 32)
-    torch.testing.assert_close(vectors, expected)
+
+def test_a_tower_that_looks_ahead_gets_texts_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {**CONFIG, "custom_text": True, "text_cfg": {**CONFIG["text_cfg"], "no_causal_mask": True}}  # type: ignore[dict-item]
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny-Ahead", config)
+    torch.manual_seed(5)
+    clip = open_clip.create_model("Tiny-Ahead").eval()
+    safetensors.torch.save_file(clip.state_dict(), tmp_path / "model.safetensors")
+    tower = OpenClipEncoder("Tiny-Ahead", str(tmp_path / "model.safetensors")).text_tower()
+    assert tower is not None
+    (tmp_path / "out").mkdir()
+
+    spec = tower.export(tmp_path / "out")
+
+    assert spec.padded
+    merges = (tmp_path / "out" / VOCABULARY_FILE).read_bytes()
+    encoder = OnnxTextEncoder(tmp_path / "out" / MODEL_FILE, merges, spec, threads=1)
+    with torch.inference_mode():
+        expected = clip.encode_text(open_clip.tokenize(list(TEXTS), context_length=16), normalize=True).numpy()
+    assert (encode_texts(encoder, list(TEXTS)) * expected).sum(axis=1).min() > 0.99999
+
+
+def test_a_model_with_another_tokenizer_encodes_pictures_alone() -> None:
+    for name in ("ViT-B-16-SigLIP", "roberta-ViT-B-32"):
+        assert OpenClipEncoder(name, "w").text_tower() is None
 
 
 @pytest.mark.parametrize(("quick", "tag"), [(False, "exact"), (True, "quick")])
@@ -108,6 +158,7 @@ def test_only_another_activation_than_the_models_is_part_of_the_fingerprint(weig
             pooling="image tower",
             version="export-1",
             model=name,
+            **({} if "roberta" in name else {"towers": TOWERS}),
         )
         return origin.fingerprint() != plain
 
