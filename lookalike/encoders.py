@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.base import EncoderSource, EncoderSpec, fingerprint
-from lookalike.tasks.encoders.texts.base import TextEncoderSource, TextSpec, WordPieceSpec, fingerprint_of_texts
+from lookalike.tasks.encoders.texts.base import (
+    BytePairSpec,
+    TextEncoderSource,
+    TextSpec,
+    UnigramSpec,
+    WordPieceSpec,
+    fingerprint_of_texts,
+)
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from lookalike.tasks.encoders.library import WeightsFile
 
 __all__ = [
+    "BytePairSpec",
     "EncoderError",
     "EncoderSource",
     "EncoderSpec",
@@ -27,6 +35,7 @@ __all__ = [
     "Preprocessing",
     "TextEncoderSource",
     "TextSpec",
+    "UnigramSpec",
     "WeightsFile",
     "WordPieceSpec",
     "dimension",

@@ -56,7 +56,7 @@ class CatalogueSection(_Section):
 class EncoderSection(_Section):
     """The encoder that made the vectors: `spec` is JSON, `model` is ONNX; `dimension` is that of its vectors.
 
-    An encoder of texts has a `vocabulary`, too: the pieces of its tokenizer, one a line. An encoder of pictures may
+    An encoder of texts has a `vocabulary`, too: what its tokenizer cuts texts by. An encoder of pictures may
     have `text`: what encodes texts into the same space, under the same fingerprint.
     """
 

@@ -55,7 +55,22 @@ class BytePairSpec(BaseModel):
     """The number that fills up a shorter text."""
 
 
-TokenizerSpec = Annotated[WordPieceSpec | BytePairSpec, Field(discriminator="kind")]
+class UnigramSpec(BaseModel):
+    """How a text is cut into its most probable pieces, as SentencePiece does it: the numbers of those with a meaning.
+
+    The vocabulary is a JSON object: `pieces` with their scores, and `rules` for letters.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["unigram"] = "unigram"
+    unknown: int
+    begin: int
+    end: int
+    padding: int
+
+
+TokenizerSpec = Annotated[WordPieceSpec | BytePairSpec | UnigramSpec, Field(discriminator="kind")]
 
 
 class TextSpec(BaseModel):

@@ -1,7 +1,8 @@
-"""A text encoder of one's own: a folder with an ONNX model and the files of its WordPiece tokenizer.
+"""A text encoder of one's own: a folder with an ONNX model and the files of its tokenizer.
 
 The layout is the one in which sentence-transformers saves its models, and hubs keep them:
-`onnx/model.onnx` (or `model.onnx`), `vocab.txt`, `tokenizer_config.json`, `1_Pooling/config.json`.
+`onnx/model.onnx` (or `model.onnx`), `vocab.txt` (WordPiece) or `tokenizer.json` (Unigram), `tokenizer_config.json`,
+`1_Pooling/config.json`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from lookalike.tasks.encoders.texts.base import (
     VOCABULARY_FILE,
     Pooling,
     TextSpec,
+    TokenizerSpec,
     WordPieceSpec,
     fingerprint_of_texts,
 )
+from lookalike.tasks.encoders.texts.unigram import read_tokenizer
 
 _MODELS = (MODEL_FILE, f"onnx/{MODEL_FILE}")
+
+_TOKENIZER = "tokenizer.json"
 _IDS, _MASK, _TYPES = "input_ids", "attention_mask", "token_type_ids"
 
 
@@ -46,7 +51,7 @@ class OnnxFolder:
         """Return sixteen hex digits over model, vocabulary and how they are used. Raises `EncoderError`."""
         return fingerprint_of_texts(
             weights=_hash(self._model),
-            vocabulary=_hash(self._vocabulary),
+            vocabulary=hashlib.sha256(self._vocabulary).hexdigest(),
             tokenizer=self._tokenizer,
             most_tokens=self._most_tokens,
             pooling=self._pooling,
@@ -63,7 +68,7 @@ class OnnxFolder:
         if not isinstance(dimension, int):
             raise EncoderError(f"{self._model} does not say how long its vectors are: {output.name} is {output.shape}")
         shutil.copyfile(self._model, directory / MODEL_FILE)
-        shutil.copyfile(self._vocabulary, directory / VOCABULARY_FILE)
+        (directory / VOCABULARY_FILE).write_bytes(self._vocabulary)
         return TextSpec(
             name=self.name,
             fingerprint=self.fingerprint(),
@@ -83,18 +88,32 @@ class OnnxFolder:
                 return self.folder / name
         raise EncoderError(f"{self.folder} has neither {' nor '.join(_MODELS)}")
 
-    @cached_property
-    def _vocabulary(self) -> Path:
-        path = self.folder / VOCABULARY_FILE
-        if not path.is_file():
-            raise EncoderError(
-                f"{self.folder} has no {VOCABULARY_FILE}: only models with a WordPiece vocabulary can be used, "
-                "not those with SentencePiece or byte pairs"
-            )
-        return path
+    @property
+    def _vocabulary(self) -> bytes:
+        return self._read_tokenizer[1]
+
+    @property
+    def _tokenizer(self) -> TokenizerSpec:
+        return self._read_tokenizer[0]
 
     @cached_property
-    def _tokenizer(self) -> WordPieceSpec:
+    def _read_tokenizer(self) -> tuple[TokenizerSpec, bytes]:
+        words, pieces = self.folder / VOCABULARY_FILE, self.folder / _TOKENIZER
+        if words.is_file():
+            return self._describe_word_pieces(), words.read_bytes()
+        if not pieces.is_file():
+            raise EncoderError(
+                f"{self.folder} has neither {VOCABULARY_FILE} (WordPiece) nor {_TOKENIZER} (Unigram): models with "
+                "another tokenizer cannot be used"
+            )
+        try:
+            return read_tokenizer(self._read_json(_TOKENIZER))
+        except EncoderError as error:
+            raise EncoderError(f"{self.folder}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise EncoderError(f"{pieces} cannot be understood: {error!r}") from error
+
+    def _describe_word_pieces(self) -> WordPieceSpec:
         config = self._read_json("tokenizer_config.json")
         if config.get("strip_accents") not in (None, config.get("do_lower_case", True)):
             raise EncoderError(f"{self.folder}: letters and accents can only be kept together, or made plain together")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lookalike.tasks.encoders.texts.base import TextSpec, Tokens, WordPieceSpec
+from lookalike.tasks.encoders.texts.base import TextSpec, Tokens, UnigramSpec, WordPieceSpec
 from lookalike.tasks.encoders.texts.bytepairs import BytePairs
+from lookalike.tasks.encoders.texts.unigram import Unigram
 from lookalike.tasks.encoders.texts.wordpiece import WordPiece
 
 
@@ -23,4 +24,6 @@ def open_tokenizer(vocabulary: bytes, spec: TextSpec) -> Tokenizer:
     """Return the tokenizer of a spec. Raises `EncoderError` where the vocabulary is not one for it."""
     if isinstance(spec.tokenizer, WordPieceSpec):
         return WordPiece(vocabulary, spec.tokenizer, spec.most_tokens)
+    if isinstance(spec.tokenizer, UnigramSpec):
+        return Unigram(vocabulary, spec.tokenizer, spec.most_tokens)
     return BytePairs(vocabulary, spec.tokenizer, spec.most_tokens)

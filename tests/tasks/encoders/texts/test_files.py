@@ -75,7 +75,7 @@ def test_a_model_that_pools_itself(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "vocab.txt").unlink(), "only models with a WordPiece vocabulary"),
+        (lambda folder: (folder / "vocab.txt").unlink(), "neither vocab.txt"),
         (lambda folder: (folder / "onnx" / "model.onnx").unlink(), "neither model.onnx nor onnx/model.onnx"),
         (lambda folder: (folder / "onnx" / "model.onnx").write_bytes(b"no"), "cannot be loaded"),
         (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "tokenizer_config.json cannot be read"),
