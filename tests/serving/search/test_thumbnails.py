@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +31,21 @@ def photos(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """Large pictures: a JPEG that EXIF turns, one that is partly transparent, and plain ones."""
     from tests.support import shop as snapshots
 
-    shop_picture = snapshots.picture
-
-    def large(seed: int) -> bytes:
-        image = opened(shop_picture(seed)).resize((1200, 800))
-        exif, buffer = Image.Exif(), io.BytesIO()
-        if seed == 0:
-            exif[0x0112] = 6
-        if seed == 1:
-            image.putalpha(Image.new("L", image.size, 0))
-        image.save(buffer, "PNG" if seed == 1 else "JPEG", exif=exif)
-        return buffer.getvalue()
-
-    monkeypatch.setattr(snapshots, "picture", large)
+    monkeypatch.setattr(snapshots, "picture", large_picture)
     shop.publish(8)
     return shop
+
+
+@cache
+def large_picture(seed: int) -> bytes:
+    image = opened(picture(seed)).resize((1200, 800))
+    exif, buffer = Image.Exif(), io.BytesIO()
+    if seed == 0:
+        exif[0x0112] = 6
+    if seed == 1:
+        image.putalpha(Image.new("L", image.size, 0))
+    image.save(buffer, "PNG" if seed == 1 else "JPEG", exif=exif)
+    return buffer.getvalue()
 
 
 def metric(client: Client, name: str) -> float:
