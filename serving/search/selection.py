@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,10 @@ def find_best(searcher: Searcher, ranking: Ranking, wanted: int, options: QueryO
     for reach in reaches:
         further, is_all = ranking.look(reach, among.allowed, is_last=reach == reaches[-1])
         found = _append(found, further)
-        kept = np.fromiter(_choose(searcher, found, options, among.without), np.int64)
+        kept = np.fromiter(islice(_choose(searcher, found, options, among.without), wanted), np.int64)
         if len(kept) >= wanted or is_all or _is_far_enough(found, options):
             break
-    return found.take(kept[:wanted])
+    return found.take(kept)
 
 
 def count_hidden(searcher: Searcher, found: Matches, options: QueryOptions, among: Among) -> list[int] | None:

@@ -30,30 +30,38 @@ class Cells(Protocol):
 
 def open_cells(array: pa.Array, valid: NDArray[np.bool_] | None = None) -> Cells:
     """Return the cells of an array; `valid` is a mask of the values that are there, where a dictionary lacks some."""
-    if pa.types.is_dictionary(array.type):
+    kind = array.type
+    if pa.types.is_dictionary(kind):
         return _Coded(array, valid)
-    if is_text(array.type) and not array.null_count:
+    if is_text(kind) and not array.null_count:
         return _Texts(array)
-    has_edges = is_list(array.type) and not pa.types.is_fixed_size_list(array.type)
+    if pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
+        return _Numbers(array)
+    if pa.types.is_fixed_size_binary(kind) and not array.null_count:
+        return _Bytes(array)
+    has_edges = is_list(kind) and not pa.types.is_fixed_size_list(kind)
     return _Lists(array) if has_edges else _Plain(array)
+
+
+# `memoryview` gives numbers of Python, at a third of what numpy takes to make one of its own
 
 
 class _Texts:
     def __init__(self, array: pa.Array) -> None:
-        self._edges = _view_offsets(array, len(array))
+        self._edges = _view_offsets(array, len(array)).data
         self._letters = memoryview(array.buffers()[2] or b"")
 
     def read(self, row: int) -> str:
         return str(self._letters[self._edges[row] : self._edges[row + 1]], "utf-8")
 
     def measure(self, row: int) -> int:
-        return int(self._edges[row + 1] - self._edges[row])
+        return self._edges[row + 1] - self._edges[row]
 
 
 class _Coded:
     def __init__(self, array: pa.DictionaryArray, valid: NDArray[np.bool_] | None) -> None:
-        self._places = view_numbers(array.indices)
-        self._valid = valid
+        self._places = view_numbers(array.indices).data
+        self._valid = None if valid is None else valid.data
         self._words = _Texts(array.dictionary)
 
     def read(self, row: int) -> str | None:
@@ -61,6 +69,38 @@ class _Coded:
 
     def measure(self, row: int) -> int:
         return self._words.measure(self._places[row]) if self._valid is None or self._valid[row] else 0
+
+
+class _Numbers:
+    def __init__(self, array: pa.Array) -> None:
+        self._numbers = view_numbers(array).data
+        self._present = memoryview(array.buffers()[0]) if array.null_count else None
+        """A bit for each row, from the bit `_start` on."""
+        self._start = array.offset
+
+    def read(self, row: int) -> Any:
+        if self._present is not None:
+            bit = self._start + row
+            if not self._present[bit >> 3] >> (bit & 7) & 1:
+                return None
+        return self._numbers[row]
+
+    def measure(self, row: int) -> int:
+        return _BYTES
+
+
+class _Bytes:
+    def __init__(self, array: pa.FixedSizeBinaryArray) -> None:
+        self._width: int = array.type.byte_width
+        self._start = array.offset
+        self._data = memoryview(array.buffers()[1] or b"")
+
+    def read(self, row: int) -> bytes:
+        first = (self._start + row) * self._width
+        return bytes(self._data[first : first + self._width])
+
+    def measure(self, row: int) -> int:
+        return self._width
 
 
 class _Plain:
@@ -79,12 +119,13 @@ class _Plain:
 class _Lists(_Plain):
     def __init__(self, array: pa.ListArray) -> None:
         super().__init__(array)
-        self._edges = _view_offsets(array, len(array))
-        self._items = _view_offsets(array.values, len(array.values)) if is_text(array.values.type) else None
+        self._edges = _view_offsets(array, len(array)).data
+        has_texts = is_text(array.values.type)
+        self._items = _view_offsets(array.values, len(array.values)).data if has_texts else None
 
     def measure(self, row: int) -> int:
         first, last = self._edges[row], self._edges[row + 1]
-        return int(_BYTES * (last - first) if self._items is None else self._items[last] - self._items[first])
+        return _BYTES * (last - first) if self._items is None else self._items[last] - self._items[first]
 
 
 def _view_offsets(array: pa.Array, rows: int) -> NDArray[np.integer[Any]]:
