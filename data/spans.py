@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from lookalike.data.errors import InputError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _tracers: list[Tracer] = []
 """The one that is used comes last; none where there are no traces."""
+_NO_SPAN = nullcontext()
 
 
 def start_traces(service: str, version: str) -> tuple[TracerProvider, Callable[[], None]]:
@@ -45,14 +46,9 @@ def start_traces(service: str, version: str) -> tuple[TracerProvider, Callable[[
     return provider, end
 
 
-@contextmanager
-def span(name: str) -> Iterator[None]:
+def span(name: str) -> AbstractContextManager[object]:
     """Let what happens meanwhile be a span of the request or run that is being worked on."""
-    if not _tracers:
-        yield
-        return
-    with _tracers[-1].start_as_current_span(name):
-        yield
+    return _tracers[-1].start_as_current_span(name) if _tracers else _NO_SPAN
 
 
 def note_span(name: str, started: float, ended: float) -> None:

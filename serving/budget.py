@@ -7,8 +7,8 @@ requests fill a budget only in part, and small ones find room beside them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Self
 
 from lookalike.serving.errors import ProblemError, deadline_problem
 
@@ -32,14 +32,9 @@ class Budget:
         """How many bytes are held."""
         return self._held
 
-    @contextmanager
-    def share(self, find_caller: Callable[[], str]) -> Iterator[Share]:
+    def share(self, find_caller: Callable[[], str]) -> Share:
         """Give one request a share, which it holds until the context ends. The caller is looked up when it grows."""
-        share = Share(self, find_caller)
-        try:
-            yield share
-        finally:
-            share.close()
+        return Share(self, find_caller)
 
     def close(self, share: Share) -> None:
         """Let a share hold nothing, for good."""
@@ -88,7 +83,7 @@ class Budget:
 
 
 class Share:
-    """What one request holds of a budget, in bytes."""
+    """What one request holds of a budget, in bytes. As a context manager it holds nothing afterwards."""
 
     def __init__(self, budget: Budget, find_caller: Callable[[], str]) -> None:
         self.size = 0
@@ -96,6 +91,12 @@ class Share:
         self._budget = budget
         self._find_caller = find_caller
         self._caller: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def caller(self) -> str:

@@ -74,7 +74,7 @@ def describe_access(scope: Scope, path: str) -> AccessRequest:
     """Return what admission decides about."""
     return AccessRequest(
         Operation.SEARCH,
-        find_credentials(Headers(scope=scope)),
+        find_credentials(scope),
         address=client_address(scope),
         is_local=is_local(scope),
         port=server_port(scope),

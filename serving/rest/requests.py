@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from lookalike.serving.access.admission import AccessRequest, Operation
@@ -30,11 +29,10 @@ def request_context(scope: Scope) -> RequestContext:
 
 def access_request(scope: Scope) -> AccessRequest:
     """Return what admission decides about."""
-    headers = Headers(scope=scope)
     path = route_path(scope)
     return AccessRequest(
         operation_of(path),
-        find_credentials(headers),
+        find_credentials(scope),
         address=client_address(scope),
         is_local=is_local(scope),
         port=server_port(scope),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -54,12 +52,28 @@ class BatchMetrics:
     encoded: Histogram
 
 
+class Stopwatch:
+    """Measures what is done meanwhile; what raises is not measured."""
+
+    __slots__ = ("_histogram", "_start")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def __enter__(self) -> None:
+        self._start = perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._histogram.observe(perf_counter() - self._start)
+
+
 class Metrics:
     """All that one application measures, in a registry of its own."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self._registry = registry
+        self._registry = registry = CollectorRegistry()
+        self._requests: dict[tuple[str, str, str, int], Histogram] = {}
         self.requests = Histogram(
             "lookalike_request_seconds",
             "Requests by gateway, route and status; of gRPC, the status is that of HTTP",
@@ -138,7 +152,12 @@ class Metrics:
             "lookalike_dropped_total", "Pictures dropped before encoding", ["reason"], registry=registry
         )
         self.picture_batches = BatchMetrics(
-            self.queue, self.released, self.dropped, self.batches, self._stage("queue"), self._stage("encode")
+            self.queue,
+            self.released,
+            self.dropped,
+            self.batches,
+            self.stages.labels("queue"),
+            self.stages.labels("encode"),
         )
         self.text_batches = BatchMetrics(
             _gauge("lookalike_text_queue_depth", "Texts that wait for the encoder of texts", registry),
@@ -150,8 +169,8 @@ class Metrics:
             ),
             Counter("lookalike_text_dropped_total", "Texts dropped before encoding", ["reason"], registry=registry),
             Histogram("lookalike_text_batch_size", "Texts encoded together", buckets=_BATCHES, registry=registry),
-            self._stage("text_queue"),
-            self._stage("text_encode"),
+            self.stages.labels("text_queue"),
+            self.stages.labels("text_encode"),
         )
         self.text_vectors = Counter(
             "lookalike_text_vectors_total",
@@ -261,6 +280,7 @@ class Metrics:
         )
         self.build.labels(version(), platform.python_version(), installed("faiss-cpu"), installed("onnxruntime")).set(1)
         self._begin_at_zero()
+        self._stages: dict[str, Histogram] = {name: self.stages.labels(name) for name in STAGES}
         if not _multiprocess_folder():
             ProcessCollector(registry=registry)
             PlatformCollector(registry=registry)
@@ -280,18 +300,18 @@ class Metrics:
         ):
             for value in values:
                 counter.labels(value)
-        for name in STAGES:
-            self.stages.labels(name)
 
-    def _stage(self, name: str) -> Histogram:
-        return self.stages.labels(name)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Stopwatch:
         """Measure one stage of a query."""
-        start = perf_counter()
-        yield
-        self.stages.labels(name).observe(perf_counter() - start)
+        return Stopwatch(self._stages[name])
+
+    def request(self, gateway: str, method: str, route: str, status: int) -> Histogram:
+        """Return what measures requests with these labels. They are never a caller's to make, so there are few."""
+        labels = (gateway, method, route, status)
+        found = self._requests.get(labels)
+        if found is None:
+            found = self._requests[labels] = self.requests.labels(gateway, method, route, str(status))
+        return found
 
     def serve(self, channel: str, snapshot: str, encoder: str) -> None:
         """Say which snapshot is served from now on."""

@@ -22,7 +22,7 @@ def measure_request(
     template and an id tell enough, and hold nothing that a caller made up.
     """
     seconds = time.monotonic() - request.started
-    metrics.requests.labels(request.gateway, method, route, str(status)).observe(seconds, exemplar())
+    metrics.request(request.gateway, method, route, status).observe(seconds, exemplar())
     if not log:
         return
     fields = {

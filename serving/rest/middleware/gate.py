@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike.serving.access.admission import AccessRequest, Admission
+from lookalike.serving.asgi import find_header
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.problems import respond
 from lookalike.serving.rest.requests import access_request, request_context
@@ -48,8 +48,7 @@ class Gate:
 
     def _is_too_much_to_drain(self, scope: Scope) -> bool:
         """Many clients read only when they have sent all: what an admitted caller may send, they may waste."""
-        headers = Headers(scope=scope)
-        declared = headers.get("content-length")
+        declared = find_header(scope, b"content-length")
         if declared is None:
-            return "transfer-encoding" in headers
+            return any(name == b"transfer-encoding" for name, _ in scope["headers"])
         return not declared.isdecimal() or int(declared) > self._max_body_bytes

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,16 +35,16 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, *, hsts_seconds: int | None) -> None:
         self._app = app
         hsts = {"strict-transport-security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
-        self._headers = {**DEFAULTS, **hsts}
+        self._headers = [(name.encode(), value.encode()) for name, value in {**DEFAULTS, **hsts}.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
 
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                given = message["headers"]
+                said = {name for name, _ in given}
+                message["headers"] = [*given, *(field for field in self._headers if field[0] not in said)]
             await send(message)
 
         await self._app(scope, receive, add if scope["type"] == "http" else send)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lookalike.serving.asgi import find_header
 from lookalike.serving.budget import Budget, Share
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.problems import HttpProblemError, respond
@@ -38,8 +38,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._max_bytes:
+        declared = find_header(scope, b"content-length")
+        if declared is not None and declared.isdecimal() and int(declared) > self._max_bytes:
             await respond(scope, self._problem(close=int(declared) > DRAINED_BYTES))(scope, receive, send)
             return
         await self._app(scope, self._counted(receive), send)
@@ -187,27 +187,40 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._watch: asyncio.Task[Message] | None = None
+        self._watch_later: asyncio.Handle | None = None
 
     async def receive(self) -> Message:
-        if self._watch is not None:
-            return await asyncio.shield(self._watch)
+        if self.body_complete:
+            return await asyncio.shield(self._begin_watch())
         self.body_wanted = True
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             self.body_complete = True
-            self._watch = asyncio.ensure_future(self._wait_for_leaving())
+            # only where the answer waits for something: a task for each request costs as much as reading its body
+            self._watch_later = asyncio.get_running_loop().call_soon(self._begin_watch)
         return message
 
     async def send(self, message: Message) -> None:
         if not self._answering:
             self._answering = True
+            self._forget_watch()
             if self.timeout is not None:
                 self.timeout.reschedule(None)  # a slow reader of a large picture is no slow answer
         await self._send(message)
 
     def close(self) -> None:
+        self._forget_watch()
         if self._watch is not None:
             self._watch.cancel()
+
+    def _begin_watch(self) -> asyncio.Task[Message]:
+        if self._watch is None:
+            self._watch = asyncio.ensure_future(self._wait_for_leaving())
+        return self._watch
+
+    def _forget_watch(self) -> None:
+        if self._watch_later is not None:
+            self._watch_later.cancel()
 
     async def _wait_for_leaving(self) -> Message:
         message = await self._receive()

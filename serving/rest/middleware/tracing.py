@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.data.errors import InputError
 from lookalike.data.spans import start_traces
+from lookalike.serving.asgi import find_header
 from lookalike.serving.context import RequestContext, answering
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.rest.problems import respond
@@ -26,7 +26,7 @@ from lookalike.serving.telemetry import version
 from lookalike.serving.telemetry.metrics import Metrics
 from lookalike.serving.telemetry.requests import measure_request
 
-HEADER = "x-request-id"
+HEADER = b"x-request-id"
 CLIENT_GONE = 499  # as nginx writes it: nobody was left to answer
 
 _SANE = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -87,14 +87,13 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers[HEADER] = self._request.id
+            message["headers"] = [*message["headers"], (HEADER, self._request.id.encode())]
         await self._send(message)
 
 
 def _given_id(scope: Scope) -> str | None:
-    given = Headers(scope=scope).get(HEADER, "")
-    return given if _SANE.fullmatch(given) else None
+    given = find_header(scope, HEADER)
+    return given if given is not None and _SANE.fullmatch(given) else None
 
 
 def _template(scope: Scope) -> str:

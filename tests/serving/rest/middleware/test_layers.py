@@ -146,6 +146,27 @@ def test_work_for_a_caller_who_left_is_dropped() -> None:
     assert time.monotonic() - start < 4
 
 
+def test_nobody_watches_a_caller_who_is_answered_at_once() -> None:
+    tasks = []
+
+    async def answers_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(scope, receive, send)
+        tasks.append(len(asyncio.all_tasks()))
+        await asyncio.sleep(0)
+        tasks.append(len(asyncio.all_tasks()))
+
+    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await asyncio.sleep(0)
+        tasks.append(len(asyncio.all_tasks()))
+        await answer(scope, receive, send)
+
+    talk(Deadline(answers_at_once, seconds=5), [{"type": "http.request", "body": b"x"}])
+    assert tasks == [1, 1]
+    sent = talk(Deadline(waits, seconds=5), [{"type": "http.request", "body": b"x"}, {"type": "http.disconnect"}])
+    assert (sent, tasks) == ([], [1, 1, 2])
+
+
 def test_being_cancelled_from_outside_stays_cancelled() -> None:
     async def main() -> None:
         task = asyncio.create_task(exchange(Deadline(dawdle, seconds=5), [{"type": "http.request", "body": b""}]))
