@@ -20,13 +20,21 @@ from lookalike.serving.replies import encode_answer, encode_batch, encode_line
 from lookalike.serving.rest.body import read_batch, read_query
 from lookalike.serving.rest.openapi import describe_form, describe_parameters, describe_text
 from lookalike.serving.rest.requests import request_context
-from lookalike.serving.rest.responses import LINES, Deliver, LinesResponse, reply, respond_json, wants_lines
+from lookalike.serving.rest.responses import (
+    LINES,
+    Deliver,
+    DirectRoute,
+    LinesResponse,
+    reply,
+    respond_json,
+    wants_lines,
+)
 from lookalike.serving.rest.routes.common import FilterFromUrl, SnapshotFromUrl, problems, runtime_of
 from lookalike.serving.rest.schema import BatchReply, LineReply, SearchReply, SuggestReply
 from lookalike.serving.search.answers import Answer
 from lookalike.serving.search.suggestions import MAX_SUGGESTED, SUGGESTED
 
-router = APIRouter(tags=["search"])
+router = APIRouter(tags=["search"], route_class=DirectRoute)
 
 MARGIN = 0.05
 """Share of a request's time that a batch keeps for its reply: queries without an answer by then get an error."""
