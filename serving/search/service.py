@@ -40,6 +40,7 @@ from lookalike.serving.query.query import (
 from lookalike.serving.search.answers import Answer, Answers, Embeddings, Listing
 from lookalike.serving.search.directions import Given, find_text_encoders
 from lookalike.serving.search.finding import check_attributes, complete_text, find_answer, list_products
+from lookalike.serving.search.quick import find_times
 from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.suggestions import check_suggestion
 from lookalike.serving.settings import ServingSettings
@@ -85,7 +86,7 @@ class SearchService:
     async def search(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query. Raises `ImageRejectedError`, `ProblemError`, `FilterError`, `UnknownProductError`."""
         with self._take_place(), self.follower.lease(query.options.snapshot) as loaded:
-            return await self._answer(loaded, query, deadline, self._room())
+            return await self._answer(loaded, query, deadline, self._room(), at_once=True)
 
     async def search_in_turn(self, query: Query, *, deadline: float) -> Answer:
         """Answer one query of many, as of a stream: as `search` does, but never before those who ask for one alone.
@@ -254,14 +255,24 @@ class SearchService:
             _log.exception("one of a batch failed")
             return ProblemError("internal", "The server failed to answer this one: try again, and tell its operator.")
 
-    async def _answer(self, loaded: LoadedSnapshot, query: Query, deadline: float, room: ReplyRoom) -> Answer:
+    async def _answer(
+        self, loaded: LoadedSnapshot, query: Query, deadline: float, room: ReplyRoom, *, at_once: bool = False
+    ) -> Answer:
+        """Answer one query; `at_once` lets a quick search be done here, which would add up in a batch."""
         room.check()
         check_attributes(loaded, query.options)
         began = time.monotonic()
         rows = [_find_row(loaded, example) for example in query.examples]
         vectors = await self._vectors(loaded, query, deadline)
         with span("search"):
-            answer = await self._in_searcher(lambda: find_answer(loaded, query, rows, vectors, room, self.metrics))
+            search = partial(find_answer, loaded, query, rows, vectors, room, self.metrics)
+            times = find_times(loaded.searcher, query) if at_once else None
+            if times is None:
+                answer = await self._in_searcher(search)
+            elif times.are_short:
+                answer = times.measure(search)
+            else:
+                answer = await self._in_searcher(partial(times.measure, search))
         if answer.hits and _has_picture(query) and self._embedder.encoded_at >= began:  # else its vector was known
             self.proved_at = time.monotonic()
         if _shows_best(query):
