@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lookalike.data.catalogue.types import is_text, item_type, type_name
-from lookalike.data.snapshots.mapped.columns import Column, ColumnPart
+from lookalike.data.snapshots.mapped.columns import Column, ColumnPart, ColumnWords
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.query.options import QueryOptions
 from lookalike.tasks.search.filters import Condition
@@ -95,11 +95,11 @@ def count_values(products: Products, name: str, mask: Mask | None) -> Facet:
     """
     column = products.columns[name]
     parts = column.split(products.alive if mask is None else mask)
-    found = _merge(column, [_count_part(part, chosen) for part, chosen in parts])
+    found = _count_words(column, parts) if column.is_text else _merge([_count_numbers(*part) for part in parts])
     best = _most_frequent(found)
-    shown = _shorten({_as_text(column, found.values[place]): int(found.counts[place]) for place in best})
+    shown = _shorten(dict(zip(_name(column, found, best), found.counts[best].tolist(), strict=True)))
     missing = sum(_count_missing(part, chosen) for part, chosen in parts)
-    return Facet(shown, len(found.values) - len(shown), missing, *_find_ends(column, found))
+    return Facet(shown, len(found.counts) - len(shown), missing, *_find_ends(column, found))
 
 
 def _shorten(values: dict[str, int]) -> dict[str, int]:
@@ -132,23 +132,37 @@ def _attribute(products: Products, name: str, kind: pa.DataType) -> Attribute:
 def _has_many(part: ColumnPart, chosen: Mask | None) -> bool:
     if part.words is None or len(part.words) <= MAX_VALUES:
         return False
-    return len(_count_part(part, chosen).counts) > MAX_VALUES
+    return int(np.count_nonzero(_count_places(part, chosen))) > MAX_VALUES
 
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Different values (n,), numbers in ascending order or texts in any, and how often (n,) each is there."""
+    """Different values (n,), and how often (n,) each is there.
 
-    values: NDArray[Any] | pa.StringArray
+    Numbers are in ascending order. Of texts, `values` are their numbers among the `words` of the column, in any order.
+    """
+
+    values: NDArray[Any]
     counts: NDArray[np.int64]
+    words: ColumnWords | None = None
 
 
-def _count_part(part: ColumnPart, chosen: Mask | None) -> _Counts:
+def _count_words(column: Column, parts: Sequence[tuple[ColumnPart, Mask | None]]) -> _Counts:
+    """Count texts without looking at them: they have numbers."""
+    counts = np.zeros(len(column.words), np.int64)
+    for places, (part, chosen) in zip(column.words.places, parts, strict=True):
+        counts[places] += _count_places(part, chosen)
+    distinct = np.flatnonzero(counts)
+    return _Counts(distinct, counts[distinct], column.words)
+
+
+def _count_places(part: ColumnPart, chosen: Mask | None) -> NDArray[np.int64]:
+    """Return how often each word of a part is there."""
+    return np.bincount(part.of_rows(chosen), minlength=len(part.words or ()))
+
+
+def _count_numbers(part: ColumnPart, chosen: Mask | None) -> _Counts:
     values = part.of_rows(chosen)
-    if part.words is not None:
-        counts = np.bincount(values, minlength=len(part.words))
-        distinct = np.flatnonzero(counts)
-        return _Counts(part.words.take(pa.array(distinct)), counts[distinct])
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     if np.can_cast(values.dtype, np.int64) and values.dtype.kind in "iu" and len(values):
@@ -160,15 +174,11 @@ def _count_part(part: ColumnPart, chosen: Mask | None) -> _Counts:
     return _Counts(*np.unique(values, return_counts=True))
 
 
-def _merge(column: Column, parts: Sequence[_Counts]) -> _Counts:
-    """Count each value once: it may be in several parts."""
+def _merge(parts: Sequence[_Counts]) -> _Counts:
+    """Count each number once: it may be in several parts."""
     if len(parts) == 1:
         return parts[0]
     counts = np.concatenate([part.counts for part in parts])
-    if column.is_text:
-        words = pa.chunked_array([part.values for part in parts]).cast(pa.large_string())
-        table = pa.table({"word": words, "count": counts}).group_by("word").aggregate([("count", "sum")])
-        return _Counts(table["word"].combine_chunks(), table["count_sum"].to_numpy())
     distinct, places = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)
     return _Counts(distinct, np.bincount(places, counts, minlength=len(distinct)).astype(np.int64))
 
@@ -188,9 +198,9 @@ def _most_frequent(found: _Counts) -> NDArray[np.int64]:
 
 def _find_least(found: _Counts, places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """Return the places of the `most` least values among some."""
-    if isinstance(found.values, np.ndarray):
+    if found.words is None:
         return places[:most]
-    table = pa.table({"word": found.values.take(pa.array(places))})
+    table = pa.table({"word": found.words.take(found.values[places])})
     least: NDArray[np.int64] = places[np.asarray(pc.select_k_unstable(table, most, [("word", "ascending")]))]
     return least
 
@@ -201,15 +211,20 @@ def _count_missing(part: ColumnPart, chosen: Mask | None) -> int:
 
 
 def _find_ends(column: Column, found: _Counts) -> tuple[Any, Any]:
-    if column.is_text or pa.types.is_boolean(column.kind) or not len(found.values):
+    if found.words is not None or pa.types.is_boolean(column.kind) or not len(found.values):
         return None, None
     return _as_json(column, found.values[0]), _as_json(column, found.values[-1])
 
 
+def _name(column: Column, found: _Counts, places: NDArray[np.int64]) -> list[str]:
+    """Return some values as a filter would write them."""
+    if found.words is None:
+        return [_as_text(column, found.values[place]) for place in places]
+    names: list[str] = found.words.take(found.values[places]).to_pylist()
+    return names
+
+
 def _as_text(column: Column, value: Any) -> str:
-    """As a filter would write it."""
-    if column.is_text:
-        return str(value.as_py())
     plain = _as_json(column, value)
     return str(plain).lower() if isinstance(plain, bool) else str(plain)
 

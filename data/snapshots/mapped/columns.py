@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ from lookalike.data.snapshots.mapped.arrays import Arrays, ArrayWriter
 from lookalike.data.snapshots.mapped.pages import read_ahead
 
 _SHORT = 32  # items of a list
+_MOST_BYTES = 2**31 - 1  # of the texts in one array with offsets of 32 bits
 _CODES = ((2**8, pa.uint8()), (2**16, pa.uint16()), (2**31, pa.int32()))
 
 Mask = NDArray[np.bool_]
@@ -65,7 +67,58 @@ class ColumnPart:
         return self.to_rows(np.ones(len(self.values), bool))
 
 
-@dataclass(frozen=True, slots=True)
+class ColumnWords:
+    """The texts of all parts of a column, each with one number, by which they can be counted.
+
+    Which words a part shares with those before it is found out once, by looking at each word: a query that counts them
+    would take a second for a million. Where all words of a part are new, as those that differ from product to product,
+    there is nothing to remember.
+    """
+
+    def __init__(self, words: Sequence[pa.StringArray]) -> None:
+        size = sum(some.nbytes for some in words)
+        self._words = [some.cast(pa.large_string()) for some in words] if size > _MOST_BYTES else list(words)
+        self.places: list[slice | NDArray[np.int32]] = []
+        """The number of each word of a part, as an index into an array of one for each number."""
+        self._firsts: list[NDArray[np.int64] | None] = []
+        """Which words of a part are new, None where all are."""
+        starts = [0]
+        for numbers in self._number():
+            first = starts[-1]
+            new = np.flatnonzero(numbers >= first)
+            is_new = len(new) == len(numbers)
+            self.places.append(slice(first, first + len(new)) if is_new else numbers)
+            self._firsts.append(None if is_new else new)
+            starts.append(first + len(new))
+        self._starts = np.array(starts[:-1])
+        self._count = starts[-1]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, numbers: NDArray[np.int64]) -> pa.Array:
+        """Return the texts that have these numbers."""
+        found, order = [pa.array([], self._words[0].type)], [np.empty(0, np.int64)]
+        for part, places, local in by_part(numbers, self._starts):
+            firsts = self._firsts[part]
+            found.append(self._words[part].take(pa.array(local if firsts is None else firsts[local])))
+            order.append(places)
+        if len(found) <= 2:  # of one part: in the order that is asked for
+            return found[-1]
+        return pa.concat_arrays(found).take(pa.array(np.argsort(np.concatenate(order))))
+
+    def _number(self) -> Iterator[NDArray[np.int32]]:
+        """Yield the numbers of each part's words: they count up from word to word that was not there before."""
+        if len(self._words) == 1:
+            yield np.arange(len(self._words[0]), dtype=np.int32)
+            return
+        kind = self._words[0].type
+        encoded = pa.chunked_array([some.cast(kind) for some in self._words]).dictionary_encode()
+        numbers = np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in encoded.chunks)])
+        yield from np.split(numbers, np.cumsum([len(some) for some in self._words[:-1]]))  # empty chunks are left out
+
+
+@dataclass(frozen=True)
 class Column:
     """An attribute of a whole snapshot. `kind` is the type of one value, as the snapshot stores it.
 
@@ -76,6 +129,11 @@ class Column:
     kind: pa.DataType
     parts: Sequence[ColumnPart]
     starts: NDArray[np.int64]
+
+    @cached_property
+    def words(self) -> ColumnWords:
+        """The words of all parts; for text only."""
+        return ColumnWords([part.words for part in self.parts if part.words is not None])
 
     @property
     def is_text(self) -> bool:

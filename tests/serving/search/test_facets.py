@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lookalike.data.snapshots.products import Products
-from lookalike.serving.search.facets import MAX_BYTES, Facet, count_attributes, count_values
+from lookalike.serving.search.facets import MAX_BYTES, MAX_VALUES, Facet, count_attributes, count_values
 from lookalike.tasks.search.filters import Condition, match_products
 from tests.serving.conftest import Serve
 from tests.support.catalogues import read_all
@@ -94,3 +97,56 @@ def test_the_values_of_many_attributes_are_bounded_together() -> None:
     assert attributes["z"].values == {"red": 2, "blue": 1}
     assert 10 < len(listed) < 20
     assert len(attributes) == 101
+
+
+def in_shards(shards: list[pa.Array], alive: list[bool] | None = None) -> Products:
+    first, tables = 0, []
+    for values in shards:
+        names = pa.array([str(first + row) for row in range(len(values))])
+        attributes = pa.StructArray.from_arrays([values], names=["n"])
+        tables.append(pa.table({"id": names, "attributes": attributes}))
+        first += len(values)
+    return Products.of(*tables, alive=None if alive is None else np.array(alive))
+
+
+def count_by_hand(values: Sequence[str | list[str] | None], mask: list[bool]) -> dict[str, int]:
+    """Count each text once for each row, the most frequent first, then by letters."""
+    found: Counter[str] = Counter()
+    for value, chosen in zip(values, mask, strict=True):
+        if chosen and value is not None:
+            found.update({value} if isinstance(value, str) else set(value))
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0].encode())))
+
+
+@pytest.mark.parametrize("words", [3, 40, 200, 5000])
+@pytest.mark.parametrize("shards", [1, 2, 5])
+@pytest.mark.parametrize("share", [None, 0.5, 0.01])
+def test_texts_of_several_shards_are_counted_as_those_of_one(words: int, shards: int, share: float | None) -> None:
+    random = np.random.default_rng(words + shards)
+    rows = 600
+    values: list[str | None] = [f"wört {number}" for number in random.integers(0, words, rows)]
+    for row in range(0, rows, 7):
+        values[row] = None
+    mask = np.ones(rows, bool) if share is None else random.random(rows) < share
+    parts = [pa.array(part.tolist(), pa.string()) for part in np.array_split(np.array(values, object), shards)]
+    facet = count_values(in_shards(parts), "n", None if share is None else mask)
+    expected = count_by_hand(list(values), mask.tolist())
+    assert list(facet.values.items()) == list(expected.items())[: len(facet.values)]
+    assert len(facet.values) == min(len(expected), MAX_VALUES)
+    assert facet.others == len(expected) - len(facet.values)
+    assert facet.missing == sum(value is None for value, chosen in zip(values, mask, strict=True) if chosen)
+
+
+def test_lists_of_several_shards() -> None:
+    shards: list[list[list[str] | None]] = [[["a", "b"], ["b"]], [["c", "b"], None, []], [["a", "c", "c"], ["d"]]]
+    parts = [pa.array(shard, pa.list_(pa.string())) for shard in shards]
+    values = [value for shard in shards for value in shard]
+    for alive in (None, [True, False, True, True, True, True, False]):
+        facet = count_values(in_shards(parts, alive), "n", None)
+        assert facet.values == count_by_hand(values, alive or [True] * len(values))
+
+
+def test_a_shard_without_a_text_and_one_without_rows() -> None:
+    empty = pa.array([None, None], pa.string())
+    facet = count_values(in_shards([pa.array(["b", "a"]), empty, pa.array(["a"])]), "n", None)
+    assert (facet.values, facet.missing, facet.others) == ({"a": 2, "b": 1}, 2, 0)
