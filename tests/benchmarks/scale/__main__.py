@@ -69,11 +69,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--kind", choices=KINDS, help="of index; by default the planner measures and chooses")
     parser.add_argument("--on-disk", action="store_true", help="leave inverted lists on the server's disk")
     parser.add_argument("--words", action="store_true", help="build the words of titles and attributes, too")
+    parser.add_argument("--text-encoder", help="build an index of titles for it, of made vectors; it encodes queries")
     parser.add_argument("--serve", action="store_true", help="serve what the folder holds, and build nothing")
     given = parser.parse_args(argv)
     folder: Path = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    builder = Builder(str(folder / "store"), given.threads, words=given.words, kind=given.kind, on_disk=given.on_disk)
+    builder = Builder(
+        str(folder / "store"),
+        given.threads,
+        words=given.words,
+        kind=given.kind,
+        on_disk=given.on_disk,
+        text_encoder=given.text_encoder,
+    )
     if given.serve:
         store = open_store(builder.store)
         manifest = read_manifest(store, Channel(store).current().snapshot)

@@ -22,10 +22,13 @@ from lookalike.data.snapshots.manifest import CatalogueSection, EncoderSection, 
 from lookalike.data.snapshots.publishing import publish
 from lookalike.data.stores import open_store
 from lookalike.tasks import delta
-from lookalike.tasks.build import jobs, planner
+from lookalike.tasks.build import jobs, planner, texts
 from lookalike.tasks.build.jobs import Measurement, SampleQueries, Shard, Source, TrainedParts
 from lookalike.tasks.build.planner import Kind
+from lookalike.tasks.build.texts import BuiltTexts, TextChoice
 from lookalike.tasks.draft import describe_space, describe_words
+from lookalike.tasks.encoders.texts.content import DEFAULT_FIELDS
+from lookalike.tasks.encoders.texts.stored import store_text_encoder
 from lookalike.tasks.resolve import Changes, ResolvedDelta
 from tests.benchmarks.index_vectors import Clusters
 from tests.benchmarks.scale import catalogue as made
@@ -38,13 +41,23 @@ Figures = dict[str, Any]
 class Builder:
     """Does each step in a process of its own, and notes what it took."""
 
-    def __init__(self, store: str, threads: int, *, words: bool, kind: Kind | None, on_disk: bool = False) -> None:
+    def __init__(
+        self,
+        store: str,
+        threads: int,
+        *,
+        words: bool,
+        kind: Kind | None,
+        on_disk: bool = False,
+        text_encoder: str | None = None,
+    ) -> None:
         self.store = store
         self.figures: Figures = {}
         self._threads = threads
         self._words = words
         self._kind = kind
         self._on_disk = on_disk
+        self._text_encoder = text_encoder
 
     def build(self, count: int) -> Manifest:
         """Make a catalogue and publish its first snapshot."""
@@ -63,13 +76,17 @@ class Builder:
         self.figures |= {"query_ms": 1000 * measured.seconds, "parameters": str(measured.parameters)}
         space = describe_space(encoder, plan, trained, measured, None)
         sections = [shard.section for shard in shards]
-        return self._publish(catalogue, space, sections, count, measured, None)
+        titles = None
+        if self._text_encoder:
+            titles = self._step("texts", _build_texts, self.store, self._text_encoder, sections, self._threads)
+        return self._publish(catalogue, space, sections, count, measured, None, titles)
 
     def refresh(self, parent: Manifest, count: int) -> Manifest:
         """Publish a snapshot in which some products are new, and half as many changed."""
         sections, measured = self._step("refresh", _refresh, self.store, parent, count)
         products = sum(section.alive for section in sections)
-        return self._publish(f"{parent.catalogue.id}r", parent.image, sections, products, measured, parent)
+        titles = BuiltTexts.of_refresh(parent, sections)  # those of the delta are left out: pictures speak for it
+        return self._publish(f"{parent.catalogue.id}r", parent.image, sections, products, measured, parent, titles)
 
     def collect(self) -> None:
         """Remove all but the newest snapshot."""
@@ -91,15 +108,17 @@ class Builder:
         count: int,
         measured: Measurement,
         parent: Manifest | None,
+        titles: BuiltTexts | None,
     ) -> Manifest:
         manifest = Manifest.of(
-            *(CatalogueSection(id=catalogue, uri="made", products=count), space, shards),
+            *(CatalogueSection(id=catalogue, uri="made", products=count), space, titles.shards if titles else shards),
             created_at=datetime.now(UTC),
             code_version="0",
             run="scale",
             parent=parent.id if parent else None,
             quality={"recall_at_10": measured.recall},
             words=describe_words(wanted=self._words),
+            text=titles.space if titles else None,
         )
         channel = Channel(open_store(self.store))
         publish(channel, manifest, after=channel.latest(), reason="a benchmark")
@@ -125,6 +144,18 @@ def _watch(
     found = function(*arguments, **named)
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return found, time.perf_counter() - began, time.process_time() - processor, peak
+
+
+def _build_texts(store: str, encoder: str, shards: list[ShardSection], threads: int) -> BuiltTexts | None:
+    choice = TextChoice(store_text_encoder(open_store(store), encoder), DEFAULT_FIELDS)
+    made.store_titles(open_store(store), choice.encoder, shards)
+    plan = texts.plan_texts(store, choice, shards, None, threads=threads)
+    if plan is None:
+        return None
+    parts = [texts.build_text_part(store, choice, plan, shard, threads=threads) for shard in shards]
+    built = texts.with_text_parts(shards, parts)
+    measured = texts.evaluate_texts(store, choice, built, TARGET, threads=threads)
+    return BuiltTexts(texts.describe_text_space(choice, plan, measured), built, measured)
 
 
 def _make(store: str, count: int, folder: Path) -> tuple[EncoderSection, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,16 +15,24 @@ from onnx import helper, numpy_helper
 from lookalike.data.catalogue.normalised import LocalCatalogue
 from lookalike.data.embeddings import HASH, Embeddings
 from lookalike.data.snapshots import blobs
-from lookalike.data.snapshots.manifest import EncoderSection
+from lookalike.data.snapshots.manifest import EncoderSection, ShardSection
 from lookalike.data.stores import ObjectStore
+from lookalike.tasks.build.texts import read_shard_texts
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.texts.content import DEFAULT_FIELDS, hash_texts, read_texts
 from tests.benchmarks.index_vectors import Clusters
 
 DIMENSION = 256
 BUCKETS = 10_000
 AT_A_TIME = 2**16
 BRANDS = np.array([f"brand {number}" for number in range(200)])
+TITLE_WORDS = (
+    ("Acme", "Nordlicht", "Bellavista", "Kestrel", "Ostara", "Pinewood", "Quill", "Rivage", "Solano", "Tamarind"),
+    ("red", "blue", "green", "waterproof", "lightweight", "vintage", "slim", "oversized", "organic", "folding"),
+    ("leather", "cotton", "steel", "oak", "glass", "wool", "carbon", "bamboo", "linen", "rubber"),
+    ("shoe", "jacket", "lamp", "grinder", "hose", "chair", "sweater", "kettle", "helmet", "table"),
+)
 
 
 class MadeEncoder(FakeEncoder):
@@ -91,6 +99,23 @@ def product_id(number: int) -> str:
     return f"shop/{number:09}"
 
 
+def make_titles(numbers: NDArray[np.int64]) -> list[str]:
+    """Return different titles of some length: words of a shop, and a number."""
+    random = np.random.default_rng([4, int(numbers[0])])
+    parts = [random.choice(words, len(numbers)).tolist() for words in TITLE_WORDS]
+    return [f"{' '.join(words)} {number:09}" for *words, number in zip(*parts, numbers.tolist(), strict=True)]
+
+
+def store_titles(store: ObjectStore, encoder: EncoderSection, shards: Sequence[ShardSection]) -> None:
+    """Store vectors for all titles of some shards, as if that encoder of texts had made them."""
+    clusters, embeddings = Clusters(encoder.dimension), Embeddings(store, encoder.fingerprint)
+    for number, shard in enumerate(shards):
+        for part, table in enumerate(read_shard_texts(store, shard)):
+            hashes = np.unique(hash_texts(read_texts(table, DEFAULT_FIELDS)))
+            drawn = clusters.draw(len(hashes), seed=1000 * number + part)
+            embeddings.write([one.tobytes() for one in hashes], drawn)
+
+
 def make_products(numbers: NDArray[np.int64], hashes: NDArray[np.bytes_]) -> pa.Table:
     """Return products with attributes of several kinds; `bucket` selects any share of them."""
     random = np.random.default_rng([2, int(numbers[0])])
@@ -109,7 +134,7 @@ def make_products(numbers: NDArray[np.int64], hashes: NDArray[np.bytes_]) -> pa.
     return pa.table(
         {
             "id": [product_id(number) for number in numbers.tolist()],
-            "title": [f"Product {number:,}, in a title of some length" for number in numbers.tolist()],
+            "title": make_titles(numbers),
             "image": [f"https://shop.example/images/{number}.jpg" for number in numbers.tolist()],
             "image_version": ["1"] * count,
             "image_hash": pa.FixedSizeBinaryArray.from_buffers(HASH, count, [None, pa.py_buffer(hashes.tobytes())]),

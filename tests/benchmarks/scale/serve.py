@@ -13,7 +13,7 @@ import numpy as np
 
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.infra.demo.processes import HOST
-from tests.benchmarks.scale.catalogue import BUCKETS, product_id
+from tests.benchmarks.scale.catalogue import BUCKETS, TITLE_WORDS, product_id
 from tests.benchmarks.serving import queries
 from tests.benchmarks.serving.load import OK
 from tests.benchmarks.serving.loads import Load, send
@@ -40,7 +40,7 @@ def measure(folder: Path, manifest: Manifest, seconds: float, publish: Callable[
         figures["start_seconds"] = _wait_for(running, manifest.id)
         pid = running.process.pid
         figures["memory_after_start"] = read_memory(pid, folder)
-        figures["queries"] = _ask(folder, running, manifest.products, seconds)
+        figures["queries"] = _ask(folder, running, manifest, seconds)
         figures["memory_after_queries"] = read_memory(pid, folder)
         figures["swap"] = _swap(running, publish)
         figures["memory_after_swap"] = read_memory(pid, folder)
@@ -48,7 +48,7 @@ def measure(folder: Path, manifest: Manifest, seconds: float, publish: Callable[
 
 
 def _serve(folder: Path) -> Any:
-    return server(folder, **QUIET, LOOKALIKE_PIN_SECONDS="0")
+    return server(folder, **QUIET, LOOKALIKE_PIN_SECONDS="0", LOOKALIKE_BATCHING__CACHED_TEXTS="0")
 
 
 def _wait_for(running: Server, snapshot: str) -> float:
@@ -71,12 +71,15 @@ def _swap(running: Server, publish: Callable[[], Manifest]) -> Figures:
     return {"seconds": seconds, "cpu_seconds": processor_seconds(pid) - processor, "peak_bytes": peak(pid)}
 
 
-def _ask(folder: Path, running: Server, count: int, seconds: float) -> Figures:
+def _ask(folder: Path, running: Server, manifest: Manifest, seconds: float) -> Figures:
     conditions = {f"filter {share:.2%}": {"filter": f"bucket<{round(BUCKETS * share)}"} for share in SHARES}
     kinds = {"product": {}, **conditions, "facets": {"facets": "brand"}, "sparse facets": {"facets": "stock"}}
+    asked = {name: _similar(manifest.products, parameters) for name, parameters in kinds.items()}
+    if manifest.words or manifest.text:
+        asked |= {"text": _search({}), "text, filter 1.00%": _search({"filter": f"bucket<{BUCKETS // 100}"})}
     figures: Figures = {}
-    for name, parameters in kinds.items():
-        requests = queries.write(folder / "requests" / name, _similar(count, parameters))
+    for name, bodies in asked.items():
+        requests = queries.write(folder / "requests" / name, bodies)
         for clients in CLIENTS if name == "product" else CLIENTS[:2]:
             before = processor_seconds(running.process.pid)
             result = send(Loaded(running.port), Load(requests, seconds, clients))
@@ -100,6 +103,15 @@ def _similar(count: int, parameters: dict[str, str]) -> list[bytes]:
         f"Host: {HOST}\r\n\r\n".encode()
         for number in numbers
     ]
+
+
+def _search(parameters: dict[str, str]) -> list[bytes]:
+    """Return searches by three words that titles have, as people type them: no two are the same."""
+    random = np.random.default_rng(2)
+    parts = [random.choice(words, QUERIES).tolist() for words in TITLE_WORDS[1:]]
+    texts = [f"{' '.join(words)} {number}" for number, words in enumerate(zip(*parts, strict=True))]
+    asked = [urllib.parse.urlencode({"text": text, **parameters}) for text in texts]
+    return [f"GET /v1/search?{one} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode() for one in asked]
 
 
 def read_memory(pid: int, folder: Path) -> dict[str, int]:
