@@ -20,7 +20,7 @@ from lookalike.flows.runtime.request import RefreshParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
 from lookalike.flows.runtime.states import end_state, name_run
-from lookalike.flows.stages import delta, embed, publish, report, resolve, scan, texts
+from lookalike.flows.stages import colours, delta, embed, publish, report, resolve, scan, texts
 from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.build.texts import find_text_change
 from lookalike.tasks.build.tower import keep_figures
@@ -72,6 +72,7 @@ def run_stages(run: Run, published: Published) -> RunReport:
     if reason := find_reason_against_delta(run.workspace.store, parent, resolved):
         return _run_full_build(run, published, reason)
 
+    colours.measure(run, resolved, wanted=parent.colours is not None)
     built = _build(run, parent, encoder, resolved)
     if isinstance(built, str):
         return _run_full_build(run, published, built)
@@ -85,6 +86,7 @@ def run_stages(run: Run, published: Published) -> RunReport:
     manifest = draft_snapshot(
         *(origin, catalogue, space, shards, measured),
         words=parent.words,
+        colours=parent.colours,
         texts=described,
         duplicates=parent.duplicates,
         figures=keep_figures(parent),

@@ -1,7 +1,7 @@
 """The reindex flow.
 
-begin -> scan -> diff -> embed -> resolve -> plan -> train -> build -> evaluate -> texts -> compare -> gate -> publish
--> report
+begin -> scan -> diff -> embed -> resolve -> colours -> plan -> train -> build -> evaluate -> texts -> compare -> gate
+-> publish -> report
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from lookalike.flows.runtime.request import ReindexParameters, Request, takes
 from lookalike.flows.runtime.run import Run
 from lookalike.flows.runtime.session import run_session
 from lookalike.flows.runtime.states import end_state, name_run
-from lookalike.flows.stages import duplicates, embed, index, publish, report, resolve, scan, texts
+from lookalike.flows.stages import colours, duplicates, embed, index, publish, report, resolve, scan, texts
 from lookalike.tasks.build.jobs import Source
 from lookalike.tasks.build.texts import TextChoice, find_text_change
-from lookalike.tasks.draft import describe_space, describe_words, draft_snapshot, would_change_nothing
+from lookalike.tasks.draft import describe_colours, describe_space, describe_words, draft_snapshot, would_change_nothing
 from lookalike.tasks.published import Published
 from lookalike.tasks.resolve import ResolvedCatalogue
 
@@ -49,10 +49,12 @@ def run_stages(run: Run, published: Published) -> RunReport:
     if parent and _is_unchanged(run, parent, resolved, encoder, attribution, choice):
         return report.report(run, Outcome(parent, scanned, resolved, is_new=False))
 
+    colours.measure(run, resolved, wanted=run.request.settings.colours)
     catalogue = resolve.store_catalogue(run, resolved, attribution)
     plan = index.plan(run, parent, catalogue, resolved.pictures, encoder)
     words = describe_words(wanted=run.request.settings.words)
-    source = Source(run.request.store, catalogue.id, encoder, plan, words=words is not None)
+    colouring = describe_colours(wanted=run.request.settings.colours)
+    source = Source(run.request.store, catalogue.id, encoder, plan, words is not None, colouring is not None)
     trained = index.train(run, parent, source)
     queries, shards = index.build(run, source, trained)
     measured = index.evaluate(run, plan, queries, shards)
@@ -63,7 +65,13 @@ def run_stages(run: Run, published: Published) -> RunReport:
     described = texts.build(run, choice, parent, built)
     space, figures = texts.measure_tower(run, space, built)
     origin = run.journal.origin(parent)
-    manifest = draft_snapshot(origin, catalogue, space, built, measured, words=words, texts=described, figures=figures)
+    manifest = draft_snapshot(
+        *(origin, catalogue, space, built, measured),
+        words=words,
+        colours=colouring,
+        texts=described,
+        figures=figures,
+    )
     manifest = duplicates.find(run, parent, manifest)
     comparison = publish.compare(run, parent, manifest)
     manifest = publish.gate(run, parent, manifest, resolved, comparison.overlap if comparison else None)
@@ -86,5 +94,9 @@ def _is_unchanged(
         return False
     words = describe_words(wanted=run.request.settings.words)
     return would_change_nothing(
-        parent, resolved, encoder, attribution=attribution, words=words, shards=run.request.shards
+        *(parent, resolved, encoder),
+        attribution=attribution,
+        words=words,
+        colours=describe_colours(wanted=run.request.settings.colours),
+        shards=run.request.shards,
     )

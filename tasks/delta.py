@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lookalike.data.catalogue.types import is_list, is_text, item_type
 from lookalike.data.errors import CorruptError
 from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.colours import VERSION as COLOURS_VERSION
 from lookalike.data.snapshots.leases import STAT_THREADS
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest, ShardSection
 from lookalike.data.snapshots.products import read_alive_rows, read_shard_products, tombstones_to_bytes
@@ -43,6 +44,8 @@ def find_reason_to_rebuild(
         return "the attribution is another one"
     if manifest.words and manifest.words.tokens != VERSION:
         return "the words of the published snapshot were found by other rules"
+    if manifest.colours and manifest.colours.version != COLOURS_VERSION:
+        return "the colours of the published snapshot were measured by other rules"
     return None
 
 
@@ -85,7 +88,8 @@ def build(
     if not products.num_rows:
         return shards, _measured_before(parent)
     space = parent.image.model_copy(update={"encoder": encoder})
-    shards.append(build_delta(uri, space, products, words=parent.words is not None))
+    words, colours = parent.words is not None, parent.colours is not None
+    shards.append(build_delta(uri, space, products, words=words, colours=colours))
     return shards, measure_refresh(uri, shards, parent.index)
 
 

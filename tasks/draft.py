@@ -9,8 +9,10 @@ from datetime import datetime
 
 import numpy as np
 
+from lookalike.data.snapshots.colours import VERSION as COLOURS_VERSION
 from lookalike.data.snapshots.manifest import (
     CatalogueSection,
+    ColoursSection,
     DuplicatesSection,
     EncoderSection,
     IndexSection,
@@ -45,6 +47,7 @@ def draft_snapshot(
     measured: Measurement,
     *,
     words: WordsSection | None,
+    colours: ColoursSection | None = None,
     duplicates: DuplicatesSection | None = None,
     texts: BuiltTexts | None = None,
     figures: Mapping[str, float] | None = None,
@@ -71,6 +74,7 @@ def draft_snapshot(
             **(figures or {}),
         },
         words=words,
+        colours=colours,
         duplicates=duplicates,
         text=texts.space if texts else None,
     )
@@ -99,6 +103,11 @@ def describe_words(*, wanted: bool) -> WordsSection | None:
     return WordsSection(tokens=VERSION) if wanted else None
 
 
+def describe_colours(*, wanted: bool) -> ColoursSection | None:
+    """Return the manifest's description of the colours that a full build measures; None where nobody wants them."""
+    return ColoursSection(version=COLOURS_VERSION) if wanted else None
+
+
 def describe_refreshed_catalogue(shards: Sequence[ShardSection], *, uri: str, attribution: str) -> CatalogueSection:
     """Return the manifest's description of a catalogue that lies in the shards only: the last full build and a delta.
 
@@ -122,12 +131,14 @@ def would_change_nothing(
     *,
     attribution: str,
     words: WordsSection | None,
+    colours: ColoursSection | None = None,
     shards: int | None,
 ) -> bool:
     """Tell whether a snapshot of a catalogue would answer exactly as its parent does.
 
     Args:
         words: how words are found; None where nobody wants them.
+        colours: how colours are measured; None where nobody wants them.
         shards: how many are asked for; None where any number will do.
     """
     return (
@@ -136,6 +147,7 @@ def would_change_nothing(
         and parent.catalogue.attribution == attribution
         and parent.encoder.is_same(encoder)
         and parent.words == words
+        and parent.colours == colours
         and (shards is None or _is_cut_so(parent, resolved, shards))
     )
 

@@ -73,6 +73,10 @@ class ResolvedCatalogue(Resolved):
         super().__init__(changes, pictures, rejected)
         self.catalogue = catalogue
 
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the products, some thousand at a time."""
+        return self.catalogue.tables()
+
 
 class ResolvedDelta(Resolved):
     """What a refresh changes.
@@ -88,6 +92,11 @@ class ResolvedDelta(Resolved):
         super().__init__(changes, pictures, rejected)
         self.products = products
         self.dead = dead
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the products."""
+        if self.products is not None:
+            yield self.products
 
 
 def resolve_catalogue(

@@ -60,6 +60,10 @@ class LocalCatalogue:
         for path, name in self._files:
             store.upload(f"catalogues/{self.id}/{name}", path)
 
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the products, a file at a time."""
+        return (pq.read_table(path) for path, _ in self._files)
+
     def places(self) -> NDArray[np.uint32]:
         """Return the position of each product's picture among all hashes, in order."""
         columns = (pq.read_table(path, columns=["image_hash"])["image_hash"] for path, _ in self._files)

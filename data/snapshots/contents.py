@@ -29,6 +29,7 @@ _SHARD_NAMES = {
     "spaces.text.rows": "the rows of the texts",
     "tombstones": "the tombstones",
     "text": "the words",
+    "colours": "the colours",
 }
 
 

@@ -169,6 +169,7 @@ class ShardSection(_Section):
         tombstones: the rows that a refresh took out, as a `.npy` (`lookalike.data.snapshots.products`); null if all
             are alive.
         text: the words of the products (`lookalike.tasks.search.words.postings`); null if they cannot be searched.
+        colours: how much of which colour the pictures have (`lookalike.data.snapshots.colours`); null if nobody looked.
         dead: how many rows that are.
         delta: whether a refresh made this shard, on top of those of the last full build.
     """
@@ -178,16 +179,24 @@ class ShardSection(_Section):
     spaces: dict[SpaceName, ShardSpaceSection]
     tombstones: Blob | None = None
     text: Blob | None = None
+    colours: Blob | None = None
     dead: int = Field(default=0, ge=0)
     delta: bool = False
 
     @classmethod
     def of(
-        cls, index: Blob, products: Blob, count: int, *, delta: bool = False, text: Blob | None = None
+        cls,
+        index: Blob,
+        products: Blob,
+        count: int,
+        *,
+        delta: bool = False,
+        text: Blob | None = None,
+        colours: Blob | None = None,
     ) -> ShardSection:
         """Return a shard of the space `image` alone, in which every row is alive."""
         spaces = {IMAGE: ShardSpaceSection(index=index)}
-        return cls(products=products, count=count, spaces=spaces, delta=delta, text=text)
+        return cls(products=products, count=count, spaces=spaces, delta=delta, text=text, colours=colours)
 
     @property
     def index(self) -> Blob:
@@ -208,6 +217,16 @@ class WordsSection(_Section):
     """
 
     tokens: int = Field(ge=1)
+
+
+class ColoursSection(_Section):
+    """How the colours of pictures were measured.
+
+    Attributes:
+        version: of the rules. A reader that has other rules cannot use these colours.
+    """
+
+    version: int = Field(ge=1)
 
 
 class DuplicatesSection(_Section):
@@ -237,6 +256,7 @@ class Manifest(ChecksummedDocument):
         spaces: the vector spaces by name; `image` is always there.
         refused: the limits that the snapshot did not reach, for which it was not published.
         words: how the words of products were found; null if they cannot be searched, else each shard has `text`.
+        colours: how the colours of pictures were measured; null if nobody looked, else each shard has `colours`.
         duplicates: near-duplicates; null if there are none, or nobody looked. No part of `content`: a query that does
             not ask for them gets the same answers.
     """
@@ -256,6 +276,7 @@ class Manifest(ChecksummedDocument):
     quality: dict[str, FiniteFloat]
     refused: tuple[str, ...] = ()
     words: WordsSection | None = None
+    colours: ColoursSection | None = None
     duplicates: DuplicatesSection | None = None
 
     @model_validator(mode="after")
@@ -264,6 +285,8 @@ class Manifest(ChecksummedDocument):
             raise ValueError(f"the space {IMAGE!r} is missing")
         if self.words and any(shard.text is None for shard in self.shards):
             raise ValueError("the words of a shard are missing")
+        if self.colours and any(shard.colours is None for shard in self.shards):
+            raise ValueError("the colours of a shard are missing")
         return self
 
     @classmethod
@@ -279,6 +302,7 @@ class Manifest(ChecksummedDocument):
         parent: str | None = None,
         quality: Mapping[str, float] | None = None,
         words: WordsSection | None = None,
+        colours: ColoursSection | None = None,
         duplicates: DuplicatesSection | None = None,
         text: SpaceSection | None = None,
     ) -> Manifest:
@@ -288,6 +312,8 @@ class Manifest(ChecksummedDocument):
         """
         if words is None:  # what nobody can search need not be kept
             shards = [shard.model_copy(update={"text": None}) for shard in shards]
+        if colours is None:
+            shards = [shard.model_copy(update={"colours": None}) for shard in shards]
         spaces = {IMAGE: space, TEXT: text} if text else {IMAGE: space}
         parts = {"catalogue": catalogue, "spaces": spaces, "shards": tuple(shards)}
         content = content_hash(TypeAdapter(dict[str, Any]).dump_python(parts, mode="json"))
@@ -301,6 +327,7 @@ class Manifest(ChecksummedDocument):
             parent=parent,
             quality=dict(quality or {}),
             words=words,
+            colours=colours,
             duplicates=duplicates,
             **parts,
         )

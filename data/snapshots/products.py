@@ -75,9 +75,19 @@ class Products:
         return cls([ShardProducts.of(table) for table in tables], alive)
 
     @classmethod
-    def open(cls, files: Sequence[Path], alive: NDArray[np.bool_] | None = None) -> Products:
-        """Map what `write_columns` wrote for each shard, in order. Raises `CorruptError`."""
-        return cls([ShardProducts(Arrays.map(file)) for file in files], alive)
+    def open(
+        cls, files: Sequence[Path], alive: NDArray[np.bool_] | None = None, colours: Sequence[Path] = ()
+    ) -> Products:
+        """Map what `write_columns` wrote for each shard, in order, and what `write_colour_names` did if it was asked.
+
+        Raises `CorruptError`.
+        """
+        names: Sequence[Path | None] = colours or [None] * len(files)
+        shards = [
+            ShardProducts(Arrays.map(file), Arrays.map(shown) if shown else None)
+            for file, shown in zip(files, names, strict=True)
+        ]
+        return cls(shards, alive)
 
     def __len__(self) -> int:
         return self._count

@@ -76,6 +76,9 @@ class BatchSettings(BaseSettings):
     words: bool = Field(
         True, description="Let products be found by the words of their titles and attributes: a reindex builds an index"
     )
+    colours: bool = Field(
+        True, description="Measure the colours of pictures, so that products are found, filtered and counted by them"
+    )
     near_duplicates: float | None = Field(
         None,
         ge=0,

@@ -67,6 +67,7 @@ def _embed_partitions(run: Run, to_embed: ToEmbed, encoder: EncoderSection) -> I
             policy=request.policy,
             threads=cluster.threads,
             device=settings.embed_device,
+            colours=settings.colours,
         ),
         (Partition(f"embed-{number}", part) for number, part in enumerate(parts)),
         on_poison=reject_unembedded,

@@ -34,6 +34,7 @@ from lookalike.data.snapshots.products import read_alive_rows
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.build import measure
 from lookalike.tasks.build.centre import learn_centre
+from lookalike.tasks.build.colours import store_colours
 from lookalike.tasks.build.differences import read_differences
 from lookalike.tasks.build.evaluate import EXACT_DEPTH, Examination, compute_recall_by_score, measure_seconds_per_query
 from lookalike.tasks.build.pictures import CataloguePictures
@@ -64,7 +65,8 @@ SAME_PICTURE = 0.99  # two products of one picture score higher, even by 8-bit c
 class Source:
     """What shards are built from: a normalised catalogue and vectors in a store, and the plan to build by.
 
-    `words` says whether the words of products can be searched, too.
+    `words` says whether the words of products can be searched, too, and `colours` whether those of their pictures are
+    known.
     """
 
     store: str
@@ -72,6 +74,7 @@ class Source:
     encoder: EncoderSection
     plan: Plan
     words: bool = True
+    colours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +259,7 @@ def build_shard(
         held_out,
         threads=threads,
     )
-    section = _store_shard(store, index, products, words=source.words)
+    section = _store_shard(store, index, products, words=source.words, colours=source.colours)
     return Shard(section, answers.neighbours, np.packbits(differ(hashes)), np.packbits(held_out))
 
 
@@ -296,7 +299,9 @@ def _number_pictures(shards: Sequence[Shard]) -> NDArray[np.int32]:
     return np.cumsum(np.concatenate(differs), dtype=np.int32)
 
 
-def build_delta(store: str, space: SpaceSection, products: pa.Table, *, words: bool) -> ShardSection:
+def build_delta(
+    store: str, space: SpaceSection, products: pa.Table, *, words: bool, colours: bool = False
+) -> ShardSection:
     """Build and store a delta: a small shard that is searched exactly, beside the shards of a full build."""
     opened = open_store(store)
     ordered = products.sort_by([("image_hash", "ascending"), ("id", "ascending")]).combine_chunks()
@@ -304,7 +309,8 @@ def build_delta(store: str, space: SpaceSection, products: pa.Table, *, words: b
     flat = faiss.IndexFlatIP(space.index.dimension)
     matrix = space.projection.matrix if space.projection else None
     flat.add(_project(opened, matrix, vectors.astype(np.float32), space.index.dimension))
-    return _store_shard(opened, flat, ordered, words=words).model_copy(update={"delta": True})
+    section = _store_shard(opened, flat, ordered, words=words, colours=colours)
+    return section.model_copy(update={"delta": True})
 
 
 def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSection) -> Measurement:
@@ -345,7 +351,9 @@ def _open_pictures(store: ObjectStore, source: Source) -> CataloguePictures:
     return CataloguePictures(store, source.catalogue, source.plan.products, source.plan.pictures, source.encoder)
 
 
-def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table, *, words: bool) -> ShardSection:
+def _store_shard(
+    store: ObjectStore, index: faiss.Index, products: pa.Table, *, words: bool, colours: bool
+) -> ShardSection:
     with tempfile.TemporaryDirectory(prefix="lookalike-shard-") as folder:
         index_file, products_file = write_shard(index, products, Path(folder))
         return ShardSection.of(
@@ -353,6 +361,7 @@ def _store_shard(store: ObjectStore, index: faiss.Index, products: pa.Table, *, 
             products=blobs.put_file(store, products_file),
             count=products.num_rows,
             text=store_words(store, products) if words else None,
+            colours=store_colours(store, products) if colours else None,
         )
 
 

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from lookalike.data.errors import ImageRejectedError, NotFoundError, StoreError
 from lookalike.data.processors import count_processors
+from lookalike.data.snapshots.colours import Shares
 from lookalike.tasks.encoders.base import Encoder
+from lookalike.tasks.images.colours import measure_colours
+from lookalike.tasks.images.decode import decode_with_alpha
+from lookalike.tasks.images.preprocessing import apply, needed
 
 Read = Callable[[str], bytes]
 """Returns the bytes behind a reference; raises OSError or StoreError. Called from several threads."""
@@ -47,11 +51,13 @@ class EmbeddedBatch:
     """Pictures in their order: those with vectors, and those that were rejected.
 
     `vectors` is float32 (len(keys), dimension), each of length 1. `keys` or `rejects` may be empty, not both.
+    `colours` has the shares (len(keys), colours) of what was measured; None where nobody wants them.
     """
 
     keys: tuple[str, ...]
     vectors: NDArray[np.float32]
     rejects: tuple[Reject, ...]
+    colours: Shares | None = None
 
 
 def embed(
@@ -62,13 +68,14 @@ def embed(
     batch_size: int | None = None,
     decode_threads: int | None = None,
     read_threads: int | None = None,
+    colours: bool = False,
 ) -> Iterator[EmbeddedBatch]:
     """Embed pictures in order. No picture stops the run: one that cannot be used becomes a reject.
 
     Memory is bounded for any number of pictures of any size: it holds at most `read_threads` files (default:
     `decode_threads`), `decode_threads` pictures that are being decoded (default: one for each processor), and two
     batches of prepared pixels. `batch_size` defaults to the encoder's own. A caller that stops early leaves no thread
-    behind.
+    behind. `colours` says whether the colours of pictures are measured, too, while they are decoded.
     """
     threads = decode_threads or count_processors()
     size = batch_size or encoder.batch_size
@@ -76,7 +83,7 @@ def embed(
     decoding = BoundedSemaphore(threads)
     try:
         prepared = _prepare_in_order(
-            images, lambda image: _prepare(image, encoder, read, decoding), pool, ahead=2 * size
+            images, lambda image: _prepare(image, encoder, read, decoding, colours=colours), pool, ahead=2 * size
         )
         while batch := list(itertools.islice(prepared, size)):
             yield _encode(batch, encoder)
@@ -84,7 +91,8 @@ def embed(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_Prepared = tuple[ImageToEmbed, NDArray[np.uint8] | Reject]
+_Pixels = tuple[NDArray[np.uint8], Shares | None]
+_Prepared = tuple[ImageToEmbed, _Pixels | Reject]
 
 
 def _prepare_in_order(
@@ -103,7 +111,9 @@ def _prepare_in_order(
         yield waiting.popleft().result()
 
 
-def _prepare(image: ImageToEmbed, encoder: Encoder, read: Read, decoding: BoundedSemaphore) -> _Prepared:
+def _prepare(
+    image: ImageToEmbed, encoder: Encoder, read: Read, decoding: BoundedSemaphore, *, colours: bool
+) -> _Prepared:
     try:
         data = read(image.reference)
     except ImageRejectedError as error:
@@ -114,9 +124,16 @@ def _prepare(image: ImageToEmbed, encoder: Encoder, read: Read, decoding: Bounde
         return image, _reject(image, "read", "unreadable", error)
     try:
         with decoding:
-            return image, encoder.prepare(data)
+            return image, _prepare_with_colours(data, encoder) if colours else (encoder.prepare(data), None)
     except ImageRejectedError as error:
         return image, _reject(image, "decode", error.reason, error)
+
+
+def _prepare_with_colours(data: bytes, encoder: Encoder) -> _Pixels:
+    """Do what `encoder.prepare` does, and look at the colours of what was decoded, too."""
+    preprocessing = encoder.spec.preprocessing
+    decoded, alpha = decode_with_alpha(data, target=needed(preprocessing))
+    return apply(preprocessing, decoded), measure_colours(decoded, alpha)
 
 
 def _encode(batch: list[_Prepared], encoder: Encoder) -> EmbeddedBatch:
@@ -124,13 +141,16 @@ def _encode(batch: list[_Prepared], encoder: Encoder) -> EmbeddedBatch:
     usable = [(image, outcome) for image, outcome in batch if not isinstance(outcome, Reject)]
     if not usable:
         return EmbeddedBatch((), np.empty((0, encoder.spec.dimension), dtype=np.float32), tuple(rejects))
-    vectors = encoder.finish(encoder.infer(np.stack([pixels for _, pixels in usable])))
+    vectors = encoder.finish(encoder.infer(np.stack([pixels for _, (pixels, _) in usable])))
     has_direction: list[bool] = np.any(vectors, axis=1).tolist()
     for (image, _), points in zip(usable, has_direction, strict=True):
         if not points:
             rejects.append(_reject(image, "encode", "no_vector", "the encoder sees nothing in the picture"))
     keys = tuple(image.key for (image, _), points in zip(usable, has_direction, strict=True) if points)
-    return EmbeddedBatch(keys, vectors[has_direction], tuple(rejects))
+    measured = [
+        shares for (_, (_, shares)), points in zip(usable, has_direction, strict=True) if points and shares is not None
+    ]
+    return EmbeddedBatch(keys, vectors[has_direction], tuple(rejects), np.stack(measured) if measured else None)
 
 
 def _reject(image: ImageToEmbed, stage: Stage, reason: str, message: object) -> Reject:

@@ -24,8 +24,9 @@ from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.fetch.images import read_image
 from lookalike.data.partitioned import BUCKETS, PartitionedTable, hash_buckets, regroup
 from lookalike.data.snapshots import blobs
+from lookalike.data.snapshots.colours import open_colours
 from lookalike.data.snapshots.manifest import EncoderSection
-from lookalike.data.stores import open_store
+from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.embed.pipeline import EmbeddedBatch, ImageToEmbed, Reject, embed
 from lookalike.tasks.encoders.base import Encoder, EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
@@ -175,7 +176,7 @@ def hash_pictures(products: pa.Table, *, store: str, policy: FetchPolicy) -> lis
     references = products["image"].to_pylist()
     # in chunks: handing a single picture to a thread takes longer than reading a small one
     chunks = [references[start : start + READ_CHUNK] for start in range(0, len(references), READ_CHUNK)]
-    with ThreadPoolExecutor(FETCH_THREADS if _has_remote(references) else READ_THREADS) as pool:
+    with ThreadPoolExecutor(count_readers(references)) as pool:
         parts = pool.map(lambda chunk: [_hash_image(reference, policy) for reference in chunk], chunks)
         found = list(chain.from_iterable(parts))
     hashed = known_hashes(products, [None if isinstance(one, ImageRejectedError) else one for one in found])
@@ -185,9 +186,19 @@ def hash_pictures(products: pa.Table, *, store: str, policy: FetchPolicy) -> lis
 
 
 def embed_pictures(
-    pictures: pa.Table, *, store: str, encoder: EncoderSection, policy: FetchPolicy, threads: int, device: Device
+    pictures: pa.Table,
+    *,
+    store: str,
+    encoder: EncoderSection,
+    policy: FetchPolicy,
+    threads: int,
+    device: Device,
+    colours: bool = True,
 ) -> Embedded:
-    """Embed the pictures of a table with `image_hash` and `image`, and write their vectors to the store."""
+    """Embed the pictures of a table with `image_hash` and `image`, and write their vectors to the store.
+
+    `colours` says whether their colours are measured, too, while they are decoded.
+    """
     hashes, references = pictures["image_hash"].to_pylist(), pictures["image"].to_pylist()
     expected = dict(zip(references, hashes, strict=True))
     batches = list(
@@ -199,9 +210,10 @@ def embed_pictures(
             # decoding
             decode_threads=threads + 1 if device == "cpu" else None,
             read_threads=FETCH_THREADS if _has_remote(references) else None,
+            colours=colours,
         )
     )
-    return _write_vectors(Embeddings(open_store(store), encoder.fingerprint), batches)
+    return _write_batches(open_store(store), encoder, batches)
 
 
 def reject_unhashed(products: pa.Table) -> list[bytes | ImageRejectedError]:
@@ -236,10 +248,18 @@ def _on_gpu(name: str, stored: OnnxEncoder) -> Encoder:
     return torch_encoder.open_on_gpu(find_source(name), stored)
 
 
-def _write_vectors(embeddings: Embeddings, batches: Sequence[EmbeddedBatch]) -> Embedded:
+def count_readers(references: Sequence[str]) -> int:
+    """Return how many pictures are read at a time."""
+    return FETCH_THREADS if _has_remote(references) else READ_THREADS
+
+
+def _write_batches(store: ObjectStore, encoder: EncoderSection, batches: Sequence[EmbeddedBatch]) -> Embedded:
     hashes = [bytes.fromhex(key) for batch in batches for key in batch.keys]
     if hashes:
-        embeddings.write(hashes, np.concatenate([batch.vectors for batch in batches]))
+        Embeddings(store, encoder.fingerprint).write(hashes, np.concatenate([batch.vectors for batch in batches]))
+        shares = [batch.colours for batch in batches if batch.colours is not None]
+        if shares:
+            open_colours(store).write(hashes, np.concatenate(shares).astype(np.float32))
     return Embedded(len(hashes), tuple(reject for batch in batches for reject in batch.rejects))
 
 

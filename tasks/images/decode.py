@@ -44,6 +44,9 @@ REASONS = (
 )
 """The stable codes that `ImageRejectedError.reason` takes here."""
 
+ALPHA_SIDE = 64
+"""Pixels of each side of the alpha channel that `decode_with_alpha` returns."""
+
 _WHITE = (255, 255, 255)
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSITIONS = {
@@ -75,6 +78,9 @@ _PILLOW = r"PIL\."
 _PILLOW_IGNORED = ("ignore", None, Warning, re.compile(_PILLOW), 0)
 
 
+_Decoded = tuple[Image.Image, Image.Image | None]
+
+
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
     """What a picture may cost: bytes as stored, pixels once decoded, and the shortest side in pixels.
@@ -100,6 +106,16 @@ def decode(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS, target: int | N
     at a fraction of its size, never smaller than the target, which is several times faster.
 
     Raises `ImageRejectedError`, and nothing else, for bytes that cannot be used; `reason` is in `REASONS`.
+    """
+    return decode_with_alpha(data, limits=limits, target=target)[0]
+
+
+def decode_with_alpha(
+    data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS, target: int | None = None
+) -> tuple[Image.Image, Image.Image | None]:
+    """Decode one picture as `decode` does; return its alpha channel, too, None where nothing can be transparent.
+
+    The channel has `ALPHA_SIDE` pixels a side, whatever the shape of the picture: every so many of its own.
     """
     _check_bytes(data, limits)
     _silence_pillow()
@@ -138,23 +154,23 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=_PILLOW)
 
 
-def _decode(data: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
+def _decode(data: bytes, limits: ImageLimits, target: int | None) -> _Decoded:
     stripped = strip_metadata(data)
     if not lacks_end(stripped):
         return _decode_stripped(data, stripped, limits, target)
-    return _decode_without_end(data, stripped.removesuffix(END_OF_JPEG[:1]), limits, target)
+    return _decode_without_end(data, stripped.removesuffix(END_OF_JPEG[:1]), limits, target), None
 
 
 def _decode_without_end(data: bytes, stripped: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
     """Decode a JPEG without its end marker, if every pixel is there: then more bytes before the end change nothing."""
-    image = _decode_stripped(data, stripped + END_OF_JPEG, limits, target)
-    other = _decode_stripped(data, stripped + _OTHER_PIXELS + END_OF_JPEG, limits, target)
+    image, _ = _decode_stripped(data, stripped + END_OF_JPEG, limits, target)
+    other, _ = _decode_stripped(data, stripped + _OTHER_PIXELS + END_OF_JPEG, limits, target)
     if lacks_scans(stripped) or ImageChops.difference(image, other).getbbox() is not None:
         raise ImageRejectedError("damaged", "the picture is damaged or cut off: not all of its pixels are there")
     return image
 
 
-def _decode_stripped(data: bytes, stripped: bytes, limits: ImageLimits, target: int | None) -> Image.Image:
+def _decode_stripped(data: bytes, stripped: bytes, limits: ImageLimits, target: int | None) -> _Decoded:
     with _open(stripped) as image:
         _check_size(image.size, len(data), limits)
         if target is not None:
@@ -163,11 +179,12 @@ def _decode_stripped(data: bytes, stripped: bytes, limits: ImageLimits, target: 
         _scale_key_to_8_bits(image)
         image.load()
         orientation = _read_orientation(image)
+        alpha = _read_alpha(image, orientation)
         mode = _PROFILED_MODES.get(image.mode)
         if mode is None:
-            return _turn_upright(_to_rgb(image), orientation)
+            return _turn_upright(_to_rgb(image), orientation), alpha
         profile = image.info.get("icc_profile") or find_profile(data)
-        return _turn_upright(apply_profile(_to_rgb(image), profile, mode), orientation)
+        return _turn_upright(apply_profile(_to_rgb(image), profile, mode), orientation), alpha
 
 
 @contextmanager
@@ -223,6 +240,13 @@ def _read_orientation(image: Image.Image) -> int:
     except Exception:  # noqa: BLE001  # EXIF is often broken, and the picture is usable without it
         return 1
     return value if isinstance(value, int) else 1
+
+
+def _read_alpha(image: Image.Image, orientation: int) -> Image.Image | None:
+    if not image.has_transparency_data or image.mode.startswith(("I", "F")):
+        return None
+    small = image.resize((ALPHA_SIDE, ALPHA_SIDE), Image.Resampling.NEAREST)
+    return _turn_upright(small.convert("RGBA").getchannel("A"), orientation)
 
 
 def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -13,14 +13,17 @@ from pydantic import ValidationError
 
 from lookalike.data.errors import CorruptError, InputError
 from lookalike.data.snapshots.blobs import Blob, BlobCache
+from lookalike.data.snapshots.colours import VERSION as COLOURS_VERSION
 from lookalike.data.snapshots.duplicates import GROUPS, Duplicates, write_groups
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.mapped.arrays import Arrays
+from lookalike.data.snapshots.mapped.colour_names import COLOUR_NAMES, write_colour_names
 from lookalike.data.snapshots.mapped.shard_products import COLUMNS, write_columns
 from lookalike.data.snapshots.products import Product, Products, alive_rows
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.search.colours import Colours
 from lookalike.tasks.search.filters import Condition, match_products
 from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.meaning import TextSpace
@@ -73,6 +76,7 @@ class Searcher:
         words: Words | None = None,
         texts: TextSpace | None = None,
         tower: TextTower | None = None,
+        colours: Colours | None = None,
     ) -> None:
         self.manifest = manifest
         self.encoder = encoder
@@ -83,6 +87,8 @@ class Searcher:
         self.texts = texts
         self.tower = tower
         """What puts texts into the space of pictures; None where the encoder of pictures cannot."""
+        self.colours = colours
+        """How much of which colour pictures have; None as for words."""
         self._projection = projection
         self._index = index
 
@@ -119,7 +125,9 @@ class Searcher:
             previous=previous._index if previous else None,
         )
         columns = [cache.get_made(store, shard.products, COLUMNS, write_columns) for shard in manifest.shards]
-        products = Products.open(columns, alive)
+        shown = _list_colours(manifest)
+        names = [cache.get_made(store, blob, COLOUR_NAMES, write_colour_names) for blob in shown]
+        products = Products.open(columns, alive, names)
         if products.rows != index.size:
             raise CorruptError(f"{products.rows} products for {index.size} vectors in snapshot {manifest.id}")
         projection = None
@@ -140,7 +148,9 @@ class Searcher:
         texts = TextSpace.open(manifest, files, alive, threads=threads, previous=before)
         above = previous.tower if previous else None
         tower = TextTower.open(manifest, files, projection, threads=threads, previous=above)
-        return cls(manifest, encoder, projection, index, products, duplicates, words, texts, tower)
+        counts = [shard.count for shard in manifest.shards]
+        colours = Colours.open([files[blob] for blob in shown], counts, alive) if shown else None
+        return cls(manifest, encoder, projection, index, products, duplicates, words, texts, tower, colours)
 
     @property
     def is_exact(self) -> bool:
@@ -233,6 +243,13 @@ def _read_alive_rows(manifest: Manifest, files: dict[Blob, Any]) -> NDArray[np.b
         for shard in manifest.shards
     ]
     return np.concatenate(masks)
+
+
+def _list_colours(manifest: Manifest) -> list[Blob]:
+    """Return the shares of all shards; none where these were measured by rules that this release lacks."""
+    if manifest.colours is None or manifest.colours.version != COLOURS_VERSION:
+        return []
+    return [shard.colours for shard in manifest.shards if shard.colours]
 
 
 def _open_words(manifest: Manifest, files: dict[Blob, Path], alive: Mask | None) -> Words | None:

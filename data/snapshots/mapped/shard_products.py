@@ -21,6 +21,7 @@ from lookalike.data.catalogue.types import is_text
 from lookalike.data.errors import CorruptError
 from lookalike.data.snapshots.mapped.arrays import Arrays, ArrayWriter
 from lookalike.data.snapshots.mapped.cells import Cells, open_cells
+from lookalike.data.snapshots.mapped.colour_names import ATTRIBUTE, OWN
 from lookalike.data.snapshots.mapped.columns import ColumnPart, add_attribute, open_part, open_valid
 
 COLUMNS = "columns1"
@@ -38,13 +39,23 @@ ReadColumn = Callable[[str], pa.ChunkedArray]
 class ShardProducts:
     """The products of one shard, in the order of its rows."""
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: Arrays, colours: Arrays | None = None) -> None:
+        """Look at what `write_columns` wrote, and beside it at what `write_colour_names` did. Raises `CorruptError`."""
         self._arrays = arrays
         self.kinds: dict[str, pa.DataType] = {field.name: field.type for field in arrays["attributes"].type}
         """The attributes' names and types."""
-        self._keys = {name: f"attribute {number}" for number, name in enumerate(self.kinds)}
+        self._places = {name: (arrays, f"attribute {number}") for number, name in enumerate(self.kinds)}
         self.ids = arrays["id"]
         self.rows = len(self.ids)
+        if colours is not None and not OWN.intersection(name.casefold() for name in self.kinds):
+            self._add_colours(colours)
+
+    def _add_colours(self, colours: Arrays) -> None:
+        names = colours[ATTRIBUTE]
+        if len(names) != self.rows:
+            raise CorruptError(f"there are colours for {len(names)} of {self.rows} products")
+        self.kinds[ATTRIBUTE] = names.type
+        self._places[ATTRIBUTE] = colours, ATTRIBUTE
 
     @classmethod
     def of(cls, table: pa.Table) -> ShardProducts:
@@ -88,7 +99,8 @@ class ShardProducts:
 
     def column(self, name: str) -> ColumnPart:
         """Return an attribute's values. Raises `KeyError`."""
-        return open_part(self._arrays, self._keys[name], self.rows)
+        arrays, key = self._places[name]
+        return open_part(arrays, key, self.rows)
 
     def value(self, name: str, row: int) -> Any:
         """Return one attribute's value in a row, None where it has none. Raises `KeyError`."""
@@ -110,7 +122,8 @@ class ShardProducts:
 
     @cached_property
     def _shown(self) -> dict[str, Cells]:
-        return {name: open_cells(self._arrays[key], open_valid(self._arrays, key)) for name, key in self._keys.items()}
+        places = self._places.items()
+        return {name: open_cells(arrays[key], open_valid(arrays, key)) for name, (arrays, key) in places}
 
     @cached_property
     def _by_id(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
