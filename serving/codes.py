@@ -410,8 +410,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         422,
         GrpcStatus.INVALID_ARGUMENT,
         "The weights are wrong",
-        "Name `picture`, `words`, `meaning` or `looks`, each with a number from 0 to 100, and let what you ask for "
-        "have one above 0.",
+        "Name `picture`, `words`, `meaning`, `looks`, `shows` or `colour`, each with a number from 0 to 100, and let "
+        "what you ask for have one above 0.",
     ),
     "image_damaged": ErrorCode(
         422, GrpcStatus.INVALID_ARGUMENT, "The picture is damaged", "The file is cut off or broken: send it again."

@@ -94,7 +94,10 @@ def write_hits(
 
 def write_understood(explained: Explained) -> dict[str, Any]:
     """Return what a query was understood as, as `UnderstoodReply` describes it."""
-    written = {"words": [_write_match(one) for one in explained.words], "unknown": list(explained.unknown)}
+    words = [_write_match(one) for one in explained.words]
+    written: dict[str, Any] = {"words": words, "unknown": list(explained.unknown)}
+    if explained.colours:
+        written["colours"] = list(explained.colours)
     if not explained.looks_like:
         return written
     likes = [{"id": one.id, "title": one.title, "weight": round_score(one.weight)} for one in explained.looks_like]

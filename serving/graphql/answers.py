@@ -104,6 +104,7 @@ class Understood:
     words: list[Match]
     unknown: list[str]
     looks_like: list[Like] = strawberry.field(description="What a text looks like, where titles say it.")
+    colours: list[str] = strawberry.field(description="The colours that the text names, if pictures are looked at.")
 
 
 @strawberry.type(description="What a hit was found by.")
@@ -230,7 +231,8 @@ def _make_understood(written: Mapping[str, Any] | None) -> Understood | None:
     if written is None:
         return None
     likes = [Like(**{**like, "id": strawberry.ID(like["id"])}) for like in written.get("looks_like", ())]
-    return Understood(words=_make_matches(written["words"]), unknown=written["unknown"], looks_like=likes)
+    words, colours = _make_matches(written["words"]), list(written.get("colours", ()))
+    return Understood(words=words, unknown=written["unknown"], looks_like=likes, colours=colours)
 
 
 def _make_matches(written: Iterable[Mapping[str, str]]) -> list[Match]:

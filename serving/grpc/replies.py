@@ -77,7 +77,10 @@ def _explain(written: pb.SearchResponse | pb.SearchResult, answer: Answer) -> No
     understood = write_understood(answer.explained)
     words = [pb.Match(**word) for word in understood["words"]]
     likes = [pb.Like(**like) for like in understood.get("looks_like", ())]
-    written.understood.CopyFrom(pb.Understood(words=words, unknown=understood["unknown"], looks_like=likes))
+    colours = understood.get("colours", ())
+    written.understood.CopyFrom(
+        pb.Understood(words=words, unknown=understood["unknown"], looks_like=likes, colours=colours)
+    )
     for hit, explanation in zip(written.hits, answer.explained.hits, strict=True):
         why = write_why(explanation)
         hit.why.CopyFrom(pb.Why(scores=why["scores"], words=[pb.Match(**word) for word in why["words"]]))

@@ -34,11 +34,21 @@ FLAGS: Mapping[str, bool] = {"true": True, "false": False}
 _ATTRIBUTE = "attributes."
 _DUPLICATES: Mapping[str, Kind] = {"duplicates": "near", "exact": "exact"}
 
-ChannelName = Literal["picture", "words", "meaning", "looks", "shows"]
+ChannelName = Literal["picture", "words", "meaning", "looks", "shows", "colour"]
 """The ways in which products are found: by how near they are to a picture; and to a text by the words of titles and
-attributes, by what titles mean, by what the pictures of like titles look like, and by what pictures show."""
-WEIGHTS: Mapping[ChannelName, float] = {"picture": 1.0, "words": 0.5, "meaning": 0.5, "looks": 0.1, "shows": 0.5}
+attributes, by what titles mean, by what the pictures of like titles look like, by what pictures show, and by the
+colours that it names."""
+WEIGHTS: Mapping[ChannelName, float] = {
+    "picture": 1.0,
+    "words": 0.5,
+    "meaning": 0.5,
+    "looks": 0.1,
+    "shows": 0.5,
+    "colour": 0.1,
+}
 """How much each counts where a query does not say it."""
+COLOUR_BESIDE_PICTURE = 0.7
+"""How much a colour counts beside a picture, whose own colour is another one."""
 WORDS_ALONE = 1.0
 """How much words count in snapshots that know neither what titles mean nor what pictures show."""
 MOST_WEIGHT = 100.0
@@ -113,9 +123,9 @@ class QueryOptions(RequestModel):
     weights: Weights = Field(
         default_factory=dict,
         description="How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, "
-        "`looks` and `shows`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots "
-        "without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5. As text: "
-        "`words=0.5`.",
+        "`looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in "
+        "snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; "
+        "`colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`.",
     )
     explain: StrictBool = Field(
         False, description="Say of a query with `text` what was understood, and of each hit what it was found by."

@@ -49,12 +49,14 @@ class LikeReply(BaseModel):
 class UnderstoodReply(BaseModel):
     """What the words of a query were taken for, and those that no product has.
 
-    `looks_like` is there where titles say what a text looks like: the products whose pictures count most.
+    `looks_like` is there where titles say what a text looks like: the products whose pictures count most. `colours` is
+    there where the text names colours that pictures are looked at for.
     """
 
     words: list[MatchReply]
     unknown: list[str]
     looks_like: list[LikeReply] = Field(default_factory=list)
+    colours: list[str] = Field(default_factory=list)
 
 
 class HitReply(BaseModel):

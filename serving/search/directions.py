@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lookalike.serving.errors import ProblemError
-from lookalike.serving.query.options import WEIGHTS, WORDS_ALONE, ChannelName
+from lookalike.serving.query.options import COLOUR_BESIDE_PICTURE, WEIGHTS, WORDS_ALONE, ChannelName
 from lookalike.serving.query.query import Example, Query, Text, TextVectors, Vectors, combine
 from lookalike.serving.search.rankings import Blend, Looks, Nearest, Part, Ranking
 from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
+from lookalike.tasks.search.colour_words import find_colours
 from lookalike.tasks.search.looks import find_examples
 from lookalike.tasks.search.meaning import Meaning
 from lookalike.tasks.search.searcher import Searcher
@@ -76,7 +77,7 @@ def find_words(searcher: Searcher) -> Words:
 
 def find_text_parts(searcher: Searcher, query: Query, vectors: Sequence[Given]) -> list[Part]:
     """Return what finds products by the texts of a query. Raises `ProblemError` where the snapshot cannot."""
-    if searcher.texts is None and searcher.tower is None:
+    if searcher.texts is None and searcher.tower is None and not _names_colours(searcher, query):
         find_words(searcher)
     _check_channels(searcher, query)
     signs = [1.0] * len(query.positive) + [-query.negative_weight] * len(query.negative)
@@ -90,7 +91,7 @@ def find_text_parts(searcher: Searcher, query: Query, vectors: Sequence[Given]) 
 
 def is_exact(searcher: Searcher, channel: ChannelName) -> bool:
     """Tell whether a channel compares with every product."""
-    if channel == "words":
+    if channel in {"words", "colour"}:
         return True
     if channel == "meaning" and searcher.texts is not None:
         return searcher.texts.is_exact and (searcher.texts.without is None or searcher.is_exact)
@@ -101,6 +102,8 @@ def _find_channels(searcher: Searcher, query: Query, text: Text, vectors: TextVe
     """Yield what finds products by one text."""
     if searcher.words is not None:
         yield Part("words", searcher.words.query(text.text), _weigh(searcher, query, "words"))
+    if searcher.colours is not None and (colours := find_colours(text.text)):
+        yield Part("colour", searcher.colours.query(colours), _weigh(searcher, query, "colour"))
     if vectors is None:
         return
     if vectors.meaning is not None:
@@ -127,6 +130,12 @@ def _needs_pictures(searcher: Searcher, query: Query) -> bool:
     return _weigh(searcher, query, "looks") > 0 or (has_untitled and _weigh(searcher, query, "meaning") > 0)
 
 
+def _names_colours(searcher: Searcher, query: Query) -> bool:
+    """Tell whether each text names a colour that pictures can be looked at for."""
+    texts = [example.text for example in query.examples if isinstance(example, Text)]
+    return searcher.colours is not None and all(find_colours(text) for text in texts)
+
+
 def _check_channels(searcher: Searcher, query: Query) -> None:
     """Raise `ProblemError` for a channel that was asked for and that the snapshot does not have."""
     asked = [name for name, weight in query.options.weights.items() if weight]
@@ -142,6 +151,8 @@ def _check_channels(searcher: Searcher, query: Query) -> None:
                 "its encoder of pictures does not know texts. Run `lookalike reindex` with an encoder that does, such "
                 "as `--encoder openclip:ViT-B-32/laion2b_s34b_b79k`"
             )
+        if name == "colour" and searcher.colours is None:
+            why = "the colours of its pictures were not measured. Run `lookalike reindex`"
         if why:
             raise ProblemError(
                 "no_text_channel", f"The products of this snapshot cannot be searched by `{name}`: {why}."
@@ -151,6 +162,8 @@ def _check_channels(searcher: Searcher, query: Query) -> None:
 def _weigh(searcher: Searcher, query: Query, channel: ChannelName) -> float:
     are_alone = channel == "words" and searcher.texts is None and searcher.tower is None
     usual = WORDS_ALONE if are_alone else WEIGHTS[channel]
+    if channel == "colour" and any(not isinstance(example, Text) for example in query.positive):
+        usual = COLOUR_BESIDE_PICTURE
     return query.options.weights.get(channel, usual)
 
 

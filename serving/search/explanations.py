@@ -10,6 +10,7 @@ import numpy as np
 from lookalike.serving.query.options import ChannelName
 from lookalike.serving.search.rankings import Blend, Looks, Ranking
 from lookalike.tasks.search.channels import Rows
+from lookalike.tasks.search.colours import ColourQuery
 from lookalike.tasks.search.words.words import How, WordsQuery
 
 MOST_LIKES = 5  # of a text, that are named
@@ -49,12 +50,14 @@ class Explained:
         words: those of all positive texts that some product has, as what they were read.
         unknown: those that no product has, nor any that is like them.
         looks_like: the products whose pictures stand for the positive texts, those that count most first.
+        colours: those that the positive texts name.
     """
 
     words: Sequence[Match]
     unknown: Sequence[str]
     hits: Sequence[Explanation]
     looks_like: Sequence[Like] = ()
+    colours: Sequence[str] = ()
 
 
 def explain(ranking: Ranking, rows: Rows) -> Explained | None:
@@ -74,7 +77,12 @@ def explain(ranking: Ranking, rows: Rows) -> Explained | None:
         )
         for place, row in enumerate(rows.tolist())
     ]
-    return Explained(words, unknown, hits, _find_likes(ranking))
+    return Explained(words, unknown, hits, _find_likes(ranking), _list_colours(ranking))
+
+
+def _list_colours(ranking: Blend) -> list[str]:
+    queries = [part.channel for part in ranking.parts if part.weight > 0 and isinstance(part.channel, ColourQuery)]
+    return list(dict.fromkeys(name for query in queries for name in query.names))
 
 
 def _find_likes(ranking: Blend) -> list[Like]:

@@ -19,6 +19,7 @@ from lookalike.data.embeddings import HASH, Embeddings, position
 from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.channels import Channel, Entry
+from lookalike.data.snapshots.colours import open_colours
 from lookalike.data.snapshots.documents import mark_store
 from lookalike.data.snapshots.duplicates import to_parquet
 from lookalike.data.snapshots.manifest import (
@@ -32,6 +33,7 @@ from lookalike.data.snapshots.manifest import (
 )
 from lookalike.data.snapshots.store import write_manifest
 from lookalike.data.stores import ObjectStore
+from lookalike.tasks.build.colours import store_colours
 from lookalike.tasks.build.jobs import Measurement
 from lookalike.tasks.build.planner import plan
 from lookalike.tasks.build.shard import build_index, read_vectors, shard_range, write_shard
@@ -46,7 +48,7 @@ from lookalike.tasks.build.texts import (
 )
 from lookalike.tasks.build.train import train
 from lookalike.tasks.build.words import store_words
-from lookalike.tasks.draft import describe_words
+from lookalike.tasks.draft import describe_colours, describe_words
 from lookalike.tasks.embed.texts import embed_texts
 from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSource, EncoderSpec, encode
 from lookalike.tasks.encoders.fake import FakeEncoder
@@ -55,6 +57,8 @@ from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.encoders.texts.content import hash_texts, read_texts
 from lookalike.tasks.encoders.texts.exported import put_text_encoder
 from lookalike.tasks.encoders.texts.stored import store_text_encoder
+from lookalike.tasks.images.colours import measure_colours
+from lookalike.tasks.images.decode import decode_with_alpha
 from lookalike.tasks.search.neighbours import SearchParameters
 from tests.support.towers import TwoTowers
 
@@ -124,12 +128,14 @@ def _find_source(encoder: str) -> EncoderSource:
 class Shop:
     """A catalogue on disk, and its snapshots in a store.
 
-    Set `words` to None for snapshots without, and `text_encoder` for those that know what titles mean.
+    Set `words` to None for snapshots without, `text_encoder` for those that know what titles mean, and `colours` for
+    those that know the colours of pictures.
     """
 
     def __init__(self, store: ObjectStore, folder: Path) -> None:
         self.words = describe_words(wanted=True)
         self.text_encoder: str | None = None
+        self.colours = describe_colours(wanted=False)
         self.store = store
         self.folder = folder
         self.channel = Channel(store)
@@ -207,6 +213,7 @@ class Shop:
                     products=self._put(files[1]),
                     count=len(mine),
                     text=store_words(self.store, mine),
+                    colours=store_colours(self.store, mine) if self.colours else None,
                 )
             )
         index_section = IndexSection(
@@ -232,6 +239,9 @@ class Shop:
         hashes = [hashlib.sha256(data).digest() for data in contents]
         embeddings = Embeddings(self.store, spec.fingerprint)
         embeddings.write(hashes, encode(OnnxEncoder(model, spec, threads=1), contents))
+        if self.colours:
+            shares = np.stack([measure_colours(*decode_with_alpha(data)) for data in contents])
+            open_colours(self.store).write(hashes, shares.astype(np.float32))
         columns = {name: pa.array([row[name] for row in rows]) for name in ("id", "title", "image", "attributes")}
         versions = pa.array(["1"] * len(rows))
         return pa.table({**columns, "image_version": versions, "image_hash": pa.array(hashes, HASH)}), embeddings
@@ -276,6 +286,7 @@ class Shop:
             run="tests",
             quality={"recall_at_10": 1.0},
             words=self.words,
+            colours=self.colours,
             duplicates=duplicates,
             text=texts.space if texts else None,
         )

@@ -564,6 +564,7 @@ class Understood(_message.Message):
     WORDS_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
     LOOKS_LIKE_FIELD_NUMBER: _builtins.int
+    COLOURS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]: ...
     @_builtins.property
@@ -572,16 +573,21 @@ class Understood(_message.Message):
     def looks_like(self) -> _containers.RepeatedCompositeFieldContainer[Global___Like]:
         """What a text looks like, where titles say it: the products whose pictures count most."""
 
+    @_builtins.property
+    def colours(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The colours that the text names, where pictures are looked at for them: "red"."""
+
     def __init__(
         self,
         *,
         words: _abc.Iterable[Global___Match] | None = ...,
         unknown: _abc.Iterable[_builtins.str] | None = ...,
         looks_like: _abc.Iterable[Global___Like] | None = ...,
+        colours: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["looks_like", b"looks_like", "unknown", b"unknown", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colours", b"colours", "looks_like", b"looks_like", "unknown", b"unknown", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,7 @@
  * @typedef {{id: string, title: string, attributes: Record<string, any>, image_url: string, score?: number,
  *   hidden?: number, why?: {scores: Record<string, number>, words: Match[]}}} Product
  * @typedef {{word: string, found: string, how: "word" | "beginning" | "spelling"}} Match
- * @typedef {{words: Match[], unknown: string[], looks_like?: {id: string, title: string, weight: number}[]}} Understood
+ * @typedef {{words: Match[], unknown: string[], looks_like?: {id: string, title: string, weight: number}[], colours?: string[]}} Understood
  * @typedef {{values: Record<string, number>, others: number, missing: number, min?: any, max?: any}} Facet
  * @typedef {{snapshot: string, took_ms: number, hits: Product[], facets?: Record<string, Facet>, understood?: Understood}} SearchReply
  * @typedef {{snapshot: string, total: number, products: Product[], facets?: Record<string, Facet>}} ListReply

@@ -11,6 +11,15 @@ import { number, sayChoice, sayName } from "./words.js";
 
 const LONG = 9;
 
+const COLOURS = ["black", "white", "red", "green", "yellow", "blue", "brown", "purple", "pink", "orange", "grey"];
+
+/** @param {string} name of an attribute @param {string} value @returns {HTMLElement[]} What shows a colour beside its name. */
+function showColour(name, value) {
+  const colour = value.toLowerCase().replace("gray", "grey");
+  if (!/^colou?r$/i.test(name) || !COLOURS.includes(colour)) return [];
+  return [make("span", { className: `swatch swatch-${colour}`, "aria-hidden": "true" })];
+}
+
 /** @param {string} name @param {(choice: Choice) => void} change @returns {Control} */
 export function makeValues(name, change) {
   /** @type {Map<string, {row: HTMLLabelElement, box: HTMLInputElement, count: HTMLElement}>} */
@@ -47,7 +56,8 @@ export function makeValues(name, change) {
   const add = (value) => {
     const box = make("input", { type: "checkbox", onchange: tell });
     const count = make("span", { className: "count" });
-    const row = make("label", { className: "value" }, box, make("span", { className: "value-name" }, sayChoice(value)), count);
+    const label = make("span", { className: "value-name" }, sayChoice(value));
+    const row = make("label", { className: "value" }, box, ...showColour(name, value), label, count);
     const found = { row, box, count };
     rows.set(value, found);
     list.append(row);

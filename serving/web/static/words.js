@@ -21,12 +21,13 @@ export function nameCloseness(score, chance) {
 /** @param {number} chance The least score of a hit that is not less alike. */
 export const leastClose = (chance) => chance + CLOSENESS[CLOSENESS.length - 1][0] * (1 - chance);
 
-/** @param {import("./api.js").Understood} understood What a person would not expect: guesses, and what nobody has. */
-export function sayUnderstood({ words, unknown, looks_like: likes = [] }) {
+/** @param {import("./api.js").Understood} understood What a person would not expect: guesses, colours, and what nobody has. */
+export function sayUnderstood({ words, unknown, looks_like: likes = [], colours = [] }) {
   const corrected = words.filter(({ how }) => how === "spelling").map(({ word, found }) => `“${found}” for “${word}”`);
   const parts = [];
   if (corrected.length) parts.push(`Shown are products with ${corrected.join(" and ")}.`);
   if (unknown.length) parts.push(`No product has ${unknown.map((word) => `“${word}”`).join(" or ")}.`);
+  if (colours.length) parts.push(`Pictures in ${colours.join(" and ")} count more.`);
   const titles = [...new Set(likes.map(({ title }) => title))].filter(Boolean).slice(0, 2);
   if (unknown.length && titles.length) parts.push(`Shown is what looks like ${titles.map((title) => `“${title}”`).join(" and ")}.`);
   return parts.join(" ");

@@ -29,9 +29,9 @@ class Outcome:
     total: int | None = None
 
     def __post_init__(self) -> None:
-        """Leave `looks_like` out where it names nothing, as JSON does."""
-        if self.understood is not None and not self.understood.get("looks_like"):
-            kept = {name: value for name, value in self.understood.items() if name != "looks_like"}
+        """Leave `looks_like` and `colours` out where they name nothing, as JSON does."""
+        if self.understood is not None:
+            kept = {name: value for name, value in self.understood.items() if value or name in {"words", "unknown"}}
             object.__setattr__(self, "understood", kept)
 
 

@@ -16,7 +16,7 @@ from tests.support.listening import Listening
 _FOUND = """{
   snapshot
   hits { id title attributes image_url score hidden why { scores words { word found how } } }
-  understood { words { word found how } unknown looks_like { id title weight } }
+  understood { words { word found how } unknown looks_like { id title weight } colours }
   facets { name values { value count } others missing min max }
 }"""
 _LISTED = "{ total products { id title attributes image_url } }"

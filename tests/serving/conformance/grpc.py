@@ -140,6 +140,7 @@ def read_answer(found: pb.SearchResponse | pb.SearchResult, snapshot: str | None
             "looks_like": [
                 {"id": one.id, "title": one.title, "weight": one.weight} for one in found.understood.looks_like
             ],
+            "colours": list(found.understood.colours),
         }
         if found.HasField("understood")
         else None

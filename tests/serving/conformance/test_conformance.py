@@ -15,6 +15,7 @@ from lookalike.data.stores.local import LocalStore
 from lookalike.infra.demo.processes import free_port
 from lookalike.serving.access.keys import add_key, create_key, remove_key
 from lookalike.serving.context import AccessScope
+from lookalike.tasks.draft import describe_colours
 from tests.serving.conformance.adapters import CannotAskError, Gateway, Lister, Outcome
 from tests.serving.conformance.cases import (
     ACCESS,
@@ -49,6 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with every type of attribute, duplicates, and keys."""
     folder = tmp_path_factory.mktemp("shop")
     shop = Shop(LocalStore(folder / "store"), folder)
+    shop.colours = describe_colours(wanted=True)
     shop.text_encoder = "fake"
     rows = write_pictures(folder, 24)
     for number, row in enumerate(rows):

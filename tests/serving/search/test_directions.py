@@ -13,10 +13,12 @@ from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.stores import open_store
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.query.options import QueryOptions
-from lookalike.serving.query.query import Query, Text, TextVectors, Vectors
+from lookalike.serving.query.query import ProductId, Query, Text, TextVectors, Vectors
 from lookalike.serving.search.directions import find_ranking, find_text_encoders
+from lookalike.serving.search.explanations import explain
 from lookalike.serving.search.rankings import Blend
 from lookalike.serving.search.selection import Among, find_best
+from lookalike.tasks.draft import describe_colours
 from lookalike.tasks.encoders.texts.base import encode_texts
 from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
 from lookalike.tasks.search.searcher import Searcher
@@ -29,10 +31,17 @@ COLOURS = ("red", "blue", "green")
 
 
 def build(
-    folder: Path, *, texts: bool = True, words: bool = True, titles: bool = True, encoder: str = "fake"
+    folder: Path,
+    *,
+    texts: bool = True,
+    words: bool = True,
+    titles: bool = True,
+    encoder: str = "fake",
+    colours: bool = False,
 ) -> Searcher:
     """Build products in three colours; every third one of a colour has no title."""
     shop = Shop(open_store(str(folder / "store")), folder)
+    shop.colours = describe_colours(wanted=colours)
     shop.text_encoder = "fake" if texts else None
     if not words:
         shop.words = None
@@ -173,4 +182,68 @@ def test_a_snapshot_that_knows_what_pictures_show_alone(tmp_path: Path) -> None:
 def test_an_encoder_of_pictures_alone_cannot_show(searcher: Searcher) -> None:
     with pytest.raises(ProblemError, match="--encoder openclip:") as caught:
         ask(searcher, "scarlet shoe", weights={"shows": 1.0})
+    assert caught.value.code == "no_text_channel"
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    return build(tmp_path_factory.mktemp("coloured"), colours=True)
+
+
+def ask_beside(searcher: Searcher, product: str, text: str, **options: Any) -> Blend:
+    """Return how a picture and a text rank products."""
+    query = Query((ProductId(product), Text(text)), QueryOptions(**options))
+    vectors = TextVectors(*[encode(encoder, text) for encoder in find_text_encoders(searcher, query)])
+    ranking = find_ranking(searcher, query, [searcher.products.row(product), None], [None, vectors])
+    assert isinstance(ranking, Blend)
+    return ranking
+
+
+def test_a_text_that_names_a_colour_asks_for_it(coloured: Searcher) -> None:
+    assert weights(ask(coloured, "7 in red"))["colour"] == 0.1
+    assert weights(ask_beside(coloured, "blue-1", "like this but red"))["colour"] == 0.7
+    assert weights(ask(coloured, "7 in red", weights={"colour": 2}))["colour"] == 2
+    assert "colour" not in weights(ask(coloured, "7 in red", weights={"colour": 0}))
+    assert "colour" not in weights(ask(coloured, "shoe 7"))
+    assert ask(coloured, "7 in red").is_exact
+
+
+def test_like_this_but_red_finds_what_is_red(coloured: Searcher) -> None:
+    found = find_best(coloured, ask_beside(coloured, "blue-1", "but red"), 20, QueryOptions(), Among(without={1}))
+    products = coloured.products.take(found.rows)
+    assert {product.id.partition("-")[0] for product in products} == {"red"}
+    away = ask(coloured, "scarlet shoe", "red")
+    assert min(part.weight for part in away.parts if part.name == "colour") == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+@pytest.mark.parametrize("given", [{}, {"colour": 3.0}, {"words": 0.0, "meaning": 0.0, "looks": 0.0}])
+def test_what_is_found_by_colour_is_what_comparing_with_each_finds(
+    coloured: Searcher, share: float, given: dict[str, float]
+) -> None:
+    ranking = ask(coloured, "green and white shoe", weights=given)
+    allowed = np.random.default_rng(2).random(COUNT) < share
+    every = np.arange(COUNT)
+    scores = ranking.scores(every)
+    found = find_best(coloured, ranking, COUNT, QueryOptions(), Among(allowed))
+    offered = np.any([part.channel.scores(every) > 0 for part in ranking.parts], axis=0)
+    assert set(found.rows.tolist()) == set(every[allowed & offered].tolist())
+    assert found.scores == pytest.approx(np.sort(scores[allowed & offered])[::-1], abs=1e-5)
+    page = find_best(coloured, ranking, 5, QueryOptions(), Among(allowed))
+    assert page.rows.tolist() == found.rows[:5].tolist()
+
+
+def test_an_explanation_names_the_colours(coloured: Searcher) -> None:
+    ranking = ask(coloured, "red or white shoe", "green")
+    explained = explain(ranking, np.array([0]))
+    assert explained is not None
+    assert list(explained.colours) == ["red", "white"]
+    assert explained.hits[0].scores["colour"] > 0
+
+
+def test_colours_alone_can_be_searched_where_no_product_has_words(tmp_path: Path) -> None:
+    searcher = build(tmp_path, texts=False, words=False, colours=True)
+    assert weights(ask(searcher, "red")) == {"colour": 0.1}
+    with pytest.raises(ProblemError, match="lookalike reindex") as caught:
+        ask(searcher, "shoe")
     assert caught.value.code == "no_text_channel"

@@ -169,7 +169,12 @@ def _read_understood(found: Mapping[str, Any]) -> Understood:
         Like(id=str(one["id"]), title=str(one["title"]), weight=float(one["weight"]))
         for one in found.get("looks_like", ())
     )
-    return Understood(words=_read_matches(found["words"]), unknown=tuple(found["unknown"]), looks_like=tuple(likes))
+    return Understood(
+        words=_read_matches(found["words"]),
+        unknown=tuple(found["unknown"]),
+        looks_like=tuple(likes),
+        colours=tuple(map(str, found.get("colours", ()))),
+    )
 
 
 def _read_matches(found: Iterable[Mapping[str, str]]) -> tuple[Match, ...]:

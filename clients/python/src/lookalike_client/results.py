@@ -82,12 +82,14 @@ class Like:
 class Understood:
     """What the words of a query were taken for, and those that no product has.
 
-    `looks_like` are the products whose pictures count most, where titles say what a text looks like.
+    `looks_like` are the products whose pictures count most, where titles say what a text looks like. `colours` are
+    those that the text names, where pictures are looked at for them.
     """
 
     words: Sequence[Match]
     unknown: Sequence[str]
     looks_like: Sequence[Like] = ()
+    colours: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
