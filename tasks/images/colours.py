@@ -23,7 +23,7 @@ SIDE = ALPHA_SIDE
 
 # of the survey: a basic colour alone, with one word such as dark, light or dull, and some that have names of their own;
 # greys, black and white are denser here, for the survey asked for few of them
-_NAMED = {
+NAMED = {
     "black": "000000 1c1c1c",
     "white": "ffffff f2f2f2",
     "red": "e50000 ff000d ff474c db5856 d9544d d3494e bb3f3f b9484e 9a0200 8f1402 840000",
@@ -108,7 +108,7 @@ def _list_names() -> NDArray[np.uint8]:
     steps = np.arange(2**_BITS)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     middles = to_oklab((grid + 0.5) * 2 ** (8 - _BITS))
-    named = [(COLOURS.index(name), code) for name, codes in _NAMED.items() for code in codes.split()]
+    named = [(COLOURS.index(name), code) for name, codes in NAMED.items() for code in codes.split()]
     known = to_oklab(np.array([list(bytes.fromhex(code)) for _, code in named], np.float64))
     # |a - b|² without |a|², which is the same for all names
     distances = (known**2).sum(axis=1) - 2 * middles @ known.T

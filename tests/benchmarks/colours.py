@@ -6,9 +6,10 @@
     python -m tests.benchmarks.colours recolour FOLDER [--sample build/sample]
     python -m tests.benchmarks.colours quality STORE --catalogue FOLDER
 
-`names` asks which of the eleven basic colours the names of the xkcd survey get that end in one of them, and
-`photographs` shows the colours of the sample photographs of scikit-image and scikit-learn; both fetch packages into the
-folder once, with pip. `cost` measures a picture's colours beside its decoding and its vector, on a core.
+`names` asks which of the eleven basic colours the names of the xkcd survey get that end in one of them, without those
+that the product knows, and `photographs` shows the colours of the sample photographs of scikit-image and scikit-learn;
+both fetch packages into the folder once, with pip. `cost` measures a picture's colours beside its decoding and its
+vector, on a core.
 
 `recolour` writes a catalogue of 150 things of the sample, each in six colours, with titles that name the thing only.
 Index it with `lookalike reindex FOLDER/products.csv --store STORE --text-encoder minilm`. Then `quality` shows a
@@ -45,7 +46,7 @@ from lookalike.serving.search.selection import Among, select
 from lookalike.tasks.encoders.base import MODEL_FILE
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
-from lookalike.tasks.images.colours import measure_colours, name_pixels
+from lookalike.tasks.images.colours import NAMED, measure_colours, name_pixels
 from lookalike.tasks.images.decode import decode_with_alpha
 from lookalike.tasks.images.preprocessing import apply, needed
 from lookalike.tasks.search.searcher import Searcher
@@ -98,9 +99,10 @@ def measure_names(folder: Path) -> None:
     """Print how many names of the survey get the basic colour in which they end."""
     text = (fetch(folder) / "matplotlib" / "_color_data.py").read_text(encoding="utf-8")
     known: dict[str, list[bool]] = {}
-    for name, code in re.findall(r"'xkcd:([a-z ]+)': *'#([0-9a-f]{6})'", text):
+    used = {code for codes in NAMED.values() for code in codes.split()}
+    for name, code in re.findall(r"'([a-z ]+)': *'#([0-9a-f]{6})'", text.partition("XKCD_COLORS")[2]):
         *before, last = name.replace("gray", "grey").split()
-        if last in COLOURS and before and not set(before) & set(COLOURS):
+        if code not in used and last in COLOURS and before and not set(before) & set(COLOURS):
             pixel = np.array(list(bytes.fromhex(code)), np.int16).reshape(3, 1)
             known.setdefault(last, []).append(COLOURS[int(name_pixels(pixel)[0])] == last)
     say("colour", "names", "right")

@@ -24,9 +24,10 @@ SHOWN = {f"{name}-{number}": name for number in range(6) for name in ("red", "bl
 
 def write(folder: Path, shown: dict[str, str], column: str = "note") -> Path:
     """Write a catalogue, and a disc in each product's colour."""
-    for number, (name, fill) in enumerate(shown.items()):
+    for name, fill in shown.items():
+        shift = 5 * int(name.partition("-")[2] or 6)  # another picture for each number
         image = Image.new("RGB", (120, 90), "white")
-        ImageDraw.Draw(image).ellipse((10 + number, 10, 80 + number, 80), fill=fill)
+        ImageDraw.Draw(image).ellipse((10 + shift, 10, 80 + shift, 80), fill=fill)
         image.save(folder / f"{name}.png")
     with (folder / "products.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
