@@ -50,7 +50,9 @@ def build(
     rows = write_pictures(pictures, COUNT)
     for number, row in enumerate(rows):
         kind = number % 3
-        image = Image.new("RGB", (64, 64), COLOURS[kind])
+        image = Image.new("RGB", (64, 64), "white" if colours else COLOURS[kind])
+        if colours:  # else the colour would be a plain ground, which does not count
+            ImageDraw.Draw(image).ellipse((2, 2, 61, 61), fill=COLOURS[kind])
         ImageDraw.Draw(image).rectangle((number % 50, 5, number % 50 + 9, 20), fill="white")
         image.save(row["image"])
         row["id"] = f"{COLOURS[kind]}-{number}"
@@ -236,7 +238,7 @@ def test_what_is_found_by_colour_is_what_comparing_with_each_finds(
 
 def test_an_explanation_names_the_colours(coloured: Searcher) -> None:
     ranking = ask(coloured, "red or white shoe", "green")
-    explained = explain(ranking, np.array([0]))
+    explained = explain(ranking, np.array([coloured.products.row("red-0")]))
     assert explained is not None
     assert list(explained.colours) == ["red", "white"]
     assert explained.hits[0].scores["colour"] > 0
