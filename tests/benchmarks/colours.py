@@ -3,23 +3,21 @@
     python -m tests.benchmarks.colours names [--folder build/colours]
     python -m tests.benchmarks.colours photographs [--folder build/colours]
     python -m tests.benchmarks.colours cost PICTURES
-    python -m tests.benchmarks.colours recolour FOLDER [--sample build/sample]
-    python -m tests.benchmarks.colours quality STORE --catalogue FOLDER
+    python -m tests.benchmarks.colours recoloured [--sample build/sample] [--things 40]
 
 `names` asks which of the eleven basic colours the names of the xkcd survey get that end in one of them, without those
 that the product knows, and `photographs` shows the colours of the sample photographs of scikit-image and scikit-learn;
 both fetch packages into the folder once, with pip. `cost` measures a picture's colours beside its decoding and its
 vector, on a core.
 
-`recolour` writes a catalogue of 150 things of the sample, each in six colours, with titles that name the thing only.
-Index it with `lookalike reindex FOLDER/products.csv --store STORE --text-encoder minilm`. Then `quality` shows a
-picture of 75 of the things in each colour, with the words "like this but" and another colour: 2,250 queries.
+`recoloured` paints things of the sample in six colours each and indexes them, with titles that name the thing only, in
+memory and without a flow. Then it shows each picture with the words "like this but" and another colour, 30 queries for
+each thing, and says how often the thing in that colour comes first.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import subprocess
 import sys
@@ -28,21 +26,21 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike.data.snapshots.blobs import BlobCache
-from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.colours import COLOURS
-from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import open_store
 from lookalike.infra.demo.openmoji import list_pictures, render
 from lookalike.serving.query.options import QueryOptions
-from lookalike.serving.query.query import EncoderVector, Query, Text
+from lookalike.serving.query.query import ProductId, Query, Text, TextVectors
 from lookalike.serving.search.directions import find_ranking
 from lookalike.serving.search.selection import Among, select
+from lookalike.tasks.draft import describe_colours
 from lookalike.tasks.encoders.base import MODEL_FILE
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
@@ -50,11 +48,10 @@ from lookalike.tasks.images.colours import NAMED, measure_colours, name_pixels
 from lookalike.tasks.images.decode import decode_with_alpha
 from lookalike.tasks.images.preprocessing import apply, needed
 from lookalike.tasks.search.searcher import Searcher
+from tests.support.shop import Shop
 
 PACKAGES = ("matplotlib==3.10.7", "scikit-image==0.26.0", "scikit-learn==1.7.2")
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "retina", "china", "flower")
-THINGS = 150
-ASKED = 75
 TINTS = {
     "red": (214, 32, 36),
     "orange": (245, 130, 20),
@@ -146,21 +143,48 @@ def measure_cost(folder: Path) -> None:
     say("vector", each(lambda: [encoder.infer(pixels[at : at + 8]) for at in range(0, len(pixels), 8)]))
 
 
-def recolour(folder: Path, sample: Path) -> None:
-    """Write the catalogue of things in six colours."""
+def measure_recoloured(sample: Path, things: int) -> None:
+    """Print how often the thing in the wanted colour comes first, and how often it is among ten."""
     render(sample, processes=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    things = [one for one in list_pictures() if _has_colours(sample / "images" / f"{one.hexcode}.png")]
-    chosen = things[:: len(things) // THINGS][:THINGS]
-    with (folder / "products.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "image", "title"])
-        for one in chosen:
-            image = Image.open(sample / "images" / f"{one.hexcode}.png").convert("RGBA")
-            for name, tint in TINTS.items():
-                paint(image, tint).save(folder / f"{one.hexcode}-{name}.png")
-                writer.writerow([f"{one.hexcode}-{name}", f"{one.hexcode}-{name}.png", _without_colours(one.title)])
-    say("things", len(chosen))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = list(_paint_things(sample, folder, things))
+        shop = Shop(open_store(str(folder / "store")), folder)
+        shop.colours, shop.text_encoder = describe_colours(wanted=True), "minilm"
+        manifest = shop.build_rows(rows, encoder="efficientnet-lite0")
+        searcher = Searcher.open(shop.store, manifest, BlobCache(folder / "cache"), threads=1)
+        asked = [
+            (row["id"], wanted, f"{_thing(row['id'])}-{wanted}")
+            for row in rows
+            for wanted in TINTS
+            if not row["id"].endswith(f"-{wanted}")
+        ]
+        say(f"weights ({len(rows)} products, {len(asked):,} queries)", "right first", "among ten", "right thing first")
+        say("---", "---", "---", "---")
+        for title, weights in WEIGHTS.items():
+            found = [_search(searcher, product, wanted, weights) for product, wanted, _ in asked]
+            pairs = list(zip(found, (meant for _, _, meant in asked), strict=True))
+            first = np.mean([hits[0] == meant for hits, meant in pairs])
+            among = np.mean([meant in hits for hits, meant in pairs])
+            thing = np.mean([_thing(hits[0]) == _thing(meant) for hits, meant in pairs])
+            say(title, f"{first:.3f}", f"{among:.3f}", f"{thing:.3f}")
+
+
+def _paint_things(sample: Path, folder: Path, things: int) -> Iterator[dict[str, Any]]:
+    """Write so many things in each colour; yield the rows of a catalogue."""
+    every = list_pictures()
+    left = things
+    for one in every[:: max(1, len(every) // (4 * things))]:  # about half of them have enough colour
+        file = sample / "images" / f"{one.hexcode}.png"
+        if not left or not _has_colours(file):
+            continue
+        left -= 1
+        image = Image.open(file).convert("RGBA")
+        for name, tint in TINTS.items():
+            painted = folder / f"{one.hexcode}-{name}.png"
+            paint(image, tint).save(painted)
+            title = _without_colours(one.title)
+            yield {"id": painted.stem, "title": title, "image": str(painted), "attributes": {"thing": title}}
 
 
 def paint(image: Image.Image, tint: tuple[int, int, int]) -> Image.Image:
@@ -188,39 +212,12 @@ def _without_colours(title: str) -> str:
     return " ".join(word for word in title.split() if word.casefold() not in COLOURS)
 
 
-def measure_quality(store: str, catalogue: Path) -> None:
-    """Print how often the thing in the wanted colour comes first, and how often it is among ten."""
-    with tempfile.TemporaryDirectory() as cache:
-        opened = open_store(store)
-        manifest = read_manifest(opened, Channel(opened).current().snapshot)
-        searcher = Searcher.open(opened, manifest, BlobCache(Path(cache)), threads=1)
-        asked = list(_ask(searcher, catalogue))
-        say(f"weights ({len(asked):,} queries)", "right first", "among ten", "right thing first")
-        say("---", "---", "---", "---")
-        for name, weights in WEIGHTS.items():
-            found = [_search(searcher, query, text, weights) for query, text, _ in asked]
-            first = np.mean([hits[0] == wanted for hits, (_, _, wanted) in zip(found, asked, strict=True)])
-            among = np.mean([wanted in hits for hits, (_, _, wanted) in zip(found, asked, strict=True)])
-            thing = np.mean([_thing(hits[0]) == _thing(one[2]) for hits, one in zip(found, asked, strict=True)])
-            say(name, f"{first:.3f}", f"{among:.3f}", f"{thing:.3f}")
-
-
-def _ask(searcher: Searcher, catalogue: Path) -> Iterator[tuple[NDArray[np.float32], Text, str]]:
-    """Yield a picture's vector, the words beside it, and the product that is meant."""
-    with (catalogue / "products.csv").open(encoding="utf-8") as file:
-        things = list(dict.fromkeys(_thing(row["id"]) for row in csv.DictReader(file)))
-    for thing in things[::2][:ASKED]:
-        for shown in TINTS:
-            vector = searcher.embed((catalogue / f"{thing}-{shown}.png").read_bytes())
-            for wanted in TINTS:
-                if wanted != shown:
-                    yield vector, Text(f"like this but {wanted}"), f"{thing}-{wanted}"
-
-
-def _search(searcher: Searcher, vector: NDArray[np.float32], text: Text, weights: dict[str, float]) -> list[str]:
-    query = Query((EncoderVector(vector), text), QueryOptions.model_validate({"weights": weights}))
-    words = searcher.texts.embed(text.text) if searcher.texts else None
-    ranking = find_ranking(searcher, query, [None, None], [vector, words])
+def _search(searcher: Searcher, product: str, wanted: str, weights: dict[str, float]) -> list[str]:
+    text = f"like this but {wanted}"
+    query = Query((ProductId(product), Text(text)), QueryOptions.model_validate({"weights": weights}))
+    assert searcher.texts is not None
+    vectors = TextVectors(searcher.texts.embed(text), None)
+    ranking = find_ranking(searcher, query, [searcher.products.row(product), None], [None, vectors])
     assert ranking is not None
     found = select(searcher, ranking, query.options, Among())
     return [hit.product.id for hit in searcher.hits(found)]
@@ -237,12 +234,9 @@ def main() -> None:
     for name in ("names", "photographs"):
         commands.add_parser(name).add_argument("--folder", type=Path, default=Path("build/colours"))
     commands.add_parser("cost").add_argument("pictures", type=Path)
-    painted = commands.add_parser("recolour")
-    painted.add_argument("catalogue", type=Path)
+    painted = commands.add_parser("recoloured")
     painted.add_argument("--sample", type=Path, default=Path("build/sample"))
-    quality = commands.add_parser("quality")
-    quality.add_argument("store")
-    quality.add_argument("--catalogue", type=Path, required=True)
+    painted.add_argument("--things", type=int, default=40)
     options = parser.parse_args()
     if options.command == "names":
         measure_names(options.folder)
@@ -250,10 +244,8 @@ def main() -> None:
         measure_photographs(options.folder)
     elif options.command == "cost":
         measure_cost(options.pictures)
-    elif options.command == "recolour":
-        recolour(options.catalogue, options.sample)
     else:
-        measure_quality(options.store, options.catalogue)
+        measure_recoloured(options.sample, options.things)
 
 
 if __name__ == "__main__":
