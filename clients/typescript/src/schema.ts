@@ -1718,7 +1718,7 @@ export interface components {
             weight: number;
             /**
              * Weights
-             * @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks` and `shows`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5. As text: `words=0.5`.
+             * @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; `colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`.
              */
             weights?: {
                 [key: string]: number;
@@ -1897,9 +1897,12 @@ export interface components {
          * UnderstoodReply
          * @description What the words of a query were taken for, and those that no product has.
          *
-         *     `looks_like` is there where titles say what a text looks like: the products whose pictures count most.
+         *     `looks_like` is there where titles say what a text looks like: the products whose pictures count most. `colours` is
+         *     there where the text names colours that pictures are looked at for.
          */
         UnderstoodReply: {
+            /** Colours */
+            colours?: string[];
             /** Looks Like */
             looks_like?: components["schemas"]["LikeReply"][];
             /** Unknown */
@@ -4118,7 +4121,7 @@ export interface operations {
                 group_by?: string;
                 /** @description Of the hits that show the same picture only the best is a hit: `exact` for the same file, `duplicates` for near-duplicates too. `k` and `offset` count what is left. */
                 collapse?: "duplicates" | "exact";
-                /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks` and `shows`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5. As text: `words=0.5`. */
+                /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; `colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`. */
                 weights?: string[];
                 /** @description Say of a query with `text` what was understood, and of each hit what it was found by. */
                 explain?: boolean;
@@ -4261,7 +4264,7 @@ export interface operations {
                 group_by?: string;
                 /** @description Of the hits that show the same picture only the best is a hit: `exact` for the same file, `duplicates` for near-duplicates too. `k` and `offset` count what is left. */
                 collapse?: "duplicates" | "exact";
-                /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks` and `shows`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5. As text: `words=0.5`. */
+                /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; `colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`. */
                 weights?: string[];
                 /** @description Say of a query with `text` what was understood, and of each hit what it was found by. */
                 explain?: boolean;
@@ -4438,7 +4441,7 @@ export interface operations {
                     sort?: string;
                     /** @description Words that titles and attributes have, 512 letters at most; the last may be the beginning of one. Beside a picture, a product or a vector: what looks like it, and is called so. */
                     text?: string;
-                    /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks` and `shows`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5. As text: `words=0.5`. */
+                    /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; `colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`. */
                     weights?: string[];
                 };
             };
