@@ -43,6 +43,12 @@ def opened(folder: Path) -> Searcher:
     return Searcher.open(open_store(str(folder / "store")), current(folder), BlobCache(folder / "cache"), threads=1)
 
 
+def say_attributes(folder: Path) -> dict[str, object]:
+    """Return the attributes of product 0 that come from the catalogue, without the colour that a server adds."""
+    attributes = opened(folder).product("0").attributes
+    return {name: value for name, value in attributes.items() if name != "colour"}
+
+
 def first(searcher: Searcher, picture: Path) -> str:
     return searcher.search(searcher.embed(picture.read_bytes()), 1)[0].product.id
 
@@ -307,10 +313,10 @@ def test_codes_are_never_put_among_numbers(refresh: Reindex, run: Reindex, tmp_p
     write("4.5")
     run(table)
     write("")
-    assert (refresh(table).kind, opened(tmp_path).product("0").attributes) == ("refresh", {"code": None})
+    assert (refresh(table).kind, say_attributes(tmp_path)) == ("refresh", {"code": None})
     write("12345678901234567890")
     assert refresh(table).kind == "reindex"
-    assert opened(tmp_path).product("0").attributes == {"code": "12345678901234567890"}
+    assert say_attributes(tmp_path) == {"code": "12345678901234567890"}
 
 
 def test_decimals_are_never_put_among_floats(refresh: Reindex, run: Reindex, tmp_path: Path) -> None:
@@ -326,7 +332,7 @@ def test_decimals_are_never_put_among_floats(refresh: Reindex, run: Reindex, tmp
     run(table)
     write(Decimal("0.35"), pa.decimal128(10, 2))
     assert refresh(table).kind == "reindex"
-    assert opened(tmp_path).product("0").attributes == {"price": Decimal("0.35")}
+    assert say_attributes(tmp_path) == {"price": Decimal("0.35")}
 
 
 def test_a_new_attribute_of_a_few_products_is_served_and_then_nothing_changes(
@@ -341,7 +347,7 @@ def test_a_new_attribute_of_a_few_products_is_served_and_then_nothing_changes(
     table.write_text("\n".join(["id,image,price,sale", *rows]))
     report = refresh(table)
     assert (report.kind, report.state, report.changed_text) == ("reindex", "published", 1)
-    assert opened(tmp_path).product("0").attributes == {"price": 0, "sale": "yes"}
+    assert say_attributes(tmp_path) == {"price": 0, "sale": "yes"}
     assert refresh(table).state == "unchanged"
 
 
@@ -360,7 +366,7 @@ def test_sizes_that_look_like_numbers_and_whole_prices_stay_a_refresh(
     run(table)
     write("9", "2")
     assert refresh(table).kind == "refresh"
-    assert opened(tmp_path).product("0").attributes == {"size": "9", "price": 2.0}
+    assert say_attributes(tmp_path) == {"size": "9", "price": 2.0}
     assert refresh(table).state == "unchanged"
 
 
