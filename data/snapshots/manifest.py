@@ -35,7 +35,9 @@ SpaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 WHITENING = "whitening"
 DISTORTIONS = "distortions"
 
-FEATURES: frozenset[str] = frozenset({f"projection:{DISTORTIONS}"})
+VIEWS = "views"
+
+FEATURES: frozenset[str] = frozenset({f"projection:{DISTORTIONS}", VIEWS})
 """What a manifest may require of its readers beyond the fields of this module, by name."""
 
 
@@ -150,15 +152,28 @@ class SpaceSection(_Section):
         return cls(encoder=encoder, projection=projection, index=index)
 
 
+class ViewsSection(_Section):
+    """The further pictures of a shard's products: a FAISS index of `count` rows.
+
+    `rows` is a `.npy` of uint32 (count, 2): for each row of the index the row of a product in the shard, and which of
+    its pictures that is. The first one is 1 and stands in the index of the space, so these are 2 and more.
+    """
+
+    index: Blob
+    rows: Blob
+    count: int = Field(ge=1)
+
+
 class ShardSpaceSection(_Section):
     """The part of a vector space in one shard: a FAISS index.
 
     Its row i belongs to the product in row `rows[i]`, where `rows` is given as a `.npy` of ascending uint32, and else
-    to that in row i.
+    to that in row i. `views` is there where products of the shard have further pictures.
     """
 
     index: Blob
     rows: Blob | None = None
+    views: ViewsSection | None = None
 
 
 class ShardSection(_Section):
@@ -193,15 +208,21 @@ class ShardSection(_Section):
         delta: bool = False,
         text: Blob | None = None,
         colours: Blob | None = None,
+        views: ViewsSection | None = None,
     ) -> ShardSection:
         """Return a shard of the space `image` alone, in which every row is alive."""
-        spaces = {IMAGE: ShardSpaceSection(index=index)}
+        spaces = {IMAGE: ShardSpaceSection(index=index, views=views)}
         return cls(products=products, count=count, spaces=spaces, delta=delta, text=text, colours=colours)
 
     @property
     def index(self) -> Blob:
         """The index of the space `image`."""
         return self.spaces[IMAGE].index
+
+    @property
+    def views(self) -> ViewsSection | None:
+        """The further pictures of its products; None where each has one."""
+        return self.spaces[IMAGE].views
 
     @property
     def alive(self) -> int:
@@ -319,7 +340,7 @@ class Manifest(ChecksummedDocument):
         content = content_hash(TypeAdapter(dict[str, Any]).dump_python(parts, mode="json"))
         return cls(
             id=snapshot_id(created_at, content),
-            requires=_list_requirements(space),
+            requires=_list_requirements(space, shards),
             content=content,
             created_at=created_at,
             code_version=code_version,
@@ -391,13 +412,17 @@ def content_hash(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_without_empty(served), sort_keys=True).encode()).hexdigest()
 
 
-def _list_requirements(space: SpaceSection) -> tuple[str, ...]:
-    """Return the features that a reader must know; readers of the time when there was `whitening` alone refuse others.
+def _list_requirements(space: SpaceSection, shards: Sequence[ShardSection]) -> tuple[str, ...]:
+    """Return the features that a reader must know.
 
-    They would call such a manifest damaged, and as it is they say that Lookalike must be upgraded.
+    Readers of the time when there was `whitening` alone would call a manifest with another kind damaged. As it is they
+    say that Lookalike must be upgraded. A reader without views would miss products by their further pictures.
     """
-    learnt = space.projection is not None and space.projection.kind == DISTORTIONS
-    return (f"projection:{DISTORTIONS}",) if learnt else ()
+    needed = {
+        f"projection:{DISTORTIONS}": space.projection is not None and space.projection.kind == DISTORTIONS,
+        VIEWS: any(shard.views for shard in shards),
+    }
+    return tuple(feature for feature, is_needed in needed.items() if is_needed)
 
 
 def snapshot_id(created_at: datetime, content: str) -> str:

@@ -37,17 +37,39 @@ BASE_FIELDS = (
     pa.field("image_version", pa.string()),
     pa.field("image_hash", HASH),
 )
+VIEWS = "views"
+VIEW_TYPE = pa.struct([("image", pa.string()), ("image_version", pa.string()), ("image_hash", HASH)])
+VIEWS_FIELD = pa.field(VIEWS, pa.list_(VIEW_TYPE))
+"""The further pictures of products; the column is there only if some product has any."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A picture of a product: where it is, and its hash."""
+
+    image: str
+    image_hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One product. `attributes` are as the catalogue wrote them; `image` is where the picture is."""
+    """One product. `attributes` are as the catalogue wrote them; `image` is where the first picture is.
+
+    `views` are the further pictures, if there are any.
+    """
 
     id: str
     title: str
     image: str
     image_hash: str
     attributes: dict[str, Any]
+    views: tuple[View, ...] = ()
+
+    def view(self, number: int) -> View:
+        """Return one of its pictures, the first of which is 1. Raises `IndexError`."""
+        if not 1 <= number <= 1 + len(self.views):
+            raise IndexError(f"picture {number} of {1 + len(self.views)}")
+        return View(self.image, self.image_hash) if number == 1 else self.views[number - 2]
 
 
 class Products:
@@ -197,7 +219,8 @@ class _Columns(Mapping[str, Column]):
 
 
 def _to_product(base: dict[str, Any], attributes: dict[str, Any]) -> Product:
-    return Product(base["id"], base["title"], base["image"], base["image_hash"].hex(), attributes)
+    views = tuple(View(view["image"], view["image_hash"].hex()) for view in base.get(VIEWS) or ())
+    return Product(base["id"], base["title"], base["image"], base["image_hash"].hex(), attributes, views)
 
 
 def read_shard_products(store: ObjectStore, shard: ShardSection) -> Iterator[tuple[pa.Table, NDArray[np.int64]]]:

@@ -16,6 +16,7 @@ from lookalike.tasks.search.exact import FlatGroup, GraphGroup
 from lookalike.tasks.search.faiss_io import read_mapped, use_threads
 from lookalike.tasks.search.inverted import InvertedGroup
 from lookalike.tasks.search.neighbours import Group, Neighbours, Rows, SearchParameters, merge
+from lookalike.tasks.search.views import Views
 
 Vectors = NDArray[np.float32]
 
@@ -25,6 +26,9 @@ class ShardedIndex:
 
     Safe to search from many threads at once: each search computes with `threads` threads of its own. `parameters` set
     its effort. `alive` is a mask (rows,) of the rows that can be found, None where all can.
+
+    Where products have further pictures, `views` says whose the last rows of the shards are. A product is then found by
+    the nearest of its pictures, and its vector is that of the first one.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class ShardedIndex:
         k_factor: int | None = None,
         threads: int = 1,
         alive: NDArray[np.bool_] | None = None,
+        views: Views | None = None,
         shared: Group | None = None,
     ) -> None:
         """Search groups of shards; `shared` is the first one, and comes from another index."""
@@ -45,7 +50,8 @@ class ShardedIndex:
         self.threads = threads
         self.parameters = SearchParameters(nprobe, ef_search, k_factor)
         self.dimension = shared.dimension if shared else int(shards[0].d)
-        self.size = self._starts[-1]
+        self.views = views
+        self.size = self._starts[-1] - (views.count if views else 0)
         self._alive = [Rows(size, mask) for size, mask in self._parts(alive)]
         self._first_files: tuple[Path, ...] = ()
 
@@ -61,12 +67,13 @@ class ShardedIndex:
         k_factor: int | None = None,
         threads: int = 1,
         alive: NDArray[np.bool_] | None = None,
+        views: Views | None = None,
         previous: ShardedIndex | None = None,
     ) -> ShardedIndex:
         """Map shards into memory. Raises `CorruptError` where a shard differs from what the manifest says.
 
         Args:
-            files: of the shards, named by what they hold.
+            files: of the shards, named by what they hold; those of further pictures last.
             previous: an open index; if it begins with the same inverted lists, these are shared.
         """
 
@@ -85,6 +92,7 @@ class ShardedIndex:
             k_factor=k_factor,
             threads=threads,
             alive=alive,
+            views=views,
             shared=previous._groups[0] if previous and shared else None,
         )
         if opened._groups and isinstance(opened._groups[0], InvertedGroup):
@@ -145,23 +153,61 @@ class ShardedIndex:
 
         The result has fewer than k columns where fewer rows exist, and -1 in `rows` where fewer may be found.
         """
-        use_threads(self.threads)
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
-        found = [
-            group.search(queries, k, rows, self.parameters).shift(start)
-            for group, rows, start in zip(self._groups, self._rows(allowed), self._starts, strict=False)
-        ]
-        return _pad_columns(merge(found, k), min(k, self.size))
+        return self._search_products(queries, k, allowed, is_exact=False)
 
     def search_exact(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
         """Return the exact k nearest of (n, dimension) queries, by comparing with every row: the measure of recall."""
+        return self._search_products(queries, k, allowed, is_exact=True)
+
+    def _search_products(
+        self, queries: Vectors, k: int, allowed: NDArray[np.bool_] | None, *, is_exact: bool
+    ) -> Neighbours:
         use_threads(self.threads)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
+        rows = self._rows(allowed)
+        if self.views is None:
+            found = self._search_pictures(queries, k, rows, is_exact=is_exact)
+        else:
+            findable = sum(some.count for some in rows)
+            found = self.views.search(
+                lambda depth: self._search_pictures(queries, depth, rows, is_exact=is_exact), k, findable
+            )
+        return _pad_columns(found, min(k, self.size))
+
+    def _search_pictures(self, queries: Vectors, k: int, allowed: Sequence[Rows], *, is_exact: bool) -> Neighbours:
         found = [
-            group.search_exact(queries, k, rows).shift(start)
-            for group, rows, start in zip(self._groups, self._rows(allowed), self._starts, strict=False)
+            (
+                group.search_exact(queries, k, rows)
+                if is_exact
+                else group.search(queries, k, rows, self.parameters)
+            ).shift(start)
+            for group, rows, start in zip(self._groups, allowed, self._starts, strict=False)
         ]
-        return _pad_columns(merge(found, k), min(k, self.size))
+        return merge(found, k)
+
+    def compare(self, direction: Vectors, rows: NDArray[np.int64]) -> Vectors:
+        """Return the (n,) scores of (n,) rows with a (dimension,) direction, each by the nearest of its pictures."""
+        scores: Vectors = self.reconstruct_rows(rows) @ direction
+        if self.views is not None:
+            places, pictures = self.views.list_pictures(rows)
+            np.maximum.at(scores, places, self.reconstruct_rows(pictures) @ direction)
+        return scores
+
+    def find_views(self, direction: Vectors, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which picture of each of (n,) rows is the nearest to a direction; 0 where a row has no choice."""
+        if self.views is None:
+            return np.zeros(len(rows), np.int64)
+        places, pictures = self.views.list_pictures(rows)
+        best = self.reconstruct_rows(rows) @ direction
+        nearest = np.zeros(len(rows), np.int64)
+        nearest[places] = 1
+        scores = self.reconstruct_rows(pictures) @ direction
+        for place, score, number in zip(
+            places.tolist(), scores.tolist(), self.views.numbers_of(pictures).tolist(), strict=True
+        ):
+            if score > best[place]:
+                best[place], nearest[place] = score, number
+        return nearest
 
     def reconstruct(self, row: int) -> Vectors:
         """Return the (dimension,) vector of one row, decoded from the index's codes."""
@@ -190,6 +236,7 @@ class ShardedIndex:
         return self._alive if allowed is None else [Rows(size, mask) for size, mask in self._parts(allowed)]
 
     def _parts(self, mask: NDArray[np.bool_] | None) -> list[tuple[int, NDArray[np.bool_] | None]]:
+        mask = mask if mask is None or self.views is None else self.views.expand(mask)
         edges = zip(self._starts, self._starts[1:], strict=False)
         return [(stop - start, None if mask is None else mask[start:stop]) for start, stop in edges]
 

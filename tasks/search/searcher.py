@@ -30,6 +30,7 @@ from lookalike.tasks.search.meaning import TextSpace
 from lookalike.tasks.search.order import REACH, Order, check_order, sort_rows
 from lookalike.tasks.search.projection import Projection, normalise
 from lookalike.tasks.search.tower import TextTower
+from lookalike.tasks.search.views import Views, list_index_parts
 from lookalike.tasks.search.words.tokens import VERSION
 from lookalike.tasks.search.words.words import Words
 
@@ -39,10 +40,15 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A product found. `score` is the cosine similarity of the indexed vectors, higher is closer."""
+    """A product found. `score` is the cosine similarity of the indexed vectors, higher is closer.
+
+    `view` says which of several pictures was the nearest, the first being 1; None where the product has one picture, or
+    no picture was looked for.
+    """
 
     score: float
     product: Product
+    view: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +120,16 @@ class Searcher:
         section = manifest.index
         files = {blob: cache.get(store, blob) for blob in manifest.blobs()}
         alive = _read_alive_rows(manifest, files)
+        parts = list_index_parts(manifest.shards)
         index = ShardedIndex.open(
-            [files[shard.index] for shard in manifest.shards],
-            [shard.count for shard in manifest.shards],
+            [files[blob] for blob, _ in parts],
+            [count for _, count in parts],
             section.dimension,
             nprobe=section.nprobe,
             ef_search=section.ef_search,
             k_factor=section.k_factor,
             alive=alive,
+            views=Views.open(manifest.shards, files),
             previous=previous._index if previous else None,
         )
         columns = [cache.get_made(store, shard.products, COLUMNS, write_columns) for shard in manifest.shards]
@@ -172,18 +180,23 @@ class Searcher:
         for an order that does not fit the attributes, `FilterError` for a condition that does not.
         """
         allowed = match_products(self.products, conditions) if conditions else None
+        direction = self.direction(vector)
         if order is None or order.is_best_first:
-            return self.hits(self.nearest(self.direction(vector), k, allowed))
+            return self._hits_near(direction, self.nearest(direction, k, allowed))
         check_order(order, self.products.attributes)
-        found = self.nearest(self.direction(vector), REACH, allowed)
-        return self.hits(found.take(sort_rows(self.products, found.rows, order, k)))
+        found = self.nearest(direction, REACH, allowed)
+        return self._hits_near(direction, found.take(sort_rows(self.products, found.rows, order, k)))
 
     def similar(self, product: str, k: int, conditions: Sequence[Condition] = ()) -> list[Hit]:
-        """Return the k products nearest to a product, without itself. Raises `UnknownProductError`."""
+        """Return the k products nearest to the first picture of a product, without itself.
+
+        Raises `UnknownProductError`.
+        """
         row = self.products.row(product)
         allowed = match_products(self.products, conditions) if conditions else None
-        found = self.nearest(self.direction_of(row), k + 1, allowed)
-        return self.hits(found.take(np.flatnonzero(found.rows != row)[:k]))
+        direction = self.direction_of(row)
+        found = self.nearest(direction, k + 1, allowed)
+        return self._hits_near(direction, found.take(np.flatnonzero(found.rows != row)[:k]))
 
     def direction(self, vector: Vectors) -> Vectors:
         """Return the direction (index dimension,), of length 1, that an (encoder dimension,) vector has in the index.
@@ -198,12 +211,12 @@ class Searcher:
         return direction
 
     def direction_of(self, row: int) -> Vectors:
-        """Return the direction (index dimension,), of length 1, of the product in a row."""
+        """Return the direction (index dimension,), of length 1, of the first picture of the product in a row."""
         direction: Vectors = normalise(self._index.reconstruct(row)[None])[0]
         return direction
 
     def directions_of(self, rows: NDArray[np.int64]) -> Vectors:
-        """Return the (n, index dimension) directions, of length 1, of the products in (n,) rows."""
+        """Return the (n, index dimension) directions, of length 1, of the first pictures of products in (n,) rows."""
         return normalise(self._index.reconstruct_rows(rows))
 
     def nearest(
@@ -219,16 +232,39 @@ class Searcher:
         return Matches(np.clip(found.scores[0][kept], -1.0, 1.0), found.rows[0][kept])
 
     def compare(self, direction: Vectors, rows: NDArray[np.int64]) -> Vectors:
-        """Return the (n,) cosine similarities of (n,) rows with an (index dimension,) direction."""
-        scores: Vectors = self._index.reconstruct_rows(rows) @ direction
-        return np.clip(scores, -1.0, 1.0)
+        """Return the (n,) cosine similarities of (n,) rows with an (index dimension,) direction.
+
+        Of several pictures of a product the nearest one counts.
+        """
+        return np.clip(self._index.compare(direction, rows), -1.0, 1.0)
+
+    @property
+    def has_views(self) -> bool:
+        """Whether any product has several pictures."""
+        return self._index.views is not None
+
+    def find_views(self, direction: Vectors, rows: NDArray[np.int64]) -> list[int | None]:
+        """Return which picture of each of (n,) rows is the nearest to a direction; None where a row has one picture."""
+        return [number or None for number in self._index.find_views(direction, rows).tolist()]
 
     def hits(
-        self, found: Matches, names: Collection[str] | None = None, check: Callable[[int], None] | None = None
+        self,
+        found: Matches,
+        names: Collection[str] | None = None,
+        check: Callable[[int], None] | None = None,
+        *,
+        views: Sequence[int | None] | None = None,
     ) -> list[Hit]:
-        """Return the products of the found rows with their scores, best first; `names` and `check` as `take` has."""
+        """Return the products of the found rows with their scores, best first; `names` and `check` as `take` has.
+
+        `views` are the nearest pictures, as `find_views` returns them.
+        """
         products = self.products.take(found.rows, names=names, check=check)
-        return [Hit(score, product) for score, product in zip(found.scores.tolist(), products, strict=True)]
+        shown = views or [None] * len(products)
+        return [Hit(*one) for one in zip(found.scores.tolist(), products, shown, strict=True)]
+
+    def _hits_near(self, direction: Vectors, found: Matches) -> list[Hit]:
+        return self.hits(found, views=self.find_views(direction, found.rows))
 
     def product(self, product: str) -> Product:
         """Return a product by its id. Raises `UnknownProductError`."""

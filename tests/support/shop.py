@@ -31,6 +31,7 @@ from lookalike.data.snapshots.manifest import (
     ShardSection,
     SpaceSection,
 )
+from lookalike.data.snapshots.products import VIEWS_FIELD
 from lookalike.data.snapshots.store import write_manifest
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.build.colours import store_colours
@@ -47,6 +48,7 @@ from lookalike.tasks.build.texts import (
     with_text_parts,
 )
 from lookalike.tasks.build.train import train
+from lookalike.tasks.build.views import store_views
 from lookalike.tasks.build.words import store_words
 from lookalike.tasks.draft import describe_colours, describe_words
 from lookalike.tasks.embed.texts import embed_texts
@@ -167,7 +169,8 @@ class Shop:
     ) -> Manifest:
         """Build a snapshot of the rows of a catalogue; `near` are groups of near-duplicates, by their files.
 
-        A row whose `image` is no file of this machine says in `file` where its picture is.
+        A row whose `image` is no file of this machine says in `file` where its picture is. The `views` of a row are the
+        files of its further pictures.
         """
         self._built += 1
         with tempfile.TemporaryDirectory() as scratch:
@@ -207,6 +210,12 @@ class Shop:
             stored = read_vectors(mine, embeddings, start, stop)
             index = build_index([stored], len(stored), chosen, projection, trained, threads=1)
             files = write_shard(index, mine, scratch)
+            views = store_views(
+                self.store,
+                mine,
+                embeddings,
+                lambda batches, size: build_index(batches, size, chosen, projection, trained, threads=1),
+            )
             sections.append(
                 ShardSection.of(
                     index=self._put(files[0]),
@@ -214,6 +223,7 @@ class Shop:
                     count=len(mine),
                     text=store_words(self.store, mine),
                     colours=store_colours(self.store, mine) if self.colours else None,
+                    views=views,
                 )
             )
         index_section = IndexSection(
@@ -236,15 +246,29 @@ class Shop:
 
     def _embed(self, rows: list[dict[str, Any]], model: Path, spec: EncoderSpec) -> tuple[pa.Table, Embeddings]:
         contents = [Path(row.get("file", row["image"])).read_bytes() for row in rows]
+        further = [[Path(file).read_bytes() for file in row.get("views", ())] for row in rows]
         hashes = [hashlib.sha256(data).digest() for data in contents]
+        every = [*contents, *(data for some in further for data in some)]
         embeddings = Embeddings(self.store, spec.fingerprint)
-        embeddings.write(hashes, encode(OnnxEncoder(model, spec, threads=1), contents))
+        embeddings.write(
+            [hashlib.sha256(data).digest() for data in every], encode(OnnxEncoder(model, spec, threads=1), every)
+        )
         if self.colours:
             shares = np.stack([measure_colours(*decode_with_alpha(data)) for data in contents])
             open_colours(self.store).write(hashes, shares.astype(np.float32))
         columns = {name: pa.array([row[name] for row in rows]) for name in ("id", "title", "image", "attributes")}
         versions = pa.array(["1"] * len(rows))
-        return pa.table({**columns, "image_version": versions, "image_hash": pa.array(hashes, HASH)}), embeddings
+        table = pa.table({**columns, "image_version": versions, "image_hash": pa.array(hashes, HASH)})
+        if any(further):
+            views = [
+                [
+                    {"image": str(file), "image_version": "1", "image_hash": hashlib.sha256(data).digest()}
+                    for file, data in zip(row.get("views", ()), some, strict=True)
+                ]
+                for row, some in zip(rows, further, strict=True)
+            ]
+            table = table.append_column(VIEWS_FIELD, pa.array(views, VIEWS_FIELD.type))
+        return table, embeddings
 
     def _build_texts(self, shards: tuple[ShardSection, ...]) -> BuiltTexts | None:
         """Encode titles and build their index, as a reindex does on workers."""

@@ -26,7 +26,7 @@ from lookalike.data.snapshots.mapped.columns import ColumnPart, add_attribute, o
 
 COLUMNS = "columns1"
 """The kind of such files in a cache: another layout gets another name, and the file is made again."""
-_SHOWN = ("id", "title", "image", "image_hash")
+_SHOWN = ("id", "title", "image", "image_hash", "views")
 _FIXED_BYTES = 100  # of a hit: numbers, and what Python takes for it at least
 _MULTIPLIER = 0x9E3779B97F4A7C15 | 1
 _HASHED_AT_A_TIME = 2**16  # ids, to bound memory

@@ -70,6 +70,7 @@ def test_a_released_format_opens_and_answers(version: str, tmp_path: Path) -> No
     assert [hit.product.id for hit in hits] == [hit["id"] for hit in expected["hits"]]
     assert [hit.score for hit in hits] == pytest.approx([hit["score"] for hit in expected["hits"]], abs=1e-4)
     assert hits[0].product.attributes == expected["hits"][0]["attributes"]
+    assert [hit.view for hit in hits] == [hit.get("view") for hit in expected["hits"]]
     for text, found in expected.get("texts", {}).items():
         assert searcher.words is not None
         query = searcher.words.query(text)
@@ -210,7 +211,7 @@ class TestManifests:
         with pytest.raises(CorruptError, match=r"^m is damaged"):
             parse_manifest(sealed(later={"sha256": "../x", "size": 1}), "m")
 
-    @pytest.mark.parametrize("feature", ["views", "text", "projection:curved"])
+    @pytest.mark.parametrize("feature", ["patches", "text", "projection:curved"])
     def test_what_it_requires_and_nobody_here_knows_is_named(self, feature: str) -> None:
         with pytest.raises(UnsupportedFormatError, match=f"^m requires '{feature}', which this release does not know"):
             parse_manifest(sealed(requires=[feature]), "m")
