@@ -16,7 +16,13 @@ from lookalike.data.snapshots import blobs
 from lookalike.data.snapshots.colours import VERSION as COLOURS_VERSION
 from lookalike.data.snapshots.leases import STAT_THREADS
 from lookalike.data.snapshots.manifest import EncoderSection, Manifest, ShardSection
-from lookalike.data.snapshots.products import read_alive_rows, read_shard_products, tombstones_to_bytes
+from lookalike.data.snapshots.products import (
+    VIEWS,
+    read_alive_rows,
+    read_shard_products,
+    tombstones_to_bytes,
+    with_views,
+)
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.build.jobs import Measurement, build_delta, measure_refresh
 from lookalike.tasks.published import Published
@@ -51,8 +57,12 @@ def find_reason_to_rebuild(
 
 def find_reason_against_delta(store: ObjectStore, parent: Manifest, resolved: ResolvedDelta) -> str | None:
     """Return why a full build is better than another delta; None where the delta is small enough, and fits."""
-    if resolved.products is not None and fit_products(resolved.products, _read_schema(store, parent)) is None:
-        return "the attributes are others, or of other types, than in the last full build"
+    if resolved.products is not None:
+        schema = _read_schema(store, parent)
+        if VIEWS in resolved.products.column_names and VIEWS not in schema.names:
+            return "products have several pictures, and none had in the last full build"
+        if fit_products(resolved.products, schema) is None:
+            return "the attributes are others, or of other types, than in the last full build"
     base = sum(shard.count for shard in parent.shards if not shard.delta)
     inside = sum(shard.alive for shard in parent.shards if shard.delta)
     delta = inside + (resolved.products.num_rows if resolved.products else 0)
@@ -95,6 +105,8 @@ def build(
 
 def fit_products(products: pa.Table, schema: pa.Schema) -> pa.Table | None:
     """Return products with the columns and types of the last full build; None where a value would be lost."""
+    if VIEWS in schema.names and VIEWS not in products.column_names:
+        products = with_views(products)
     try:
         if len(products.schema) != len(schema) or not _attributes_fit(products, schema):
             return None

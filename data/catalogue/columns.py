@@ -14,12 +14,15 @@ from typing import Final
 import pyarrow as pa
 
 from lookalike.data.catalogue.findings import Findings
+from lookalike.data.catalogue.pictures import MOST_PICTURES
 from lookalike.data.catalogue.presets import OWN_NAMES, Preset, find_preset, plain_name
 from lookalike.data.catalogue.readings import DECLARED
 from lookalike.data.catalogue.types import canonical
 from lookalike.data.errors import CatalogueError
 
-OWN_COLUMNS: Final = ("id", "title", "image")
+PICTURE_COLUMNS: Final = ("image", *(f"image_{number}" for number in range(2, MOST_PICTURES + 1)))
+"""Those of a product's pictures, in their order; each may name several."""
+OWN_COLUMNS: Final = ("id", "title", *PICTURE_COLUMNS)
 _HOW = 'write id=Artikelnr,image=Bild,price=Preis:decimal_comma; quote a name with a comma, as in "image=Bild, gross"'
 _OFTEN_CALLED: Final = {
     "id": r"(sku|id|ids|(item|product|article|artikel|variant)_?-?(id|no|nr|number|nummer|code)\.?|handle|ref(erence)?|"
@@ -82,7 +85,8 @@ class Layout:
     Attributes:
         names: our name of each column that is used, by its place.
         preset: the program that the catalogue comes from, if one is known.
-        lists: our names of columns that become lists of the values of a product's rows.
+        lists: our names of columns that become lists of the values of a product's rows; `image` is one where each row
+            has a picture of its own.
         several: our names of columns with several values in a cell.
     """
 
@@ -147,10 +151,13 @@ def find_layout(
             findings.note("columns that are there more than once: the first is used", 1, name)
     _check_needed(by_place, names, location, separator)
     matching = {our: plain_name(names[place]) for place, our in by_place.items() if our not in OWN_COLUMNS}
+    lists = {our for our, name in matching.items() if preset and re.fullmatch(preset.of_variants, name)}
+    if preset and preset.parent:
+        lists.add("image")
     return Layout(
         by_place,
         preset,
-        frozenset(our for our, name in matching.items() if preset and re.fullmatch(preset.of_variants, name)),
+        frozenset(lists),
         frozenset(our for our, name in matching.items() if preset and re.fullmatch(preset.several, name)),
     )
 

@@ -15,10 +15,11 @@ class Preset:
     Attributes:
         name: for people.
         needs: columns that only this program's export has together.
-        own: the columns of `id`, `image` and `title`.
+        own: the columns of `id`, `image`, `title` and, where others name further pictures, `image_2` and so on.
         several: a pattern of columns with several values in one cell, with a comma between them.
         of_variants: a pattern of columns that differ between the rows of one product: their values become a list.
         parent: the column that names the product of which a row is a variant; `id` where the id is repeated; else None.
+            Pictures of such rows are further pictures of the product.
         sku: the column by which `parent` names a product that has a value there.
         apostrophes: values begin with an apostrophe where a spreadsheet would take them for a formula or a date.
     """
@@ -78,7 +79,7 @@ PRESETS: Final = (
     Preset(
         "Google Merchant",
         frozenset({"id", "title", "image_link"}),
-        {"id": "id", "image": "image_link", "title": "title"},
+        {"id": "id", "image": "image_link", "title": "title", "image_2": "additional_image_link"},
     ),
     Preset(
         "Shopify",

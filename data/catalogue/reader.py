@@ -8,13 +8,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lookalike.data.catalogue.columns import OWN_COLUMNS, Columns
+from lookalike.data.catalogue.columns import OWN_COLUMNS, PICTURE_COLUMNS, Columns
 from lookalike.data.catalogue.files.csv_files import read_csv
 from lookalike.data.catalogue.files.json_files import read_json
 from lookalike.data.catalogue.files.parquet_files import read_parquet
@@ -30,13 +30,8 @@ from lookalike.data.catalogue.files.source import (
 )
 from lookalike.data.catalogue.findings import Findings, shorten
 from lookalike.data.catalogue.folders import FolderList, Listed
-from lookalike.data.catalogue.references import (
-    PICTURE_SUFFIXES,
-    PLAIN_ADDRESS,
-    PLAIN_NAME,
-    absolute_reference,
-    first_reference,
-)
+from lookalike.data.catalogue.pictures import FURTHER, UNUSABLE, read_references
+from lookalike.data.catalogue.references import PICTURE_SUFFIXES
 from lookalike.data.catalogue.rejects import Reject, describe_reasons
 from lookalike.data.catalogue.tables import BATCH_ROWS, TableRequest, join_variants
 from lookalike.data.catalogue.types import attributes, is_list, type_name
@@ -61,13 +56,15 @@ class Batch:
 
     Attributes:
         products: columns `id`, `title`, `image` (an absolute reference), `image_version` (null where only a
-            look at the image can tell) and, where there are any, `attributes`, a struct with one field for each.
-            An id may be there twice.
+            look at the image can tell) and, where there are any, `attributes`, a struct with one field for each, and
+            `further`, a list of references to further pictures. An id may be there twice.
         rejects: rows that are no product: without id or without image, or that cannot be understood.
+        lost: pictures that cannot be used, of products that have others.
     """
 
     products: pa.Table
     rejects: list[Reject]
+    lost: list[Reject] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -163,8 +160,8 @@ def _table_batches(location: str, options: ReadOptions, findings: Findings) -> I
         for part in join_variants(_READERS[source.kind](source.files, request), request):
             waiting += part.rejects
             if part.table is not None and part.table.num_rows:
-                batch = _check_rows(_normal(part.table, name, base, findings))
-                yield Batch(batch.products, [*waiting, *batch.rejects])
+                batch = _check_rows(*_normal(part.table, name, base, findings))
+                yield replace(batch, rejects=[*waiting, *batch.rejects])
                 empty, waiting = batch.products.slice(0, 0), []
     _say_types(empty, findings)
     if waiting:
@@ -236,26 +233,34 @@ def _unreadable_name(name: str, reference: str) -> Reject:
     return Reject(shown, where, "scan", "unreadable_name", "the file's name is not UTF-8: rename the file")
 
 
-def _normal(table: pa.Table, location: str, base: str, findings: Findings) -> pa.Table:
+def _normal(table: pa.Table, location: str, base: str, findings: Findings) -> tuple[pa.Table, list[Reject]]:
+    """Return products, and the pictures that cannot be used of those that have others."""
     titles = _text(table, "title", location) if "title" in table.column_names else pa.nulls(table.num_rows, pa.string())
+    pictures = read_references(_picture_columns(table, location), base, findings)
     products = pa.table(
         {
             "id": _ids(table, location),
             "title": _one_form(pc.fill_null(titles, "")),
-            "image": _references(table, location, base, findings),
+            "image": pictures.first,
             VERSION: pa.nulls(table.num_rows, pa.string()),
         }
     )
+    lost = [
+        Reject(products["id"][row].as_py() or "", problem, "scan", "unsupported_reference", problem)
+        for row, problem in pictures.problems
+    ]
+    if pictures.further is not None:
+        products = products.append_column(FURTHER, pictures.further)
     others = [name for name in table.column_names if name and name not in OWN_COLUMNS]
     for place, name in enumerate(table.column_names):
         if name in others and pa.types.is_string(table[name].type):
             table = table.set_column(place, name, _one_form(table[name]))
     if not others:  # Parquet has no struct without fields, so a catalogue without attributes has no such column
-        return products
+        return products, lost
     found = attributes(table, others)
     for name in others:
         _describe(name, pc.struct_field(found, name), findings)
-    return products.append_column("attributes", found)
+    return products.append_column("attributes", found), lost
 
 
 def _describe(name: str, column: pa.Array, findings: Findings) -> None:
@@ -288,52 +293,22 @@ def _one_form(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if pc.all(pc.string_is_ascii(column)).as_py() is not False else pc.utf8_normalize(column, form="NFC")
 
 
-def _references(table: pa.Table, location: str, base: str, findings: Findings) -> pa.Array:
-    column = table["image"]
-    if pa.types.is_string(column.type) and (plain := _plain_references(column, base)) is not None:
-        return plain
-    values = column.to_pylist() if is_list(column.type) else _text(table, "image", location).to_pylist()
-    found: list[str | None] = []
-    for value in values:
-        reference, count = first_reference(value)
-        if count > 1:
-            findings.note("products name several pictures; the first one is used", 1, str(value))
-        found.append(None if reference is None else _resolve(reference, base))
-    return pa.array(found, pa.string())
+def _picture_columns(table: pa.Table, location: str) -> list[pa.ChunkedArray]:
+    """Return the columns that name pictures, that of the first ones first."""
+    names = [name for name in PICTURE_COLUMNS if name in table.column_names]
+    return [table[name] if is_list(table[name].type) else _text(table, name, location) for name in names]
 
 
-def _plain_references(column: pa.ChunkedArray, base: str) -> pa.ChunkedArray | None:
-    """Return references that are addresses, or names below the catalogue's folder, all together; None for others.
-
-    Looking at each costs more time than reading it.
-    """
-    if pc.all(pc.match_substring_regex(column, PLAIN_ADDRESS)).as_py():
-        return column
-    if not is_http(base) and not is_s3(base) and pc.all(pc.match_substring_regex(column, PLAIN_NAME)).as_py():
-        return pc.binary_join_element_wise(base, column, "/")
-    return None
-
-
-def _resolve(reference: str, base: str) -> str:
-    try:
-        return absolute_reference(reference, base)
-    except ValueError as error:
-        return f"{UNUSABLE}{error}"
-
-
-UNUSABLE = "unusable: "
-
-
-def _check_rows(table: pa.Table) -> Batch:
+def _check_rows(table: pa.Table, lost: list[Reject]) -> Batch:
     if not _has_problems(table["id"], table["image"]):
-        return Batch(table, [])
+        return Batch(table, [], lost)
     keep, rejects = [], []
     for product, reference in zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True):
         problem = _row_problem(product, reference)
         keep.append(problem is None)
         if problem:
             rejects.append(Reject(product or "", (reference or "").removeprefix(UNUSABLE), "scan", *problem))
-    return Batch(table.filter(pa.array(keep, pa.bool_())) if rejects else table, rejects)
+    return Batch(table.filter(pa.array(keep, pa.bool_())) if rejects else table, rejects, lost)
 
 
 def _has_problems(ids: pa.ChunkedArray, images: pa.ChunkedArray) -> bool:
@@ -365,5 +340,5 @@ def _text(table: pa.Table, name: str, location: str) -> pa.ChunkedArray:
         wanted = "a path or an address: write the pictures into files, and where they are into this column"
         raise CatalogueError(
             f"the catalogue {location} cannot be understood: its column {name!r} is of type {column.type} and must be "
-            f"{wanted if name == 'image' else 'text or numbers'}"
+            f"{wanted if name in PICTURE_COLUMNS else 'text or numbers'}"
         ) from error

@@ -34,10 +34,9 @@ _BETWEEN = re.compile(r"\s*[,;|]\s*|\s*[\r\n]+\s*")
 _KEYS = ("src", "url", "link", "href", "image", "path")
 
 
-def first_reference(value: Any) -> tuple[str | None, int]:
-    """Return the first reference of a cell or a list, and how many there are."""
-    references = [one for one in _references(value) if one]
-    return (references[0] if references else None), len(references)
+def list_references(value: Any) -> list[str]:
+    """Return all references of a cell or a list, in order. One picture in several sizes is one."""
+    return [one for one in _references(value) if one]
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -64,8 +63,11 @@ def _references(value: Any) -> Iterator[str]:
 
 def _split(text: str) -> Sequence[str]:
     """Split a cell where each part is a picture: a comma may as well be part of an address."""
-    parts = [_WIDTH.sub("", part.strip(" \t\"'")) for part in _BETWEEN.split(text)]
-    parts = [part for part in parts if part]
+    parts = [part for part in (part.strip(" \t\"'") for part in _BETWEEN.split(text)) if part]
+    is_one_in_sizes = len(parts) > 1 and all(map(_WIDTH.search, parts))
+    parts = [_WIDTH.sub("", part) for part in parts]
+    if is_one_in_sizes:
+        return parts[:1]
     if len(parts) > 1:
         are_web = [part.lower().startswith((*_WEB, "//")) for part in parts]
         if all(are_web) or (not any(are_web) and all(map(_PICTURE.search, parts))):

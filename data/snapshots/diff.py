@@ -9,12 +9,12 @@ from pydantic import BaseModel
 
 from lookalike.data.snapshots.blobs import Blob
 from lookalike.data.snapshots.manifest import Manifest, ShardSection
-from lookalike.data.snapshots.products import read_shard_products
+from lookalike.data.snapshots.products import VIEWS, read_shard_products
 from lookalike.data.stores import ObjectStore
 
 
 class Change(BaseModel):
-    """A product that both snapshots have; `fields` are those that differ, the picture's as `picture`."""
+    """A product that both snapshots have; `fields` are those that differ, any picture's as `picture`."""
 
     id: str
     fields: list[str]
@@ -93,10 +93,14 @@ def _rows(store: ObjectStore, parts: Iterable[ShardSection]) -> dict[str, dict[s
 
 def _fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     fields = ["title"] if old["title"] != new["title"] else []
-    if old["image_hash"] != new["image_hash"]:
+    if _pictures(old) != _pictures(new):
         fields.append("picture")
     before, after = old.get("attributes") or {}, new.get("attributes") or {}
     return fields + [name for name in sorted({*before, *after}) if _differ(before.get(name), after.get(name))]
+
+
+def _pictures(row: dict[str, Any]) -> list[bytes]:
+    return [row["image_hash"], *(view["image_hash"] for view in row.get(VIEWS) or ())]
 
 
 def _differ(old: Any, new: Any) -> bool:

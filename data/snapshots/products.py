@@ -223,6 +223,11 @@ def _to_product(base: dict[str, Any], attributes: dict[str, Any]) -> Product:
     return Product(base["id"], base["title"], base["image"], base["image_hash"].hex(), attributes, views)
 
 
+def with_views(products: pa.Table) -> pa.Table:
+    """Return products with the column of further pictures, which none of them has."""
+    return products.append_column(VIEWS_FIELD, pa.array([[]] * products.num_rows, VIEWS_FIELD.type))
+
+
 def read_shard_products(store: ObjectStore, shard: ShardSection) -> Iterator[tuple[pa.Table, NDArray[np.int64]]]:
     """Yield a shard's products that can be found, some thousand at a time, each with its row in the shard.
 

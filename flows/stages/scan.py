@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 
 from lookalike.data.catalogue.findings import describe_attributes
 from lookalike.data.partitioned import regroup
@@ -35,7 +36,8 @@ def scan(run: Run, published: Published, *, only_changes: bool) -> ScanResult:
         scanning = CatalogueScan(
             workspace.store, published, asked, new_table=workspace.new_table, rejects=rejects, progress=progress
         )
-        unread = enumerate(regroup(scanning.unread(), PICTURES_PER_PARTITION))
+        parts = map(partial(regroup, most=PICTURES_PER_PARTITION), (scanning.unread(), scanning.unread_pictures()))
+        unread = enumerate(chain.from_iterable(parts))
         for partition, hashes in map_partitions(
             workspace.cluster,
             partial(hash_pictures, store=request.store, policy=request.policy),
@@ -54,7 +56,8 @@ def scan(run: Run, published: Published, *, only_changes: bool) -> ScanResult:
 @stage("diff")
 def diff(run: Run, scanned: ScanResult, encoder: EncoderSection) -> ToEmbed:
     """Return the pictures, each once, that have no vector under this encoder."""
-    to_embed = find_pictures_to_embed(scanned.products, run.workspace.embeddings(encoder), run.workspace.new_table)
+    tables = [scanned.products, scanned.several.rows] if scanned.several else [scanned.products]
+    to_embed = find_pictures_to_embed(tables, run.workspace.embeddings(encoder), run.workspace.new_table)
     run_log(__name__).info(
         "diff: %s pictures to embed, %s have their vector", f"{to_embed.count:,}", f"{to_embed.known:,}"
     )

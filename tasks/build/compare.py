@@ -132,7 +132,7 @@ def _count_found_again(old: Sequence[Product], new: Sequence[Product]) -> int:
 def _make_row(query: Product, before: Sequence[Hit], after: Sequence[Hit], policy: FetchPolicy) -> Row:
     def make_tiles(hits: Sequence[Hit]) -> list[Tile]:
         others = [hit for hit in hits if hit.product.id != query.id][:HITS]
-        return [Tile(hit.product.id, _read_picture(hit.product, policy), hit.score) for hit in others]
+        return [Tile(hit.product.id, _read_picture(hit.product, policy, hit.view), hit.score) for hit in others]
 
     return Row(Tile(query.id, _read_picture(query, policy)), make_tiles(before), make_tiles(after))
 
@@ -159,9 +159,9 @@ def _find_tiles(text: str, searcher: Searcher | None, policy: FetchPolicy) -> li
     return [Tile(product.id, _read_picture(product, policy), score) for product, score in hits]
 
 
-def _read_picture(product: Product, policy: FetchPolicy) -> bytes | None:
+def _read_picture(product: Product, policy: FetchPolicy, view: int | None = None) -> bytes | None:
     try:
-        return read_image(product.image, policy=policy)
+        return read_image(product.view(view or 1).image, policy=policy)
     except ImageRejectedError:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from lookalike.data.snapshots.manifest import (
     Manifest,
     ShardSection,
     SpaceSection,
+    ViewsSection,
 )
 from lookalike.data.snapshots.products import read_alive_rows
 from lookalike.data.stores import ObjectStore, open_store
@@ -47,6 +48,7 @@ from lookalike.tasks.build.shard import (
     write_shard,
 )
 from lookalike.tasks.build.train import choose_sample_size, project, train
+from lookalike.tasks.build.views import fetch_index_parts, list_views, merge_views, store_views
 from lookalike.tasks.build.words import store_words
 from lookalike.tasks.images import augmentations
 from lookalike.tasks.search.index import ShardedIndex
@@ -248,19 +250,29 @@ def build_shard(
     if not products.num_rows:
         return None
     hashes = hash_array(products["image_hash"])
-    answers, held_out = ExactAnswers(queries.vectors, EXACT_DEPTH), among(hashes, queries.hashes)
-    index = build_index(
-        read_vector_batches(products, Embeddings(store, source.encoder.fingerprint), start, stop),
-        products.num_rows,
-        plan,
-        _read_projection(store, trained.projection, source.encoder.dimension, plan.dimension),
-        blobs.read(store, trained.index) if trained.index else None,
-        answers,
-        held_out,
+    embeddings = Embeddings(store, source.encoder.fingerprint)
+    make_index = partial(
+        build_index,
+        plan=plan,
+        projection=_read_projection(store, trained.projection, source.encoder.dimension, plan.dimension),
+        trained=blobs.read(store, trained.index) if trained.index else None,
         threads=threads,
     )
-    section = _store_shard(store, index, products, words=source.words, colours=source.colours)
-    return Shard(section, answers.neighbours, np.packbits(differ(hashes)), np.packbits(held_out))
+    further = list_views(products)
+    owners = further["row"].to_numpy().astype(np.int64)
+    held_out = among(hashes, queries.hashes)
+    held_out[owners[among(hash_array(further["image_hash"]), queries.hashes)]] = True
+    answers = ExactAnswers(queries.vectors, EXACT_DEPTH)
+    index = make_index(
+        read_vector_batches(products, embeddings, start, stop), products.num_rows, answers=answers, held_out=held_out
+    )
+    # one product may be all that is near: look so deep that as many others are seen
+    of_views = ExactAnswers(queries.vectors, EXACT_DEPTH * int(np.bincount(owners).max(initial=0)))
+    make_views = partial(make_index, answers=of_views, held_out=held_out[owners])
+    views = store_views(store, further, embeddings, make_views)
+    section = _store_shard(store, index, products, words=source.words, colours=source.colours, views=views)
+    exact = merge_views(answers.neighbours, of_views.neighbours, owners)
+    return Shard(section, exact, np.packbits(differ(hashes)), np.packbits(held_out))
 
 
 def evaluate_index(
@@ -271,8 +283,8 @@ def evaluate_index(
     examination = Examination(queries.vectors, merge_exact_answers(shards), _number_pictures(shards))
     with tempfile.TemporaryDirectory(prefix="lookalike-evaluate-") as folder:
         cache, opened = BlobCache(Path(folder)), open_store(store)
-        files = [cache.get(opened, section.index) for section in sections]
-        open_index = partial(ShardedIndex.open, files, [section.count for section in sections], dimension, nprobe=None)
+        files, counts, views = fetch_index_parts(opened, cache, sections)
+        open_index = partial(ShardedIndex.open, files, counts, dimension, nprobe=None, views=views)
         asked, served = open_index(threads=threads, alive=_mask_findable(shards)), open_index()
         reached = examination.tune(asked, target)
         served.parameters = asked.parameters
@@ -305,11 +317,18 @@ def build_delta(
     """Build and store a delta: a small shard that is searched exactly, beside the shards of a full build."""
     opened = open_store(store)
     ordered = products.sort_by([("image_hash", "ascending"), ("id", "ascending")]).combine_chunks()
-    vectors = Embeddings(opened, space.encoder.fingerprint).lookup(hash_array(ordered["image_hash"]))
-    flat = faiss.IndexFlatIP(space.index.dimension)
+    embeddings = Embeddings(opened, space.encoder.fingerprint)
     matrix = space.projection.matrix if space.projection else None
-    flat.add(_project(opened, matrix, vectors.astype(np.float32), space.index.dimension))
-    section = _store_shard(opened, flat, ordered, words=words, colours=colours)
+
+    def make_index(batches: Iterable[NDArray[np.float16]], _: int) -> faiss.Index:
+        flat = faiss.IndexFlatIP(space.index.dimension)
+        for vectors in batches:
+            flat.add(_project(opened, matrix, vectors.astype(np.float32), space.index.dimension))
+        return flat
+
+    flat = make_index([embeddings.lookup(hash_array(ordered["image_hash"]))], ordered.num_rows)
+    views = store_views(opened, list_views(ordered), embeddings, make_index)
+    section = _store_shard(opened, flat, ordered, words=words, colours=colours, views=views)
     return section.model_copy(update={"delta": True})
 
 
@@ -317,15 +336,14 @@ def measure_refresh(store: str, shards: Sequence[ShardSection], index: IndexSect
     """Measure a refreshed snapshot with queries from its delta, against exact search."""
     opened = open_store(store)
     with tempfile.TemporaryDirectory(prefix="lookalike-refresh-") as folder:
-        cache = BlobCache(Path(folder))
+        files, counts, views = fetch_index_parts(opened, BlobCache(Path(folder)), shards)
         searched = ShardedIndex.open(
-            [cache.get(opened, shard.index) for shard in shards],
-            [shard.count for shard in shards],
-            index.dimension,
+            *(files, counts, index.dimension),
             nprobe=index.nprobe,
             ef_search=index.ef_search,
             k_factor=index.k_factor,
             alive=np.concatenate([read_alive_rows(opened, shard) for shard in shards]),
+            views=views,
         )
         queries, own, exact = _choose_delta_queries(searched, shards[-1].count)
         found = searched.search(queries, RECALL_AT + 1).exclude(own)
@@ -352,7 +370,13 @@ def _open_pictures(store: ObjectStore, source: Source) -> CataloguePictures:
 
 
 def _store_shard(
-    store: ObjectStore, index: faiss.Index, products: pa.Table, *, words: bool, colours: bool
+    store: ObjectStore,
+    index: faiss.Index,
+    products: pa.Table,
+    *,
+    words: bool,
+    colours: bool,
+    views: ViewsSection | None,
 ) -> ShardSection:
     with tempfile.TemporaryDirectory(prefix="lookalike-shard-") as folder:
         index_file, products_file = write_shard(index, products, Path(folder))
@@ -362,6 +386,7 @@ def _store_shard(
             count=products.num_rows,
             text=store_words(store, products) if words else None,
             colours=store_colours(store, products) if colours else None,
+            views=views,
         )
 
 

@@ -36,6 +36,7 @@ PARTITIONS_PER_WORKER = 8  # so that all workers end at about the same time
 LEAST_PICTURES = 32
 ASSUMED_BYTES = 256 * 2**10  # of a picture whose size is not known
 
+PICTURE = ["image_hash", "image", "image_version"]
 REJECTED = pa.schema([("image_hash", HASH), *((name, pa.string()) for name in ("stage", "reason", "message"))])
 
 Device = Literal["cpu", "cuda"]
@@ -79,16 +80,19 @@ class EmbedResult:
 
 
 def find_pictures_to_embed(
-    products: PartitionedTable, embeddings: Embeddings, new_table: Callable[[str], PartitionedTable]
+    products: Sequence[PartitionedTable], embeddings: Embeddings, new_table: Callable[[str], PartitionedTable]
 ) -> ToEmbed:
-    """Return the pictures of products, by range of hashes, that have no vector yet."""
-    known = read_known(embeddings, new_table("known")) if products.rows else new_table("known")
+    """Return the pictures that tables name, by range of hashes, that have no vector yet."""
+    known = new_table("known")
+    if any(table.rows for table in products):
+        known = read_known(embeddings, known)
     missing = new_table("missing")
     pictures = 0
     for bucket in range(BUCKETS):
-        table = products.read(bucket)
-        if table is not None:
-            once = _each_once(table)
+        found = [table.read(bucket) for table in products]
+        named = [table.select(PICTURE) for table in found if table is not None]
+        if named:
+            once = _each_once(pa.concat_tables(named))
             pictures += once.num_rows
             new = _without(once, known.read(bucket))
             missing.add(new, np.full(new.num_rows, bucket))
@@ -147,9 +151,7 @@ def read_known(embeddings: Embeddings, known: PartitionedTable) -> PartitionedTa
 
 def _each_once(products: pa.Table) -> pa.Table:
     """Return each picture once, sorted by its hash; of several references to it the first by name."""
-    pictures = products.select(["image_hash", "image", "image_version"]).sort_by(
-        [("image_hash", "ascending"), ("image", "ascending")]
-    )
+    pictures = products.sort_by([("image_hash", "ascending"), ("image", "ascending")])
     hashes = hash_array(pictures["image_hash"])
     first = np.ones(len(hashes), bool)
     first[1:] = hashes[1:] != hashes[:-1]

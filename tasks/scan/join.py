@@ -128,12 +128,12 @@ def _join_each(
     *,
     gone: pa.Table,
 ) -> Joined:
-    before, facts, hopeless = _Before(previous), _facts(known), _hopeless(rejected)
+    before, facts, hopeless = _Before(previous), find_facts(known), find_hopeless(rejected)
     keep: list[int] = []
     rejects: list[Reject] = []
     found: list[tuple[bytes | None, int, bytes | None, str | None, bool]] = []
     seen: set[str] = set()
-    texts = _texts(products)
+    texts = list_texts(products)
     columns = (products[name].to_pylist() for name in ("id", "image", VERSION))
     for row, (product, image, version) in enumerate(zip(*columns, strict=True)):
         if product in seen:
@@ -152,7 +152,7 @@ def _join_each(
         else:
             elsewhere = image != before.images[old]
             old_version = None if elsewhere else before.versions[old] or ""
-            moved = elsewhere or _differ(texts[row], before.texts[old])
+            moved = elsewhere or differ(texts[row], before.texts[old])
             found.append((image_hash, before.places[old], before.hashes[old], old_version, moved))
     kept = products if len(keep) == products.num_rows else products.take(pa.array(keep, pa.int64()))
     hashes, places, old_hashes, old_versions, moved_texts = zip(*found, strict=True) if found else ((),) * 5
@@ -221,20 +221,22 @@ class _Before:
         self.versions: list[str | None] = self._column(VERSION)
         self.hashes: list[bytes] = self._column("image_hash")
         self.places: list[int] = self._column("place")
-        self.texts = [] if table is None else _texts(table)
+        self.texts = [] if table is None else list_texts(table)
 
     def _column(self, name: str) -> list[Any]:
         return [] if self._table is None else self._table[name].to_pylist()
 
 
-def _texts(table: pa.Table) -> list[tuple[str, dict[str, Any]]]:
+def list_texts(table: pa.Table) -> list[tuple[str, dict[str, Any]]]:
+    """Return the title and the attributes of each product."""
     titles = table["title"].to_pylist()
     if "attributes" not in table.column_names:
         return [(title, {}) for title in titles]
     return list(zip(titles, (value or {} for value in table["attributes"].to_pylist()), strict=True))
 
 
-def _differ(one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> bool:
+def differ(one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> bool:
+    """Tell whether two titles with their attributes say different things."""
     if one == other and not (_may_be_truths(one) or _may_be_truths(other)):
         return False
     return _canonical(one) != _canonical(other)
@@ -258,7 +260,8 @@ def _as_text(value: Any) -> str:
     return repr(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
 
 
-def _facts(tables: Iterable[pa.Table]) -> dict[_Fact, bytes]:
+def find_facts(tables: Iterable[pa.Table]) -> dict[_Fact, bytes]:
+    """Return the hashes of pictures by their reference and version, where they have one."""
     facts: dict[_Fact, bytes] = {}
     for table in tables:
         columns = (table[name].to_pylist() for name in ("image", VERSION, "image_hash"))
@@ -266,7 +269,7 @@ def _facts(tables: Iterable[pa.Table]) -> dict[_Fact, bytes]:
     return facts
 
 
-def _hopeless(rejected: pa.Table | None) -> dict[tuple[str, str, str], Reject]:
+def find_hopeless(rejected: pa.Table | None) -> dict[tuple[str, str, str], Reject]:
     """Return what cannot be used, while its picture stays as it is: by id, reference and version."""
     if rejected is None:
         return {}

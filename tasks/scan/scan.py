@@ -24,11 +24,20 @@ from lookalike.data.errors import CorruptError, ImageRejectedError, NotFoundErro
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.fetch.images import image_version
 from lookalike.data.partitioned import BUCKETS, PartitionedTable, hash_buckets, id_buckets
-from lookalike.data.snapshots.products import read_shard_products
+from lookalike.data.snapshots.products import VIEWS, read_shard_products
 from lookalike.data.stores import ObjectStore
 from lookalike.tasks.published import Published
 from lookalike.tasks.scan import join as joining
 from lookalike.tasks.scan.join import ROWS_IN_A_SHARD, SAME, published_places
+from lookalike.tasks.scan.several import (
+    PLACE_IN_LIST,
+    SeveralPictures,
+    find_published,
+    join_pictures,
+    list_products,
+    mark_single,
+    split,
+)
 
 STAT_THREADS = 32  # a look at an object in S3 is one round trip, and most of it is waiting
 STAT_CHUNK = 64
@@ -83,6 +92,7 @@ class ScanResult:
         unseen: how many products stay as they are published, for their picture could not be looked at.
         hash_files: names of the files of hashes that earlier runs left.
         needed_files: those of them with a hash that a snapshot made of this scan would not hold.
+        several: the pictures of products with several; None where the catalogue and the published snapshot have none.
         findings: what people should know of how the catalogue was read.
     """
 
@@ -97,6 +107,7 @@ class ScanResult:
         self.unseen = 0
         self.hash_files = hash_files
         self.needed_files: set[str] = set()
+        self.several: SeveralPictures | None = None
         self.findings = Findings()
 
     def superfluous_files(self) -> list[str]:
@@ -127,26 +138,39 @@ class CatalogueScan:
         self._new_table = new_table
         self._rejects = rejects
         self._progress = progress
+        self._listed_pictures: PartitionedTable | None = None
+        self._unread_pictures: PartitionedTable | None = None
         self.result = ScanResult(published, new_table("products"), rejects, list_hashes(store))
 
     def unread(self) -> Iterator[pa.Table]:
-        """Yield the products whose pictures must be read, to be given to `take_hashes`; take up all others."""
+        """Yield the products whose pictures must be read, to be given to `take_hashes`; take up all others.
+
+        Afterwards `unread_pictures` yields those of products with several.
+        """
         result, full = self.result, self._request.full
         listed = self._list()
-        self._progress.expect(listed.rows)
+        pictures = self._listed_pictures
+        self._progress.expect(listed.rows + (pictures.rows if pictures else 0))
         previous = self._read_previous()
         if full:  # they are not looked at
             result.needed_files.update(result.hash_files)
         known, rejected = (None, None) if full else (self._read_known_hashes(), self._read_rejected())
         for bucket in range(BUCKETS):
             products, facts = listed.read(bucket), known.read(bucket) if known else None
-            before = previous.read(bucket)
+            before, hopeless = previous.read(bucket), rejected.read(bucket) if rejected else None
+            several = pictures.read(bucket) if pictures else None
+            products, before, held = self._join_several(products, several, before, facts, hopeless)
             if products is not None:
-                yield self._join(products, before, facts, rejected.read(bucket) if rejected else None)
+                yield self._join(products, before, facts, hopeless, held)
                 continue
             if before is not None:
                 result.gone.append(before.select(["id", "place"]))
-            self._note_needed_files(facts)
+            self._note_needed_files(facts, held)
+
+    def unread_pictures(self) -> Iterator[pa.Table]:
+        """Yield the pictures that must be read of products with several, to be given to `take_hashes`, too."""
+        if self._unread_pictures is not None:
+            yield from self._unread_pictures.tables()
 
     def take_hashes(self, products: pa.Table, hashes: Hashes) -> None:
         """Take up products that `unread` yielded, with the hash of each one's picture, or why it has none."""
@@ -155,12 +179,17 @@ class CatalogueScan:
         hashed, unseen = joining.as_published(joining.with_hashes(products, known), passing)
         self.result.unseen += unseen
         usable = hashed["image_hash"].is_valid()
-        self._take(hashed.filter(usable))
         lost = hashed.filter(pc.invert(usable))
         if lost.num_rows:
             left = zip(hashes, hashed["image_hash"].is_null().to_pylist(), strict=True)
             errors = [one for one, is_lost in left if is_lost and isinstance(one, ImageRejectedError)]
             self._rejects.extend(_as_rejections(lost, errors))
+        if self.result.several is not None and PLACE_IN_LIST in products.column_names:
+            self.result.several.take(hashed.filter(usable))
+            self.result.several.rejected += lost.num_rows
+            return
+        self._take(hashed.filter(usable))
+        if lost.num_rows:
             self.result.gone.append(published_places(lost))
 
     def _take(self, products: pa.Table) -> None:
@@ -171,7 +200,12 @@ class CatalogueScan:
             self.result.products.add(products, hash_buckets(places))
 
     def _join(
-        self, products: pa.Table, before: pa.Table | None, facts: pa.Table | None, rejected: pa.Table | None
+        self,
+        products: pa.Table,
+        before: pa.Table | None,
+        facts: pa.Table | None,
+        rejected: pa.Table | None,
+        held_of_several: AbstractSet[joining.Version],
     ) -> pa.Table:
         """Take up a bucket of products as far as their pictures are known; return the others."""
         known = [] if facts is None else [facts]
@@ -185,12 +219,59 @@ class CatalogueScan:
                 # what is the same stays in its shard, with the version that it has there
                 same = joined.products.filter(pa.array(joining.changes(joined.products) == SAME))
                 held -= joining.versions(same, among=facts) - joining.versions(before, among=facts)
-            self._note_needed_files(facts, held)
+            self._note_needed_files(facts, held | held_of_several)
         resolved = joined.products["image_hash"].is_valid()
         self._take(joined.products.filter(resolved))
         unknown = joined.products.filter(pc.invert(resolved))
         self._progress.advance(products.num_rows - unknown.num_rows)
         return unknown
+
+    def _join_several(
+        self,
+        products: pa.Table | None,
+        pictures: pa.Table | None,
+        before: pa.Table | None,
+        facts: pa.Table | None,
+        rejected: pa.Table | None,
+    ) -> tuple[pa.Table | None, pa.Table | None, AbstractSet[joining.Version]]:
+        """Take up a bucket of products with several pictures, now or in the published snapshot, as far as known.
+
+        Return the other products of the bucket, those of the published snapshot, and which pictures a snapshot of this
+        scan will hold.
+        """
+        published = find_published(before)
+        has_views = before is not None and VIEWS in before.column_names
+        plain = before.drop_columns([VIEWS]) if before is not None and has_views else before
+        if products is not None and published:
+            had_more = pc.is_in(products["id"], value_set=pa.array(sorted(published), pa.string()))
+            some = mark_single(products.filter(had_more))
+            products = products.filter(pc.invert(had_more))
+            pictures = some if pictures is None else pa.concat_tables([some, pictures])
+        if pictures is None or not pictures.num_rows:
+            return products, plain, frozenset()
+        several = self.result.several = self.result.several or SeveralPictures(self._new_table)
+        others = [] if products is None else products["id"].to_pylist()
+        known = [] if facts is None else [facts]
+        joined, duplicates, lost = join_pictures(
+            pictures, before, known, rejected, others, trust=not self._request.full
+        )
+        self._rejects.extend([*duplicates, *lost])
+        several.rejected += len(lost)
+        named = list_products(joined)
+        several.products.append(named)
+        several.listed += named.num_rows
+        self.result.listed += named.num_rows
+        resolved = joined["image_hash"].is_valid()
+        several.take(joined.filter(resolved))
+        unknown = joined.filter(pc.invert(resolved))
+        self._progress.advance(pictures.num_rows - unknown.num_rows)
+        if unknown.num_rows:
+            self._unread_pictures = self._unread_pictures or self._new_table("unread")
+            self._unread_pictures.add(unknown, id_buckets(unknown["id"].to_pylist()))
+        if plain is not None:
+            plain = plain.filter(pc.invert(pc.is_in(plain["id"], value_set=named["id"].combine_chunks())))
+        is_kept = facts is not None and not self._request.only_changes  # what is the same stays in its shard
+        return products, plain, joining.versions(joined, among=facts) if is_kept else frozenset()
 
     def _note_needed_files(self, facts: pa.Table | None, held: AbstractSet[joining.Version] = frozenset()) -> None:
         """Note the files of hashes that are needed: those with one that a snapshot of this scan would not hold."""
@@ -202,11 +283,24 @@ class CatalogueScan:
         listed, request, findings = self._new_table("listed"), self._request, self.result.findings
         options = ReadOptions(request.policy, parse_columns(request.columns), request.encoding, self._store.uri)
         forget_folders()
+        count = 0
         for batch in read_catalogue(request.catalogue, options=options, findings=findings):
-            seen = with_versions(batch, request.policy, findings)
+            self._rejects.extend(batch.lost)
+            singles, pictures = split(batch, count)
+            count += batch.products.num_rows
+            seen = with_versions(singles, request.policy, findings)
             self._rejects.extend(seen.rejects)
             listed.add(seen.products, id_buckets(seen.products["id"].to_pylist()))
+            if pictures is not None:
+                self._list_pictures(with_versions(pictures, request.policy, findings))
         return listed
+
+    def _list_pictures(self, seen: Batch) -> None:
+        several = self.result.several = self.result.several or SeveralPictures(self._new_table)
+        self._listed_pictures = self._listed_pictures or self._new_table("listed-pictures")
+        self._rejects.extend(seen.rejects)
+        several.rejected += len(seen.rejects)
+        self._listed_pictures.add(seen.products, id_buckets(seen.products["id"].to_pylist()))
 
     def _read_previous(self) -> PartitionedTable:
         """Return the products of the published snapshot; none where they cannot be read: then all are new."""

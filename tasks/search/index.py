@@ -177,9 +177,7 @@ class ShardedIndex:
     def _search_pictures(self, queries: Vectors, k: int, allowed: Sequence[Rows], *, is_exact: bool) -> Neighbours:
         found = [
             (
-                group.search_exact(queries, k, rows)
-                if is_exact
-                else group.search(queries, k, rows, self.parameters)
+                group.search_exact(queries, k, rows) if is_exact else group.search(queries, k, rows, self.parameters)
             ).shift(start)
             for group, rows, start in zip(self._groups, allowed, self._starts, strict=False)
         ]

@@ -18,7 +18,11 @@ def read_all(
     options = ReadOptions(columns=parse_columns(columns), encoding=encoding)
     batches = list(read_catalogue(uri, options=options, findings=findings))
     rejects = [reject for batch in batches for reject in batch.rejects]
-    return Batch(pa.concat_tables([batch.products for batch in batches]), rejects)
+    return Batch(
+        pa.concat_tables([batch.products for batch in batches], promote_options="default"),
+        rejects,
+        [reject for batch in batches for reject in batch.lost],
+    )
 
 
 def attributes_of(batch: Batch) -> list[dict[str, Any]]:

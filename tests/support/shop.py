@@ -48,7 +48,7 @@ from lookalike.tasks.build.texts import (
     with_text_parts,
 )
 from lookalike.tasks.build.train import train
-from lookalike.tasks.build.views import store_views
+from lookalike.tasks.build.views import list_views, store_views
 from lookalike.tasks.build.words import store_words
 from lookalike.tasks.draft import describe_colours, describe_words
 from lookalike.tasks.embed.texts import embed_texts
@@ -212,7 +212,7 @@ class Shop:
             files = write_shard(index, mine, scratch)
             views = store_views(
                 self.store,
-                mine,
+                list_views(mine),
                 embeddings,
                 lambda batches, size: build_index(batches, size, chosen, projection, trained, threads=1),
             )
