@@ -328,6 +328,12 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "There is no picture of this size",
         "Ask for a `size` of 64, 128, 256, 512 or 1024, or for none.",
     ),
+    "unknown_view": ErrorCode(
+        404,
+        GrpcStatus.NOT_FOUND,
+        "The product has no such picture",
+        "`pictures` of the product says how many it has; the first `view` is 1.",
+    ),
     "reply_too_large": ErrorCode(
         422,
         GrpcStatus.RESOURCE_EXHAUSTED,

@@ -47,6 +47,14 @@ _ENCODER = {"name", "fingerprint", "dimension"}
 _INDEX = {"key", "dimension", "metric", "nprobe", "ef_search", "k_factor", "trained_on", "reason"}
 
 
+def image_path(product: str, view: int | None = None) -> str:
+    """Return the path of a product's picture from the server's root: of the first one, or of another."""
+    path = product_path(product, "image")
+    if view is None or view == 1:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}view={view}"
+
+
 def product_path(product: str, part: str = "") -> str:
     """Return the path of a product, or of a part of it (`similar`, `image`), from the server's root."""
     if _PLAIN_ID.fullmatch(product) and (part or not product.endswith(("/similar", "/image"))):
@@ -72,19 +80,29 @@ def encode_with(content: Mapping[str, Any], name: str, items: Iterable[Mapping[s
 
 def write_product(product: Product, root: str) -> dict[str, Any]:
     """Return a product as `ProductReply` describes it; `root` is the path below which this server is."""
+    written = _write_shown(product, root)
+    return {**written, "pictures": 1 + len(product.views)} if product.views else written
+
+
+def _write_shown(product: Product, root: str, view: int | None = None) -> dict[str, Any]:
     return {
         "id": product.id,
         "title": product.title,
         "attributes": {name: to_json_value(value) for name, value in product.attributes.items()},
-        "image_url": root + product_path(product.id, "image"),
+        "image_url": root + image_path(product.id, view),
     }
+
+
+def _write_hit(hit: Hit, root: str) -> dict[str, Any]:
+    written = {**_write_shown(hit.product, root, hit.view), "score": round_score(hit.score)}
+    return written if hit.view is None else {**written, "view": hit.view}
 
 
 def write_hits(
     hits: Sequence[Hit], hidden: Sequence[int] | None, fields: HitFields | None = None, *, root: str = ""
 ) -> list[dict[str, Any]]:
     """Return hits as `HitReply` describes them; `hidden` where duplicates are collapsed."""
-    written = [{**write_product(hit.product, root), "score": round_score(hit.score)} for hit in hits]
+    written = [_write_hit(hit, root) for hit in hits]
     if fields is not None:
         written = [fields.select(whole) for whole in written]
     if hidden is not None:

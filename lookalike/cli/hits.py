@@ -18,8 +18,8 @@ PICTURE_ROWS = 4
 """Rows of the terminal that a picture takes."""
 
 Hit = Mapping[str, Any]
-ReadPicture = Callable[[str], bytes]
-"""Returns the picture of a product."""
+ReadPicture = Callable[[str, int | None], bytes]
+"""Returns the picture of a product: the first one, or another of several."""
 
 
 def print_hits(hits: Sequence[Hit], read_picture: ReadPicture | None = None) -> None:
@@ -27,7 +27,8 @@ def print_hits(hits: Sequence[Hit], read_picture: ReadPicture | None = None) -> 
     if hits and _is_terminal() and _print_table(hits, read_picture):
         return
     for hit in hits:
-        say(escape_controls(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}"))
+        view = f"  (picture {hit['view']})" if hit.get("view", 1) > 1 else ""
+        say(escape_controls(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}{view}"))
 
 
 def _is_terminal() -> bool:
@@ -51,7 +52,7 @@ def _print_table(hits: Sequence[Hit], read_picture: ReadPicture | None) -> bool:
         return Text(escape_controls(str(words)))
 
     def picture(hit: Hit) -> Any:
-        content = read_picture(hit["id"]) if read_picture is not None else b""
+        content = read_picture(hit["id"], hit.get("view")) if read_picture is not None else b""
         try:
             return Image(io.BytesIO(content), width="auto", height=PICTURE_ROWS) if content else ""
         except OSError:  # as PIL has it for what is no picture

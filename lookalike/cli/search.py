@@ -112,12 +112,18 @@ def _search_store(opened: Channel, snapshot: str | None, asked: _Asked) -> dict[
         except ImageRejectedError as error:
             raise InputError(f"{asked.image} cannot be used: {error}") from error
         hits = [
-            {"id": hit.product.id, "score": hit.score, "title": hit.product.title, "attributes": hit.product.attributes}
+            _write_hit(hit)
             for hit in (
                 _find_by_vector(searcher, vector, asked) if asked.text is None else _find(searcher, vector, asked)
             )
         ]
     return {"snapshot": manifest.id, "hits": hits}
+
+
+def _write_hit(hit: Hit) -> dict[str, Any]:
+    product = hit.product
+    written = {"id": product.id, "score": hit.score, "title": product.title, "attributes": product.attributes}
+    return written if hit.view is None else {**written, "view": hit.view}
 
 
 def _find_by_vector(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit]:
@@ -136,6 +142,7 @@ def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit
     from lookalike.serving.query.query import EncoderVector, Query, Text, TextVectors
     from lookalike.serving.query.request import check_text
     from lookalike.serving.search.directions import find_ranking, find_text_encoders
+    from lookalike.serving.search.rankings import find_views
     from lookalike.serving.search.selection import Among, select
     from lookalike.tasks.search.filters import match_products
     from lookalike.tasks.search.order import check_order
@@ -150,7 +157,10 @@ def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit
         vectors: list[Vectors | TextVectors] = [meant] if vector is None else [vector, meant]
         ranking = find_ranking(searcher, query, [None] * len(vectors), vectors)
         allowed = match_products(searcher.products, options.conditions) if options.conditions else None
-        return [] if ranking is None else searcher.hits(select(searcher, ranking, options, Among(allowed)))
+        if ranking is None:
+            return []
+        found = select(searcher, ranking, options, Among(allowed))
+        return searcher.hits(found, views=find_views(ranking, found.rows))
     except ProblemError as problem:
         raise InputError(str(problem)) from problem
 
@@ -185,12 +195,12 @@ def _open_server(url: str) -> Iterator[Client]:
         raise UnavailableError(str(error)) from error
 
 
-def _read_picture(client: Client, product: str) -> bytes:
+def _read_picture(client: Client, product: str, view: int | None) -> bytes:
     """Return the picture of a hit, nothing where it cannot be had: the hits are what was asked for."""
     from lookalike_client import LookalikeError
 
     try:
-        return client.image(product, size=PICTURE_SIZE)
+        return client.image(product, size=PICTURE_SIZE, view=view)
     except LookalikeError:
         return b""
 
@@ -205,5 +215,7 @@ def _search_server(client: Client, snapshot: str | None, asked: _Asked) -> dict[
     }
     found = client.search(asked.image, **options)
     names = ("id", "title", "attributes", "image_url", "score")
-    hits = [{name: getattr(hit, name) for name in names} for hit in found]
+    hits = [
+        {name: getattr(hit, name) for name in names} | ({} if hit.view is None else {"view": hit.view}) for hit in found
+    ]
     return {"snapshot": found.snapshot, "took_ms": found.took_ms, "hits": hits}

@@ -16,7 +16,7 @@ from functools import partial
 from lookalike.data.errors import FetchError, ImageRejectedError
 from lookalike.data.fetch.images import MAX_BYTES, read_image
 from lookalike.data.fetch.policy import FetchPolicy
-from lookalike.data.snapshots.products import Product
+from lookalike.data.snapshots.products import View
 from lookalike.serving.background import in_thread
 from lookalike.serving.errors import ProblemError, deadline_problem, overload_problem
 from lookalike.serving.telemetry.metrics import Metrics
@@ -96,19 +96,19 @@ class PictureReads:
         self._waiting = 0
         self._reading: set[asyncio.Task[bytes]] = set()
 
-    async def read(self, product: Product) -> bytes:
+    async def read(self, picture: View) -> bytes:
         """Return a product's picture. Raises `ImageRejectedError`, `ProblemError` where too many wait."""
         try:
-            return await self._read(product, USUAL_BYTES, self._free)
+            return await self._read(picture, USUAL_BYTES, self._free)
         except ImageRejectedError as error:
             if error.reason != "too_many_bytes":
                 raise
-        return await self._read(product, MAX_BYTES, self._free_for_large)
+        return await self._read(picture, MAX_BYTES, self._free_for_large)
 
-    async def _read(self, product: Product, max_bytes: int, free: asyncio.Semaphore) -> bytes:
+    async def _read(self, picture: View, max_bytes: int, free: asyncio.Semaphore) -> bytes:
         await self._take_place(free)
         task = asyncio.create_task(
-            in_thread(lambda: read_image(product.image, max_bytes=max_bytes, policy=self._policy), name="read picture")
+            in_thread(lambda: read_image(picture.image, max_bytes=max_bytes, policy=self._policy), name="read picture")
         )
         self._reading.add(task)
         task.add_done_callback(partial(self._give_place_back, free))

@@ -76,6 +76,7 @@ class Product:
     title: str
     attributes: JSON
     image_url: str
+    pictures: int = strawberry.field(default=1, description="How many it has.")
     similar: SearchResult | None = strawberry.field(resolver=_similar_to_product, description=_SIMILAR)
 
 
@@ -128,6 +129,9 @@ class Hit:
         default=None, description="With `collapse`: how many other products of its group satisfy the filters."
     )
     why: Why | None = strawberry.field(default=None, description="With `text` and `explain`.")
+    view: int | None = strawberry.field(
+        default=None, description="Which of several pictures is the nearest, the first being 1."
+    )
     similar: SearchResult | None = strawberry.field(resolver=_similar_to_hit, description=_SIMILAR)
 
 

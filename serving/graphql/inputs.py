@@ -57,6 +57,7 @@ class OptionsInput:
     min_score: float | None = _option("min_score")
     group_by: str | None = _option("group_by")
     collapse: str | None = _option("collapse")
+    combine: str | None = _option("combine")
     weights: Weights | None = _option("weights")
     explain: bool | None = _option("explain")
     facets: list[str] | None = _option("facets")

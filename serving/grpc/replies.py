@@ -21,7 +21,7 @@ from lookalike.serving.query.query import Query, Vectors, round_score
 from lookalike.serving.query.request import Batch
 from lookalike.serving.replies import (
     elapsed_ms,
-    product_path,
+    image_path,
     write_encoder,
     write_held,
     write_snapshot,
@@ -110,7 +110,8 @@ def write_product(product: Product, root: str) -> pb.Product:
         id=product.id,
         title=product.title,
         attributes=_write_attributes(product.attributes),
-        image_url=root + product_path(product.id, "image"),
+        image_url=root + image_path(product.id),
+        pictures=1 + len(product.views),
     )
 
 
@@ -144,9 +145,11 @@ def _fill_hit(written: pb.Hit, hit: Hit, fields: HitFields | None, root: str) ->
     if names is None or "title" in names:
         written.title = product.title
     if names is None or "image_url" in names:
-        written.image_url = root + product_path(product.id, "image")
+        written.image_url = root + image_path(product.id, hit.view)
     if names is None or "score" in names:
         written.score = round_score(hit.score)
+    if hit.view is not None and (names is None or "view" in names):
+        written.view = hit.view
     if names is None or "attributes" in names:
         kept, attributes = None if fields is None else fields.attributes, written.attributes
         for name, value in product.attributes.items():

@@ -29,7 +29,7 @@ from lookalike.tasks.search.order import REACH, Order, parse_order
 MAX_REACH = 20_000
 """Hits that a query sorts or counts, at most, and how far groups are looked for."""
 
-HIT_FIELDS = ("title", "attributes", "image_url", "score")
+HIT_FIELDS = ("title", "attributes", "image_url", "score", "view")
 FLAGS: Mapping[str, bool] = {"true": True, "false": False}
 _ATTRIBUTE = "attributes."
 _DUPLICATES: Mapping[str, Kind] = {"duplicates": "near", "exact": "exact"}
@@ -120,6 +120,11 @@ class QueryOptions(RequestModel):
         description="Of the hits that show the same picture only the best is a hit: `exact` for the same file, "
         "`duplicates` for near-duplicates too. `k` and `offset` count what is left.",
     )
+    combine: Literal["mean", "best"] = Field(
+        "mean",
+        description="What several examples in `positive` mean together: `mean`: what is near to the mean of all, as "
+        "pictures of one thing are. `best`: what is near to any of them.",
+    )
     weights: Weights = Field(
         default_factory=dict,
         description="How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, "
@@ -142,7 +147,7 @@ class QueryOptions(RequestModel):
     fields: Texts = Field(
         default_factory=list,
         description="What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, "
-        "`image_url`, `score`; all without this field.",
+        "`image_url`, `score`, `view`; all without this field.",
     )
     sort: str | None = Field(
         None,

@@ -7,16 +7,19 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-ImageUrl = Annotated[str, Field(description="Path of the picture, from the server's root.")]
+ImageUrl = Annotated[
+    str, Field(description="Path of the picture, from the server's root; of a hit with `view`, of that picture.")
+]
 
 
 class ProductReply(BaseModel):
-    """A product, as its catalogue wrote it."""
+    """A product, as its catalogue wrote it. `pictures` says how many it has, if it has several."""
 
     id: str
     title: str
     attributes: dict[str, Any]
     image_url: ImageUrl
+    pictures: int = 1
 
 
 class MatchReply(BaseModel):
@@ -64,7 +67,8 @@ class HitReply(BaseModel):
 
     `score` is cosine similarity in the index's space, higher is closer; of a query with `text` it is the weighted mean
     of what each channel gives. `hidden` is there where duplicates are collapsed: how many other products of its group
-    satisfy the filters. `why` is there where a query with `text` asks for it.
+    satisfy the filters. `why` is there where a query with `text` asks for it. `view` is there where a product has
+    several pictures: which of them is the nearest, the first being 1.
     """
 
     id: str
@@ -74,6 +78,7 @@ class HitReply(BaseModel):
     score: float = 0.0
     hidden: int = 0
     why: WhyReply | None = None
+    view: int | None = None
 
 
 class FacetReply(BaseModel):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.query.options import COLOUR_BESIDE_PICTURE, WEIGHTS, WORDS_ALONE, ChannelName
 from lookalike.serving.query.query import Example, Query, Text, TextVectors, Vectors, combine
-from lookalike.serving.search.rankings import Blend, Looks, Nearest, Part, Ranking
+from lookalike.serving.search.rankings import Blend, Directions, Looks, Nearest, Part, Ranking
 from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
 from lookalike.tasks.search.colour_words import find_colours
 from lookalike.tasks.search.looks import find_examples
@@ -40,17 +40,24 @@ def find_ranking(
     split = len(query.positive)
     positive = [direction for direction in placed[:split] if direction is not None]
     negative = [direction for direction in placed[split:] if direction is not None]
-    direction = combine(positive, negative, query.negative_weight)
+    groups = [[one] for one in positive] if query.options.combine == "best" and positive else [positive]
+    combined = [combine(group, negative, query.negative_weight) for group in groups]
+    directions = [direction for direction in combined if direction is not None]
     if not query.has_text:
-        return None if direction is None else Nearest(searcher, direction)
+        return Nearest(Directions(searcher, directions)) if directions else None
     parts = find_text_parts(searcher, query, vectors)
-    if direction is not None:
-        parts.append(Part("picture", Looks(searcher, direction), _weigh(searcher, query, "picture")))
+    if directions:
+        looks = Looks(Directions(searcher, directions))
+        parts.append(Part("picture", looks, _weigh(searcher, query, "picture")))
     elif negative:
         away = combine(negative, [], 0)
         assert away is not None  # noqa: S101 - there is at least one
         parts.append(
-            Part("picture", Looks(searcher, away), -query.negative_weight * _weigh(searcher, query, "picture"))
+            Part(
+                "picture",
+                Looks(Directions(searcher, [away])),
+                -query.negative_weight * _weigh(searcher, query, "picture"),
+            )
         )
     if all(part.weight <= 0 for part in parts):
         raise ProblemError("bad_weights", "Nothing that the query asks for has a weight above 0.")
@@ -110,7 +117,7 @@ def _find_channels(searcher: Searcher, query: Query, text: Text, vectors: TextVe
         yield from _find_by_titles(searcher, query, vectors.meaning)
     if vectors.shows is not None and searcher.tower is not None:
         direction = searcher.tower.find_directions(vectors.shows[None])[0]
-        yield Part("shows", Looks(searcher, direction, of_text=True), _weigh(searcher, query, "shows"))
+        yield Part("shows", Looks(Directions(searcher, [direction]), of_text=True), _weigh(searcher, query, "shows"))
 
 
 def _find_by_titles(searcher: Searcher, query: Query, vector: Vectors) -> Iterator[Part]:
@@ -118,7 +125,7 @@ def _find_by_titles(searcher: Searcher, query: Query, vector: Vectors) -> Iterat
     if searcher.texts is None:
         return
     examples = find_examples(searcher, vector) if _needs_pictures(searcher, query) else None
-    looks = Looks(searcher, examples.direction, examples) if examples else None
+    looks = Looks(Directions(searcher, [examples.direction]), examples) if examples else None
     yield Part("meaning", Meaning(searcher.texts, vector, looks), _weigh(searcher, query, "meaning"))
     if looks is not None:
         yield Part("looks", looks, _weigh(searcher, query, "looks"))

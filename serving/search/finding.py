@@ -21,7 +21,7 @@ from lookalike.serving.search.directions import Given, find_ranking, find_words
 from lookalike.serving.search.explanations import explain, judge_texts
 from lookalike.serving.search.facets import count_facets
 from lookalike.serving.search.lookup import match_lookup, rank_lookup
-from lookalike.serving.search.rankings import Blend, Ranking
+from lookalike.serving.search.rankings import Blend, Ranking, find_views
 from lookalike.serving.search.reply_room import ReplyRoom
 from lookalike.serving.search.selection import NOTHING, Among, count_hidden, match_hits, select
 from lookalike.serving.search.suggestions import suggest
@@ -51,7 +51,8 @@ def find_answer(
         among = Among(allowed, {row for row in rows if row is not None})
         found = NOTHING if ranking is None else select(loaded.searcher, ranking, options, among)
         needed = options.hit_fields.needed_attributes if options.hit_fields else None
-        hits = loaded.searcher.hits(found, needed, room.take)
+        views = find_views(ranking, found.rows) if ranking is not None and loaded.searcher.has_views else None
+        hits = loaded.searcher.hits(found, needed, room.take, views=views)
         hidden = count_hidden(loaded.searcher, found, options, among)
         explained = explain(ranking, found.rows) if ranking is not None and options.explain else None
     if isinstance(ranking, Blend):

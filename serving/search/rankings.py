@@ -41,49 +41,78 @@ class Ranking(Protocol):
         """
 
 
-class Nearest(Ranking):
-    """By closeness to a (dimension,) direction in the index's space."""
+class Directions:
+    """Where a query's pictures lead: the nearest of (n, dimension) directions in the index's space counts."""
 
-    def __init__(self, searcher: Searcher, direction: Vectors) -> None:
-        self._searcher = searcher
-        self._direction = direction
+    def __init__(self, searcher: Searcher, directions: Sequence[Vectors]) -> None:
+        self.searcher = searcher
+        self._directions = tuple(directions)
+
+    def nearest(self, reach: int, allowed: Mask | None) -> Matches:
+        """Return the `reach` best rows of those that a mask (rows,) allows, best first."""
+        each = [self.searcher.nearest(direction, reach, allowed) for direction in self._directions]
+        if len(each) == 1:
+            return each[0]
+        # the best rows are among these: what is not among the first of its nearest direction has `reach` before it
+        rows, scores = (np.concatenate([getattr(found, name) for found in each]) for name in ("rows", "scores"))
+        order = np.lexsort((rows, -scores))
+        _, first = np.unique(rows[order], return_index=True)
+        kept = order[np.sort(first)][:reach]
+        return Matches(scores[kept], rows[kept])
+
+    def compare(self, rows: Rows) -> Scores:
+        """Return the (n,) cosine similarities of (n,) rows."""
+        each = [self.searcher.compare(direction, rows) for direction in self._directions]
+        return np.asarray(np.max(each, axis=0), np.float32)
+
+    def find_views(self, rows: Rows) -> list[int | None]:
+        """Return which picture of each of (n,) rows is the nearest; None where a row has one picture."""
+        if len(self._directions) == 1 or not self.searcher.has_views:
+            return self.searcher.find_views(self._directions[0], rows)
+        nearest = np.argmax([self.searcher.compare(direction, rows) for direction in self._directions], axis=0)
+        views = [self.searcher.find_views(direction, rows) for direction in self._directions]
+        return [views[which][place] for place, which in enumerate(nearest.tolist())]
+
+
+class Nearest(Ranking):
+    """By closeness to pictures."""
+
+    def __init__(self, directions: Directions) -> None:
+        self.directions = directions
 
     @property
     def is_exact(self) -> bool:
-        return self._searcher.is_exact
+        return self.directions.searcher.is_exact
 
     def look(self, reach: int, allowed: Mask | None, *, is_last: bool) -> tuple[Matches, bool]:
-        found = self._searcher.nearest(self._direction, reach, allowed)
+        found = self.directions.nearest(reach, allowed)
         return found, len(found) < reach
 
 
 class Looks(Channel):
-    """By what pictures look like: closeness to a direction, 0 for what points away from it.
+    """By what pictures look like: closeness to directions, 0 for what points away from them.
 
     Where the direction is that of a text, what points away is not offered. `examples` are what the text was taken for,
     where it has no direction of its own.
     """
 
-    def __init__(
-        self, searcher: Searcher, direction: Vectors, examples: Examples | None = None, *, of_text: bool = False
-    ) -> None:
-        self._searcher = searcher
-        self._direction = direction
+    def __init__(self, directions: Directions, examples: Examples | None = None, *, of_text: bool = False) -> None:
+        self.directions = directions
         self._examples = examples
         self._of_text = of_text or examples is not None
 
     def candidates(self, reach: int, allowed: Mask | None) -> Rows:
-        found = self._searcher.nearest(self._direction, reach, allowed)
+        found = self.directions.nearest(reach, allowed)
         return found.rows[found.scores > 0] if self._of_text else found.rows
 
     def scores(self, rows: Rows) -> Scores:
-        return np.clip(self._searcher.compare(self._direction, rows), 0, 1)
+        return np.clip(self.directions.compare(rows), 0, 1)
 
     def name_examples(self, most: int) -> list[tuple[Product, float]]:
         """Return the products whose pictures stand for a text, with their weights, those that count most first."""
         if self._examples is None:
             return []
-        products = self._searcher.products.take(self._examples.rows[:most], names=())
+        products = self.directions.searcher.products.take(self._examples.rows[:most], names=())
         return list(zip(products, self._examples.weights.tolist(), strict=False))
 
 
@@ -130,3 +159,20 @@ class Blend(Ranking):
         for part in self.parts:
             sums += part.weight * part.channel.scores(rows).astype(np.float64)
         return sums / self._total
+
+
+def find_views(ranking: Ranking, rows: Rows) -> list[int | None]:
+    """Return which picture of each of (n,) rows is the nearest to what a query looks for.
+
+    None where a row has one picture, and for a query without a picture whose text looks like nothing.
+    """
+    if isinstance(ranking, Nearest):
+        return ranking.directions.find_views(rows)
+    parts = ranking.parts if isinstance(ranking, Blend) else ()
+    looks = [part for part in parts if part.weight > 0 and isinstance(part.channel, Looks)]
+    for part in sorted(
+        looks, key=lambda part: part.name != "picture"
+    ):  # a picture says more than what a text looks like
+        assert isinstance(part.channel, Looks)  # noqa: S101 - for the type checker
+        return part.channel.directions.find_views(rows)
+    return [None] * len(rows)

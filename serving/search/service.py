@@ -178,9 +178,12 @@ class SearchService:
             check_attributes(loaded, options)
             return loaded.manifest.id, await self._in_searcher(partial(complete_text, loaded, text, limit, options))
 
-    async def picture(self, product: Product) -> bytes:
-        """Return a product's picture as its catalogue has it. Raises `ImageRejectedError`, `ProblemError`."""
-        return await self._pictures.read(product)
+    async def picture(self, product: Product, view: int = 1) -> bytes:
+        """Return one of a product's pictures as its catalogue has it, the first of which is 1.
+
+        Raises `ImageRejectedError`, `IndexError`, `ProblemError`.
+        """
+        return await self._pictures.read(product.view(view))
 
     async def write(self, function: Callable[[], T], *, hits: int) -> T:
         """Run what writes a reply of so many hits, where nobody has to wait for it."""

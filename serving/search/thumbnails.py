@@ -45,12 +45,12 @@ class Thumbnails:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="thumbnail")
         self._in_hand = asyncio.Semaphore(IN_HAND)
 
-    async def get(self, product: Product, size: int) -> Thumbnail:
-        """Return a product's picture with a longest side of `size` pixels, or its own where that is shorter.
+    async def get(self, product: Product, size: int, view: int = 1) -> Thumbnail:
+        """Return one of a product's pictures with a longest side of `size` pixels, or its own where that is shorter.
 
-        Raises `ImageRejectedError`, `ProblemError` where too many wait.
+        Raises `ImageRejectedError`, `IndexError`, `ProblemError` where too many wait.
         """
-        key = (product.image_hash, size)
+        key = (product.view(view).image_hash, size)
         known = self._cache.get(key)
         if known is not None:
             self._metrics.thumbnails.labels("cached").inc()
@@ -58,20 +58,20 @@ class Thumbnails:
         if key not in self._in_flight and len(self._in_flight) >= WAITING:
             self._metrics.shed.inc()
             raise overload_problem(1.0)
-        return await self._in_flight.join(key, lambda: self._make(product, size))
+        return await self._in_flight.join(key, lambda: self._make(product, size, view))
 
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _make(self, product: Product, size: int) -> Thumbnail:
+    async def _make(self, product: Product, size: int, view: int) -> Thumbnail:
         async with self._in_hand:
-            data = await self._service.picture(product)
+            data = await self._service.picture(product, view)
             made = await asyncio.get_running_loop().run_in_executor(self._threads, self._reduce, data, size)
         self._metrics.thumbnails.labels("made").inc()
-        is_as_indexed = hashlib.sha256(data).hexdigest() == product.image_hash
-        if is_as_indexed and len(made.data) <= self._cache.maxsize:
-            self._cache[product.image_hash, size] = made
+        expected = product.view(view).image_hash
+        if hashlib.sha256(data).hexdigest() == expected and len(made.data) <= self._cache.maxsize:
+            self._cache[expected, size] = made
         return made
 
     def _reduce(self, data: bytes, size: int) -> Thumbnail:

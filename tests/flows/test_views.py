@@ -1,4 +1,4 @@
-"""Products with several pictures, from a catalogue's lists to hits: full builds, refreshes, and pictures that are bad."""
+"""Products with several pictures, from lists in a catalogue to hits: full builds, refreshes, and bad pictures."""
 
 from __future__ import annotations
 
@@ -53,15 +53,13 @@ def catalogue(tmp_path: Path) -> Catalogue:
     return Catalogue(tmp_path)
 
 
-def current(folder: Path, store: str = "store") -> Manifest:
-    opened = open_store(str(folder / store))
-    return read_manifest(opened, Channel(opened).current().snapshot)
+def current(folder: Path) -> Manifest:
+    store = open_store(str(folder / "store"))
+    return read_manifest(store, Channel(store).current().snapshot)
 
 
-def opened(folder: Path, store: str = "store") -> Searcher:
-    return Searcher.open(
-        open_store(str(folder / store)), current(folder, store), BlobCache(folder / f"{store}-cache"), threads=1
-    )
+def opened(folder: Path) -> Searcher:
+    return Searcher.open(open_store(str(folder / "store")), current(folder), BlobCache(folder / "cache"), threads=1)
 
 
 def check_found(searcher: Searcher, catalogue: Catalogue) -> None:
@@ -97,7 +95,7 @@ def test_bad_pictures_are_reported_and_the_rest_of_their_product_is_found(
     rows[3]["image"] = [rows[3]["image"][0]] * 2  # twice the same
     (catalogue.folder / "5-2.png").write_bytes((catalogue.folder / "5-1.png").read_bytes())  # under two names
     rows[4]["image"] = ["pictures/none.png", "data:image/png;base64,AAAA"]
-    rows[6]["image"] = rows[6]["image"][:2] + ["data:image/png;base64,AAAA"]
+    rows[6]["image"] = [*rows[6]["image"][:2], "data:image/png;base64,AAAA"]
     rows[7]["image"] = [catalogue.draw(f"many-{number}", 5000 + number) for number in range(200)]
     rows.append({"id": "p8", "title": "The id is there", "image": rows[9]["image"], "price": 1})
     report = run(catalogue.write())
@@ -145,16 +143,15 @@ def test_a_refresh_answers_as_a_full_build_does(
     assert (report.added, report.changed_pictures, report.removed, report.embedded) == (1, 4, 1, 4)
     refreshed = opened(tmp_path)
     check_found(refreshed, catalogue)
-    run(catalogue.file, store=str(tmp_path / "other"))
-    built = opened(tmp_path, "other")
+    assert refresh(catalogue.file).state == "unchanged"
+    assert run(catalogue.file, full=True).products == COUNT  # the delta is folded in
+    built = opened(tmp_path)
+    check_found(built, catalogue)
     for row in rows:
         for name in row["image"]:
             vector = refreshed.embed((tmp_path / name).read_bytes())
             one, other = (searcher.search(vector, COUNT) for searcher in (refreshed, built))
             assert {(hit.product.id, hit.view) for hit in one} == {(hit.product.id, hit.view) for hit in other}
-    assert refresh(catalogue.file).state == "unchanged"
-    assert run(catalogue.file).products == COUNT  # the delta is folded in
-    check_found(opened(tmp_path), catalogue)
 
 
 def test_the_first_further_picture_of_a_catalogue_needs_a_full_build_and_the_last_leaves_no_trace(

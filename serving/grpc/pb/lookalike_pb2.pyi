@@ -253,6 +253,7 @@ class SearchRequest(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    COMBINE_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     url: _builtins.str
     product_id: _builtins.str
@@ -271,6 +272,8 @@ class SearchRequest(_message.Message):
     text: _builtins.str
     weight: _builtins.float
     explain: _builtins.bool
+    combine: _builtins.str
+    """"mean" or "best"."""
     @_builtins.property
     def vector(self) -> Global___Vector: ...
     @_builtins.property
@@ -316,13 +319,16 @@ class SearchRequest(_message.Message):
         weight: _builtins.float | None = ...,
         weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         explain: _builtins.bool | None = ...,
+        combine: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_explain", b"_explain", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_text", b"_text", "_url", b"_url", "_weight", b"_weight", "collapse", b"collapse", "crop", b"crop", "explain", b"explain", "facets_of", b"facets_of", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative_weight", b"negative_weight", "offset", b"offset", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "text", b"text", "url", b"url", "vector", b"vector", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_combine", b"_combine", "_explain", b"_explain", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_text", b"_text", "_url", b"_url", "_weight", b"_weight", "collapse", b"collapse", "combine", b"combine", "crop", b"crop", "explain", b"explain", "facets_of", b"facets_of", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative_weight", b"negative_weight", "offset", b"offset", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "text", b"text", "url", b"url", "vector", b"vector", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_explain", b"_explain", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_text", b"_text", "_url", b"_url", "_weight", b"_weight", "collapse", b"collapse", "crop", b"crop", "explain", b"explain", "facets", b"facets", "facets_of", b"facets_of", "fields", b"fields", "filter", b"filter", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative", b"negative", "negative_weight", b"negative_weight", "offset", b"offset", "positive", b"positive", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "text", b"text", "url", b"url", "vector", b"vector", "weight", b"weight", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collapse", b"_collapse", "_combine", b"_combine", "_explain", b"_explain", "_facets_of", b"_facets_of", "_group_by", b"_group_by", "_image", b"_image", "_k", b"_k", "_min_score", b"_min_score", "_negative_weight", b"_negative_weight", "_offset", b"_offset", "_product_id", b"_product_id", "_reach", b"_reach", "_snapshot", b"_snapshot", "_sort", b"_sort", "_text", b"_text", "_url", b"_url", "_weight", b"_weight", "collapse", b"collapse", "combine", b"combine", "crop", b"crop", "explain", b"explain", "facets", b"facets", "facets_of", b"facets_of", "fields", b"fields", "filter", b"filter", "group_by", b"group_by", "image", b"image", "k", b"k", "min_score", b"min_score", "negative", b"negative", "negative_weight", b"negative_weight", "offset", b"offset", "positive", b"positive", "product_id", b"product_id", "reach", b"reach", "snapshot", b"snapshot", "sort", b"sort", "text", b"text", "url", b"url", "vector", b"vector", "weight", b"weight", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__collapse: _TypeAlias = _typing.Literal["collapse"]  # noqa: Y015
     _WhichOneofArgType__collapse: _TypeAlias = _typing.Literal["_collapse", b"_collapse"]  # noqa: Y015
+    _WhichOneofReturnType__combine: _TypeAlias = _typing.Literal["combine"]  # noqa: Y015
+    _WhichOneofArgType__combine: _TypeAlias = _typing.Literal["_combine", b"_combine"]  # noqa: Y015
     _WhichOneofReturnType__explain: _TypeAlias = _typing.Literal["explain"]  # noqa: Y015
     _WhichOneofArgType__explain: _TypeAlias = _typing.Literal["_explain", b"_explain"]  # noqa: Y015
     _WhichOneofReturnType__facets_of: _TypeAlias = _typing.Literal["facets_of"]  # noqa: Y015
@@ -355,6 +361,8 @@ class SearchRequest(_message.Message):
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__collapse) -> _WhichOneofReturnType__collapse | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__combine) -> _WhichOneofReturnType__combine | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__explain) -> _WhichOneofReturnType__explain | None: ...
     @_typing.overload
@@ -727,6 +735,7 @@ class Hit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     HIDDEN_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     title: _builtins.str
     image_url: _builtins.str
@@ -737,6 +746,8 @@ class Hit(_message.Message):
     """
     hidden: _builtins.int
     """Where duplicates are collapsed: how many others of its group satisfy the filters."""
+    view: _builtins.int
+    """Where a product has several pictures: which of them is the nearest, the first being 1."""
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, Global___Value]: ...
     @_builtins.property
@@ -753,10 +764,11 @@ class Hit(_message.Message):
         score: _builtins.float | None = ...,
         hidden: _builtins.int | None = ...,
         why: Global___Why | None = ...,
+        view: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hidden", b"_hidden", "_image_url", b"_image_url", "_score", b"_score", "_title", b"_title", "hidden", b"hidden", "image_url", b"image_url", "score", b"score", "title", b"title", "why", b"why"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hidden", b"_hidden", "_image_url", b"_image_url", "_score", b"_score", "_title", b"_title", "_view", b"_view", "hidden", b"hidden", "image_url", b"image_url", "score", b"score", "title", b"title", "view", b"view", "why", b"why"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hidden", b"_hidden", "_image_url", b"_image_url", "_score", b"_score", "_title", b"_title", "attributes", b"attributes", "hidden", b"hidden", "id", b"id", "image_url", b"image_url", "score", b"score", "title", b"title", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hidden", b"_hidden", "_image_url", b"_image_url", "_score", b"_score", "_title", b"_title", "_view", b"_view", "attributes", b"attributes", "hidden", b"hidden", "id", b"id", "image_url", b"image_url", "score", b"score", "title", b"title", "view", b"view", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hidden: _TypeAlias = _typing.Literal["hidden"]  # noqa: Y015
     _WhichOneofArgType__hidden: _TypeAlias = _typing.Literal["_hidden", b"_hidden"]  # noqa: Y015
@@ -766,6 +778,8 @@ class Hit(_message.Message):
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    _WhichOneofReturnType__view: _TypeAlias = _typing.Literal["view"]  # noqa: Y015
+    _WhichOneofArgType__view: _TypeAlias = _typing.Literal["_view", b"_view"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hidden) -> _WhichOneofReturnType__hidden | None: ...
     @_typing.overload
@@ -774,6 +788,8 @@ class Hit(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__view) -> _WhichOneofReturnType__view | None: ...
 
 Global___Hit: _TypeAlias = Hit  # noqa: Y015
 
@@ -806,9 +822,12 @@ class Product(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     IMAGE_URL_FIELD_NUMBER: _builtins.int
+    PICTURES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     title: _builtins.str
     image_url: _builtins.str
+    pictures: _builtins.int
+    """How many pictures it has."""
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, Global___Value]: ...
     def __init__(
@@ -818,10 +837,11 @@ class Product(_message.Message):
         title: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, Global___Value] | None = ...,
         image_url: _builtins.str = ...,
+        pictures: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "id", b"id", "image_url", b"image_url", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "id", b"id", "image_url", b"image_url", "pictures", b"pictures", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -183,7 +183,7 @@ async def similar_products(request: Request, product_id: str, named: IdFromUrl =
         200: {"description": "The picture as the catalogue has it", "content": {"image/*": {}}},
         304: {"description": "The picture is the one that the caller has"},
         **problems(
-            *("unknown_product", "bad_size", "image_missing", "image_unreadable"),
+            *("unknown_product", "unknown_view", "bad_field", "bad_size", "image_missing", "image_unreadable"),
             *("overloaded", "not_ready", "deadline_exceeded"),
         ),
     },
@@ -198,6 +198,7 @@ async def product_image(
             json_schema_extra={"enum": [*SIZES, None]},
         ),
     ] = None,
+    view: Annotated[int, FromUrl(description="Which of several pictures; the first one is 1.")] = 1,
     named: IdFromUrl = None,
 ) -> Response:
     """With an ETag, so that an unchanged picture is sent once. A small copy is a JPEG, upright and on white."""
@@ -208,11 +209,14 @@ async def product_image(
     if size is not None and size not in SIZES:
         raise ProblemError("bad_size", f"`size` is {size}: ask for {', '.join(map(str, SIZES))}, or for none.")
     _, product = await service.product(product_id)
+    pictures = 1 + len(product.views)
+    if not 1 <= view <= pictures:
+        raise ProblemError("unknown_view", f"`view` is {view}: the product has {pictures} picture(s), from 1 on.")
     with _explain_missing(product_id):
         if size is not None:
-            made = await runtime_of(request).thumbnails.get(product, size)
+            made = await runtime_of(request).thumbnails.get(product, size, view)
             return _respond_picture(request, made.data, "image/jpeg", made.etag)
-        data = await service.picture(product)
+        data = await service.picture(product, view)
     kind = content_type(data)
     if kind is None:
         raise ProblemError("image_unreadable", "What the catalogue names is no picture that may be shown.")

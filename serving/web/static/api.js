@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{id: string, title: string, attributes: Record<string, any>, image_url: string, score?: number,
- *   hidden?: number, why?: {scores: Record<string, number>, words: Match[]}}} Product
+ *   view?: number, pictures?: number, hidden?: number, why?: {scores: Record<string, number>, words: Match[]}}} Product
  * @typedef {{word: string, found: string, how: "word" | "beginning" | "spelling"}} Match
  * @typedef {{words: Match[], unknown: string[], looks_like?: {id: string, title: string, weight: number}[], colours?: string[]}} Understood
  * @typedef {{values: Record<string, number>, others: number, missing: number, min?: any, max?: any}} Facet
@@ -102,6 +102,12 @@ export const getSnapshot = () => get(new URL("snapshots/current", ROOT));
 
 /** @param {string} address */
 const isOurs = (address) => Boolean(address) && new URL(address, document.baseURI).href.startsWith(ROOT.href);
+
+/** @param {string} address of any picture of a product @param {number} view */
+export function addressOfView(address, view) {
+  const first = address.replace(/[?&]view=\d+$/, "");
+  return view === 1 ? first : `${first}${first.includes("?") ? "&" : "?"}view=${view}`;
+}
 
 /** @param {string} address @param {number} size */
 const sized = (address, size) => `${address}${address.includes("?") ? "&" : "?"}size=${size}`;

@@ -25,6 +25,12 @@ img { width: 100%; height: 100%; object-fit: cover; display: block; mix-blend-mo
 .price { font-weight: 600; }
 `;
 
+/** @param {URL} address of a picture, which may say which of several it is */
+function sized(address) {
+  address.searchParams.set("size", "256");
+  return address.href;
+}
+
 class LookalikeSearch extends HTMLElement {
   static observedAttributes = ["similar-to", "filter"];
   /** @type {AbortController | null} */
@@ -122,7 +128,7 @@ class LookalikeSearch extends HTMLElement {
   /** @param {Hit} hit */
   #card(hit) {
     const { price, currency, link } = hit.attributes ?? {};
-    const image = make("img", { alt: "", loading: "lazy", src: `${new URL(hit.image_url, this.server)}?size=256` });
+    const image = make("img", { alt: "", loading: "lazy", src: sized(new URL(hit.image_url, this.server)) });
     const card = make("a", { href: /^https?:\/\//.test(link ?? "") ? link : "#", part: "card" },
       make("span", { className: "frame" }, image), make("span", { className: "title" }, hit.title || hit.id));
     if (typeof price === "number") card.append(make("span", { className: "price" }, sayPrice(price, currency)));

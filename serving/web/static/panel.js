@@ -1,6 +1,6 @@
 // The panel: one product, large, with all that is known of it, and what is like it.
 
-import { getProduct, post, showPicture } from "./api.js";
+import { addressOfView, getProduct, post, showPicture } from "./api.js";
 import { makeCard, makeCloseness, makePrice } from "./cards.js";
 import { $, $dialog, $image, announce, button, icon, make } from "./dom.js";
 import { LIMITS } from "./limits.js";
@@ -16,6 +16,7 @@ import { Problem } from "./api.js";
 
 const STRIP = 12;
 const PICTURE = 1024;
+const VIEW = 128;
 
 /** @type {PanelActions} */
 let actions;
@@ -69,6 +70,9 @@ export async function showPanel(id) {
     const product = known ?? (await getProduct(id, signal));
     if (signal.aborted) return;
     if (!known) draw(product);
+    const several = known?.view && !known.pictures ? await getProduct(id, signal) : product;
+    if (signal.aborted) return;
+    drawViews(several.pictures ?? 1, product);
     await drawStrips(product, signal);
   } catch (error) {
     if (!signal.aborted) sayProblem(error);
@@ -82,7 +86,7 @@ function clear() {
   image.removeAttribute("src");
   image.alt = "";
   $("zoom-frame").classList.remove("broken");
-  for (const part of ["panel-title", "panel-facts", "panel-text", "panel-actions", "panel-details", "panel-strips"]) $(part).replaceChildren();
+  for (const part of ["panel-title", "panel-views", "panel-facts", "panel-text", "panel-actions", "panel-details", "panel-strips"]) $(part).replaceChildren();
   $("panel-problem").textContent = "";
 }
 
@@ -108,6 +112,26 @@ function draw(product) {
   $("panel-back").toggleAttribute("disabled", at <= 0);
   $("panel-next").toggleAttribute("disabled", at < 0 || at === products.length - 1);
   announce(nameOf(product));
+}
+
+/** Show all pictures of a product as small ones; the one that is shown large is pressed.
+ * @param {number} count @param {Product} product */
+function drawViews(count, product) {
+  /** @param {number} view */
+  const makeView = (view) => {
+    const image = make("img", { alt: "", decoding: "async", width: 64, height: 64 });
+    const choice = make("button", { type: "button", className: "panel-view", ariaLabel: `Picture ${view} of ${count}` }, image);
+    const address = addressOfView(product.image_url, view);
+    choice.setAttribute("aria-pressed", String(view === (product.view ?? 1)));
+    choice.addEventListener("click", () => {
+      zoom(false);
+      showPicture($image("panel-picture"), address, [PICTURE]);
+      for (const one of $("panel-views").children) one.setAttribute("aria-pressed", String(one === choice));
+    });
+    showPicture(image, address, [VIEW]);
+    return choice;
+  };
+  $("panel-views").replaceChildren(...(count > 1 ? Array.from({ length: count }, (_, at) => makeView(at + 1)) : []));
 }
 
 /** @param {Product} product */

@@ -21,6 +21,7 @@ class SearchOptions(TypedDict, total=False):
     min_score: float | None
     group_by: str | None
     collapse: Literal["duplicates", "exact"] | None
+    combine: Literal["mean", "best"]
     weights: Mapping[str, float]
     explain: bool
     facets: str | Sequence[str]
@@ -92,6 +93,7 @@ _OPTIONS: Mapping[str, _Check] = {
     "min_score": _NUMBER,
     "group_by": _TEXT,
     "collapse": _TEXT,
+    "combine": _TEXT,
     "weights": _Check(
         "an object of channels and numbers",
         lambda value: isinstance(value, Mapping) and all(map(_is_text, value)) and all(map(_is_number, value.values())),

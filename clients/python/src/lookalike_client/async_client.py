@@ -165,9 +165,12 @@ class AsyncClient:
         """Return what a text may become whose last word is not finished, or misspelt, among products that satisfy."""
         return await self._run(calls.suggest(text, limit=limit, filter=filter, snapshot=snapshot))
 
-    async def image(self, product_id: str, *, size: int | None = None) -> bytes:
-        """Return a product's picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""
-        return await self._run(calls.image(product_id, size))
+    async def image(self, product_id: str, *, size: int | None = None, view: int | None = None) -> bytes:
+        """Return a product's picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it.
+
+        `view` says which of several pictures, the first being 1.
+        """
+        return await self._run(calls.image(product_id, size, view))
 
     async def snapshot(self) -> Snapshot:
         """Return what is served, with its encoder and the attributes to filter by."""

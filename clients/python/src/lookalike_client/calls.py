@@ -107,11 +107,11 @@ def suggest(
     return Call(Request("GET", "/v1/suggest", tuple(params)), read_suggestions)
 
 
-def image(product_id: str, size: int | None) -> Call[bytes]:
-    """Read a product's picture."""
+def image(product_id: str, size: int | None, view: int | None) -> Call[bytes]:
+    """Read one of a product's pictures."""
     path, params = product_path(product_id, "image")
-    sized = params if size is None else {**params, "size": str(size)}
-    return Call(Request("GET", path, tuple(sized.items())), read_image)
+    asked = {name: str(value) for name, value in (("size", size), ("view", view)) if value is not None}
+    return Call(Request("GET", path, tuple({**params, **asked}.items())), read_image)
 
 
 def snapshot() -> Call[Snapshot]:

@@ -171,9 +171,12 @@ class Client:
         """Return what a text may become whose last word is not finished, or misspelt, among products that satisfy."""
         return self._run(calls.suggest(text, limit=limit, filter=filter, snapshot=snapshot))
 
-    def image(self, product_id: str, *, size: int | None = None) -> bytes:
-        """Return a product's picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""
-        return self._run(calls.image(product_id, size))
+    def image(self, product_id: str, *, size: int | None = None, view: int | None = None) -> bytes:
+        """Return a product's picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it.
+
+        `view` says which of several pictures, the first being 1.
+        """
+        return self._run(calls.image(product_id, size, view))
 
     def snapshot(self) -> Snapshot:
         """Return what is served, with its encoder and the attributes to filter by."""

@@ -35,7 +35,7 @@ class MakeProduct(Protocol[ItemT_co]):
     """Makes a product that knows its client."""
 
     def __call__(
-        self, *, id: str, title: str, attributes: Mapping[str, Any], image_url: str, snapshot: str
+        self, *, id: str, title: str, attributes: Mapping[str, Any], image_url: str, snapshot: str, pictures: int
     ) -> ItemT_co: ...
 
 
@@ -50,9 +50,11 @@ class MakeHit(Protocol[ItemT_co]):
         attributes: Mapping[str, Any],
         image_url: str,
         snapshot: str,
+        pictures: int,
         score: float,
         hidden: int,
         why: Why | None,
+        view: int | None,
     ) -> ItemT_co: ...
 
 
@@ -147,6 +149,7 @@ def read_hits(found: Mapping[str, Any], request_id: str | None, make: MakeHit[It
                 score=float(hit["score"]) if "score" in hit else math.nan,
                 hidden=int(hit.get("hidden", 0)),
                 why=_read_why(hit["why"]) if "why" in hit else None,
+                view=int(hit["view"]) if hit.get("view") is not None else None,
             )
             for hit in found["hits"]
         )
@@ -273,6 +276,7 @@ def _product(found: Mapping[str, Any], snapshot: str) -> dict[str, Any]:
         "attributes": found.get("attributes", {}),
         "image_url": found.get("image_url", ""),
         "snapshot": snapshot,
+        "pictures": int(found.get("pictures", 1)),
     }
 
 

@@ -24,7 +24,8 @@ ItemT = TypeVar("ItemT", bound="ProductFields")
 class ProductFields:
     """A product as its catalogue wrote it, and the snapshot that it was read from.
 
-    What `fields` left out is empty.
+    What `fields` left out is empty. `view` says which of several pictures `image` returns: the first one, and of a hit
+    the nearest. It is None where the product has one picture, or where nobody said it.
     """
 
     id: str
@@ -32,6 +33,8 @@ class ProductFields:
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     image_url: str = ""
     snapshot: str = ""
+    pictures: int = 1
+    view: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +43,12 @@ class Product(ProductFields):
 
     client: Client = field(repr=False, compare=False)
 
-    def image(self, *, size: int | None = None) -> bytes:
-        """Return the picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""
-        return self.client.image(self.id, size=size)
+    def image(self, *, size: int | None = None, view: int | None = None) -> bytes:
+        """Return a picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it.
+
+        `view` says which of several pictures; without it that is the product's own `view`.
+        """
+        return self.client.image(self.id, size=size, view=view or self.view)
 
     def similar(self, **options: Unpack[SearchOptions]) -> SearchResult[Hit]:
         """Return the product's lookalikes."""
@@ -107,7 +113,7 @@ class Hit(Product):
 
     `score` is the cosine similarity, or of a query with a text the weighted mean of its channels: higher is closer, NaN
     if `fields` left it out. `hidden` counts the other products of its group of duplicates. `why` is there where a query
-    with a text asks for it by `explain`.
+    with a text asks for it by `explain`. `view` is the nearest of several pictures, the first being 1.
     """
 
     score: float
@@ -121,9 +127,12 @@ class AsyncProduct(ProductFields):
 
     client: AsyncClient = field(repr=False, compare=False)
 
-    async def image(self, *, size: int | None = None) -> bytes:
-        """Return the picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it."""
-        return await self.client.image(self.id, size=size)
+    async def image(self, *, size: int | None = None, view: int | None = None) -> bytes:
+        """Return a picture; with `size` (64, 128, 256, 512 or 1024) a small JPEG of it.
+
+        `view` says which of several pictures; without it that is the product's own `view`.
+        """
+        return await self.client.image(self.id, size=size, view=view or self.view)
 
     async def similar(self, **options: Unpack[SearchOptions]) -> SearchResult[AsyncHit]:
         """Return the product's lookalikes."""
