@@ -62,7 +62,8 @@ class RunReport(BaseModel):
         products: in the snapshot, counted apart as `added`, `changed_pictures`, `changed_text` and `removed`.
         embedded, reused: pictures embedded by this run, and those whose vector was there.
         unseen: products that stay as they were published, for their picture could not be looked at.
-        rejected: products left out, by reason in `reject_reasons`; the object `rejects` lists them.
+        rejected: products left out, and pictures of products that have others, by reason in `reject_reasons`; the
+            object `rejects` lists them.
         notes: what people should know of how the catalogue was read, and of how the index was made.
         attributes: which type each attribute has, and why.
         refused: why the snapshot was not published, where a limit was not reached.

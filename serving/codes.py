@@ -290,7 +290,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         422,
         GrpcStatus.INVALID_ARGUMENT,
         "A field of hits is not known",
-        "Name any of `title`, `attributes`, `image_url`, `score` and `attributes.NAME`; `id` is always there.",
+        "Name any of `title`, `attributes`, `image_url`, `score`, `view` and `attributes.NAME`; `id` is always there.",
     ),
     "bad_facets": ErrorCode(
         422,

@@ -73,8 +73,10 @@ class Resolved:
 class ResolvedCatalogue(Resolved):
     """All products that a full build will hold: `catalogue`, in local files, not stored yet."""
 
-    def __init__(self, catalogue: LocalCatalogue, resolver: _Resolver) -> None:
-        super().__init__(*resolver.summarise())
+    def __init__(
+        self, catalogue: LocalCatalogue, changes: Changes, pictures: int, rejected: int, lost_pictures: int = 0
+    ) -> None:
+        super().__init__(changes, pictures, rejected, lost_pictures)
         self.catalogue = catalogue
 
     def tables(self) -> Iterator[pa.Table]:
@@ -90,8 +92,16 @@ class ResolvedDelta(Resolved):
         dead: the places in the published snapshot of products that changed or are gone.
     """
 
-    def __init__(self, products: pa.Table | None, dead: NDArray[np.int64], resolver: _Resolver) -> None:
-        super().__init__(*resolver.summarise())
+    def __init__(
+        self,
+        products: pa.Table | None,
+        dead: NDArray[np.int64],
+        changes: Changes,
+        pictures: int,
+        rejected: int,
+        lost_pictures: int = 0,
+    ) -> None:
+        super().__init__(changes, pictures, rejected, lost_pictures)
         self.products = products
         self.dead = dead
 
@@ -118,7 +128,7 @@ def resolve_catalogue(
     catalogue = LocalCatalogue(folder, map(join.without_findings, resolver.usable_products()))
     if not catalogue.products:
         raise CatalogueError(f"no picture of {uri} could be used: {describe_rejects([scanned.rejects, rejects])}")
-    return ResolvedCatalogue(catalogue, resolver)
+    return ResolvedCatalogue(catalogue, *resolver.summarise())
 
 
 def resolve_delta(scanned: ScanResult, embedded: EmbedResult, *, rejects: RejectLog) -> ResolvedDelta:
@@ -126,7 +136,7 @@ def resolve_delta(scanned: ScanResult, embedded: EmbedResult, *, rejects: Reject
     resolver = _Resolver(scanned, embedded, rejects, only_changes=True)
     parts = list(resolver.usable_products())
     products = pa.concat_tables([join.without_findings(part) for part in parts]) if parts else None
-    return ResolvedDelta(products, _dead_places(parts, resolver.gone()), resolver)
+    return ResolvedDelta(products, _dead_places(parts, resolver.gone()), *resolver.summarise())
 
 
 class _Resolver:

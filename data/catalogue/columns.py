@@ -14,12 +14,13 @@ from typing import Final
 import pyarrow as pa
 
 from lookalike.data.catalogue.findings import Findings
-from lookalike.data.catalogue.pictures import MOST_PICTURES
 from lookalike.data.catalogue.presets import OWN_NAMES, Preset, find_preset, plain_name
 from lookalike.data.catalogue.readings import DECLARED
 from lookalike.data.catalogue.types import canonical
 from lookalike.data.errors import CatalogueError
 
+MOST_PICTURES: Final = 32
+"""Of a product: of more, the first ones count."""
 PICTURE_COLUMNS: Final = ("image", *(f"image_{number}" for number in range(2, MOST_PICTURES + 1)))
 """Those of a product's pictures, in their order; each may name several."""
 OWN_COLUMNS: Final = ("id", "title", *PICTURE_COLUMNS)

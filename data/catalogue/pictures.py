@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lookalike.data.catalogue.columns import MOST_PICTURES
 from lookalike.data.catalogue.findings import Findings
 from lookalike.data.catalogue.references import PLAIN_ADDRESS, PLAIN_NAME, absolute_reference, list_references
 
-MOST_PICTURES = 32
-"""Of a product: of more, the first ones count."""
 FURTHER = "further"
 """The column of a product's further pictures, a list of references; it is there only where a product has any."""
 UNUSABLE = "unusable: "

@@ -44,7 +44,7 @@ def find_ranking(
     combined = [combine(group, negative, query.negative_weight) for group in groups]
     directions = [direction for direction in combined if direction is not None]
     if not query.has_text:
-        return Nearest(Directions(searcher, directions)) if directions else None
+        return Nearest(searcher, *directions) if directions else None
     parts = find_text_parts(searcher, query, vectors)
     if directions:
         looks = Looks(Directions(searcher, directions))

@@ -42,7 +42,7 @@ class Ranking(Protocol):
 
 
 class Directions:
-    """Where a query's pictures lead: the nearest of (n, dimension) directions in the index's space counts."""
+    """Where a query's pictures lead: the nearest of some (dimension,) directions in the index's space counts."""
 
     def __init__(self, searcher: Searcher, directions: Sequence[Vectors]) -> None:
         self.searcher = searcher
@@ -75,10 +75,10 @@ class Directions:
 
 
 class Nearest(Ranking):
-    """By closeness to pictures."""
+    """By closeness to (dimension,) directions in the index's space, the nearest of which counts."""
 
-    def __init__(self, directions: Directions) -> None:
-        self.directions = directions
+    def __init__(self, searcher: Searcher, *directions: Vectors) -> None:
+        self.directions = Directions(searcher, directions)
 
     @property
     def is_exact(self) -> bool:

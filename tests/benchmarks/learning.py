@@ -41,7 +41,7 @@ class Copies:
         """Embed them, or find them embedded."""
         self._originals = bench.catalogue(pictures, "plain")
         self._copies = {
-            name: bench.copies(pictures, f"augmentation {name} {VERSION}", partial(_augment, name=name))
+            name: bench.copies(pictures, f"augmentation {name} {VERSION}", partial(augmented, name=name))
             for name in AUGMENTATIONS
         }
 
@@ -63,7 +63,8 @@ def choose_others(pictures: Pictures, asked: Pictures, most: int) -> Pictures:
     return Pictures({key: pictures.files[key] for key in chosen})
 
 
-def _augment(data: bytes, name: str) -> bytes:
+def augmented(data: bytes, name: str) -> bytes:
+    """Return a picture under the augmentation of this name, as a BMP."""
     image = augment(shrink(decode(data)), hashlib.sha256(data).digest(), name)
     buffer = io.BytesIO()
     image.save(buffer, "BMP")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lookalike.data.catalogue.pictures import MOST_PICTURES
+from lookalike.data.catalogue.columns import MOST_PICTURES
 from lookalike.data.catalogue.rejects import read_rejects
 from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel
@@ -100,6 +100,7 @@ def test_bad_pictures_are_reported_and_the_rest_of_their_product_is_found(
     rows.append({"id": "p8", "title": "The id is there", "image": rows[9]["image"], "price": 1})
     report = run(catalogue.write())
     assert (report.state, report.products) == ("published", COUNT - 1)
+    assert report.rejects is not None
     rejects = {(one.id, one.reason) for one in read_rejects(open_store(str(tmp_path / "store")), report.rejects)}
     assert rejects == {
         ("p1", "missing"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.data.catalogue.columns import Columns, parse_columns
+from lookalike.data.catalogue.columns import MOST_PICTURES, Columns, parse_columns
 from lookalike.data.catalogue.findings import Findings
 from lookalike.data.catalogue.variants import KEPT_ROWS
 from lookalike.data.errors import CatalogueError
@@ -127,6 +127,7 @@ def test_shopify_rows_of_one_handle_are_one_product(tmp_path: Path) -> None:
         {"id": "boot", "title": "Boot", "image": "https://cdn.x.com/1.jpg"},
         {"id": "hat", "title": "Hat", "image": "https://cdn.x.com/4.jpg"},
     ]
+    assert read.products["further"].to_pylist() == [["https://cdn.x.com/2.jpg", "https://cdn.x.com/3.jpg"], []]
     boot, hat = attributes_of(read)
     assert (boot["Tags"], boot["Variant Price"], boot["Variant SKU"]) == (
         ["summer", "sale"],
@@ -153,6 +154,7 @@ def test_woocommerce_variations_are_part_of_their_product(tmp_path: Path) -> Non
         {"id": "10", "title": "Tee", "image": "https://cdn.x.com/1.jpg"},
         {"id": "13", "title": "Hat", "image": "https://cdn.x.com/4.jpg"},
     ]
+    assert read.products["further"].to_pylist() == [["https://cdn.x.com/2.jpg", "https://cdn.x.com/3.jpg"], []]
     tee, hat = attributes_of(read)
     assert (tee["Categories"], tee["Regular price"]) == (["Clothing > Tees", "Sale"], [9.9, 12.9])
     assert (tee["SKU"], tee["Attribute 1 value(s)"], hat["Regular price"]) == (
@@ -237,3 +239,26 @@ def test_rows_of_one_product_are_joined_across_batches(tmp_path: Path) -> None:
     read = read_all(write(tmp_path, "\n".join(lines)))
     assert read.products.num_rows == 10_000
     assert {len(row["Option1 Value"]) for row in attributes_of(read)} == {7}
+
+
+def test_several_pictures_in_columns_of_their_own(tmp_path: Path) -> None:
+    findings = Findings()
+    rows = "1,a.jpg,b.jpg|c.jpg,d.jpg,5\n2,,e.jpg,,6\n3,f.jpg,,f.jpg,7\n4,g.jpg,data:x,,8\n"
+    read = read_all(
+        write(tmp_path, f"id,image,image_2,Bild 3,price\n{rows}"), columns="image_3=Bild 3", findings=findings
+    )
+    assert read.products["id"].to_pylist() == ["1", "2", "3", "4"]
+    shown = [[image, *further] for image, further in zip(*read.products.select(["image", "further"]), strict=True)]
+    names = [[str(one).removeprefix(f"{tmp_path}/") for one in some] for some in shown]
+    assert names == [["a.jpg", "b.jpg", "c.jpg", "d.jpg"], ["e.jpg"], ["f.jpg"], ["g.jpg"]]
+    assert [(one.id, one.reason) for one in read.lost] == [("4", "unsupported_reference")]
+    assert attributes_of(read) == [{"price": price} for price in (5, 6, 7, 8)]
+    assert any("the same picture several times" in note for note in findings.notes)
+
+
+def test_more_pictures_than_a_product_may_have(tmp_path: Path) -> None:
+    findings = Findings()
+    images = "|".join(f"{number}.jpg" for number in range(200))
+    read = read_all(write(tmp_path, f"id,image\n1,{images}\n2,x.jpg\n"), findings=findings)
+    assert [len(further) for further in read.products["further"].to_pylist()] == [MOST_PICTURES - 1, 0]
+    assert any(note.startswith(f"products name more than {MOST_PICTURES} pictures") for note in findings.notes)

@@ -107,6 +107,7 @@ OPTIONS: Mapping[str, Query] = {
     "by date, a page": {"sort": "added:desc", "k": 4, "offset": 3, "filter": ["new=true"], "reach": 9},
     "worst first, in groups": {"sort": "score:asc", "group_by": "category", "k": 5},
     "fields": {"fields": ["title", "score"]},
+    "best of the examples": {"combine": "best", "k": 24},
     "attributes": {"fields": ["attributes.price", "attributes.note", "image_url"], "k": 24},
     "all": {"k": 2, "facets": ["note"], "fields": ["score"], "filter": ["stock>1"], "min_score": -1.0},
 }
