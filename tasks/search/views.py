@@ -40,7 +40,7 @@ class Views:
         self._numbers = numbers
         self._order = np.lexsort((numbers, owners))
         self._edges = np.searchsorted(owners[self._order], np.arange(products + 1))
-        self._share = 1 + self.count / max(1, products)
+        self._share = 1 + self.count / max(1, products)  # pictures of a product
 
     @classmethod
     def open(cls, shards: Sequence[ShardSection], files: Mapping[Blob, Path]) -> Views | None:
@@ -66,13 +66,13 @@ class Views:
             look: returns so many of the nearest pictures of each query, best first.
             pictures: how many may be found: looking deeper finds no more.
         """
-        depth = k
+        depth = int(self._share * k)
         while True:
             depth = min(max(depth, 1), max(pictures, 1))
             found, fewest = self._keep_best(look(depth), k)
             if depth >= pictures or fewest >= k:
                 return found
-            depth = max(DEEPER * depth, int(self._share * k))
+            depth *= DEEPER
 
     def list_pictures(self, rows: Rows) -> tuple[NDArray[np.intp], Rows]:
         """Return the index's rows of all further pictures of (n,) products, and the place of its product for each."""
