@@ -5,7 +5,8 @@
 FOLDER has pictures, one of each product; those of the demo are in .lookalike/samples. Further pictures are made by the
 augmentations of tasks/images/augmentations.py, as a shop has a product in another light, turned or nearer. Queries are
 other distortions of the first picture (tests/benchmarks/distortions.py). Photos that show two products are two pictures
-side by side: both products have the photo as their first picture, and a picture of their own as the second.
+side by side: both products have the photo as their first picture, and a picture of their own as the second. Sides are
+different pictures of one product, drawn at random: a query shows any of them.
 Prints Markdown tables of hit@1, searched by the code that serves. Vectors are not projected, the same for all rows.
 """
 
@@ -56,9 +57,9 @@ def index_of(vectors: list[Vectors]) -> ShardedIndex:
 
 
 def hit_at_1(index: ShardedIndex, queries: Vectors) -> float:
-    """Return the share of queries (products, d) that find their own product first."""
+    """Return the share of (n, d) queries, as many of each product one after another, that find their product first."""
     found = index.search(queries, 1).rows[:, 0]
-    return float((found == np.arange(len(queries))).mean())
+    return float((found == np.arange(len(queries)) // (len(queries) // index.size)).mean())
 
 
 def measure_views(bench: Bench, pictures: Pictures) -> None:
@@ -80,6 +81,27 @@ def measure_views(bench: Bench, pictures: Pictures) -> None:
             shares = [hit_at_1(index, asked) for asked in queries.values()]
             label = str(count) if count == 1 else f"{count}, {name}"
             _print(f"| {label} | {np.mean(shares):.3f} | {' | '.join(f'{share:.3f}' for share in shares)} |")
+
+
+def measure_sides(bench: Bench, pictures: Pictures) -> None:
+    """Print hit@1 of products whose pictures are different ones, as sides of a thing are; queries show any of them."""
+    most = max(COUNTS)
+    keys = sorted(pictures.files)
+    products = len(keys) // most
+    keys = keys[: products * most]
+    sides = _in_order(bench.catalogue(pictures, "plain"), keys).reshape(products, most, -1)
+    queries = {kind: _in_order(bench.queries(pictures, "plain", kind), keys) for kind in KINDS}
+    _print(f"\n{products} products of {most} different pictures, of which the catalogue has the first ones\n")
+    _print("| pictures in the catalogue | nearest | mean |")
+    _print("|---|---|---|")
+    for count in COUNTS:
+        views = [np.ascontiguousarray(sides[:, place]) for place in range(count)]
+        mean = scale_to_unit_length(np.sum(views, axis=0))
+        shares = [
+            np.mean([hit_at_1(index, asked) for asked in queries.values()])
+            for index in (index_of(views), index_of([mean]))
+        ]
+        _print(f"| {count} | {shares[0]:.3f} | {shares[1]:.3f} |")
 
 
 def measure_photos(bench: Bench, pictures: Pictures) -> None:
@@ -138,6 +160,7 @@ def main() -> None:
     pictures = Pictures.below(asked.folder, None).sample(asked.count)
     measure_views(bench, pictures)
     measure_photos(bench, pictures)
+    measure_sides(bench, pictures)
 
 
 if __name__ == "__main__":

@@ -989,7 +989,8 @@ export interface components {
          *
          *     `score` is cosine similarity in the index's space, higher is closer; of a query with `text` it is the weighted mean
          *     of what each channel gives. `hidden` is there where duplicates are collapsed: how many other products of its group
-         *     satisfy the filters. `why` is there where a query with `text` asks for it.
+         *     satisfy the filters. `why` is there where a query with `text` asks for it. `view` is there where a product has
+         *     several pictures: which of them is the nearest, the first being 1.
          */
         HitReply: {
             /** Attributes */
@@ -1005,7 +1006,7 @@ export interface components {
             id: string;
             /**
              * Image Url
-             * @description Path of the picture, from the server's root.
+             * @description Path of the picture, from the server's root; of a hit with `view`, of that picture.
              * @default
              */
             image_url: string;
@@ -1019,6 +1020,11 @@ export interface components {
              * @default
              */
             title: string;
+            /**
+             * View
+             * @default null
+             */
+            view: number | null;
             /** @default null */
             why: components["schemas"]["WhyReply"] | null;
         };
@@ -1133,9 +1139,14 @@ export interface components {
             id: string;
             /**
              * Image Url
-             * @description Path of the picture, from the server's root.
+             * @description Path of the picture, from the server's root; of a hit with `view`, of that picture.
              */
             image_url: string;
+            /**
+             * Pictures
+             * @default 1
+             */
+            pictures: number;
             /** Snapshot */
             snapshot: string;
             /** Title */
@@ -1250,7 +1261,7 @@ export interface components {
             id: string;
             /**
              * Image Url
-             * @description Path of the picture, from the server's root.
+             * @description Path of the picture, from the server's root; of a hit with `view`, of that picture.
              */
             image_url: string;
             /** Sharpness */
@@ -1292,7 +1303,7 @@ export interface components {
         };
         /**
          * ProductReply
-         * @description A product, as its catalogue wrote it.
+         * @description A product, as its catalogue wrote it. `pictures` says how many it has, if it has several.
          */
         ProductReply: {
             /** Attributes */
@@ -1303,9 +1314,14 @@ export interface components {
             id: string;
             /**
              * Image Url
-             * @description Path of the picture, from the server's root.
+             * @description Path of the picture, from the server's root; of a hit with `view`, of that picture.
              */
             image_url: string;
+            /**
+             * Pictures
+             * @default 1
+             */
+            pictures: number;
             /** Title */
             title: string;
         };
@@ -1581,6 +1597,13 @@ export interface components {
              */
             collapse: ("duplicates" | "exact") | null;
             /**
+             * Combine
+             * @description What several examples in `positive` mean together: `mean`: what is near to the mean of all, as pictures of one thing are. `best`: what is near to any of them.
+             * @default mean
+             * @enum {string}
+             */
+            combine: "mean" | "best";
+            /**
              * Crop
              * @description The part of the picture that counts: left, top, right, bottom as fractions from 0 to 1 of the picture as it stands upright; the whole picture without this field.
              * @default null
@@ -1612,7 +1635,7 @@ export interface components {
             facets_of: "products" | "hits";
             /**
              * Fields
-             * @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`; all without this field.
+             * @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`, `view`; all without this field.
              */
             fields?: string[];
             /**
@@ -1733,7 +1756,7 @@ export interface components {
             id: string;
             /**
              * Image Url
-             * @description Path of the picture, from the server's root.
+             * @description Path of the picture, from the server's root; of a hit with `view`, of that picture.
              */
             image_url: string;
             /** Title */
@@ -1843,7 +1866,7 @@ export interface components {
             id: string;
             /**
              * Image Url
-             * @description Path of the picture, from the server's root.
+             * @description Path of the picture, from the server's root; of a hit with `view`, of that picture.
              */
             image_url: string;
             /** Others */
@@ -3983,6 +4006,8 @@ export interface operations {
             query?: {
                 /** @description Longest side in pixels, of a small copy: 64, 128, 256, 512 or 1024. */
                 size?: 64 | 128 | 256 | 512 | 1024 | null;
+                /** @description Which of several pictures; the first one is 1. */
+                view?: number;
                 /** @description The product's id, where the path has `_` for it: for the ids `.` and `..`. */
                 id?: string | null;
             };
@@ -4028,7 +4053,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `unknown_product`: No such product; `image_missing`: The product's picture is not there */
+            /** @description `unknown_product`: No such product; `unknown_view`: The product has no such picture; `image_missing`: The product's picture is not there */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4037,7 +4062,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `bad_size`: There is no picture of this size */
+            /** @description `bad_field`: A field has the wrong type or value; `bad_size`: There is no picture of this size */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4121,6 +4146,8 @@ export interface operations {
                 group_by?: string;
                 /** @description Of the hits that show the same picture only the best is a hit: `exact` for the same file, `duplicates` for near-duplicates too. `k` and `offset` count what is left. */
                 collapse?: "duplicates" | "exact";
+                /** @description What several examples in `positive` mean together: `mean`: what is near to the mean of all, as pictures of one thing are. `best`: what is near to any of them. */
+                combine?: "mean" | "best";
                 /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; `colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`. */
                 weights?: string[];
                 /** @description Say of a query with `text` what was understood, and of each hit what it was found by. */
@@ -4129,7 +4156,7 @@ export interface operations {
                 facets?: string[];
                 /** @description `products`: count all that satisfy the filters, hits or not. `hits`: count the `reach` best hits, each attribute as if there were no filter on itself, so that its other values stay in sight. */
                 facets_of?: "products" | "hits";
-                /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`; all without this field. */
+                /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`, `view`; all without this field. */
                 fields?: string[];
                 /** @description The order of hits: `price:asc`, `added:desc`, any attribute that is a number, a date or a time, or `score`. Without this field the best come first. The `reach` best hits are sorted, no others. */
                 sort?: string;
@@ -4264,6 +4291,8 @@ export interface operations {
                 group_by?: string;
                 /** @description Of the hits that show the same picture only the best is a hit: `exact` for the same file, `duplicates` for near-duplicates too. `k` and `offset` count what is left. */
                 collapse?: "duplicates" | "exact";
+                /** @description What several examples in `positive` mean together: `mean`: what is near to the mean of all, as pictures of one thing are. `best`: what is near to any of them. */
+                combine?: "mean" | "best";
                 /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; `colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`. */
                 weights?: string[];
                 /** @description Say of a query with `text` what was understood, and of each hit what it was found by. */
@@ -4272,7 +4301,7 @@ export interface operations {
                 facets?: string[];
                 /** @description `products`: count all that satisfy the filters, hits or not. `hits`: count the `reach` best hits, each attribute as if there were no filter on itself, so that its other values stay in sight. */
                 facets_of?: "products" | "hits";
-                /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`; all without this field. */
+                /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`, `view`; all without this field. */
                 fields?: string[];
                 /** @description The order of hits: `price:asc`, `added:desc`, any attribute that is a number, a date or a time, or `score`. Without this field the best come first. The `reach` best hits are sorted, no others. */
                 sort?: string;
@@ -4395,6 +4424,12 @@ export interface operations {
                      * @enum {string}
                      */
                     collapse?: "duplicates" | "exact";
+                    /**
+                     * @description What several examples in `positive` mean together: `mean`: what is near to the mean of all, as pictures of one thing are. `best`: what is near to any of them.
+                     * @default mean
+                     * @enum {string}
+                     */
+                    combine?: "mean" | "best";
                     /** @description The part of the picture that counts: left, top, right, bottom as fractions from 0 to 1 of the picture as it stands upright; the whole picture without this field. Written `left,top,right,bottom`; repeat the field, once for each picture. */
                     crop?: string[];
                     /**
@@ -4410,7 +4445,7 @@ export interface operations {
                      * @enum {string}
                      */
                     facets_of?: "products" | "hits";
-                    /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`; all without this field. */
+                    /** @description What to send of each hit beside its `id`: any of `title`, `attributes`, `attributes.NAME`, `image_url`, `score`, `view`; all without this field. */
                     fields?: string[];
                     /** @description Conditions that products must satisfy, all of them: `category=shoes`, `price<=50`, `brand in acme,zeta`, `colour is null`; in JSON each may be an object. */
                     filter?: string[];
@@ -4483,7 +4518,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemReply"];
                 };
             };
-            /** @description `unknown_product`: No such product; `unknown_snapshot`: The store has no such snapshot or channel; `unknown_run`: The store has nothing of such a run */
+            /** @description `unknown_product`: No such product; `unknown_snapshot`: The store has no such snapshot or channel; `unknown_run`: The store has nothing of such a run; `unknown_view`: The product has no such picture */
             404: {
                 headers: {
                     [name: string]: unknown;
