@@ -33,7 +33,7 @@ def find_pictures_without_colours(
     shown = new_table("shown")
     for table in products:
         shown.add(table.select(COLUMNS), hash_buckets(positions(hash_array(table["image_hash"]))))
-    return find_pictures_to_embed(shown, open_colours(store), new_table)
+    return find_pictures_to_embed([shown], open_colours(store), new_table)
 
 
 def measure_pictures(pictures: pa.Table, *, store: str, policy: FetchPolicy) -> int:
