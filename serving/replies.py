@@ -160,9 +160,9 @@ def to_json_value(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
 
 
 def write_answer(query: Query, answer: Answer, *, root: str = "") -> dict[str, Any]:
-    """Return the hits of an answer, and its facets where the query asks for some."""
+    """Return the hits of an answer, how many products were searched, and facets where the query asks for some."""
     hits = write_hits(answer.hits, answer.hidden, query.options.hit_fields, root=root)
-    written: dict[str, Any] = {"hits": hits}
+    written: dict[str, Any] = {"total": answer.total, "hits": hits}
     if answer.explained is not None:
         for hit, why in zip(hits, answer.explained.hits, strict=True):
             hit["why"] = write_why(why)

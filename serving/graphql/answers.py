@@ -32,7 +32,13 @@ async def search(info: Info, given: dict[str, Any]) -> SearchResult:
     written = write_answer(query, answer, root=operation.root)
     hits = [Hit(**{**hit, "why": _make_why(hit.get("why"))}) for hit in written["hits"]]
     understood = _make_understood(written.get("understood"))
-    return SearchResult(snapshot=answer.snapshot, hits=hits, facets=make_facets(answer.facets), understood=understood)
+    return SearchResult(
+        snapshot=answer.snapshot,
+        total=answer.total,
+        hits=hits,
+        facets=make_facets(answer.facets),
+        understood=understood,
+    )
 
 
 async def search_similar(info: Info, product: str, options: OptionsInput | None) -> SearchResult:
@@ -160,6 +166,7 @@ class SearchResult:
     """See `SearchReply`."""
 
     snapshot: str
+    total: int = strawberry.field(description="How many products satisfy the filters, however close they are.")
     hits: list[Hit]
     facets: list[Facet]
     understood: Understood | None = strawberry.field(default=None, description="With `text` and `explain`.")

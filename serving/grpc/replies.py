@@ -41,7 +41,10 @@ _UINTS = range(2**64)
 def write_search(query: Query, answer: Answer, asked: RequestContext, root: str) -> pb.SearchResponse:
     """Return the answer to one query."""
     written = pb.SearchResponse(
-        snapshot=answer.snapshot, took_ms=elapsed_ms(asked), facets=_write_facets(answer.facets)
+        snapshot=answer.snapshot,
+        took_ms=elapsed_ms(asked),
+        total=answer.total,
+        facets=_write_facets(answer.facets),
     )
     _add_hits(written.hits, answer, query.options.hit_fields, root)
     _explain(written, answer)
@@ -64,7 +67,7 @@ def _write_result(
             return pb.SearchResult(problem=write_problem(failed, asked.id))
     assert isinstance(query, Query)  # noqa: S101 - for the type checker
     assert isinstance(answer, Answer)  # noqa: S101
-    written = pb.SearchResult(facets=_write_facets(answer.facets))
+    written = pb.SearchResult(total=answer.total, facets=_write_facets(answer.facets))
     _add_hits(written.hits, answer, query.options.hit_fields, root)
     _explain(written, answer)
     return written

@@ -108,17 +108,19 @@ _SNAPSHOT = "20261122T151830Z-3f9a1c2b"
 class SearchReply(BaseModel):
     """Hits, best first, all from one snapshot; `facets` are there where the query asks for some.
 
-    `understood` is there where a query with `text` asks for explanations.
+    `total` is how many products satisfy the filters, however close they are. `understood` is there where a query with
+    `text` asks for explanations.
     """
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"snapshot": _SNAPSHOT, "took_ms": 21.4, "hits": [_HIT], "facets": _FACETS}],
+            "examples": [{"snapshot": _SNAPSHOT, "took_ms": 21.4, "total": 279, "hits": [_HIT], "facets": _FACETS}],
         }
     )
 
     snapshot: str
     took_ms: float
+    total: int
     hits: list[HitReply]
     facets: dict[str, FacetReply] = Field(default_factory=dict)
     understood: UnderstoodReply | None = None
@@ -165,8 +167,9 @@ class ProblemReply(BaseModel):
 
 
 class ResultReply(BaseModel):
-    """The answer to one query of a batch: either `hits`, and `facets` where it asks for some, or `problem`."""
+    """The answer to one query of a batch: either `total`, `hits`, and `facets` where it asks for some, or `problem`."""
 
+    total: int = 0
     hits: list[HitReply] = Field(default_factory=list)
     facets: dict[str, FacetReply] = Field(default_factory=dict)
     understood: UnderstoodReply | None = None
@@ -183,12 +186,15 @@ _PROBLEM: dict[str, JsonValue] = {
 }
 
 
+_RESULT: dict[str, JsonValue] = {"total": 1520, "hits": [_HIT]}
+
+
 class BatchReply(BaseModel):
     """One result for each query, in their order, all from one snapshot."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"snapshot": _SNAPSHOT, "took_ms": 3.2, "results": [{"hits": [_HIT]}, {"problem": _PROBLEM}]}],
+            "examples": [{"snapshot": _SNAPSHOT, "took_ms": 3.2, "results": [_RESULT, {"problem": _PROBLEM}]}],
         }
     )
 
@@ -201,7 +207,7 @@ class LineReply(ResultReply):
     """A line of a batch that is answered line by line: one query's result, with its place among the queries."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"place": 1, "snapshot": _SNAPSHOT, "took_ms": 3.2, "hits": [_HIT]}]}
+        json_schema_extra={"examples": [{"place": 1, "snapshot": _SNAPSHOT, "took_ms": 3.2, **_RESULT}]}
     )
 
     place: int

@@ -18,11 +18,13 @@ from lookalike.tasks.search.searcher import Hit
 class Answer:
     """Hits, all from one snapshot, and the facets that were asked for.
 
-    `hidden` says of each hit how many duplicates it stands for; None where duplicates are hits themselves. `explained`
-    says what was understood and why each hit is one; None where nobody asks, or there is no text.
+    `total` is how many products satisfy the filters: those that were searched, however close. `hidden` says of each hit
+    how many duplicates it stands for; None where duplicates are hits themselves. `explained` says what was understood
+    and why each hit is one; None where nobody asks, or there is no text.
     """
 
     snapshot: str
+    total: int
     hits: Sequence[Hit]
     facets: Mapping[str, Facet] = field(default_factory=dict)
     hidden: Sequence[int] | None = None

@@ -60,7 +60,8 @@ def find_answer(
     with metrics.stage("facets") if options.facets else nullcontext():
         match = partial(_match_counted, loaded.searcher, ranking, options, among)
         facets = count_facets(loaded.searcher.products, options, match)
-    return Answer(loaded.manifest.id, hits, facets, hidden, explained)
+    total = len(loaded.searcher.products) if allowed is None else int(np.count_nonzero(allowed))
+    return Answer(loaded.manifest.id, total, hits, facets, hidden, explained)
 
 
 def list_products(loaded: LoadedSnapshot, options: QueryOptions, find: str | None, room: ReplyRoom) -> Listing:

@@ -87,6 +87,7 @@ def read_message(message: pb.StreamResponse) -> dict[str, Any]:
         head = {"type": kind, "id": found.id, "snapshot": answer.snapshot, "took_ms": found.answer.took_ms}
         facets = {} if answer.facets is None else {"facets": answer.facets}
         understood = {} if answer.understood is None else {"understood": answer.understood}
+        head |= {"total": answer.total}
         return {**head, "request_id": found.request_id, "hits": list(answer.hits), **facets, **understood}
     if kind == "problem":
         return {"type": kind, "id": found.id, **_fields(found.problem)}

@@ -601,7 +601,8 @@ export interface components {
          *               "score": 0.912345,
          *               "title": "Red sneaker"
          *             }
-         *           ]
+         *           ],
+         *           "total": 1520
          *         },
          *         {
          *           "problem": {
@@ -1082,7 +1083,8 @@ export interface components {
          *       ],
          *       "place": 1,
          *       "snapshot": "20261122T151830Z-3f9a1c2b",
-         *       "took_ms": 3.2
+         *       "took_ms": 3.2,
+         *       "total": 1520
          *     }
          */
         LineReply: {
@@ -1100,6 +1102,11 @@ export interface components {
             snapshot: string;
             /** Took Ms */
             took_ms: number;
+            /**
+             * Total
+             * @default 0
+             */
+            total: number;
             /** @default null */
             understood: components["schemas"]["UnderstoodReply"] | null;
         };
@@ -1440,7 +1447,7 @@ export interface components {
         };
         /**
          * ResultReply
-         * @description The answer to one query of a batch: either `hits`, and `facets` where it asks for some, or `problem`.
+         * @description The answer to one query of a batch: either `total`, `hits`, and `facets` where it asks for some, or `problem`.
          */
         ResultReply: {
             /** Facets */
@@ -1450,6 +1457,11 @@ export interface components {
             /** Hits */
             hits?: components["schemas"]["HitReply"][];
             problem?: components["schemas"]["ProblemReply"] | null;
+            /**
+             * Total
+             * @default 0
+             */
+            total: number;
             understood?: components["schemas"]["UnderstoodReply"] | null;
         };
         /**
@@ -1544,7 +1556,8 @@ export interface components {
          * SearchReply
          * @description Hits, best first, all from one snapshot; `facets` are there where the query asks for some.
          *
-         *     `understood` is there where a query with `text` asks for explanations.
+         *     `total` is how many products satisfy the filters, however close they are. `understood` is there where a query with
+         *     `text` asks for explanations.
          * @example {
          *       "facets": {
          *         "category": {
@@ -1569,7 +1582,8 @@ export interface components {
          *         }
          *       ],
          *       "snapshot": "20261122T151830Z-3f9a1c2b",
-         *       "took_ms": 21.4
+         *       "took_ms": 21.4,
+         *       "total": 279
          *     }
          */
         SearchReply: {
@@ -1583,6 +1597,8 @@ export interface components {
             snapshot: string;
             /** Took Ms */
             took_ms: number;
+            /** Total */
+            total: number;
             understood?: components["schemas"]["UnderstoodReply"] | null;
         };
         /**

@@ -6,7 +6,7 @@
  * @typedef {{word: string, found: string, how: "word" | "beginning" | "spelling"}} Match
  * @typedef {{words: Match[], unknown: string[], looks_like?: {id: string, title: string, weight: number}[], colours?: string[]}} Understood
  * @typedef {{values: Record<string, number>, others: number, missing: number, min?: any, max?: any}} Facet
- * @typedef {{snapshot: string, took_ms: number, hits: Product[], facets?: Record<string, Facet>, understood?: Understood}} SearchReply
+ * @typedef {{snapshot: string, took_ms: number, total: number, hits: Product[], facets?: Record<string, Facet>, understood?: Understood}} SearchReply
  * @typedef {{snapshot: string, total: number, products: Product[], facets?: Record<string, Facet>}} ListReply
  * @typedef {{text: string, word: string, products: number}} Suggestion
  * @typedef {{id: string, products: number, attribution: string,

@@ -11,7 +11,7 @@ import { Problem, forgetKey, key, setKey } from "./api.js";
 /**
  * @typedef {import("./api.js").Product} Product
  * @typedef {import("./place.js").Place} Place
- * @typedef {{products: Product[], snapshot: string | null, chance: number, total: number | null, ms: number | null,
+ * @typedef {{products: Product[], snapshot: string | null, chance: number, total: number | null, matching: number | null, ms: number | null,
  *   isWhole: boolean, understood?: import("./api.js").Understood}} View
  * @typedef {{place: Place, name: string, view: View, stop: AbortController, tries: number, timer: number}} Shown
  * @typedef {import("./cards.js").CardActions & {clearFilters: () => void, count: () => void, startOver: () => void, unlocked: () => void,
@@ -69,7 +69,7 @@ export async function showResults(place, count) {
   const name = nameResults(place);
   const known = views.get(name);
   /** @type {View} */
-  const view = known ?? { products: [], snapshot: null, chance: 0, total: null, ms: null, isWhole: false };
+  const view = known ?? { products: [], snapshot: null, chance: 0, total: null, matching: null, ms: null, isWhole: false };
   const mine = { place, name, view, stop: new AbortController(), tries: 0, timer: 0 };
   shown = mine;
   hideMessage();
@@ -109,7 +109,8 @@ async function load(mine, count) {
     view.chance = isScored ? await findChance(found.snapshot, found.products) : 0;
     if (shown !== mine) return;
     mine.tries = 0;
-    Object.assign(view, { snapshot: found.snapshot, total: found.total, ms: found.ms, understood: found.understood ?? view.understood });
+    const { snapshot, total, matching, ms } = found;
+    Object.assign(view, { snapshot, total, matching, ms, understood: found.understood ?? view.understood });
     view.isWhole = found.products.length < Math.min(count, isSearch(place) && found.total === null ? count : 100) || offset + count > FURTHEST;
     view.products.push(...found.products);
     remember(mine);
@@ -171,12 +172,19 @@ const titleOf = ({ view }) => (view.total === null ? "Products" : counted(view.t
 function say({ view, place }) {
   const seconds = view.ms === null ? "" : `${number(Math.round(view.ms))} ms`;
   $("note").textContent = seconds;
+  const isNarrowed = isSearch(place) && place.filters.size > 0 && view.matching !== 0;
+  $("matching").textContent = view.matching === null ? "\u00a0" : sayMatching(view.matching, place.filters.size);
+  $("matching").hidden = !isNarrowed;
   $("note").title = view.snapshot ? `Snapshot ${view.snapshot}` : "";
   $("figures").hidden = view.products[0]?.score === undefined;
   const words = view.understood && view.products.length ? sayUnderstood(view.understood) : "";
   $("understood").textContent = words;
   $("understood").hidden = !words;
 }
+
+/** @param {number} products @param {number} filters */
+const sayMatching = (products, filters) =>
+  `${counted(products, "product matches", "products match")} the ${filters === 1 ? "filter" : "filters"}`;
 
 function showMore() {
   if (!shown || shown.view.isWhole || !shown.view.products.length || !$("message").hidden) return;

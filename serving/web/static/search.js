@@ -12,7 +12,7 @@ import { leastClose } from "./words.js";
  * @typedef {import("./place.js").Place} Place
  * @typedef {import("./place.js").Example} Example
  * @typedef {{offset: number, count: number, snapshot: string | null}} Span
- * @typedef {{snapshot: string, products: Product[], total: number | null, ms: number | null,
+ * @typedef {{snapshot: string, products: Product[], total: number | null, matching: number | null, ms: number | null,
  *   understood?: import("./api.js").Understood}} Found
  */
 
@@ -63,7 +63,7 @@ async function list(place, { offset, count, snapshot }, signal) {
   if (place.sort) parameters.push(["sort", place.sort]);
   if (snapshot) parameters.push(["snapshot", snapshot]);
   const reply = await listProducts(parameters, signal);
-  return { snapshot: reply.snapshot, products: reply.products, total: reply.total, ms: null };
+  return { snapshot: reply.snapshot, products: reply.products, total: reply.total, matching: null, ms: null };
 }
 
 /** @param {Place} place @param {Span} span @param {AbortSignal} signal @returns {Promise<Found>} */
@@ -74,7 +74,8 @@ async function search(place, { offset, count, snapshot }, signal) {
   const ask = (/** @type {object} */ more) => askFor(place, { ...options, ...more }, signal);
   let reply = await ask(place.sort ? { sort: place.sort, ...(await closeEnough(place, signal)) } : {});
   if (place.sort && !offset && !reply.hits.length) reply = await ask({ sort: place.sort, reach: FEW });
-  return { snapshot: reply.snapshot, products: reply.hits, total: null, ms: reply.took_ms, understood: reply.understood };
+  const { snapshot: id, hits, total, took_ms: ms, understood } = reply;
+  return { snapshot: id, products: hits, total: null, matching: total, ms, understood };
 }
 
 /**

@@ -18,7 +18,7 @@ Query = Mapping[str, Any]
 class Outcome:
     """What came of a query: the code of a problem, or hits and facets as REST's JSON has them.
 
-    Of a list of products, those are the hits, and `total` is how many there are. Suggestions are hits, too.
+    `total` is how many products satisfy the filters. Products of a list are its hits, and so are suggestions.
     """
 
     code: str | None = None

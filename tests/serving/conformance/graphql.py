@@ -15,6 +15,7 @@ from tests.support.listening import Listening
 
 _FOUND = """{
   snapshot
+  total
   hits { id title attributes image_url score hidden why { scores words { word found how } } }
   understood { words { word found how } unknown looks_like { id title weight } colours }
   facets { name values { value count } others missing min max }
@@ -107,7 +108,7 @@ def _read(found: Mapping[str, Any], query: Query) -> Outcome:
     """Return hits and facets as REST has them: what is not there is null here."""
     hits = [_read_hit(hit, query) for hit in found["hits"]]
     facets = {facet.pop("name"): _read_facet(facet) for facet in found["facets"]}
-    return Outcome(None, None, hits, facets or None, found["understood"])
+    return Outcome(None, None, hits, facets or None, found["understood"], found["total"])
 
 
 def _read_hit(hit: Mapping[str, Any], query: Query) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def read_answer(found: pb.SearchResponse | pb.SearchResult, snapshot: str | None
         if found.HasField("understood")
         else None
     )
-    return Outcome(None, snapshot, [_read_hit(hit) for hit in found.hits], facets or None, understood)
+    return Outcome(None, snapshot, [_read_hit(hit) for hit in found.hits], facets or None, understood, found.total)
 
 
 def _read_matches(matches: Iterable[pb.Match]) -> list[dict[str, Any]]:

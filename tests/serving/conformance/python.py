@@ -122,7 +122,7 @@ def _read(asked: Given, ask: Callable[[], SearchResult[Hit]]) -> Outcome:
     facets = {name: _write_facet(facet) for name, facet in found.facets.items()}
     hits = [_write_hit(hit, has_hidden="collapse" in asked) for hit in found.hits]
     understood = None if found.understood is None else asdict(found.understood)
-    return Outcome(None, found.snapshot, hits, facets or None, _as_lists(understood))
+    return Outcome(None, found.snapshot, hits, facets or None, _as_lists(understood), found.total)
 
 
 def _as_lists(found: Any) -> Any:

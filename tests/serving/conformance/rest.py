@@ -72,4 +72,4 @@ def _to_json(name: str, value: Any) -> Any:
 def _read(found: Mapping[str, Any], snapshot: str | None) -> Outcome:
     if "problem" in found:
         return Outcome(found["problem"]["code"])
-    return Outcome(None, snapshot, found["hits"], found.get("facets"), found.get("understood"))
+    return Outcome(None, snapshot, found["hits"], found.get("facets"), found.get("understood"), found["total"])

@@ -107,7 +107,8 @@ def _pin(stream: Stream, snapshot: str | None) -> str | None:
 def _read(message: Mapping[str, Any]) -> Outcome:
     if message["type"] == "problem":
         return Outcome(message["code"])
-    return Outcome(None, message["snapshot"], message["hits"], message.get("facets"), message.get("understood"))
+    found = (message["snapshot"], message["hits"], message.get("facets"), message.get("understood"), message["total"])
+    return Outcome(None, *found)
 
 
 class WebSocketGateway(StreamGateway):

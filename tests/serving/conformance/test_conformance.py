@@ -19,8 +19,10 @@ from lookalike.tasks.draft import describe_colours
 from tests.serving.conformance.adapters import CannotAskError, Gateway, Lister, Outcome
 from tests.serving.conformance.cases import (
     ACCESS,
+    EXAMPLES,
     LISTINGS,
     MADE_UP_KEY,
+    OPTIONS,
     SUGGESTIONS,
     BatchCase,
     Case,
@@ -184,6 +186,18 @@ def test_the_answers_are_not_all_empty(gateways: Gateways, keys: Mapping[str, st
     assert len(found.hits) == 5
     assert {"id", "score", "hidden", "attributes", "title", "image_url"} <= set(found.hits[0])
     assert found.hits[0]["attributes"]["added"].startswith("2026-11-")
+
+
+@pytest.mark.parametrize("name", ["plain", "filters", "list filter", "date", "nothing left", "groups", "collapsed"])
+def test_the_total_is_how_many_products_satisfy_the_filters(
+    gateways: Gateways, keys: Mapping[str, str | None], name: str
+) -> None:
+    """However many hits there are, and of whatever kind the query is."""
+    listing = {"filter": OPTIONS[name]["filter"]} if "filter" in OPTIONS[name] else {}
+    expected = gateways.listers["rest"].list_products(listing, keys["search"]).total
+    for query in (EXAMPLES["product"], EXAMPLES["text"], EXAMPLES["mixed"]):
+        found = gateways.by_name["rest"].search({**query, **OPTIONS[name], "k": 1}, keys["search"])
+        assert found.total == expected
 
 
 def test_no_rate_is_left(folder: Path) -> None:

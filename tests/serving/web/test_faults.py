@@ -108,7 +108,7 @@ def test_a_product_of_an_old_link(shopper: Shopper) -> None:
 
 @pytest.mark.system
 def test_nothing_like_it_is_said(shopper: Shopper) -> None:
-    nothing = {"snapshot": "s", "took_ms": 1.0, "hits": []}
+    nothing = {"snapshot": "s", "took_ms": 1.0, "total": 60, "hits": []}
     shopper.page.route("**/v1/search", lambda route: route.fulfill(json=nothing))
     shopper.show(7)
     expect(shopper.page.get_by_role("alert")).to_contain_text("Nothing fits")

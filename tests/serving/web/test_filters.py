@@ -136,3 +136,15 @@ def test_what_a_filter_holds_stays_on_the_screen(open_shopper: OpenShopper) -> N
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 1280
         assert shopper.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_search_says_how_many_products_match_the_filters(open_shopper: OpenShopper) -> None:
+    shopper = open_shopper("/?like=p4&is.brand=Acme", phone=True)
+    matching = shopper.page.locator("#matching")
+    expect(matching).to_have_text(f"{len(fitting(brand='Acme'))} products match the filter")
+    expect(matching).to_be_visible()
+    shopper.page.goto("/?text=product&is.brand=Acme&from.price=67")
+    expect(matching).to_have_text("1 product matches the filters")
+    shopper.page.goto("/?is.brand=Acme")  # a list has them in its title
+    expect(shopper.page.locator("#results-title")).to_have_text("20 products")
+    expect(matching).to_be_hidden()

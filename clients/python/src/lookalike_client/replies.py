@@ -160,6 +160,7 @@ def read_hits(found: Mapping[str, Any], request_id: str | None, make: MakeHit[It
             facets=_facets(found),
             request_id=request_id,
             understood=_read_understood(found["understood"]) if "understood" in found else None,
+            total=int(found["total"]) if "total" in found else None,
         )
 
 

@@ -166,6 +166,7 @@ class Facet:
 class SearchResult(Generic[ItemT]):
     """Hits, best first, all from one snapshot. It can be used as a sequence of its hits.
 
+    `total` is how many products satisfy the filters, however close they are; None from a server that does not say it.
     `understood` is there where a query with a text asks for it by `explain`.
     """
 
@@ -175,6 +176,7 @@ class SearchResult(Generic[ItemT]):
     facets: Mapping[str, Facet] = field(default_factory=dict, hash=False)
     request_id: str | None = None
     understood: Understood | None = None
+    total: int | None = None
 
     def __len__(self) -> int:
         return len(self.hits)

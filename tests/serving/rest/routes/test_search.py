@@ -32,7 +32,8 @@ def test_a_catalogue_picture_finds_its_product_first(client: Client, number: int
 def test_the_reply_is_the_contract(served: tuple[Shop, Client]) -> None:
     shop, client = served
     reply = send(client, picture(0), k="3").json()
-    assert set(reply) == {"snapshot", "took_ms", "hits"}
+    assert set(reply) == {"snapshot", "took_ms", "total", "hits"}
+    assert reply["total"] == 24
     assert reply["snapshot"] == shop.channel.current().snapshot
     assert reply["took_ms"] > 0
     assert len(reply["hits"]) == 3
