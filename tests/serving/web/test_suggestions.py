@@ -121,6 +121,23 @@ def test_what_is_chosen_of_filters_counts(open_shopper: OpenShopper) -> None:
     assert typed(shopper.page, "prod") == ["product\n7 products"]
 
 
+IS_SEEN = """
+(one) => {
+  const { x, y, width, height } = one.getBoundingClientRect();
+  return one.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+}
+"""
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_all_suggestions_beside_a_picture_are_in_sight(open_shopper: OpenShopper, phone: bool) -> None:
+    shopper = open_shopper("/?like=p3", phone=phone)
+    expect(shopper.cards.first).to_be_visible()
+    box(shopper.page, "And called").press_sequentially("product 1")
+    expect(options(shopper.page)).to_have_count(7)
+    assert all(one.evaluate(IS_SEEN) for one in options(shopper.page).all())
+
+
 @pytest.mark.system
 def test_words_beside_a_picture_are_suggested_too(shopper: Shopper, page: Page) -> None:
     shopper.show(3)
