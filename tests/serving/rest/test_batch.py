@@ -50,7 +50,7 @@ def test_results_and_problems_stand_in_order(client: Client) -> None:
             assert result["problem"]["type"] == f"/problems#{result['problem']['code']}"
         else:
             alone = client.search(**query).json()
-            assert result == {name: alone[name] for name in ("hits", "facets") if name in alone}
+            assert result == {name: alone[name] for name in ("total", "hits", "facets") if name in alone}
 
 
 def test_a_batch_says_its_snapshot_and_its_request(served: tuple[Shop, Client]) -> None:
