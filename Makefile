@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-reindex bench-serving bench-attack bench-index clean images service-images image-tools helm-tools dashboards settings certs up down backup restore rollout canary canary-promote canary-rollback
+.PHONY: help setup demo test test-all test-fast test-infra lint style types lock count docs clients proto bench bench-compare bench-reindex bench-serving bench-attack bench-index clean images service-images image-tools helm-tools dashboards settings certs up down backup restore rollout canary canary-promote canary-rollback
 
 help: ## List what you can do
 	@echo "Lookalike: find what looks like this, in your own catalogue."
@@ -83,6 +83,10 @@ bench: $(READY) ## Measure embedding, quality, near-duplicates and filters, on t
 	@$(BIN)/python -m tests.benchmarks.duplicates threshold $(SAMPLES)
 	@$(BIN)/python -m tests.benchmarks.duplicates rate
 	@$(BIN)/python -m tests.benchmarks.filters
+
+bench-compare: $(READY) ## Tell what became slower or faster since a commit, beyond noise (BASE=main~10; a quarter of an hour)
+	@test -n "$(BASE)" || { echo "Name a commit: make bench-compare BASE=main~10"; exit 1; }
+	@$(BIN)/python -m tests.benchmarks.compare "$(BASE)" $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(OUTPUT),--output "$(OUTPUT)")
 
 bench-reindex: $(READY) ## Measure reindexing as it grows and when little changed (CATALOGUE=folder of pictures)
 	@test -n "$(CATALOGUE)" || { echo "Name a folder with thousands of pictures: make bench-reindex CATALOGUE=PATH"; exit 1; }

@@ -12,41 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import open_store
 from lookalike.tasks.build.planner import KINDS
+from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.scale import serve
 from tests.benchmarks.scale.build import Builder
-from tests.support.servers import ROOT
 
 REFRESHED = 1000
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return what figures depend on."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "commit": commit.stdout.strip(),
-        "cores": os.cpu_count(),
-        "memory_bytes": memory,
-        "load": os.getloadavg()[0],
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("faiss-cpu", "numpy", "pyarrow")},
-    }
 
 
 def describe_size(manifest: Manifest) -> dict[str, float]:
