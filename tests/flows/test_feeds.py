@@ -67,6 +67,7 @@ def test_google_merchant(run: Reindex, site: Site, tmp_path: Path) -> None:
     ]
     for row in range(12):
         site.pages[f"/p/{row}.jpg?a=1&b=2"] = site.pages[f"/p/{row}.jpg"]
+        site.pages[f"/p/9{row}.jpg"] = site.pages[f"/p/{row + 12}.jpg"]
     site.pages["/export?format=tsv&token=abc"] = [answer("\r\n".join(lines).encode())]
     report = run(f"{base}/export?format=tsv&token=abc")
     check(report, 12)
@@ -74,7 +75,8 @@ def test_google_merchant(run: Reindex, site: Site, tmp_path: Path) -> None:
     products = published(tmp_path)
     assert found(products, "price<=50") == {f"SKU-{row}" for row in range(6)}
     assert found(products, "gtin=4006381333935") == {"SKU-5"}
-    assert products.take([products.row("SKU-3")])[0].title == 'Pan "3"'
+    [third] = products.take([products.row("SKU-3")])
+    assert (third.title, [view.image for view in third.views]) == ('Pan "3"', [f"{base}/p/93.jpg"])
     price = report.attributes["price"]
     assert (price.type, price.how, price.example) == ("number", "decimal point, currency EUR", "7.15 EUR")
     assert "read as an export of Google Merchant" in report.notes

@@ -338,10 +338,10 @@ def test_addresses(client: Client, address: str, code: str) -> None:
     check(client.get(address), code)
 
 
-def test_another_method_is_named(client: Client) -> None:
+def test_other_methods_are_named(client: Client) -> None:
     response = client.request("DELETE", "/v1/search")
     check(response, "method_not_allowed")
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.parametrize(

@@ -69,4 +69,4 @@ def test_docs_are_drawn_without_another_host(browser: Browser, shop_url: str) ->
         page.wait_for_function("image => image.naturalWidth > 0", arg=picture_shown.element_handle())
     assert said == [], "the policy forbids something that the page does"
     assert {address for address in asked if not address.startswith((f"{shop_url}/", "blob:", "data:"))} == set()
-    assert f"{shop_url}/v1/products/p1/image" in asked
+    assert f"{shop_url}/v1/products/p1/image" in {address.partition("?")[0] for address in asked}
