@@ -133,8 +133,6 @@ def _options(settings: ServingSettings) -> dict[str, Any]:
         **_websockets(settings),
         "proxy_headers": False,  # the application reads them, with the prefix
         "timeout_graceful_shutdown": settings.shutdown_seconds,
-        # a worker answers once it has imported what it needs: with 5 s, a busy machine killed each one before it had
-        "timeout_worker_healthcheck": 60,
         # longer than load balancers keep a connection, mostly 60 s: else they send a request into one that just closed
         "timeout_keep_alive": 75,
     }
