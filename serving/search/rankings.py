@@ -169,10 +169,9 @@ def find_views(ranking: Ranking, rows: Rows) -> list[int | None]:
     if isinstance(ranking, Nearest):
         return ranking.directions.find_views(rows)
     parts = ranking.parts if isinstance(ranking, Blend) else ()
-    looks = [part for part in parts if part.weight > 0 and isinstance(part.channel, Looks)]
-    for part in sorted(
-        looks, key=lambda part: part.name != "picture"
-    ):  # a picture says more than what a text looks like
-        assert isinstance(part.channel, Looks)  # noqa: S101 - for the type checker
-        return part.channel.directions.find_views(rows)
-    return [None] * len(rows)
+    looks = [(part.name, part.channel) for part in parts if part.weight > 0 and isinstance(part.channel, Looks)]
+    if not looks:
+        return [None] * len(rows)
+    # a picture says more than what a text looks like
+    _, nearest = min(looks, key=lambda named: named[0] != "picture")
+    return nearest.directions.find_views(rows)

@@ -19,11 +19,9 @@ from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.partitioned import PartitionedTable, hash_buckets
 from lookalike.data.snapshots.colours import Shares, open_colours
 from lookalike.data.stores import ObjectStore, open_store
-from lookalike.tasks.embed.work import ToEmbed, count_readers, find_pictures_to_embed, read_unchanged
+from lookalike.tasks.embed.work import PICTURE, ToEmbed, count_readers, find_pictures_to_embed, read_unchanged
 from lookalike.tasks.images.colours import SIDE, measure_colours
 from lookalike.tasks.images.decode import decode_with_alpha
-
-COLUMNS = ["image_hash", "image", "image_version"]
 
 
 def find_pictures_without_colours(
@@ -32,7 +30,7 @@ def find_pictures_without_colours(
     """Return the pictures of products whose colours are not known."""
     shown = new_table("shown")
     for table in products:
-        shown.add(table.select(COLUMNS), hash_buckets(positions(hash_array(table["image_hash"]))))
+        shown.add(table.select(PICTURE), hash_buckets(positions(hash_array(table["image_hash"]))))
     return find_pictures_to_embed([shown], open_colours(store), new_table)
 
 

@@ -37,6 +37,7 @@ LEAST_PICTURES = 32
 ASSUMED_BYTES = 256 * 2**10  # of a picture whose size is not known
 
 PICTURE = ["image_hash", "image", "image_version"]
+"""What of a product names one of its pictures."""
 REJECTED = pa.schema([("image_hash", HASH), *((name, pa.string()) for name in ("stage", "reason", "message"))])
 
 Device = Literal["cpu", "cuda"]
