@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +116,7 @@ def find_obstacle() -> str | None:
 @contextmanager
 def running_engine() -> Iterator[Engine]:
     """Start an engine; stop it at the end, and take away what it set up on this machine."""
-    _install()
+    install(PACKAGES)
     (ROOT / "build" / "tests").mkdir(parents=True, exist_ok=True)
     before = firewall.State.read()
     # a socket's path may have about a hundred bytes, and images want a disk: /tmp may be memory
@@ -154,8 +154,9 @@ def _answers(engine: Engine) -> bool:
     return subprocess.run(client, env=engine.environment, capture_output=True, check=False, timeout=30).returncode == 0
 
 
-def _install() -> None:
-    missing = [package for program, package in PACKAGES.items() if not Path(program).exists()]
+def install(packages: Mapping[str, str]) -> None:
+    """Install Debian's packages whose programs are missing; `packages` is by program."""
+    missing = [package for program, package in packages.items() if not Path(program).exists()]
     if not missing:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -1,6 +1,7 @@
 """Podman for tests: what runs Kubernetes' own description of a pod where there is no cluster.
 
-Debian's `podman` is installed if it is missing and can be had. Images and containers lie in a folder of the test.
+Debian's `podman` and what it needs beside it are installed if they are missing and can be had. Images and containers
+lie in a folder of the test.
 """
 
 from __future__ import annotations
@@ -15,10 +16,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.support import firewall
-from tests.support.engine import ROOT, run
+from tests.support.engine import ROOT, install, run
 
 PROGRAM = "/usr/bin/podman"
-PACKAGES = ("podman", "runc", "netavark", "aardvark-dns", "catatonit")
+PACKAGES = {
+    PROGRAM: "podman",
+    "/usr/sbin/runc": "runc",
+    "/usr/lib/podman/netavark": "netavark",
+    "/usr/lib/podman/aardvark-dns": "aardvark-dns",
+    "/usr/bin/catatonit": "catatonit",
+}
 # crun takes no hybrid control groups, and limits of files may only be lowered without CAP_SYS_RESOURCE
 CONFIGURATION = """
 [containers]
@@ -64,11 +71,7 @@ class Podman:
 @contextmanager
 def podman() -> Iterator[Podman]:
     """Yield Podman; take away what it set up on this machine at the end."""
-    if not Path(PROGRAM).exists():
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        apt = ["apt-get", "-o", "DPkg::Lock::Timeout=120"]
-        run([*apt, "update"], environment=environment, timeout=200)
-        run([*apt, "install", "--yes", "--no-install-recommends", *PACKAGES], environment=environment, timeout=400)
+    install(PACKAGES)
     before = firewall.State.read()
     with TemporaryDirectory(prefix="podman-", dir=ROOT / "build" / "tests") as name:
         found = Podman(Path(name))

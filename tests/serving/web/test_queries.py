@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ def asked(shopper: Shopper) -> list[Request]:
 def read_json(request: Request) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(request.post_data or "{}")
     return found
+
+
+def searches_with(field: str) -> Callable[[Request], bool]:
+    """Tell a search with a field from one for the next page of what was shown before."""
+    return lambda request: is_search(request) and field in (request.post_data or "")
 
 
 def corner(shopper: Shopper, name: str) -> Locator:
@@ -183,7 +189,7 @@ def test_a_crop_is_made_by_touch_in_a_large_picture(open_shopper: OpenShopper) -
     expect(shopper.cards.first).to_be_in_viewport()
 
 
-def test_more_and_less_like_products_go_into_the_tray(shopper: Shopper, asked: list[Request]) -> None:
+def test_more_and_less_like_products_go_into_the_tray(shopper: Shopper) -> None:
     page = shopper.page
     page.goto("/?like=p5")
     shopper.see_first(52)
@@ -193,10 +199,10 @@ def test_more_and_less_like_products_go_into_the_tray(shopper: Shopper, asked: l
     expect(page.locator(".example.like")).to_have_count(1)
     card = shopper.cards.filter(has_text=f"Product {unliked} ")
     card.hover()
-    with page.expect_response(is_search):
+    with page.expect_request(searches_with("negative")) as asked:
         card.get_by_role("button", name="Less like").click()
     expect(page.locator(".example.unlike")).to_have_count(1)
-    body = read_json(asked[-1])
+    body = read_json(asked.value)
     assert body["positive"] == [{"product_id": "p5"}, {"product_id": f"p{liked}"}]
     assert body["negative"] == [{"product_id": f"p{unliked}"}]
     assert not {5, liked, unliked} & set(shopper.numbers)
@@ -209,13 +215,13 @@ def test_more_and_less_like_products_go_into_the_tray(shopper: Shopper, asked: l
 
 
 @pytest.mark.system
-def test_a_picture_and_a_product_are_searched_together(shopper: Shopper, asked: list[Request]) -> None:
+def test_a_picture_and_a_product_are_searched_together(shopper: Shopper) -> None:
     shopper.show(7)
     shopper.see_first(7)
-    with shopper.page.expect_response(is_search):
+    with shopper.page.expect_request(searches_with("positive")) as asked:
         shopper.drop("#query", {"application/x-lookalike-product": "p8"})
     expect(shopper.page.locator(".example.like")).to_have_count(1)
-    positive = read_json(asked[-1])["positive"]
+    positive = read_json(asked.value)["positive"]
     assert positive[0]["image"].startswith("data:image/png;base64,")
     assert positive[1] == {"product_id": "p8"}
 
