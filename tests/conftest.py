@@ -18,6 +18,7 @@ pytest_plugins = [
 ]
 
 FAST = "not slow and not services"
+SERVERS = {"browser", "engine", "prefect_api", "seaweedfs"}
 _IS_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.(slow|services)\b", re.MULTILINE)
 
 
@@ -30,6 +31,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first: of two processes, none is left with a long file when the other is done."""
+    fast = [item for item in items if not any(item.get_closest_marker(name) for name in ("slow", "services", "system"))]
+    unmarked = sorted({path.name for name in SERVERS for path in _using(fast, name)})
+    if unmarked:
+        raise pytest.UsageError(f"tests that start {', '.join(sorted(SERVERS))} must be marked services: {unmarked}")
     slow = {item.path for item in items if item.get_closest_marker("slow") and item.get_closest_marker("services")}
     # containers change the networks of this machine, and a browser then loses what it just asks for: they come apart
     first, last = _using(items, "engine"), _using(items, "browser")

@@ -42,6 +42,8 @@ from tests.serving.conftest import make_settings
 from tests.support.listening import Listening, listening
 from tests.support.shop import Shop, picture, write_pictures
 
+pytestmark = pytest.mark.services
+
 CASES = list(cases())
 BATCHES = list(batches())
 OTHERS = sorted(set(GATEWAYS) - {"rest"})

@@ -11,6 +11,8 @@ from playwright.sync_api import Locator, Page, Request, Route, expect
 from tests.serving.web.conftest import OpenShopper
 from tests.serving.web.shoppers import Shopper, refuse
 
+pytestmark = [pytest.mark.slow, pytest.mark.services]
+
 SUGGEST = re.compile(r"/v1/suggest\?")
 
 

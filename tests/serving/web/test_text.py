@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.serving.web.conftest import OpenShopper
 from tests.serving.web.shoppers import Shopper
+
+pytestmark = [pytest.mark.slow, pytest.mark.services]
 
 
 def test_words_are_searched_and_what_was_understood_is_said(shopper: Shopper, page: Page) -> None:
