@@ -20,10 +20,10 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.supervisors import Multiprocess
 
 from lookalike.data.errors import InputError
 from lookalike.serving.server.memory import give_back_memory
+from lookalike.serving.server.workers import run_workers
 from lookalike.serving.settings import ServingSettings
 from lookalike.serving.telemetry.logs import log_config
 
@@ -87,18 +87,19 @@ def _end_with_parent() -> None:
 def _listen(app: ASGIApp | str, settings: ServingSettings, **more: Any) -> None:
     options = {**_options(settings), **more}
     _log.info("the search page: %s", _address(settings))
-    if settings.admin_port is None:
+    if settings.admin_port is None and settings.workers == 1:
         uvicorn.run(app, **options)
         return
-    admin = {**options, "host": settings.admin_host, "port": settings.admin_port}
-    # One application behind both: it tells them apart by the port that a connection came to.
-    sockets = [uvicorn.Config(app, **given).bind_socket() for given in (options, admin)]
-    _run(uvicorn.Config(app, **options), sockets)
+    ports = [options]
+    if settings.admin_port is not None:
+        # One application behind both: it tells them apart by the port that a connection came to.
+        ports.append({**options, "host": settings.admin_host, "port": settings.admin_port})
+    _run(uvicorn.Config(app, **options), [uvicorn.Config(app, **given).bind_socket() for given in ports])
 
 
 def _run(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
     if config.workers > 1:
-        Multiprocess(config, sockets).run()
+        run_workers(config, sockets)
         return
     server = uvicorn.Server(config)
     server.run(sockets)

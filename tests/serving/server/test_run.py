@@ -20,6 +20,7 @@ from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import manifest_key
 from tests.support.client import wait_for
 from tests.support.processes import server
+from tests.support.servers import ROOT
 from tests.support.shop import OTHER_ENCODER, Shop, picture, product_ids
 
 pytestmark = pytest.mark.services
@@ -105,6 +106,23 @@ def test_sigterm_finishes_what_was_taken(shop: Shop, tmp_path: Path) -> None:
     assert {status for status, _, _ in answered} == {200}
     assert "Application shutdown complete" in running.log
     assert "Traceback" not in running.log
+
+
+def test_workers_that_start_late_are_waited_for(shop: Shop, tmp_path: Path) -> None:
+    """uvicorn ends workers that do not answer within 5 seconds, and a busy machine may need longer."""
+    shop.publish(10)
+    late = "import sys, time\nif any('spawn_main' in one for one in sys.orig_argv): time.sleep(6)\n"
+    (tmp_path / "sitecustomize.py").write_text(late)
+    with server(tmp_path, LOOKALIKE_WORKERS="2", PYTHONPATH=f"{tmp_path}:{ROOT}") as running:
+        running.wait(lambda state: state["ready"])
+        killed, other = children(running.process.pid, "spawn_main")
+        os.kill(killed, signal.SIGKILL)
+        wait_for(
+            lambda: set(children(running.process.pid, "spawn_main")),
+            lambda now: len(now) == 2 and killed not in now,
+            30,
+        )
+        assert other in children(running.process.pid, "spawn_main")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -246,8 +264,12 @@ def test_an_impossible_store_is_said_at_once(tmp_path: Path) -> None:
 
 
 def children(parent: int, called: str) -> list[int]:
-    found = psutil.Process(parent).children(recursive=True)
-    return [child.pid for child in found if called in " ".join(child.cmdline())]
+    found: list[int] = []
+    for child in psutil.Process(parent).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if called in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 def test_workers_end_when_their_parent_is_killed(shop: Shop, tmp_path: Path) -> None:
