@@ -31,7 +31,7 @@ from lookalike.serving.query.options import HitFields
 from lookalike.serving.query.query import Query, round_score
 from lookalike.serving.query.request import Batch
 from lookalike.serving.search.answers import Answer, Answers, Embeddings
-from lookalike.serving.search.explanations import Explained, Explanation, Match
+from lookalike.serving.search.explanations import Explanation, Match, Understood
 from lookalike.serving.search.facets import Facet, count_attributes
 from lookalike.tasks.search.searcher import Hit
 
@@ -110,22 +110,23 @@ def write_hits(
     return written
 
 
-def write_understood(explained: Explained) -> dict[str, Any]:
+def write_understood(understood: Understood) -> dict[str, Any]:
     """Return what a query was understood as, as `UnderstoodReply` describes it."""
-    words = [_write_match(one) for one in explained.words]
-    written: dict[str, Any] = {"words": words, "unknown": list(explained.unknown)}
-    if explained.colours:
-        written["colours"] = list(explained.colours)
-    if not explained.looks_like:
+    words = [_write_match(one) for one in understood.words]
+    written: dict[str, Any] = {"words": words, "unknown": list(understood.unknown)}
+    if understood.colours:
+        written["colours"] = list(understood.colours)
+    if not understood.looks_like:
         return written
-    likes = [{"id": one.id, "title": one.title, "weight": round_score(one.weight)} for one in explained.looks_like]
+    likes = [{"id": one.id, "title": one.title, "weight": round_score(one.weight)} for one in understood.looks_like]
     return {**written, "looks_like": likes}
 
 
 def write_why(explanation: Explanation) -> dict[str, Any]:
     """Return what a hit was found by, as `WhyReply` describes it."""
     scores = {name: round_score(score) for name, score in explanation.scores.items()}
-    return {"scores": scores, "words": [_write_match(one) for one in explanation.matches]}
+    written = {"scores": scores, "words": [_write_match(one) for one in explanation.matches]}
+    return written if explanation.example is None else {**written, "example": explanation.example}
 
 
 def _write_match(match: Match) -> dict[str, str]:
@@ -166,7 +167,8 @@ def write_answer(query: Query, answer: Answer, *, root: str = "") -> dict[str, A
     if answer.explained is not None:
         for hit, why in zip(hits, answer.explained.hits, strict=True):
             hit["why"] = write_why(why)
-        written["understood"] = write_understood(answer.explained)
+        if answer.explained.understood is not None:
+            written["understood"] = write_understood(answer.explained.understood)
     return {**written, "facets": write_facets(answer.facets)} if query.options.facets else written
 
 

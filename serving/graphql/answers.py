@@ -120,6 +120,9 @@ class Why:
 
     scores: JSON
     words: list[Match]
+    example: int | None = strawberry.field(
+        default=None, description="The place of the nearest of several positive examples, from 0; none is a text."
+    )
 
 
 @strawberry.type(description="A product found; `score` is cosine similarity, higher is closer.")
@@ -134,7 +137,7 @@ class Hit:
     hidden: int | None = strawberry.field(
         default=None, description="With `collapse`: how many other products of its group satisfy the filters."
     )
-    why: Why | None = strawberry.field(default=None, description="With `text` and `explain`.")
+    why: Why | None = strawberry.field(default=None, description="With `explain`.")
     view: int | None = strawberry.field(
         default=None, description="Which of several pictures is the nearest, the first being 1."
     )
@@ -235,7 +238,7 @@ class LoadedSnapshot:
 
 
 def _make_why(written: Mapping[str, Any] | None) -> Why | None:
-    return None if written is None else Why(scores=written["scores"], words=_make_matches(written["words"]))
+    return None if written is None else Why(**{**written, "words": _make_matches(written["words"])})
 
 
 def _make_understood(written: Mapping[str, Any] | None) -> Understood | None:

@@ -77,16 +77,18 @@ def _explain(written: pb.SearchResponse | pb.SearchResult, answer: Answer) -> No
     """Add what was understood, and what each hit was found by, where the query asks for it."""
     if answer.explained is None:
         return
-    understood = write_understood(answer.explained)
+    for hit, explanation in zip(written.hits, answer.explained.hits, strict=True):
+        why = write_why(explanation)
+        hit.why.CopyFrom(pb.Why(**{**why, "words": [pb.Match(**word) for word in why["words"]]}))
+    if answer.explained.understood is None:
+        return
+    understood = write_understood(answer.explained.understood)
     words = [pb.Match(**word) for word in understood["words"]]
     likes = [pb.Like(**like) for like in understood.get("looks_like", ())]
     colours = understood.get("colours", ())
     written.understood.CopyFrom(
         pb.Understood(words=words, unknown=understood["unknown"], looks_like=likes, colours=colours)
     )
-    for hit, explanation in zip(written.hits, answer.explained.hits, strict=True):
-        why = write_why(explanation)
-        hit.why.CopyFrom(pb.Why(scores=why["scores"], words=[pb.Match(**word) for word in why["words"]]))
 
 
 def write_embeddings(found: Embeddings, asked: RequestContext) -> pb.EmbedResponse:

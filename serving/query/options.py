@@ -133,7 +133,9 @@ class QueryOptions(RequestModel):
         "`colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`.",
     )
     explain: StrictBool = Field(
-        False, description="Say of a query with `text` what was understood, and of each hit what it was found by."
+        False,
+        description="Say of each hit what it was found by, of several examples which is the nearest, and of a query "
+        "with `text` what was understood.",
     )
     facets: Annotated[Texts, AfterValidator(_each_once)] = Field(
         default_factory=list,

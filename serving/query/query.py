@@ -151,13 +151,11 @@ class EmbedQuery:
     is_packed: bool = False
 
 
-def combine(positive: Sequence[Vectors], negative: Sequence[Vectors], weight: float) -> Vectors | None:
-    """Return where (dimension,) vectors of length 1 lead together, with length 1; None without a positive one.
+def combine(positive: Sequence[Vectors], negative: Sequence[Vectors], weight: float) -> Vectors:
+    """Return where (dimension,) vectors of length 1 lead together, with length 1. At least one must be positive.
 
     Raises `ProblemError` where they cancel each other out.
     """
-    if not positive:
-        return None
     if len(positive) == 1 and not negative:
         return positive[0]
     sum_: Vectors = np.mean(positive, axis=0, dtype=np.float32)

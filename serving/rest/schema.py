@@ -35,10 +35,15 @@ class MatchReply(BaseModel):
 
 
 class WhyReply(BaseModel):
-    """What a hit was found by: the score of each channel, 0 to 1, and the words that it has."""
+    """What a hit was found by: the score of each channel, 0 to 1, and the words that it has.
+
+    `example` is there where a query has several positive examples that are no texts: the place of the nearest in
+    `positive`, from 0.
+    """
 
     scores: dict[str, float]
     words: list[MatchReply]
+    example: int | None = None
 
 
 class LikeReply(BaseModel):
@@ -67,7 +72,7 @@ class HitReply(BaseModel):
 
     `score` is cosine similarity in the index's space, higher is closer; of a query with `text` it is the weighted mean
     of what each channel gives. `hidden` is there where duplicates are collapsed: how many other products of its group
-    satisfy the filters. `why` is there where a query with `text` asks for it. `view` is there where a product has
+    satisfy the filters. `why` is there where a query asks for it by `explain`. `view` is there where a product has
     several pictures: which of them is the nearest, the first being 1.
     """
 

@@ -20,7 +20,7 @@ class Answer:
 
     `total` is how many products satisfy the filters: those that were searched, however close. `hidden` says of each hit
     how many duplicates it stands for; None where duplicates are hits themselves. `explained` says what was understood
-    and why each hit is one; None where nobody asks, or there is no text.
+    and why each hit is one; None where nobody asks, or nothing could be found.
     """
 
     snapshot: str

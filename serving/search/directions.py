@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.query.options import COLOUR_BESIDE_PICTURE, WEIGHTS, WORDS_ALONE, ChannelName
@@ -38,20 +38,16 @@ def find_ranking(
     known = zip(query.examples, rows, vectors, strict=True)
     placed = [_place_example(searcher, example, row, vector) for example, row, vector in known]
     split = len(query.positive)
-    positive = [direction for direction in placed[:split] if direction is not None]
+    positive = {place: direction for place, direction in enumerate(placed[:split]) if direction is not None}
     negative = [direction for direction in placed[split:] if direction is not None]
-    groups = [[one] for one in positive] if query.options.combine == "best" and positive else [positive]
-    combined = [combine(group, negative, query.negative_weight) for group in groups]
-    directions = [direction for direction in combined if direction is not None]
+    directions = _combine_examples(searcher, query, positive, negative) if positive else None
     if not query.has_text:
-        return Nearest(searcher, *directions) if directions else None
+        return Nearest(directions) if directions else None
     parts = find_text_parts(searcher, query, vectors)
     if directions:
-        looks = Looks(Directions(searcher, directions))
-        parts.append(Part("picture", looks, _weigh(searcher, query, "picture")))
+        parts.append(Part("picture", Looks(directions), _weigh(searcher, query, "picture")))
     elif negative:
         away = combine(negative, [], 0)
-        assert away is not None  # noqa: S101 - there is at least one
         parts.append(
             Part(
                 "picture",
@@ -62,6 +58,16 @@ def find_ranking(
     if all(part.weight <= 0 for part in parts):
         raise ProblemError("bad_weights", "Nothing that the query asks for has a weight above 0.")
     return Blend(parts, is_exact=all(is_exact(searcher, part.name) for part in parts))
+
+
+def _combine_examples(
+    searcher: Searcher, query: Query, positive: Mapping[int, Vectors], negative: Sequence[Vectors]
+) -> Directions:
+    """Return where examples lead, the positive ones by their place in the query. Raises `ProblemError`."""
+    if query.options.combine == "mean":
+        return Directions(searcher, [combine([*positive.values()], negative, query.negative_weight)], positive)
+    each = {place: combine([one], negative, query.negative_weight) for place, one in positive.items()}
+    return Directions(searcher, [*each.values()], each)
 
 
 def find_text_encoders(searcher: Searcher, query: Query) -> tuple[OnnxTextEncoder | None, OnnxTextEncoder | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookalike.serving.query.options import ChannelName
-from lookalike.serving.search.rankings import Blend, Looks, Ranking
+from lookalike.serving.search.rankings import Blend, Looks, Ranking, clip_closeness, find_pictures
 from lookalike.tasks.search.channels import Rows
 from lookalike.tasks.search.colours import ColourQuery
 from lookalike.tasks.search.words.words import How, WordsQuery
@@ -36,15 +36,19 @@ class Like:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a hit was found by: the score of each channel, and the words that it has."""
+    """What a hit was found by: the score of each channel, and the words that it has.
+
+    `example` is the place, from 0, of the positive example that is the nearest; None where fewer than two could be.
+    """
 
     scores: Mapping[ChannelName, float]
-    matches: Sequence[Match]
+    matches: Sequence[Match] = ()
+    example: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """What a query was understood as, and what each of its hits was found by.
+class Understood:
+    """What the texts of a query were understood as.
 
     Attributes:
         words: those of all positive texts that some product has, as what they were read.
@@ -55,29 +59,51 @@ class Explained:
 
     words: Sequence[Match]
     unknown: Sequence[str]
-    hits: Sequence[Explanation]
     looks_like: Sequence[Like] = ()
     colours: Sequence[str] = ()
 
 
-def explain(ranking: Ranking, rows: Rows) -> Explained | None:
-    """Return the explanation of hits in some rows; None for a query without a text."""
-    if not isinstance(ranking, Blend):
-        return None
-    queries = [part.channel for part in ranking.parts if part.weight > 0 and isinstance(part.channel, WordsQuery)]
-    understood = [word for query in queries for word in query.understood]
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What each hit was found by, and what the query was understood as; None for a query without a text."""
+
+    hits: Sequence[Explanation]
+    understood: Understood | None = None
+
+
+def explain(ranking: Ranking, rows: Rows) -> Explained:
+    """Return the explanation of hits in some rows."""
+    pictures = find_pictures(ranking)
+    examples = [None] * len(rows) if pictures is None else pictures.find_examples(rows)
+    if isinstance(ranking, Blend):
+        return Explained(_explain_hits(ranking, rows, examples), _find_understood(ranking))
+    scores = [] if pictures is None else clip_closeness(pictures, rows).tolist()
+    return Explained([Explanation({"picture": score}, (), one) for score, one in zip(scores, examples, strict=True)])
+
+
+def _find_understood(ranking: Blend) -> Understood:
+    understood = [word for query in _list_queries(ranking) for word in query.understood]
     words = [Match(word.word, one.term, one.how) for word in understood for one in word.readings]
     unknown = [word.word for word in understood if not word.readings]
+    return Understood(words, unknown, _find_likes(ranking), _list_colours(ranking))
+
+
+def _explain_hits(ranking: Blend, rows: Rows, examples: Sequence[int | None]) -> list[Explanation]:
+    queries = _list_queries(ranking)
     names = dict.fromkeys(part.name for part in ranking.parts if part.weight > 0)
     scores = {name: _mean(ranking, name, rows) for name in names}
-    hits = [
+    return [
         Explanation(
             {name: float(of[place]) for name, of in scores.items()},
             [Match(word.word, one.term, one.how) for query in queries for word, one in query.match(row)],
+            examples[place],
         )
         for place, row in enumerate(rows.tolist())
     ]
-    return Explained(words, unknown, hits, _find_likes(ranking), _list_colours(ranking))
+
+
+def _list_queries(ranking: Blend) -> list[WordsQuery]:
+    return [part.channel for part in ranking.parts if part.weight > 0 and isinstance(part.channel, WordsQuery)]
 
 
 def _list_colours(ranking: Blend) -> list[str]:

@@ -8,7 +8,7 @@ middleware", Journal of Computer and System Sciences, 2003.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,11 +42,18 @@ class Ranking(Protocol):
 
 
 class Directions:
-    """Where a query's pictures lead: the nearest of some (dimension,) directions in the index's space counts."""
+    """Where a query's pictures lead: the nearest of some (dimension,) directions in the index's space counts.
 
-    def __init__(self, searcher: Searcher, directions: Sequence[Vectors]) -> None:
+    `examples` are the (dimension,) directions of the positive examples that these come from, by their place in the
+    query.
+    """
+
+    def __init__(
+        self, searcher: Searcher, directions: Sequence[Vectors], examples: Mapping[int, Vectors] | None = None
+    ) -> None:
         self.searcher = searcher
         self._directions = tuple(directions)
+        self._examples = dict(examples or {})
 
     def nearest(self, reach: int, allowed: Mask | None) -> Matches:
         """Return the `reach` best rows of those that a mask (rows,) allows, best first."""
@@ -73,12 +80,20 @@ class Directions:
         views = [self.searcher.find_views(direction, rows) for direction in self._directions]
         return [views[which][place] for place, which in enumerate(nearest.tolist())]
 
+    def find_examples(self, rows: Rows) -> list[int | None]:
+        """Return the place of the example that each of (n,) rows is nearest to; None for fewer than two examples."""
+        if len(self._examples) < 2:
+            return [None] * len(rows)
+        places = list(self._examples)
+        nearest = np.argmax([self.searcher.compare(one, rows) for one in self._examples.values()], axis=0)
+        return [places[which] for which in nearest.tolist()]
+
 
 class Nearest(Ranking):
     """By closeness to (dimension,) directions in the index's space, the nearest of which counts."""
 
-    def __init__(self, searcher: Searcher, *directions: Vectors) -> None:
-        self.directions = Directions(searcher, directions)
+    def __init__(self, directions: Directions) -> None:
+        self.directions = directions
 
     @property
     def is_exact(self) -> bool:
@@ -87,6 +102,11 @@ class Nearest(Ranking):
     def look(self, reach: int, allowed: Mask | None, *, is_last: bool) -> tuple[Matches, bool]:
         found = self.directions.nearest(reach, allowed)
         return found, len(found) < reach
+
+
+def clip_closeness(directions: Directions, rows: Rows) -> Scores:
+    """Return the (n,) scores of (n,) rows from 0 to 1, as channels give them."""
+    return np.clip(directions.compare(rows), 0, 1)
 
 
 class Looks(Channel):
@@ -106,7 +126,7 @@ class Looks(Channel):
         return found.rows[found.scores > 0] if self._of_text else found.rows
 
     def scores(self, rows: Rows) -> Scores:
-        return np.clip(self.directions.compare(rows), 0, 1)
+        return clip_closeness(self.directions, rows)
 
     def name_examples(self, most: int) -> list[tuple[Product, float]]:
         """Return the products whose pictures stand for a text, with their weights, those that count most first."""
@@ -166,12 +186,18 @@ def find_views(ranking: Ranking, rows: Rows) -> list[int | None]:
 
     None where a row has one picture, and for a query without a picture whose text looks like nothing.
     """
-    if isinstance(ranking, Nearest):
-        return ranking.directions.find_views(rows)
+    pictures = find_pictures(ranking)
+    if pictures is not None:
+        return pictures.find_views(rows)
     parts = ranking.parts if isinstance(ranking, Blend) else ()
-    looks = [(part.name, part.channel) for part in parts if part.weight > 0 and isinstance(part.channel, Looks)]
-    if not looks:
-        return [None] * len(rows)
-    # a picture says more than what a text looks like
-    _, nearest = min(looks, key=lambda named: named[0] != "picture")
-    return nearest.directions.find_views(rows)
+    looks = next((part.channel for part in parts if part.weight > 0 and isinstance(part.channel, Looks)), None)
+    return [None] * len(rows) if looks is None else looks.directions.find_views(rows)
+
+
+def find_pictures(ranking: Ranking) -> Directions | None:
+    """Return where the pictures, products and vectors of a query lead; None where it has none that are positive."""
+    if isinstance(ranking, Nearest):
+        return ranking.directions
+    parts = ranking.parts if isinstance(ranking, Blend) else ()
+    looks = [part.channel for part in parts if part.weight > 0 and part.name == "picture"]
+    return next((channel.directions for channel in looks if isinstance(channel, Looks)), None)

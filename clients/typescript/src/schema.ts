@@ -990,7 +990,7 @@ export interface components {
          *
          *     `score` is cosine similarity in the index's space, higher is closer; of a query with `text` it is the weighted mean
          *     of what each channel gives. `hidden` is there where duplicates are collapsed: how many other products of its group
-         *     satisfy the filters. `why` is there where a query with `text` asks for it. `view` is there where a product has
+         *     satisfy the filters. `why` is there where a query asks for it by `explain`. `view` is there where a product has
          *     several pictures: which of them is the nearest, the first being 1.
          */
         HitReply: {
@@ -1633,7 +1633,7 @@ export interface components {
             crop: number[] | null;
             /**
              * Explain
-             * @description Say of a query with `text` what was understood, and of each hit what it was found by.
+             * @description Say of each hit what it was found by, of several examples which is the nearest, and of a query with `text` what was understood.
              * @default false
              */
             explain: boolean;
@@ -1964,8 +1964,16 @@ export interface components {
         /**
          * WhyReply
          * @description What a hit was found by: the score of each channel, 0 to 1, and the words that it has.
+         *
+         *     `example` is there where a query has several positive examples that are no texts: the place of the nearest in
+         *     `positive`, from 0.
          */
         WhyReply: {
+            /**
+             * Example
+             * @default null
+             */
+            example: number | null;
             /** Scores */
             scores: {
                 [key: string]: number;
@@ -4166,7 +4174,7 @@ export interface operations {
                 combine?: "mean" | "best";
                 /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; `colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`. */
                 weights?: string[];
-                /** @description Say of a query with `text` what was understood, and of each hit what it was found by. */
+                /** @description Say of each hit what it was found by, of several examples which is the nearest, and of a query with `text` what was understood. */
                 explain?: boolean;
                 /** @description Attributes whose values are counted; `facets_of` says among which products. */
                 facets?: string[];
@@ -4311,7 +4319,7 @@ export interface operations {
                 combine?: "mean" | "best";
                 /** @description How much each way to find products counts in a query with `text`: `picture`, `words`, `meaning`, `looks`, `shows` and `colour`, each from 0 to 100. Without this field `picture` counts 1, and `words` 1 in snapshots without `meaning` and `shows`, else `words` 0.5, `meaning` 0.5, `looks` 0.1 and `shows` 0.5; `colour`, where the text names one, 0.1, and 0.7 beside a picture. As text: `words=0.5`. */
                 weights?: string[];
-                /** @description Say of a query with `text` what was understood, and of each hit what it was found by. */
+                /** @description Say of each hit what it was found by, of several examples which is the nearest, and of a query with `text` what was understood. */
                 explain?: boolean;
                 /** @description Attributes whose values are counted; `facets_of` says among which products. */
                 facets?: string[];
@@ -4449,7 +4457,7 @@ export interface operations {
                     /** @description The part of the picture that counts: left, top, right, bottom as fractions from 0 to 1 of the picture as it stands upright; the whole picture without this field. Written `left,top,right,bottom`; repeat the field, once for each picture. */
                     crop?: string[];
                     /**
-                     * @description Say of a query with `text` what was understood, and of each hit what it was found by.
+                     * @description Say of each hit what it was found by, of several examples which is the nearest, and of a query with `text` what was understood.
                      * @default false
                      */
                     explain?: boolean;

@@ -691,6 +691,9 @@ class Why(_message.Message):
 
     SCORES_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
+    EXAMPLE_FIELD_NUMBER: _builtins.int
+    example: _builtins.int
+    """Of several positive examples that are no texts: the place of the nearest in `positive`, from 0."""
     @_builtins.property
     def scores(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     @_builtins.property
@@ -700,12 +703,15 @@ class Why(_message.Message):
         *,
         scores: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         words: _abc.Iterable[Global___Match] | None = ...,
+        example: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_example", b"_example", "example", b"example"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_example", b"_example", "example", b"example", "scores", b"scores", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__example: _TypeAlias = _typing.Literal["example"]  # noqa: Y015
+    _WhichOneofArgType__example: _TypeAlias = _typing.Literal["_example", b"_example"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__example) -> _WhichOneofReturnType__example | None: ...
 
 Global___Why: _TypeAlias = Why  # noqa: Y015
 
@@ -760,7 +766,7 @@ class Hit(_message.Message):
     def attributes(self) -> _containers.MessageMap[_builtins.str, Global___Value]: ...
     @_builtins.property
     def why(self) -> Global___Why:
-        """Where a query with a text asks for explanations."""
+        """Where a query asks for explanations."""
 
     def __init__(
         self,

@@ -62,6 +62,15 @@ EXAMPLES: Mapping[str, Query] = {
     "vector": {"vector": _vector(1)},
     "packed vector": {"vector": _packed(2)},
     "two products": {"positive": [{"product_id": "a"}, {"product_id": "a/image"}]},
+    "best of two, explained": {
+        "positive": [{"text": "red"}, {"product_id": "a"}, {"image": picture(5)}],
+        "combine": "best",
+        "explain": True,
+    },
+    "mixed, explained": {
+        "positive": [{"image": picture(5), "crop": CROP}, {"vector": _packed(3)}, {"product_id": "a"}],
+        "explain": True,
+    },
     "mixed": {"positive": [{"image": picture(5), "crop": CROP}, {"vector": _packed(3)}, {"product_id": "a"}]},
     "negative": {"product_id": "a", "negative": [{"product_id": ODD_ID}], "negative_weight": 0.5},
     "text": {"text": "product 1"},

@@ -16,7 +16,7 @@ from tests.support.listening import Listening
 _FOUND = """{
   snapshot
   total
-  hits { id title attributes image_url score hidden why { scores words { word found how } } }
+  hits { id title attributes image_url score hidden why { scores words { word found how } example } }
   understood { words { word found how } unknown looks_like { id title weight } colours }
   facets { name values { value count } others missing min max }
 }"""
@@ -113,7 +113,10 @@ def _read(found: Mapping[str, Any], query: Query) -> Outcome:
 
 def _read_hit(hit: Mapping[str, Any], query: Query) -> dict[str, Any]:
     kept = {"hidden"} if "collapse" in query else set[str]()
-    return {name: value for name, value in hit.items() if value is not None or name in kept}
+    found = {name: value for name, value in hit.items() if value is not None or name in kept}
+    if hit["why"] is not None and hit["why"]["example"] is None:
+        del found["why"]["example"]
+    return found
 
 
 def _read_facet(facet: Mapping[str, Any]) -> dict[str, Any]:

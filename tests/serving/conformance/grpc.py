@@ -160,7 +160,8 @@ def _read_hit(hit: pb.Hit) -> dict[str, Any]:
     if hit.attributes:
         found["attributes"] = {name: from_value(value) for name, value in hit.attributes.items()}
     if hit.HasField("why"):
-        found["why"] = {"scores": dict(hit.why.scores), "words": _read_matches(hit.why.words)}
+        example = {"example": hit.why.example} if hit.why.HasField("example") else {}
+        found["why"] = {"scores": dict(hit.why.scores), "words": _read_matches(hit.why.words), **example}
     return found
 
 

@@ -134,7 +134,9 @@ def _write_hit(hit: Hit, *, has_hidden: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"id": hit.id}
     found |= {name: getattr(hit, name) for name, empty in _OPTIONAL.items() if getattr(hit, name) != empty}
     found |= {} if math.isnan(hit.score) else {"score": hit.score}
-    found |= {} if hit.why is None else {"why": _as_lists(asdict(hit.why))}
+    if hit.why is not None:
+        why = asdict(hit.why)
+        found["why"] = _as_lists({name: value for name, value in why.items() if value is not None})
     return {**found, "hidden": hit.hidden} if has_hidden else found
 
 

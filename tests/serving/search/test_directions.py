@@ -239,8 +239,8 @@ def test_what_is_found_by_colour_is_what_comparing_with_each_finds(
 def test_an_explanation_names_the_colours(coloured: Searcher) -> None:
     ranking = ask(coloured, "red or white shoe", "green")
     explained = explain(ranking, np.array([coloured.products.row("red-0")]))
-    assert explained is not None
-    assert list(explained.colours) == ["red", "white"]
+    assert explained.understood is not None
+    assert list(explained.understood.colours) == ["red", "white"]
     assert explained.hits[0].scores["colour"] > 0
 
 

@@ -16,7 +16,7 @@ from lookalike.serving.encode.embedder import prepare_pixels
 from lookalike.serving.errors import ProblemError
 from lookalike.serving.query.options import QueryOptions
 from lookalike.serving.query.query import Crop, combine
-from lookalike.serving.search.rankings import Nearest
+from lookalike.serving.search.rankings import Directions, Nearest
 from lookalike.serving.search.selection import Among, select
 from lookalike.tasks.images.decode import DEFAULT_LIMITS
 from lookalike.tasks.search.searcher import Matches, Searcher
@@ -91,6 +91,37 @@ def test_a_negative_example_pushes_away(client: Client) -> None:
     assert ids(by_picture).index(disliked) > 0
 
 
+@pytest.mark.parametrize("combine_by", ["mean", "best"])
+def test_explained_hits_name_the_nearest_example(client: Client, combine_by: str) -> None:
+    here = searcher(client)
+    vector = here.embed(picture(60))
+    examples = {0: direction(client, 50), 2: here.direction_of(here.products.row(IDS[8])), 3: here.direction(vector)}
+    away = direction(client, 51)
+    if combine_by == "best":
+        examples = {place: combine([one], [away], 0.2) for place, one in examples.items()}
+    of_each = {place: scores(client, one) for place, one in examples.items()}
+    positive = [{"image": text(picture(50))}, {"product_id": IDS[8]}, {"vector": vector.tolist()}]
+    query = {"negative": [{"image": text(picture(51))}], "combine": combine_by, "k": 24, "explain": True}
+    with_text = client.search(positive=[positive[0], {"text": "product"}, *positive[1:]], **query).json()["hits"]
+    without = client.search(positive=positive, **query).json()
+    assert "understood" not in without
+    assert {hit["why"]["example"] for hit in with_text} == {0, 2, 3}
+    for hit in with_text:
+        assert hit["why"]["example"] == max(of_each, key=lambda place: of_each[place][hit["id"]])
+    place_of = {0: 0, 2: 1, 3: 2}
+    found = {hit["id"]: place_of[hit["why"]["example"]] for hit in with_text}
+    for hit in without["hits"]:
+        assert hit["why"]["example"] == found[hit["id"]]
+        assert hit["why"] == {
+            "scores": {"picture": pytest.approx(max(hit["score"], 0))},
+            "words": [],
+            "example": found[hit["id"]],
+        }
+    one = client.search(positive=positive[:1], explain=True, k=1).json()["hits"][0]
+    assert set(one["why"]) == {"scores", "words"}
+    assert "why" not in client.search(positive=positive, k=1).json()["hits"][0]
+
+
 def test_a_picture_without_any_feature_counts_for_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = searcher(client).encoder
     finish = encoder.finish
@@ -103,7 +134,6 @@ def test_a_picture_without_any_feature_counts_for_nothing(client: Client, monkey
 
 def test_combining() -> None:
     one, other = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
-    assert combine([], [one], 0.5) is None
     assert combine([one], [], 0.5) is one
     both = combine([one, other], [], 0.5)
     assert both is not None
@@ -230,7 +260,7 @@ class Rows:
 
 def chosen(rows: Any, options: QueryOptions, *without: int) -> list[int]:
     found: list[int] = select(
-        rows, Nearest(rows, np.zeros(2, np.float32)), options, Among(None, set(without))
+        rows, Nearest(Directions(rows, [np.zeros(2, np.float32)])), options, Among(None, set(without))
     ).rows.tolist()
     return found
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.serving.query.options import QueryOptions
-from lookalike.serving.search.rankings import Nearest
+from lookalike.serving.search.rankings import Directions, Nearest
 from lookalike.serving.search.selection import REACHES, Among, select
 from lookalike.tasks.build.shard import add_vectors
 from lookalike.tasks.build.train import train_index
@@ -39,7 +39,10 @@ def pages(key: str, query: int, size: int, most: int, among: Among) -> list[int]
     rows: list[int] = []
     while len(rows) < most:
         page = select(
-            searcher(key), Nearest(searcher(key), VECTORS[query]), QueryOptions(k=size, offset=len(rows)), among
+            searcher(key),
+            Nearest(Directions(searcher(key), [VECTORS[query]])),
+            QueryOptions(k=size, offset=len(rows)),
+            among,
         ).rows.tolist()
         if not page:
             break
@@ -56,11 +59,15 @@ def test_pages_neither_repeat_nor_skip(key: str, among: Among) -> None:
         assert len(set(paged)) == len(paged) == 480
         assert (
             paged
-            == select(searcher(key), Nearest(searcher(key), VECTORS[query]), QueryOptions(k=480), among).rows.tolist()
+            == select(
+                searcher(key), Nearest(Directions(searcher(key), [VECTORS[query]])), QueryOptions(k=480), among
+            ).rows.tolist()
         )
         assert (
             paged[:7]
-            == select(searcher(key), Nearest(searcher(key), VECTORS[query]), QueryOptions(k=7), among).rows.tolist()
+            == select(
+                searcher(key), Nearest(Directions(searcher(key), [VECTORS[query]])), QueryOptions(k=7), among
+            ).rows.tolist()
         )
 
 
@@ -73,10 +80,12 @@ def test_the_last_page_holds_what_is_left(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_pages_end_where_the_score_does(key: str) -> None:
     options = QueryOptions(k=1000, min_score=0.6)
-    whole = select(searcher(key), Nearest(searcher(key), VECTORS[3]), options, Among())
+    whole = select(searcher(key), Nearest(Directions(searcher(key), [VECTORS[3]])), options, Among())
     assert 24 < len(whole) < 1000
     assert whole.scores.min() >= 0.6
-    first = select(searcher(key), Nearest(searcher(key), VECTORS[3]), QueryOptions(k=24, min_score=0.6), Among())
+    first = select(
+        searcher(key), Nearest(Directions(searcher(key), [VECTORS[3]])), QueryOptions(k=24, min_score=0.6), Among()
+    )
     assert first.rows.tolist() == whole.rows[:24].tolist()
 
 
@@ -91,12 +100,14 @@ def test_what_finds_everything_looks_once(key: str, monkeypatch: pytest.MonkeyPa
         return nearest(direction, k, allowed)
 
     monkeypatch.setattr(here, "nearest", watch)
-    select(here, Nearest(here, VECTORS[0]), QueryOptions(k=24, offset=100), Among())
+    select(here, Nearest(Directions(here, [VECTORS[0]])), QueryOptions(k=24, offset=100), Among())
     assert reaches == ([REACHES[1]] if key == "Flat" else list(REACHES[:2]))
 
 
 def test_the_nearest_are_first_whatever_the_page() -> None:
-    found = select(searcher("IVF64,SQ8"), Nearest(searcher("IVF64,SQ8"), VECTORS[9]), QueryOptions(k=24), Among())
+    found = select(
+        searcher("IVF64,SQ8"), Nearest(Directions(searcher("IVF64,SQ8"), [VECTORS[9]])), QueryOptions(k=24), Among()
+    )
     assert found.rows[0] == 9
     assert (np.diff(found.scores) <= 0).all()
 

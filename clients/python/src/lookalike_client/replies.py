@@ -165,7 +165,8 @@ def read_hits(found: Mapping[str, Any], request_id: str | None, make: MakeHit[It
 
 
 def _read_why(found: Mapping[str, Any]) -> Why:
-    return Why(scores=found["scores"], words=_read_matches(found["words"]))
+    example = int(found["example"]) if found.get("example") is not None else None
+    return Why(scores=found["scores"], words=_read_matches(found["words"]), example=example)
 
 
 def _read_understood(found: Mapping[str, Any]) -> Understood:

@@ -69,10 +69,15 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
-    """What a hit was found by: the score of each channel, and the words that it has."""
+    """What a hit was found by: the score of each channel, and the words that it has.
+
+    `example` is the place, from 0, of the nearest of several positive examples; None where fewer than two of them are
+    pictures, products or vectors.
+    """
 
     scores: Mapping[str, float] = field(hash=False)
     words: Sequence[Match]
+    example: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +118,7 @@ class Hit(Product):
 
     `score` is the cosine similarity, or of a query with a text the weighted mean of its channels: higher is closer, NaN
     if `fields` left it out. `hidden` counts the other products of its group of duplicates. `why` is there where a query
-    with a text asks for it by `explain`. `view` is the nearest of several pictures, the first being 1.
+    asks for it by `explain`. `view` is the nearest of several pictures, the first being 1.
     """
 
     score: float
