@@ -144,7 +144,6 @@ def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit
     from lookalike.serving.search.directions import find_ranking, find_text_encoders
     from lookalike.serving.search.rankings import find_views
     from lookalike.serving.search.selection import Among, select
-    from lookalike.tasks.search.filters import match_products
     from lookalike.tasks.search.order import check_order
 
     try:
@@ -156,7 +155,7 @@ def _find(searcher: Searcher, vector: Vectors | None, asked: _Asked) -> list[Hit
         meant = TextVectors(*(_embed_text(encoder, text.text) for encoder in find_text_encoders(searcher, query)))
         vectors: list[Vectors | TextVectors] = [meant] if vector is None else [vector, meant]
         ranking = find_ranking(searcher, query, [None] * len(vectors), vectors)
-        allowed = match_products(searcher.products, options.conditions) if options.conditions else None
+        allowed = searcher.match(options.conditions)
         if ranking is None:
             return []
         found = select(searcher, ranking, options, Among(allowed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,13 +19,17 @@ from lookalike.data.catalogue.types import is_text, item_type, type_name
 from lookalike.data.snapshots.mapped.columns import Column, ColumnPart, ColumnWords
 from lookalike.data.snapshots.products import Products
 from lookalike.serving.query.options import QueryOptions
-from lookalike.tasks.search.filters import Condition
+from lookalike.tasks.search.filters import Condition, size_of
+from lookalike.tasks.search.recent import Recent
 
 MAX_VALUES = 50  # more than these, and a list of them helps nobody
 MAX_BYTES = 16 * 2**10
 """Of one attribute's values as text: longer ones are descriptions, which nobody chooses from a list."""
 MAX_BYTES_OF_ALL = 256 * 2**10
 """Of the values of all attributes of a snapshot together."""
+
+MOST_BYTES = 8 * 2**20
+"""Of the facets that are kept of one snapshot."""
 
 Mask = NDArray[np.bool_]
 Match = Callable[[tuple[Condition, ...]], Mask | None]
@@ -70,22 +75,34 @@ def count_attributes(products: Products) -> Mapping[str, Attribute]:
 _counted_attributes: WeakKeyDictionary[Products, Mapping[str, Attribute]] = WeakKeyDictionary()
 
 
-def count_facets(products: Products, options: QueryOptions, match: Match) -> dict[str, Facet]:
+def count_facets(products: Products, options: QueryOptions, match: Match, *, is_of_filters: bool) -> dict[str, Facet]:
     """Count the values of the attributes that a query names, among what `match` returns for its conditions.
 
     Of hits, each attribute is counted without the conditions on itself: a shopper who chose one brand still sees what
-    there is of the others.
+    there is of the others. Where nothing but the conditions says what counts (`is_of_filters`), counts are kept for
+    the next queries with the same ones.
     """
     masks: dict[tuple[Condition, ...], Mask | None] = {}
+
+    def count(name: str, under: tuple[Condition, ...]) -> Facet:
+        if under not in masks:
+            masks[under] = match(under)
+        return count_values(products, name, masks[under])
+
     found = {}
     for name in options.facets:
         under = options.conditions
         if options.facets_of == "hits":
             under = tuple(condition for condition in under if condition.name != name)
-        if under not in masks:
-            masks[under] = match(under)
-        found[name] = count_values(products, name, masks[under])
+        if is_of_filters:
+            recent = _counted_facets.setdefault(products, Recent(MOST_BYTES))
+            found[name] = recent.get((name, under), partial(count, name, under), MAX_BYTES + size_of(under))
+        else:
+            found[name] = count(name, under)
     return found
+
+
+_counted_facets: WeakKeyDictionary[Products, Recent[Facet]] = WeakKeyDictionary()
 
 
 def count_values(products: Products, name: str, mask: Mask | None) -> Facet:

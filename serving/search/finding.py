@@ -46,7 +46,7 @@ def find_answer(
     options = query.options
     conditions = options.conditions
     with metrics.stage("search"), _explain_comparison(conditions):
-        allowed = match_products(loaded.searcher.products, conditions) if conditions else None
+        allowed = loaded.searcher.match(conditions)
         ranking = find_ranking(loaded.searcher, query, rows, vectors)
         among = Among(allowed, {row for row in rows if row is not None})
         found = NOTHING if ranking is None else select(loaded.searcher, ranking, options, among)
@@ -59,7 +59,7 @@ def find_answer(
         metrics.texts.labels(judge_texts(ranking)).inc()
     with metrics.stage("facets") if options.facets else nullcontext():
         match = partial(_match_counted, loaded.searcher, ranking, options, among)
-        facets = count_facets(loaded.searcher.products, options, match)
+        facets = count_facets(loaded.searcher.products, options, match, is_of_filters=options.facets_of == "products")
     total = len(loaded.searcher.products) if allowed is None else int(np.count_nonzero(allowed))
     return Answer(loaded.manifest.id, total, hits, facets, hidden, explained)
 
@@ -70,7 +70,8 @@ def list_products(loaded: LoadedSnapshot, options: QueryOptions, find: str | Non
     named = None if find is None else match_lookup(products, find)
 
     def match(conditions: tuple[Condition, ...]) -> Mask:
-        mask = match_products(products, conditions)
+        mask = loaded.searcher.match(conditions)
+        mask = match_products(products, ()) if mask is None else mask
         return mask if named is None else mask & named
 
     with _explain_comparison(options.conditions):
@@ -81,7 +82,8 @@ def list_products(loaded: LoadedSnapshot, options: QueryOptions, find: str | Non
     if options.order is not None:
         rows = rows[sort_rows(products, rows, options.order, end)]
     shown = products.take(rows[options.offset : end], check=room.take)
-    return Listing(loaded.manifest.id, total, shown, count_facets(products, options, match))
+    facets = count_facets(products, options, match, is_of_filters=find is None)
+    return Listing(loaded.manifest.id, total, shown, facets)
 
 
 def complete_text(loaded: LoadedSnapshot, text: str, limit: int, options: QueryOptions) -> Sequence[Completion]:
@@ -123,7 +125,7 @@ def _match_counted(
 ) -> Mask | None:
     """Return a mask (rows,) of the products that facets of a query count under some of its conditions."""
     is_all = conditions == options.conditions
-    allowed = among.allowed if is_all else match_products(searcher.products, conditions)
+    allowed = among.allowed if is_all else searcher.match(conditions)
     if options.facets_of == "products":
         return allowed
     return match_hits(searcher, ranking, options, replace(among, allowed=allowed))

@@ -176,6 +176,11 @@ def parse(text: str) -> Condition:
     return Condition(name, found, _split_values(rest) if found in MEMBERSHIPS else (rest,))
 
 
+def size_of(conditions: Sequence[Condition]) -> int:
+    """Return about how many bytes conditions take in memory."""
+    return sum(256 + len(one.name) + sum(64 + 4 * len(value) for value in one.values) for one in conditions)
+
+
 def match_products(products: Products, conditions: Sequence[Condition]) -> Mask:
     """Return a mask (rows,) of the products that are not deleted and satisfy all conditions.
 

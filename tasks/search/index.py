@@ -16,7 +16,11 @@ from lookalike.tasks.search.exact import FlatGroup, GraphGroup
 from lookalike.tasks.search.faiss_io import read_mapped, use_threads
 from lookalike.tasks.search.inverted import InvertedGroup
 from lookalike.tasks.search.neighbours import Group, Neighbours, Rows, SearchParameters, merge
+from lookalike.tasks.search.recent import Recent
 from lookalike.tasks.search.views import Views
+
+MOST_BYTES = 64 * 2**20
+"""Of what is kept of the filters that were searched last."""
 
 Vectors = NDArray[np.float32]
 
@@ -52,7 +56,8 @@ class ShardedIndex:
         self.dimension = shared.dimension if shared else int(shards[0].d)
         self.views = views
         self.size = self._starts[-1] - (views.count if views else 0)
-        self._alive = [Rows(size, mask) for size, mask in self._parts(alive)]
+        self._alive = self._select(alive)
+        self._recent: Recent[tuple[NDArray[np.bool_], list[Rows]]] = Recent(MOST_BYTES)
         self._first_files: tuple[Path, ...] = ()
 
     @classmethod
@@ -151,7 +156,8 @@ class ShardedIndex:
     def search(self, queries: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
         """Return the k nearest of (n, dimension) queries, among `allowed` rows where a (size,) mask is given, else all.
 
-        The result has fewer than k columns where fewer rows exist, and -1 in `rows` where fewer may be found.
+        The result has fewer than k columns where fewer rows exist, and -1 in `rows` where fewer may be found. What is
+        found out about a mask that cannot be written to is kept for the next search.
         """
         return self._search_products(queries, k, allowed, is_exact=False)
 
@@ -231,7 +237,15 @@ class ShardedIndex:
             group.warm_up(on_disk=on_disk)
 
     def _rows(self, allowed: NDArray[np.bool_] | None) -> list[Rows]:
-        return self._alive if allowed is None else [Rows(size, mask) for size, mask in self._parts(allowed)]
+        if allowed is None:
+            return self._alive
+        if allowed.flags.writeable:  # it may be another one at the next search
+            return self._select(allowed)
+        # with the mask itself: while it is kept, no other one gets its id
+        return self._recent.get(id(allowed), lambda: (allowed, self._select(allowed)), 2 * allowed.nbytes + 4096)[1]
+
+    def _select(self, mask: NDArray[np.bool_] | None) -> list[Rows]:
+        return [Rows(size, part) for size, part in self._parts(mask)]
 
     def _parts(self, mask: NDArray[np.bool_] | None) -> list[tuple[int, NDArray[np.bool_] | None]]:
         mask = mask if mask is None or self.views is None else self.views.expand(mask)

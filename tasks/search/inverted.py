@@ -119,7 +119,7 @@ class InvertedGroup(Group):
             return self._search_in_parts(
                 queries, ranked, lambda some: self._scan(some, k, rows, *self.find_nearest_lists(some, nprobe))
             )
-        counts = self._count_matches(rows)
+        counts = rows.keep(("counts of lists",), lambda: self._count_matches(rows))
         return self._search_in_parts(
             queries,
             self.lists,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import faiss
 import numpy as np
@@ -15,6 +16,7 @@ RECALL_AT = 10
 EQUAL = 1e-5  # scores that differ by less belong to the same picture
 
 Vectors = NDArray[np.float32]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +70,47 @@ def _take(scores: NDArray[np.float32], rows: NDArray[np.int64], places: NDArray[
 class Rows:
     """The rows that a search may find: all of them, or those that a mask (size,) marks.
 
-    Safe to share between searches.
+    What searches need of a mask is made once and kept with it. Safe to share between searches.
     """
 
     def __init__(self, size: int, mask: NDArray[np.bool_] | None = None) -> None:
         self.size = size
         self.mask = mask
         self.count = size if mask is None else int(np.count_nonzero(mask))
-        self._bitmaps: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self._kept: dict[tuple[object, ...], Any] = {}
 
     @property
     def share(self) -> float:
         """The share of the rows that may be found, from 0 to 1."""
         return self.count / self.size
 
+    def keep(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        """Return what was made under a key before, else make and keep it. Two threads at once may both make it."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
+
     def slice(self, start: int, stop: int) -> Rows:
         """Return the rows from `start` to `stop`; row 0 of the slice is row `start` here."""
-        return Rows(stop - start, None if self.mask is None else self.mask[start:stop])
+        mask = self.mask
+        return self.keep(("slice", start, stop), lambda: Rows(stop - start, None if mask is None else mask[start:stop]))
 
     def to_numbers(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the numbers of the rows from `start` to `stop` that may be found, counted from `start`."""
-        return np.arange(stop - start) if self.mask is None else np.flatnonzero(self.mask[start:stop])
+        mask = self.mask
+        if mask is None:
+            return np.arange(stop - start)
+        if self.count * np.dtype(np.int64).itemsize > self.size:  # they would take more memory than the mask
+            return np.flatnonzero(mask[start:stop])
+        return self.keep(("numbers", start, stop), lambda: np.flatnonzero(mask[start:stop]))
 
     def to_selector(self, start: int, stop: int) -> faiss.IDSelector | None:
         """Return FAISS's selector for rows `start` to `stop`, counted from `start`; None where all may be found."""
-        if self.mask is None:
+        mask = self.mask
+        if mask is None:
             return None
-        bitmap = self._bitmaps.get((start, stop))
-        if bitmap is None:
-            bitmap = self._bitmaps[start, stop] = np.packbits(self.mask[start:stop], bitorder="little")
+        bitmap = self.keep(("bitmap", start, stop), lambda: np.packbits(mask[start:stop], bitorder="little"))
         return faiss.IDSelectorBitmap(bitmap)
 
 

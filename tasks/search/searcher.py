@@ -24,11 +24,12 @@ from lookalike.data.stores import ObjectStore
 from lookalike.tasks.encoders.base import EncoderSpec
 from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.search.colours import Colours
-from lookalike.tasks.search.filters import Condition, match_products
-from lookalike.tasks.search.index import ShardedIndex
+from lookalike.tasks.search.filters import Condition, match_products, size_of
+from lookalike.tasks.search.index import MOST_BYTES, ShardedIndex
 from lookalike.tasks.search.meaning import TextSpace
 from lookalike.tasks.search.order import REACH, Order, check_order, sort_rows
 from lookalike.tasks.search.projection import Projection, normalise
+from lookalike.tasks.search.recent import Recent
 from lookalike.tasks.search.tower import TextTower
 from lookalike.tasks.search.views import Views, list_index_parts
 from lookalike.tasks.search.words.tokens import VERSION
@@ -97,6 +98,7 @@ class Searcher:
         """How much of which colour pictures have; None as for words."""
         self._projection = projection
         self._index = index
+        self._masks: Recent[Mask] = Recent(MOST_BYTES)
 
     @classmethod
     def open(
@@ -171,6 +173,21 @@ class Searcher:
         vector: Vectors = self.encoder.finish(self.encoder.infer(prepared))[0]
         return vector
 
+    def match(self, conditions: Sequence[Condition]) -> Mask | None:
+        """Return a mask (rows,) of the products that satisfy all conditions, None for no condition.
+
+        It cannot be written to, and is kept for queries with the same conditions. Raises `FilterError`.
+        """
+        if not conditions:
+            return None
+        key = tuple(conditions)
+        return self._masks.get(key, lambda: self._match(key), self.products.rows + size_of(key))
+
+    def _match(self, conditions: Sequence[Condition]) -> Mask:
+        mask = match_products(self.products, conditions)
+        mask.flags.writeable = False
+        return mask
+
     def search(
         self, vector: Vectors, k: int, conditions: Sequence[Condition] = (), order: Order | None = None
     ) -> list[Hit]:
@@ -179,7 +196,7 @@ class Searcher:
         With an order they are the first k of the REACH nearest. Raises `InputError` for a vector of another length and
         for an order that does not fit the attributes, `FilterError` for a condition that does not.
         """
-        allowed = match_products(self.products, conditions) if conditions else None
+        allowed = self.match(conditions)
         direction = self.direction(vector)
         if order is None or order.is_best_first:
             return self._hits_near(direction, self.nearest(direction, k, allowed))
@@ -193,7 +210,7 @@ class Searcher:
         Raises `UnknownProductError`.
         """
         row = self.products.row(product)
-        allowed = match_products(self.products, conditions) if conditions else None
+        allowed = self.match(conditions)
         direction = self.direction_of(row)
         found = self.nearest(direction, k + 1, allowed)
         return self._hits_near(direction, found.take(np.flatnonzero(found.rows != row)[:k]))

@@ -11,9 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from lookalike.data.snapshots.products import Products
-from lookalike.serving.search.facets import MAX_BYTES, MAX_VALUES, Facet, count_attributes, count_values
+from lookalike.serving.query.options import QueryOptions
+from lookalike.serving.search.facets import (
+    MAX_BYTES,
+    MAX_VALUES,
+    Facet,
+    count_attributes,
+    count_facets,
+    count_values,
+)
 from lookalike.tasks.search.filters import Condition, match_products
 from tests.serving.conftest import Serve
 from tests.support.catalogues import read_all
@@ -47,6 +56,28 @@ def test_an_item_that_a_list_repeats_counts_once(lists: pa.Array, counts: dict[s
     facet = count_values(products, "n", None)
     assert (facet.values, facet.missing) == (counts, missing)
     assert_filters_find(products, facet)
+
+
+def test_counts_of_filters_are_kept_and_those_of_hits_are_not() -> None:
+    products = one_column(pa.array(["red", "blue", "red", "green"]))
+    asked: list[tuple[Condition, ...]] = []
+
+    def match(conditions: tuple[Condition, ...]) -> NDArray[np.bool_]:
+        asked.append(conditions)
+        return match_products(products, conditions)
+
+    def count(filters: list[str], *, is_of_filters: bool) -> dict[str, int]:
+        options = QueryOptions(filter=filters, facets=["n"])
+        return count_facets(products, options, match, is_of_filters=is_of_filters)["n"].values
+
+    for _ in range(3):
+        assert count(["n=red"], is_of_filters=True) == {"red": 2}
+        assert count(["n!=red"], is_of_filters=True) == {"blue": 1, "green": 1}
+        assert count([], is_of_filters=True) == {"red": 2, "blue": 1, "green": 1}
+    assert len(asked) == 3
+    for _ in range(3):
+        assert count(["n=red"], is_of_filters=False) == {"red": 2}
+    assert len(asked) == 6
 
 
 def test_days_that_no_calendar_has_are_missing_in_hits_and_facets(shop: Shop, serve: Serve, tmp_path: Path) -> None:

@@ -289,6 +289,24 @@ def test_a_delta_is_searched_beside_any_kind_of_index(vectors: NDArray[np.float3
     assert (found.rows[2990:, 0] == np.arange(2990, 3000)).all()
 
 
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.9])
+def test_what_is_kept_of_a_mask_changes_no_answer(vectors: NDArray[np.float32], key: str, share: float) -> None:
+    index = sharded(vectors, key)
+    index.parameters = SearchParameters(nprobe=4, ef_search=32, k_factor=10)
+    masks = [np.random.default_rng(seed).random(3000) < share for seed in range(4)]
+    wanted = [index.search(vectors[:5], 10, allowed=mask) for mask in masks]
+    reused = np.empty(3000, bool)  # a mask that may be written to is looked at each time
+    for mask, found in zip(masks, wanted, strict=True):
+        reused[:] = mask
+        np.testing.assert_array_equal(index.search(vectors[:5], 10, allowed=reused).rows, found.rows)
+        mask.flags.writeable = False
+    for mask, found in [*zip(masks, wanted, strict=True)] * 3:
+        again = index.search(vectors[:5], 10, allowed=mask)
+        np.testing.assert_array_equal(again.rows, found.rows)
+        np.testing.assert_array_equal(again.scores, found.scores)
+
+
 @pytest.mark.parametrize("key", ["IVF16,PQ8x4fs,Refine(SQ8)", "HNSW16,SQ8"])
 def test_searches_at_once_answer_as_one_after_the_other(vectors: NDArray[np.float32], key: str) -> None:
     index = sharded(vectors, key)
