@@ -231,7 +231,7 @@ $(HELM_TOOLS)/.ready: infra/helm/tools.txt infra/helm/package.json infra/helm/un
 lock: ## Resolve the lock files anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
 	@$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet --all-extras --constraint requirements/platforms.txt pyproject.toml --output-file requirements/all.lock
-	@for one in "serve --extra serve --extra grpc" "flows --extra flows --extra redis" "batch --extra batch --extra redis --extra texts"; do set -- $$one; name=$$1; shift; \
+	@for one in "serve --extra serve --extra grpc --extra otel" "flows --extra flows --extra redis --extra otel" "batch --extra batch --extra redis --extra texts --extra otel"; do set -- $$one; name=$$1; shift; \
 		$(VENV)-lock/bin/uv pip compile --universal --python-version 3.11 --no-header --quiet "$$@" --constraint requirements/all.lock pyproject.toml --output-file requirements/$$name.lock || exit 1; done
 	@rm -rf $(VENV)-lock
 

@@ -17,7 +17,7 @@ from prefect.concurrency.sync import concurrency
 
 from lookalike.data.errors import ChannelBusyError, UnavailableError
 from lookalike.data.reports import Kind, State
-from lookalike.data.spans import span, start_traces, trace_ids
+from lookalike.data.spans import root_span, start_traces, trace_ids
 from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.progress import run_log
 from lookalike.flows.runtime.request import Request
@@ -64,7 +64,7 @@ def _traced(kind: Kind, request: Request) -> Iterator[None]:
         return
     _, end = start_traces("lookalike-batch", version("lookalike"))
     try:
-        with span(kind):
+        with root_span(kind):
             run_log(__name__).info("trace %s", trace_ids()["trace_id"])
             yield
     finally:

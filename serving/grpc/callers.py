@@ -41,6 +41,10 @@ class Callers:
         given = metadata.get(REQUEST_ID, ("",))[0]
         return access, given if _SANE_ID.fullmatch(given) else None
 
+    def find_trace(self, context: Context) -> str | None:
+        """Return the `traceparent` of a call, as W3C writes it."""
+        return _read_metadata(context).get("traceparent", (None,))[0]
+
     def _find_address(self, peer: str, metadata: Mapping[str, Sequence[str]]) -> str:
         address = parse_peer(peer)
         forwarded = ", ".join(metadata.get("x-forwarded-for", ()))

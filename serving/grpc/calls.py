@@ -16,6 +16,7 @@ from typing import TypeVar
 import grpc
 
 from lookalike.data.errors import LookalikeError
+from lookalike.data.spans import root_span
 from lookalike.serving.budget import Share
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext, answering
@@ -60,7 +61,8 @@ class Calls:
             async def work(request: RequestContext) -> bytes:
                 return await self._answer(method, messages, context, request)
 
-            return await self.run(context, method.name, work)
+            with root_span(method.name.removeprefix("/"), self._callers.find_trace(context)):
+                return await self.run(context, method.name, work)
 
         return grpc.stream_unary_rpc_method_handler(answer)
 

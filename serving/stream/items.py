@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from lookalike.data.errors import LookalikeError
+from lookalike.data.spans import root_span
 from lookalike.serving.background import in_thread
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.context import RequestContext, answering
@@ -107,7 +108,7 @@ class Items(Generic[T]):
         item.request.started = time.monotonic()
         item.request.deadline = item.request.started + self._find_seconds(item.ask)
         item.before = self._last if item.waits else None
-        item.task = self._last = asyncio.create_task(self._answer(item))
+        item.task = self._last = asyncio.create_task(self._run(item))
         self._by_id[item.id] = item
         self._tasks.add(item.task)
         self._none.clear()
@@ -150,6 +151,10 @@ class Items(Generic[T]):
     def _find_seconds(self, ask: Ask) -> float:
         most = self._runtime.settings.limits.request_seconds
         return most if ask.timeout is None else min(ask.timeout, most)
+
+    async def _run(self, item: Item) -> None:
+        with root_span(METHOD):
+            await self._answer(item)
 
     async def _answer(self, item: Item) -> None:
         """Find the answer and send it. What goes wrong is the answer; only a client who left is none."""

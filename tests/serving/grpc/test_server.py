@@ -34,6 +34,7 @@ from tests.serving.conftest import make_settings
 from tests.support.client import wait_for
 from tests.support.half_sent import RawCalls
 from tests.support.listening import Listening, listening
+from tests.support.otlp import receiving
 from tests.support.shop import Shop, picture
 
 pytestmark = pytest.mark.slow
@@ -86,6 +87,22 @@ def asking(folder: Path) -> Iterator[Asking]:
         found = Asking(server)
         yield found
         found.channel.close()
+
+
+def test_a_call_is_a_part_of_its_caller_s_trace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    with receiving() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{receiver.server_address[1]}")
+        with listening(settings(folder, traces=True)) as server:
+            asking = Asking(server)
+            asked = pb.SearchRequest(image=picture(3))
+            asking.stub.Search(asked, metadata=(("traceparent", f"00-{parent[0]}-{parent[1]}-01"),))
+            asking.channel.close()
+        spans = {span.name: span for _, span in receiver.spans()}
+    call = spans[f"{SERVICE}/Search"]
+    assert (call.trace_id.hex(), call.parent_span_id.hex()) == parent
+    stages = [spans[name] for name in ("decode", "queue", "encode", "search", "write")]
+    assert {span.parent_span_id for span in stages} == {call.span_id}
 
 
 def test_products_and_snapshots(asking: Asking) -> None:
