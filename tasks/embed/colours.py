@@ -17,7 +17,7 @@ from lookalike.data.embeddings import hash_array, positions
 from lookalike.data.errors import ImageRejectedError
 from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.partitioned import PartitionedTable, hash_buckets
-from lookalike.data.snapshots.colours import Shares, open_colours
+from lookalike.data.snapshots.colours import COLOURS, Shares, open_colours
 from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.embed.work import PICTURE, ToEmbed, count_readers, find_pictures_to_embed, read_unchanged
 from lookalike.tasks.images.colours import SIDE, measure_colours
@@ -37,15 +37,15 @@ def find_pictures_without_colours(
 def measure_pictures(pictures: pa.Table, *, store: str, policy: FetchPolicy) -> int:
     """Measure the colours of the pictures of a table with `image_hash` and `image`, and write them to the store.
 
-    Return how many have theirs now. A picture that cannot be read any more has none: it does not stop anything.
+    Return how many have theirs now. A picture that is not there any more has none: it does not stop anything. One that
+    is there, and cannot be decoded, never can: it gets shares of 0, so that no later run reads it again.
     """
     hashes, references = pictures["image_hash"].to_pylist(), pictures["image"].to_pylist()
     measured: dict[bytes, Shares] = {}
     with ThreadPoolExecutor(count_readers(references)) as pool:  # one picture at a time is decoded, in this thread
         for image_hash, data in zip(hashes, pool.map(partial(_read, policy=policy), references, hashes), strict=True):
-            shares = _measure(data) if data else None
-            if shares is not None:
-                measured[image_hash] = shares
+            if data is not None:
+                measured[image_hash] = _measure(data)
     if measured:
         open_colours(open_store(store)).write(list(measured), np.stack(list(measured.values())).astype(np.float32))
     return len(measured)
@@ -64,8 +64,8 @@ def _read(reference: str, expected: bytes, *, policy: FetchPolicy) -> bytes | No
         return None
 
 
-def _measure(data: bytes) -> Shares | None:
+def _measure(data: bytes) -> Shares:
     try:
         return measure_colours(*decode_with_alpha(data, target=SIDE))
     except ImageRejectedError:
-        return None
+        return np.zeros(len(COLOURS), np.uint8)

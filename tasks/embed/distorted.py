@@ -23,8 +23,7 @@ from lookalike.data.stores import ObjectStore, open_store
 from lookalike.tasks.embed.work import Device, load_worker_encoder, read_unchanged
 from lookalike.tasks.encoders.base import Encoder
 from lookalike.tasks.images.augmentations import AUGMENTATIONS, augment, name_copy, shrink
-from lookalike.tasks.images.decode import decode
-from lookalike.tasks.images.preprocessing import apply, needed
+from lookalike.tasks.images.preprocessing import apply, decode_for
 
 LEAST_PICTURES = 50  # of a catalogue: with half as many, hit@1 of distorted pictures is 0.004 lower
 SHARE = 1 / 20  # of the pictures, where that is more: copies of a larger share would take longer than the catalogue
@@ -113,7 +112,7 @@ def _draw_copies(encoder: Encoder, data: bytes, image_hash: bytes) -> NDArray[np
     """Return the copies of a picture as the encoder takes them, (augmentations, size, size, 3); None for no picture."""
     preprocessing = encoder.spec.preprocessing
     try:
-        image = shrink(decode(data, target=needed(preprocessing)))
+        image = shrink(decode_for(preprocessing, data)[0])
     except ImageRejectedError:
         return None
     return np.stack([apply(preprocessing, augment(image, image_hash, name)) for name in AUGMENTATIONS])

@@ -18,8 +18,7 @@ from lookalike.data.processors import count_processors
 from lookalike.data.snapshots.colours import Shares
 from lookalike.tasks.encoders.base import Encoder
 from lookalike.tasks.images.colours import measure_colours
-from lookalike.tasks.images.decode import decode_with_alpha
-from lookalike.tasks.images.preprocessing import apply, needed
+from lookalike.tasks.images.preprocessing import apply, decode_for
 
 Read = Callable[[str], bytes]
 """Returns the bytes behind a reference; raises OSError or StoreError. Called from several threads."""
@@ -132,7 +131,7 @@ def _prepare(
 def _prepare_with_colours(data: bytes, encoder: Encoder) -> _Pixels:
     """Do what `encoder.prepare` does, and look at the colours of what was decoded, too."""
     preprocessing = encoder.spec.preprocessing
-    decoded, alpha = decode_with_alpha(data, target=needed(preprocessing))
+    decoded, alpha = decode_for(preprocessing, data)
     return apply(preprocessing, decoded), measure_colours(decoded, alpha)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits, decode
+from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits, decode_with_alpha
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 
@@ -63,7 +63,17 @@ def needed(spec: Preprocessing) -> int:
 
 def prepare(spec: Preprocessing, image: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """Decode one picture and fit it into uint8 (size, size, 3). Raises `ImageRejectedError`."""
-    return apply(spec, decode(image, limits=limits, target=needed(spec)))
+    return apply(spec, decode_for(spec, image, limits)[0])
+
+
+def decode_for(
+    spec: Preprocessing, image: bytes, limits: ImageLimits = DEFAULT_LIMITS
+) -> tuple[Image.Image, Image.Image | None]:
+    """Decode one picture, with the pixels that `apply` needs, and its alpha channel as `decode_with_alpha` does.
+
+    Raises `ImageRejectedError`.
+    """
+    return decode_with_alpha(image, limits=limits, target=needed(spec))
 
 
 def apply(spec: Preprocessing, image: Image.Image) -> NDArray[np.uint8]:

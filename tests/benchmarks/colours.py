@@ -46,7 +46,7 @@ from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.images.colours import NAMED, measure_colours, name_pixels
 from lookalike.tasks.images.decode import decode_with_alpha
-from lookalike.tasks.images.preprocessing import apply, needed
+from lookalike.tasks.images.preprocessing import apply, decode_for
 from lookalike.tasks.search.searcher import Searcher
 from tests.support.shop import Shop
 
@@ -129,7 +129,7 @@ def measure_cost(folder: Path) -> None:
         source = find_source("efficientnet-lite0")
         encoder = OnnxEncoder(Path(scratch) / MODEL_FILE, source.export(Path(scratch)), threads=1)
     preprocessing = encoder.spec.preprocessing
-    decoded = [decode_with_alpha(data, target=needed(preprocessing)) for data in contents]
+    decoded = [decode_for(preprocessing, data) for data in contents]
     pixels = np.stack([apply(preprocessing, image) for image, _ in decoded])
     measure_colours(*decoded[0])
 
@@ -138,7 +138,7 @@ def measure_cost(folder: Path) -> None:
         work()
         return f"{1e3 * (time.process_time() - started) / len(files):.2f} ms"
 
-    say("decode", each(lambda: [decode_with_alpha(data, target=needed(preprocessing)) for data in contents]))
+    say("decode", each(lambda: [decode_for(preprocessing, data) for data in contents]))
     say("colours", each(lambda: [measure_colours(*one) for one in decoded]))
     say("vector", each(lambda: [encoder.infer(pixels[at : at + 8]) for at in range(0, len(pixels), 8)]))
 

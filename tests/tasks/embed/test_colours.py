@@ -79,6 +79,18 @@ def test_pictures_without_colours_get_theirs_once(tmp_path: Path, new_table: Cal
     assert leave_out(pictures.slice(0, 1)) == 0
 
 
+def test_what_cannot_be_decoded_is_read_once(tmp_path: Path, new_table: Callable[[str], PartitionedTable]) -> None:
+    file = tmp_path / "text.png"
+    file.write_bytes(b"this is no picture")
+    image_hash = hashlib.sha256(file.read_bytes()).digest()
+    store, columns = str(tmp_path / "store"), {"image_hash": pa.array([image_hash], HASH), "image": [str(file)]}
+    products = pa.table({**columns, "image_version": ["1"]})
+    measure_pictures(products, store=store, policy=FetchPolicy())
+    assert find_pictures_without_colours([products], open_store(store), new_table).count == 0
+    shares = np.load(tmp_path / "store" / store_colours(open_store(store), products).key)
+    assert not shares.any()
+
+
 def test_a_shard_has_the_colours_of_its_products_and_none_where_they_are_not_known(tmp_path: Path) -> None:
     store, products = str(tmp_path / "store"), draw(tmp_path)
     measure_pictures(products.slice(0, 3), store=store, policy=FetchPolicy())
