@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from lookalike.serving.errors import ProblemError
+from lookalike.serving.runtime import Runtime
 from lookalike.serving.web.assets import VALIDATED, Asset, Assets
 
 STATIC = Path(__file__).parent / "static"
@@ -68,8 +69,13 @@ def _page(name: str, limits: str) -> Asset:
 
 
 def _respond_page(request: Request, name: str) -> Response:
-    """Send a page with what it may ask of this server, as `limits.js` reads it."""
-    limits = request.app.state.runtime.settings.limits
-    written = json.dumps({limit: getattr(limits, f"max_{limit}") for limit in LIMITS})
+    """Send a page with what it may ask of this server, as `limits.js` reads it.
+
+    `words` is false where the snapshot has no words to suggest: browsers log each refusal as an error.
+    """
+    runtime: Runtime = request.app.state.runtime
+    limits, served = runtime.settings.limits, runtime.follower.current
+    has_words = served is None or served.searcher.words is not None
+    written = json.dumps({**{limit: getattr(limits, f"max_{limit}") for limit in LIMITS}, "words": has_words})
     headers = {"content-security-policy": POLICY, "cache-control": VALIDATED}
     return _page(name, written).respond(request, headers)

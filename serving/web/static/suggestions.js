@@ -4,6 +4,7 @@
 import { Problem, getSuggestions } from "./api.js";
 import { announce, hasTouch, make } from "./dom.js";
 import { findAddress } from "./incoming.js";
+import { LIMITS } from "./limits.js";
 import { counted } from "./words.js";
 
 /** @typedef {import("./api.js").Suggestion} Suggestion */
@@ -13,7 +14,7 @@ const MOST_LETTERS = 512;
 const WORD = /[\p{L}\p{N}]/u;
 
 /** Until when the server is left alone: it has refused, and suggestions are worth no wait. */
-let quietUntil = 0;
+let quietUntil = LIMITS.words ? 0 : Infinity;
 
 /**
  * @param {HTMLInputElement} box of a form, which is submitted when a suggestion is chosen

@@ -6,9 +6,11 @@ import gzip
 import html
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from lookalike.data.stores.local import LocalStore
 from lookalike.serving.rest.app import create_app
 from lookalike.serving.runtime import Runtime
 from lookalike.serving.web.page import STATIC, WIDGET
@@ -84,6 +86,17 @@ def test_pages_know_the_limits_of_their_server(served: tuple[Shop, Client], path
         "examples": limits.max_examples,
         "queries": limits.max_queries,
         "facets": limits.max_facets,
+        "words": True,
     }
     with running(create_app(Runtime(make_settings(shop.folder, limits={"max_k": 7})))) as other:
         assert "&quot;k&quot;: 7," in other.get(path).text
+
+
+def test_the_page_knows_that_a_snapshot_has_no_words(tmp_path: Path) -> None:
+    shop = Shop(LocalStore(tmp_path / "store"), tmp_path)
+    with running(create_app(Runtime(make_settings(tmp_path)))) as client:
+        assert "&quot;words&quot;: true" in client.get("/").text  # nobody knows yet
+        shop.words = None
+        shop.publish(4)
+        client.wait(lambda state: state["ready"])
+        assert "&quot;words&quot;: false" in client.get("/").text
