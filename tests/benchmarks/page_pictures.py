@@ -1,5 +1,7 @@
 """Take the pictures of docs/page.md: each state of the search page, on a desktop and a phone, in light and dark.
 
+One of docs/operations.md is taken, too: what the console says of the products that are served.
+
     python -m tests.benchmarks.page_pictures .lookalike/samples/openmoji/products.csv [--into docs/images]
 
 The table is the sample catalogue that `make demo` renders. Its products get prices, brands and dates here.
@@ -33,6 +35,12 @@ LEFT_OUT = {"flags", "symbols", "component"}
 ATTRIBUTION = "Pictures by OpenMoji, https://openmoji.org, CC BY-SA 4.0"
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+ARE_THERE = """() => !document.querySelector(".skeleton") && [...document.images].every((image) => {
+  const { top, bottom, left, right } = image.getBoundingClientRect();
+  const isSeen = bottom > top && right > left && bottom > 0 && top < innerHeight && right > 0 && left < innerWidth;
+  return !isSeen || (image.complete && image.naturalWidth > 0);
+})"""
+"""Whether all pictures that are in sight have come."""
 HEIGHT = 450
 GAP = 8
 PARROT, CAT, FOX, BREAD = "1F99C", "1F431", "1F98A", "1F950"
@@ -84,18 +92,33 @@ def _crop(page: Page) -> None:
         page.locator("#enlarge").click()
 
 
+def _type(page: Page) -> None:
+    page.locator("#find-text").press_sequentially("fa")
+    page.locator(".suggestions li").first.wait_for()
+
+
+def _look_closer(page: Page) -> None:
+    page.locator("#health-attribute").select_option("category")
+    page.locator("#health-do").click()
+    page.locator("#health > *").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    page.locator("#health-section").evaluate("section => section.scrollIntoView()")
+
+
 def list_states(photo: FilePayload) -> dict[str, tuple[str, Callable[[Page], None]]]:
     """Return the address of each state, and what else leads to it."""
     return {
-        "start": ("/", lambda _: None),
-        "results": ("/", lambda page: page.set_input_files("#file", photo)),
-        "crop": (f"/?like={FOX}&crop=0.1,0.05,0.9,0.6", _crop),
-        "examples": (f"/?like={FOX}&like={CAT}&unlike={BREAD}&from.price=15&is.in_stock=true", lambda _: None),
-        "filters": (f"/?like={FOX}", _open_filter),
-        "sorted": (f"/?like={FOX}&sort=attributes.price%3Aasc", lambda _: None),
-        "product": (f"/?like={FOX}&product={CAT}", lambda _: None),
-        "words": ("/", lambda page: page.locator("#find-text").press_sequentially("red")),
-        "nothing": ("/?is.brand=Akme&from.price=20", lambda _: None),
+        "page-start": ("/", lambda _: None),
+        "page-results": ("/", lambda page: page.set_input_files("#file", photo)),
+        "page-crop": (f"/?like={FOX}&crop=0.1,0.05,0.9,0.6", _crop),
+        "page-examples": (f"/?like={FOX}&like={CAT}&unlike={BREAD}&from.price=15&is.in_stock=true", lambda _: None),
+        "page-filters": (f"/?like={FOX}", _open_filter),
+        "page-sorted": (f"/?like={FOX}&sort=attributes.price%3Aasc", lambda _: None),
+        "page-product": (f"/?like={FOX}&product={CAT}", lambda _: None),
+        "page-suggestions": ("/", _type),
+        "page-words": ("/?text=red+aple", lambda _: None),
+        "page-nothing": ("/?is.brand=Akme&from.price=20", lambda _: None),
+        "console-served": ("/console", _look_closer),
     }
 
 
@@ -112,7 +135,7 @@ def shoot(
     page.wait_for_load_state("networkidle")
     act(page)
     page.wait_for_timeout(300)
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function(ARE_THERE)
     taken = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     context.close()
     return taken
@@ -150,8 +173,8 @@ def main() -> None:
                     for phone in (False, True)
                     for scheme in ("light", "dark")
                 ]
-                put_side_by_side(pictures).save(asked.into / f"page-{state}.webp", quality=80, method=6)
-                if state == "results":
+                put_side_by_side(pictures).save(asked.into / f"{state}.webp", quality=80, method=6)
+                if state == "page-results":
                     whole = pictures[0].resize((1080, 675), Image.Resampling.LANCZOS)
                     whole.save(asked.into / "page.webp", quality=84, method=6)
 

@@ -95,12 +95,16 @@ export function makeCloseness(score, chance) {
 function makeWhy({ score = 0 }, { scores, words }, chance) {
   const looks = scores.picture === undefined ? [] : [nameCloseness(scores.picture, chance)];
   const named = [...new Set(words.map(({ found }) => found))];
-  const { meaning = 0, looks: like = 0, shows = 0 } = scores;
-  const seen = Math.max(like, shows);
-  const near = named.length || !(meaning || seen) ? [] : [meaning > seen ? "by its title" : "by its picture"];
-  const said = [...looks, ...(named.length ? [`has ${named.join(", ")}`] : near)].join(" · ");
+  const said = [...looks, named.length ? `has ${named.join(", ")}` : nameChannel(scores)].filter(Boolean).join(" · ");
   const figure = make("span", { className: "figure" }, score.toFixed(2));
   return make("span", { className: "closeness why", title: `Score ${score.toFixed(3)}` }, said, figure);
+}
+
+/** @param {Record<string, number>} scores What a product without any of the words was found by. */
+function nameChannel({ meaning = 0, looks = 0, shows = 0, colour = 0 }) {
+  const seen = Math.max(looks, shows);
+  if (meaning || seen) return meaning > seen ? "by its title" : "by its picture";
+  return colour ? "by its colour" : "";
 }
 
 /** @param {Product} product @param {CardActions} actions */

@@ -31,6 +31,26 @@ def test_words_are_searched_and_what_was_understood_is_said(shopper: Shopper, pa
     expect(page.locator("#find-text")).to_have_value("")
 
 
+def test_a_hit_without_any_of_the_words_says_what_it_was_found_by(shopper: Shopper, page: Page) -> None:
+    found_by = [{"words": 0, "colour": 0.4}, {"meaning": 0.5, "looks": 0.2, "colour": 1}, {"shows": 0.3}]
+    hits = [
+        {
+            "id": f"p{number}",
+            "title": f"Product {number}",
+            "attributes": {},
+            "image_url": f"/v1/products/p{number}/image",
+        }
+        | {"score": 0.1, "why": {"scores": scores, "words": []}}
+        for number, scores in enumerate(found_by)
+    ]
+    reply = {"snapshot": "x", "took_ms": 1, "total": 3, "hits": hits, "understood": {"words": [], "unknown": []}}
+    page.route("**/v1/search", lambda route: route.fulfill(json=reply))
+    page.locator("#find-text").fill("red thing")
+    page.keyboard.press("Enter")
+    for card, said in enumerate(("by its colour", "by its title", "by its picture")):
+        expect(shopper.cards.nth(card).locator(".why")).to_contain_text(said)
+
+
 def test_words_beside_a_picture_are_asked_together(shopper: Shopper, page: Page) -> None:
     shopper.show(3)
     shopper.see_first(3)
