@@ -70,6 +70,8 @@ class Engine:
 def build_options(folder: Path) -> list[str]:
     """Return what `make images` needs to know of this machine: where packages come from, and whom to trust."""
     options = ["--network host", f"--build-arg PYTHON_IMAGE={os.environ.get('PYTHON_IMAGE', BASE)}"]
+    if torch := os.environ.get("TORCH_INDEX"):
+        options.append(f"--build-arg TORCH_INDEX={torch}")
     bundle = next((os.environ[name] for name in ("PIP_CERT", "SSL_CERT_FILE") if os.environ.get(name)), None)
     if bundle is not None:
         options.append(f"--secret id=ca.pem,src={bundle}")
