@@ -95,7 +95,14 @@ class InvertedGroup(Group):
 
     def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
         fine = self._shards[0].codes
-        return fine.decode(self._gather(rows)) if fine else super().reconstruct_rows(rows)
+        if fine:
+            return fine.decode(self._gather(rows))
+        vectors = np.empty((len(rows), self._shards[0].lists.d), np.float32)
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            inside = numbers == number
+            vectors[inside] = self._shards[number].decode_rows(rows[inside] - self._starts[number])
+        return vectors
 
     def warm_up(self, *, on_disk: bool = False) -> None:
         for shard in self._shards:
@@ -256,6 +263,7 @@ class _Shard:
             self.codes = Codes(faiss.downcast_index(index.refine_index), index)
         self._first: _Shard | None = None
         self._list_of_row: NDArray[np.uint32] | None = None
+        self._place_of_row: NDArray[np.uint32] | None = None
 
     def scan(
         self,
@@ -292,6 +300,18 @@ class _Shard:
         self.lists.reconstruct_from_offset(number, int(place), faiss.swig_ptr(vector))
         return vector
 
+    def decode_rows(self, rows: NDArray[np.int64]) -> Vectors:
+        """Return the (n, d) vectors of (n,) rows, n at least 1, from the codes in the lists, all at once."""
+        numbers, places = self.map_rows_to_lists()[rows], self._map_rows_to_places()[rows]
+        head, size = self.lists.coarse_code_size(), self.lists.code_size
+        codes = np.empty((len(rows), head + size), np.uint8)  # each behind the number of its list
+        codes[:, :head] = numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :head]
+        order = np.argsort(numbers, kind="stable")
+        for own in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            codes[own, head:] = self._view_codes(int(numbers[own[0]]))[places[own]]
+        vectors: Vectors = self.lists.sa_decode(codes)
+        return vectors
+
     def warm_up(self, *, on_disk: bool) -> None:
         self.map_rows_to_lists()
         if on_disk:
@@ -321,6 +341,23 @@ class _Shard:
                 found[self._view_rows(number)] = number
             self._list_of_row = found
         return self._list_of_row
+
+    def _map_rows_to_places(self) -> NDArray[np.uint32]:
+        """Return (size,) the place of each row in its list; computed once, for who asks for many rows."""
+        if self._place_of_row is None:
+            found = np.zeros(self.size, np.uint32)
+            for number in np.flatnonzero(self.count_list_rows()).tolist():
+                rows = self._view_rows(number)
+                found[rows] = np.arange(len(rows))
+            self._place_of_row = found
+        return self._place_of_row
+
+    def _view_codes(self, number: int) -> NDArray[np.uint8]:
+        """Return a view of the (rows, bytes a vector) codes in a list that is not empty."""
+        invlists, size = self.lists.invlists, self.lists.code_size
+        rows = int(invlists.list_size(number))
+        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(invlists.get_codes(number), rows * size)
+        return codes.reshape(rows, size)
 
     def _view_rows(self, number: int) -> NDArray[np.int64]:
         """Return a view of the rows in a list that is not empty."""

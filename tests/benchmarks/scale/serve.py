@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def _ask(folder: Path, running: Server, manifest: Manifest, seconds: float) -> F
     if manifest.words or manifest.text:
         asked |= {"text": _search({}), "text, filter 1.00%": _search({"filter": f"bucket<{BUCKETS // 100}"})}
     figures: Figures = {}
+    shutil.rmtree(folder / "requests", ignore_errors=True)  # of an earlier run
     for name, bodies in asked.items():
         requests = queries.write(folder / "requests" / name, bodies)
         for clients in CLIENTS if name == "product" else CLIENTS[:2]:

@@ -356,6 +356,9 @@ def test_gives_back_a_row_s_vector(vectors: NDArray[np.float32], key: str) -> No
     index.warm_up()
     for row in (0, 999, 1000, 1001, 2999):
         assert float(index.reconstruct(row) @ vectors[row]) > 0.99
+    some = np.random.default_rng(1).permutation(3000)[:700]
+    np.testing.assert_array_equal(index.reconstruct_rows(some), np.stack([index.reconstruct(row) for row in some]))
+    np.testing.assert_array_equal(index.reconstruct_rows(some[:1])[0], index.reconstruct(int(some[0])))
 
 
 @pytest.mark.parametrize("key", LISTS)
