@@ -140,7 +140,8 @@ def main() -> None:
         running_seaweedfs() as seaweedfs,
         s3_environment(seaweedfs),
     ):
-        manifest = Builder(store, os.cpu_count() or 1, words=False, kind=None).build(given.products)
+        builder = Builder(store, os.cpu_count() or 1, kept=Path(folder) / "steps", words=False, kind=None)
+        manifest = builder.build(given.products)
         with slow_line(seaweedfs.endpoint, given.latency_ms / 1000) as address:
             os.environ["AWS_ENDPOINT_URL"] = address
             loops = [time_loop()]

@@ -4,7 +4,8 @@
 
 Vectors are made, and no picture is read. Every step of a run is done by the jobs that the flows give to workers, one
 after the other, each in a process of its own, so that its peak memory is known. Ten million products take about 25 GB
-of disk. `--serve` only serves what was built before.
+of disk. A build that was interrupted goes on where it stopped, if it is asked for again with the same options.
+`--serve` only serves what was built before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,9 +55,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     folder: Path = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    options = (given.products, given.kind, given.on_disk, given.words, given.text_encoder)
     builder = Builder(
         str(folder / "store"),
         given.threads,
+        kept=folder / f"steps-{zlib.crc32(repr(options).encode()):08x}",
         words=given.words,
         kind=given.kind,
         on_disk=given.on_disk,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -39,13 +41,18 @@ Figures = dict[str, Any]
 
 
 class Builder:
-    """Does each step in a process of its own, and notes what it took."""
+    """Does each step in a process of its own, and notes what it took.
+
+    What the steps of a build return is kept in a folder until its snapshot is published: a build that was interrupted
+    goes on where it stopped.
+    """
 
     def __init__(
         self,
         store: str,
         threads: int,
         *,
+        kept: Path,
         words: bool,
         kind: Kind | None,
         on_disk: bool = False,
@@ -53,6 +60,7 @@ class Builder:
     ) -> None:
         self.store = store
         self.figures: Figures = {}
+        self._kept = kept
         self._threads = threads
         self._words = words
         self._kind = kind
@@ -61,15 +69,20 @@ class Builder:
 
     def build(self, count: int) -> Manifest:
         """Make a catalogue and publish its first snapshot."""
+        manifest = self._build(count)
+        shutil.rmtree(self._kept)
+        return manifest
+
+    def _build(self, count: int) -> Manifest:
         with tempfile.TemporaryDirectory(prefix="lookalike-scale-") as folder:
-            encoder, catalogue = self._step("make", _make, self.store, count, Path(folder))
-        plan = self._step("plan", _plan, self.store, catalogue, count, encoder, self._kind, self._threads)
+            encoder, catalogue = self._keep("make", _make, self.store, count, Path(folder))
+        plan = self._keep("plan", _plan, self.store, catalogue, count, encoder, self._kind, self._threads)
         plan = replace(plan, on_disk=plan.on_disk or self._on_disk)
         source = Source(self.store, catalogue, encoder, plan, self._words)
-        trained = self._step("train", jobs.train_index, source, threads=self._threads)
-        queries = self._step("sample", jobs.sample_queries, source, trained)
+        trained = self._keep("train", jobs.train_index, source, threads=self._threads)
+        queries = self._keep("sample", jobs.sample_queries, source, trained)
         shards = [self._build_shard(source, number, queries, trained) for number in range(plan.shards)]
-        measured = self._step(
+        measured = self._keep(
             "evaluate", jobs.evaluate_index, self.store, shards, plan.dimension, queries, TARGET, threads=self._threads
         )
         self.figures |= {"key": plan.key, "shards": plan.shards, "recall_at_10": measured.recall}
@@ -78,7 +91,7 @@ class Builder:
         sections = [shard.section for shard in shards]
         titles = None
         if self._text_encoder:
-            titles = self._step("texts", _build_texts, self.store, self._text_encoder, sections, self._threads)
+            titles = self._keep("texts", _build_texts, self.store, self._text_encoder, sections, self._threads)
         return self._publish(catalogue, space, sections, count, measured, None, titles)
 
     def refresh(self, parent: Manifest, count: int) -> Manifest:
@@ -93,8 +106,8 @@ class Builder:
         self._step("gc", _collect, self.store)
 
     def _build_shard(self, source: Source, number: int, queries: SampleQueries, trained: TrainedParts) -> Shard:
-        shard: Shard | None = self._step(
-            "build", jobs.build_shard, source, number, queries, trained, threads=self._threads
+        shard: Shard | None = self._keep(
+            "build", jobs.build_shard, source, number, queries, trained, threads=self._threads, part=number
         )
         if shard is None:
             raise SystemExit(f"shard {number} has no products: ask for more")
@@ -123,6 +136,20 @@ class Builder:
         channel = Channel(open_store(self.store))
         publish(channel, manifest, after=channel.latest(), reason="a benchmark")
         return manifest
+
+    def _keep(self, name: str, function: Callable[..., T], *arguments: Any, part: int = 0, **named: Any) -> T:
+        """Do a step of a build, or take what it returned before this build was interrupted."""
+        file = self._kept / f"{name}-{part}.pickle"
+        if file.exists():
+            found: T
+            found, self.figures = pickle.loads(file.read_bytes())
+            return found
+        found = self._step(name, function, *arguments, **named)
+        self._kept.mkdir(parents=True, exist_ok=True)
+        half = file.with_suffix(".half")
+        half.write_bytes(pickle.dumps((found, self.figures)))
+        half.replace(file)
+        return found
 
     def _step(self, name: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Call a function in another process; of steps with one name, note the sum of times and the highest peak."""
