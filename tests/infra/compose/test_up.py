@@ -110,7 +110,7 @@ def test_prometheus_sees_every_part_and_what_the_run_pushed(stack: Stack) -> Non
     eventually(lambda: bool(stack.prometheus(f'lookalike_batch_products{{kind="reindex"}} == {PICTURES}')))
 
 
-def eventually(condition: Any, state: Any = None, seconds: float = 90) -> None:
+def eventually(condition: Any, state: Any = None, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, state and state()
