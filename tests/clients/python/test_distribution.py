@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[3] / "clients" / "python"
-MODULES = sorted((SOURCE / "src" / "lookalike_client").glob("*.py"))
+PACKAGE = SOURCE / "src" / "lookalike_client"
+MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("numpy", "pydantic", "PIL", "lookalike", "concurrent.futures.process")
 SCRIPT = f"""
 import sys
@@ -26,7 +27,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], lookalike_client.__ve
 """
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(PACKAGE)))
 def test_a_module_imports_httpx2_and_the_standard_library_alone(module: Path) -> None:
     """import-linter would want the client installed beside Lookalike; a test does not."""
     nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
@@ -57,7 +58,10 @@ def test_its_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     built = build_wheel(tmp_path)
     with zipfile.ZipFile(built) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
-    assert {name.partition("/")[2] for name in names} == {module.name for module in MODULES} | {"py.typed"}
+    assert {name.partition("/")[2] for name in names} == {
+        *(str(module.relative_to(PACKAGE)) for module in MODULES),
+        "py.typed",
+    }
 
     venv.create(tmp_path / "environment", with_pip=True)
     python = tmp_path / "environment" / "bin" / "python"

@@ -37,8 +37,8 @@ from lookalike_client.errors import NoStreamError
 from lookalike_client.query import MAX_FRAMES, ReadQuery
 from lookalike_client.results import Hit, SearchResult
 from lookalike_client.settings import Settings
-from lookalike_client.stream import START, Stream
-from lookalike_client.streamed import StreamedSearch, choose_stream
+from lookalike_client.streaming.stream import START, Stream
+from lookalike_client.streaming.streamed import StreamedSearch, choose_stream
 from tests.serving.conftest import make_settings
 from tests.support.listening import listening
 from tests.support.processes import Server as Running

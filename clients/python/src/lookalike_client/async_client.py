@@ -20,7 +20,7 @@ from lookalike_client.query import Query, ReadQuery
 from lookalike_client.results import AsyncHit, AsyncProduct, HeldSnapshot, Products, SearchResult, Snapshot, Suggestion
 from lookalike_client.retries import RetryPolicy
 from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, Way, read_environment
-from lookalike_client.streamed import StreamedSearch, choose_stream, search_streamed
+from lookalike_client.streaming.streamed import StreamedSearch, choose_stream, search_streamed
 
 if TYPE_CHECKING:
     import httpx2

@@ -20,7 +20,7 @@ from lookalike_client.query import Query, ReadQuery
 from lookalike_client.results import HeldSnapshot, Hit, Product, Products, SearchResult, Snapshot, Suggestion
 from lookalike_client.retries import RetryPolicy
 from lookalike_client.settings import DEFAULT_TIMEOUT, Settings, Way, read_environment
-from lookalike_client.streamed import StreamedSearch, choose_stream, search_in_loop
+from lookalike_client.streaming.streamed import StreamedSearch, choose_stream, search_in_loop
 
 if TYPE_CHECKING:
     import httpx2

@@ -31,10 +31,19 @@ from lookalike_client.errors import (
     is_transient,
     out_of_time,
 )
-from lookalike_client.messages import Goaway, Hello, Hits, Message, Refusal, check_size, read_message, write_query
 from lookalike_client.query import ReadQuery
 from lookalike_client.replies import Reply
 from lookalike_client.settings import Settings
+from lookalike_client.streaming.messages import (
+    Goaway,
+    Hello,
+    Hits,
+    Message,
+    Refusal,
+    check_size,
+    read_message,
+    write_query,
+)
 
 PATH = "/v1/stream"
 START = '{"type":"start"}'
@@ -53,7 +62,7 @@ _ACCESS = frozenset({"unauthorized", "forbidden", "cross_origin_refused"})
 _BROKEN = frozenset({1002, 1003, 1007, 1009})
 """Codes of a WebSocket that mean: what was sent cannot be read. Sending it again would end the next stream, too."""
 
-_silent = logging.Logger("lookalike_client.stream")
+_silent = logging.Logger("lookalike_client.streaming")
 """For the library, which writes headers, and so the key, at the level DEBUG."""
 _silent.disabled = True
 

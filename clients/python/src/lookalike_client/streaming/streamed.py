@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lookalike_client.errors import LookalikeError, NoStreamError
 from lookalike_client.examples import Picture
-from lookalike_client.loops import LoopThread
 from lookalike_client.many import Outcome, Window, search_in_futures, search_in_tasks, to_query
 from lookalike_client.query import Query, ReadQuery
 from lookalike_client.replies import MakeHit, read_hits
 from lookalike_client.results import ProductFields, SearchResult
 from lookalike_client.retries import RetryPolicy
 from lookalike_client.settings import Settings, Way
+from lookalike_client.streaming.loops import LoopThread
 
 if TYPE_CHECKING:
-    from lookalike_client.stream import Stream
+    from lookalike_client.streaming.stream import Stream
 
 ItemT = TypeVar("ItemT", bound=ProductFields)
 AskHttp = Callable[[ReadQuery, float], Awaitable[SearchResult[ItemT]]]
@@ -107,7 +107,7 @@ def _reads_files(query: Query) -> bool:
 async def open_stream(settings: Settings, way: Way) -> AsyncIterator[Stream]:
     """Yield a stream for this event loop, which connects when it is asked first."""
     from lookalike_client.http import load_tls  # noqa: PLC0415 - it loads httpx2
-    from lookalike_client.stream import Stream  # noqa: PLC0415 - it loads websockets
+    from lookalike_client.streaming.stream import Stream  # noqa: PLC0415 - it loads websockets
 
     tls = load_tls(way) if settings.url.startswith("https:") else None
     stream = Stream(settings, tls=tls, proxy=way.proxy or (way.trust_env and not settings.is_local))

@@ -1,0 +1,1 @@
+"""Queries over a stream: many at a time over one WebSocket, each answered when it is ready."""
