@@ -242,7 +242,8 @@ class ShardedIndex:
         if allowed.flags.writeable:  # it may be another one at the next search
             return self._select(allowed)
         # with the mask itself: while it is kept, no other one gets its id
-        return self._recent.get(id(allowed), lambda: (allowed, self._select(allowed)), 2 * allowed.nbytes + 4096)[1]
+        size = 2 * self._starts[-1] + 4096  # of all pictures, which are more than the products of the mask
+        return self._recent.get(id(allowed), lambda: (allowed, self._select(allowed)), size)[1]
 
     def _select(self, mask: NDArray[np.bool_] | None) -> list[Rows]:
         return [Rows(size, part) for size, part in self._parts(mask)]
