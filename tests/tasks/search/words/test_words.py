@@ -239,7 +239,7 @@ def complete(products: Sequence[tuple[str, str]], counted: Sequence[bool], text:
     return dict(count(known, counted) or count(set(), counted))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(PRODUCT, min_size=1, max_size=12), st.integers(0, 12), st.data())
 def test_completions_count_what_lives_and_is_allowed_in_all_shards(
     products: list[tuple[str, str]], cut: int, data: st.DataObject
