@@ -1,4 +1,4 @@
-"""Callers that ask a server without a pause, over HTTP, WebSocket and gRPC, and keep account of every answer."""
+"""Callers that ask a server over HTTP, WebSocket and gRPC, each without end, and keep account of every answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -54,12 +54,19 @@ class Tally:
 
 
 class Load:
-    """So many callers for each gateway, in a thread, until the context ends; `tally` can be read at any time."""
+    """So many callers for each gateway, in a thread, until the context ends; `tally` can be read at any time.
 
-    def __init__(self, url: str, products: list[str], *, http: int = 2, websocket: int = 1, grpc: int = 1) -> None:
+    Without a pause they take all that a machine has: a test that waits for other work beside them gives one, in seconds
+    between two queries of a caller.
+    """
+
+    def __init__(
+        self, url: str, products: list[str], *, http: int = 2, websocket: int = 1, grpc: int = 1, pause: float = 0.0
+    ) -> None:
         self.tally = Tally()
         self._url = url
         self._products = products
+        self._pause = pause
         self._callers = [self._ask_http] * http + [self._ask_websocket] * websocket + [self._ask_grpc] * grpc
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
@@ -89,13 +96,14 @@ class Load:
             for caller in self._callers:
                 group.create_task(caller())
 
-    def _queries(self) -> Iterator[str]:
+    async def _queries(self) -> AsyncIterator[str]:
         while not self._stop.is_set():
             yield self._products[next(ASKED) % len(self._products)]
+            await asyncio.sleep(self._pause)
 
     async def _ask_http(self) -> None:
         async with httpx.AsyncClient(base_url=self._url, timeout=PATIENCE_SECONDS, trust_env=False) as client:
-            for product in self._queries():
+            async for product in self._queries():
                 began = time.monotonic()
                 try:
                     reply = await client.post("/v1/search", json={"product_id": product, "k": 3})
@@ -110,7 +118,7 @@ class Load:
     async def _ask_grpc(self) -> None:
         async with grpc.aio.insecure_channel(self._url.removeprefix("http://")) as channel:
             ask = services.LookalikeServiceStub(channel).Search
-            for product in self._queries():
+            async for product in self._queries():
                 began = time.monotonic()
                 try:
                     reply = await ask(pb.SearchRequest(product_id=product, k=3), timeout=PATIENCE_SECONDS)
@@ -141,7 +149,9 @@ class Load:
         is_leaving = False
         queries = self._queries()
         while True:
-            while not is_leaving and len(under_way) < STREAM_WINDOW and (product := next(queries, None)) is not None:
+            while not is_leaving and len(under_way) < STREAM_WINDOW:
+                if (product := await anext(queries, None)) is None:
+                    break
                 item = next(ASKED)
                 under_way[item] = time.monotonic()
                 await stream.ask(item, product_id=product, k=3)

@@ -175,7 +175,7 @@ store.create("channels/current/9999999999.json", b"{}")
 def test_a_second_catalogue_is_swapped_in_and_no_query_fails(stack: Stack, client: httpx.Client) -> None:
     before = client.get("/v1/snapshots/current").json()["id"]
     place = f"s3://{stack.values['STORE_BUCKET']}/second"
-    with Load(stack.search_url, ids(client)) as load:
+    with Load(stack.search_url, ids(client), pause=0.2) as load:
         stack.compose(
             "run", "--rm", "--no-deps", "-e", f"SAMPLE={place}", "-e", f"SAMPLE_PICTURES={2 * PICTURES}", "sample"
         )
@@ -201,7 +201,7 @@ def reindex(stack: Stack, **parameters: Any) -> dict[str, Any]:
             found[:] = [prefect.get(f"/flow_runs/{made['id']}").raise_for_status().json()["state"]]
             return found[0]["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
-        eventually(has_ended, lambda: found, 180)
+        eventually(has_ended, lambda: found, 600)
     return found[0]
 
 
