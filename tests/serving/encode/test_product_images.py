@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,23 +23,27 @@ IDS = product_ids(24)
 
 
 class SlowPlace:
-    """Where pictures lie: it hands out none before it may, and counts who asks."""
+    """Where a shop's pictures lie: it hands out none before it may, and counts who asks.
 
-    def __init__(self) -> None:
+    A read that an earlier test left behind may end here on a busy machine: what it asks for lies in another folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.may_answer = threading.Event()
         self.asked = 0
+        self._folder = str(folder)
         self._lock = threading.Lock()
 
-    def read(self, *_: Any, **__: Any) -> bytes:
+    def read(self, reference: str, **_: Any) -> bytes:
         with self._lock:
-            self.asked += 1
+            self.asked += reference.startswith(self._folder)
         self.may_answer.wait(20)
         return picture(1)
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPlace]:
-    found = SlowPlace()
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPlace]:
+    found = SlowPlace(tmp_path)
     monkeypatch.setattr("lookalike.serving.encode.pictures.read_image", found.read)
     yield found
     found.may_answer.set()
