@@ -82,6 +82,14 @@ class TestS3Store(StoreTests):
         with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:9"):
             open_store(s3_uri).read("a")
 
+    def test_reading_a_document_is_one_request(self, s3_uri: str, caplog: pytest.LogCaptureFixture) -> None:
+        store = open_store(s3_uri)
+        store.create("a", b"1")
+        with caplog.at_level("DEBUG", "s3fs"):
+            assert store.read("a") == b"1"
+        calls = [record.args[0] for record in caplog.records if record.name == "s3fs" and record.args]
+        assert calls == ["get_object"]
+
     def test_a_key_that_is_a_prefix_of_others(self, s3_uri: str) -> None:
         store = open_store(s3_uri)
         store.create("a/b/c", b"1")
