@@ -35,19 +35,28 @@ class Clusters:
         """Return (number, dimension) vectors of length 1."""
         return np.concatenate(list(self.batches(number, seed)))
 
+    def draw_labelled(self, number: int, seed: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """Return the same, and the (number,) clusters that they lie in."""
+        vectors, clusters = zip(*self._parts(number, seed), strict=True)
+        return np.concatenate(vectors), np.concatenate(clusters)
+
     def batches(self, number: int, seed: int) -> Iterator[Vectors]:
         """Yield the same a part at a time."""
+        for vectors, _ in self._parts(number, seed):
+            yield vectors
+
+    def _parts(self, number: int, seed: int) -> Iterator[tuple[Vectors, NDArray[np.int64]]]:
         random = np.random.default_rng(seed)
         for start in range(0, number, BATCH):
             yield self._some(min(BATCH, number - start), random)
 
-    def _some(self, number: int, random: np.random.Generator) -> Vectors:
+    def _some(self, number: int, random: np.random.Generator) -> tuple[Vectors, NDArray[np.int64]]:
         cluster = np.searchsorted(self._shares, random.random(number, np.float32))
         inside = self._centres[cluster] + self.spread * random.standard_normal((number, self.rank), np.float32)
         vectors: Vectors = inside @ self._basis
         vectors += self.noise * random.standard_normal(vectors.shape, np.float32) * np.sqrt(self.rank / self.dimension)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors
+        return vectors, cluster
 
     @cached_property
     def _centres(self) -> Vectors:

@@ -30,7 +30,7 @@ from lookalike.tasks.build.planner import Kind
 from lookalike.tasks.build.texts import BuiltTexts, TextChoice
 from lookalike.tasks.draft import describe_space, describe_words
 from lookalike.tasks.encoders.texts.content import DEFAULT_FIELDS
-from lookalike.tasks.encoders.texts.stored import store_text_encoder
+from lookalike.tasks.encoders.texts.stored import load_text_encoder, store_text_encoder
 from lookalike.tasks.resolve import Changes, ResolvedDelta
 from tests.benchmarks.index_vectors import Clusters
 from tests.benchmarks.scale import catalogue as made
@@ -175,7 +175,7 @@ def _watch(
 
 def _build_texts(store: str, encoder: str, shards: list[ShardSection], threads: int) -> BuiltTexts | None:
     choice = TextChoice(store_text_encoder(open_store(store), encoder), DEFAULT_FIELDS)
-    made.store_titles(open_store(store), choice.encoder, shards)
+    made.store_titles(open_store(store), load_text_encoder(store, choice.encoder, threads), shards)
     plan = texts.plan_texts(store, choice, shards, None, threads=threads)
     if plan is None:
         return None
@@ -211,10 +211,9 @@ def _plan(
 def _refresh(store: str, parent: Manifest, count: int) -> tuple[list[ShardSection], Measurement]:
     opened, encoder = open_store(store), parent.encoder
     hashes = made.make_hashes(count, 10**6, 10**6 + 1)
-    Embeddings(opened, encoder.fingerprint).write(
-        [one.tobytes() for one in hashes], Clusters(made.DIMENSION).draw(count, seed=10**6)
-    )
-    products = made.make_products(10**8 + np.arange(count), hashes)
+    vectors, looks = Clusters(made.DIMENSION).draw_labelled(count, seed=10**6)
+    Embeddings(opened, encoder.fingerprint).write([one.tobytes() for one in hashes], vectors)
+    products = made.make_products(10**8 + np.arange(count), hashes, looks)
     dead = np.arange(count // 2, dtype=np.int64)
     resolved = ResolvedDelta(products, dead, Changes(), count, 0)
     return delta.build(opened, store, encoder, parent, resolved)

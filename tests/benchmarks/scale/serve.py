@@ -27,6 +27,7 @@ Figures = dict[str, Any]
 CLIENTS = (1, 8, 32)
 SHARES = (0.1, 0.01, 0.0001)
 QUERIES = 2000
+FIRST_KEPT = 1000  # a refresh removes some of the products before it
 LONGEST_START = 1800.0  # seconds: a first start checks and maps tens of gigabytes
 _MAPPED = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+ *(.*)$")
 
@@ -98,7 +99,7 @@ def _ask(folder: Path, running: Server, manifest: Manifest, seconds: float) -> F
 
 
 def _similar(count: int, parameters: dict[str, str]) -> list[bytes]:
-    numbers = np.random.default_rng(1).integers(0, count, QUERIES).tolist()
+    numbers = np.random.default_rng(1).integers(FIRST_KEPT, count, QUERIES).tolist()
     asked = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
     return [
         f"GET /v1/products/{urllib.parse.quote(product_id(number), safe='')}/similar{asked} HTTP/1.1\r\n"
@@ -108,11 +109,10 @@ def _similar(count: int, parameters: dict[str, str]) -> list[bytes]:
 
 
 def _search(parameters: dict[str, str]) -> list[bytes]:
-    """Return searches by three words that titles have, as people type them: no two are the same."""
+    """Return searches by three words that titles have, as people type them."""
     random = np.random.default_rng(2)
     parts = [random.choice(words, QUERIES).tolist() for words in TITLE_WORDS[1:]]
-    texts = [f"{' '.join(words)} {number}" for number, words in enumerate(zip(*parts, strict=True))]
-    asked = [urllib.parse.urlencode({"text": text, **parameters}) for text in texts]
+    asked = [urllib.parse.urlencode({"text": " ".join(words), **parameters}) for words in zip(*parts, strict=True)]
     return [f"GET /v1/search?{one} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode() for one in asked]
 
 
