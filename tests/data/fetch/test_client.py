@@ -190,22 +190,22 @@ def test_a_short_rest_is_kept_and_a_long_one_not_waited_for(site: Site) -> None:
     site.pages["/a.png"] = [answer(b"", 503, Retry_After="1"), answer(b"picture")]
     start = time.monotonic()
     assert fetch(at(site), policy(site, retries=1)) == b"picture"
-    assert 1 <= time.monotonic() - start < 3
+    assert time.monotonic() - start >= 1
     for rest in ("11", "9" * 9):
         site.pages["/a.png"] = [answer(b"", 429, Retry_After=rest), answer(b"picture")]
         start = time.monotonic()
         assert reason(at(site), policy(site, retries=1, total_seconds=60)) == "unreachable"
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 10
     for rest in ("9" * 5000, "-1", "Wed, 21 Oct 2015 07:28:00 GMT"):
         site.pages["/a.png"] = [answer(b"", 503, Retry_After=rest), answer(b"picture")]
         assert fetch(at(site), policy(site, retries=1)) == b"picture"
 
 
 def test_no_sleep_beyond_the_deadline(site: Site) -> None:
-    site.pages["/a.png"] = [answer(b"", 503, Retry_After="5")]
+    site.pages["/a.png"] = [answer(b"", 503, Retry_After="9")]
     start = time.monotonic()
-    assert reason(at(site), policy(site, retries=1, total_seconds=4)) == "unreachable"
-    assert time.monotonic() - start < 3
+    assert reason(at(site), policy(site, retries=1, total_seconds=8)) == "unreachable"
+    assert time.monotonic() - start < 7
 
 
 # Redirects
@@ -282,10 +282,10 @@ def test_the_largest_body(site: Site) -> None:
 
 
 def test_a_length_over_the_limit_is_refused_before_the_body(site: Site) -> None:
-    site.pages["/a.png"] = [raw(length(1000000), b"", pause=3)]
+    site.pages["/a.png"] = [raw(length(1000000), b"", pause=0.05, times=400)]
     start = time.monotonic()
     assert reason(at(site), policy(site, max_bytes=999_999)) == "too_many_bytes"
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 15  # of 20 seconds
 
 
 def test_a_length_that_is_too_small(site: Site) -> None:
@@ -358,12 +358,12 @@ TRICKLES = {
 @pytest.mark.parametrize("what", TRICKLES)
 def test_a_trickle_ends_at_the_deadline(site: Site, safe_site: Site, ca_file: str, what: str, tls: bool) -> None:
     here = safe_site if tls else site
-    here.pages["/a.png"] = [raw(*TRICKLES[what], pause=0.02, times=200)]
+    here.pages["/a.png"] = [raw(*TRICKLES[what], pause=0.02, times=1500)]
     start = time.monotonic()
     expected = "missing" if what == "error page" else "unreachable"
     url = at(here, scheme="https" if tls else "http")
     assert reason(url, policy(here, total_seconds=0.2, retries=9, ca_file=ca_file)) == expected
-    assert 0.15 < time.monotonic() - start < 2
+    assert 0.15 < time.monotonic() - start < 15  # of 30 seconds
 
 
 def test_the_deadline_holds_for_redirects_and_retries_together(site: Site) -> None:
@@ -373,8 +373,8 @@ def test_the_deadline_holds_for_redirects_and_retries_together(site: Site) -> No
 
     site.pages["/a.png"] = [slowly]
     start = time.monotonic()
-    assert reason(at(site), policy(site, total_seconds=0.3, max_redirects=100)) == "unreachable"
-    assert time.monotonic() - start < 4
+    assert reason(at(site), policy(site, total_seconds=0.3, max_redirects=400)) == "unreachable"
+    assert time.monotonic() - start < 15  # of 20 seconds
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -386,7 +386,7 @@ def test_nobody_accepts_or_greets(names: Names, scheme: str) -> None:
         allowed = replace(policy(), allowed_ports=(port,), connect_seconds=0.2, total_seconds=0.4)
         start = time.monotonic()
         assert reason(f"{scheme}://{HOST}:{port}/", allowed) == "unreachable"
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 20
     assert reason(f"{scheme}://{HOST}:{port}/", allowed) == "unreachable"  # refused
 
 
@@ -452,7 +452,7 @@ def test_a_name_server_that_says_nothing(names: Names) -> None:
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(lambda _: reason(f"http://{HOST}/", allowed), range(4)))
         assert found == ["unreachable"] * 4
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 20
         assert names.asked == [HOST]  # one question for all
     finally:
         never.set()
@@ -498,11 +498,11 @@ def test_versions(site: Site) -> None:
 )  # fmt: skip
 def test_what_a_server_says_of_head_is_not_believed(site: Site, status: int, then: str) -> None:
     """Its GET is asked; of a body that never ends, none is read."""
-    endless = raw(OK + b'ETag: "abc"\r\nContent-Length: 99999999\r\n\r\n', b"x" * 1000, pause=0.05, times=200)
+    endless = raw(OK + b'ETag: "abc"\r\nContent-Length: 99999999\r\n\r\n', b"x" * 1000, pause=0.05, times=400)
     site.pages["/a.png"] = [answer(b"", status), endless]
     start = time.monotonic()
     assert remote_version(at(site), policy(site, retries=0)) == '"abc"'
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15  # of 20 seconds
     assert [method for method, _, _ in site.requests] == ["HEAD", "GET"]
     site.pages["/a.png"] = [answer(b"", status)]
     with pytest.raises(FetchError) as caught:

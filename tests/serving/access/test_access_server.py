@@ -73,7 +73,7 @@ def test_a_large_body_without_a_key_is_refused_before_it_is_read(shop: Shop, tmp
             start = time.monotonic()
             status, problem = read_answer(connection)
             assert (status, problem["code"]) == (b"HTTP/1.1 401 Unauthorized", "unauthorized")
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 9  # in ten it would be told that its body is late
             sent = 0
             with suppress(ConnectionError):  # it has hung up
                 for _ in range(30):

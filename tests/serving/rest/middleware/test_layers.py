@@ -31,7 +31,7 @@ async def break_down(scope: Scope, receive: Receive, send: Send) -> None:
 async def dawdle(scope: Scope, receive: Receive, send: Send) -> None:
     while (await receive()).get("more_body"):
         pass
-    await asyncio.sleep(5)
+    await asyncio.sleep(20)
 
 
 async def stream_slowly(scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,7 +104,7 @@ def test_a_slow_answer_is_cut() -> None:
     start = time.monotonic()
     response = ask(Deadline(dawdle, seconds=0.1), "POST", content=b"x")
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 15
 
 
 def test_a_slow_body_is_cut() -> None:
@@ -141,9 +141,9 @@ def test_work_for_a_caller_who_left_is_dropped() -> None:
             raise
 
     start = time.monotonic()
-    sent = talk(Deadline(works, seconds=5), [{"type": "http.request", "body": b"x"}, {"type": "http.disconnect"}])
+    sent = talk(Deadline(works, seconds=20), [{"type": "http.request", "body": b"x"}, {"type": "http.disconnect"}])
     assert (sent, dropped) == ([], [True])
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 15
 
 
 def test_nobody_watches_a_caller_who_is_answered_at_once() -> None:
