@@ -107,6 +107,7 @@ export function offerSuggestions(box, conditions) {
   box.addEventListener("input", () => {
     activate(-1);
     clearTimeout(pause);
+    asked.abort(); // an answer to what was typed before would close the list, and nobody would ask for this
     pause = window.setTimeout(look, PAUSE);
   });
   box.addEventListener("keydown", press);

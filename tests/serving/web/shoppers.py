@@ -110,6 +110,15 @@ class Shopper:
             filter_.locator("summary").click()
         return filter_.locator(".filter-body")
 
+    def scroll_to_end(self, cards: int) -> None:
+        """Roll the wheel until all cards are there: more come whenever the end of those that are there is near."""
+        for _ in range(200):
+            if self.cards.count() >= cards:
+                break
+            self.page.mouse.wheel(0, 4000)
+            self.page.wait_for_timeout(100)
+        expect(self.cards).to_have_count(cards)
+
     def focused(self) -> str:
         found: str = self.page.evaluate("document.activeElement.id || document.activeElement.className")
         return found

@@ -75,10 +75,7 @@ def test_a_newer_snapshot_between_two_pages_begins_again(shopper: Shopper) -> No
             route.continue_()
 
     shopper.page.route("**/v1/search", answer)
-    for _ in range(8):
-        shopper.page.mouse.wheel(0, 4000)
-        shopper.page.wait_for_timeout(100)
-    expect(shopper.cards).to_have_count(COUNT - 3)
+    shopper.scroll_to_end(COUNT - 3)
     assert not answers
 
 

@@ -103,10 +103,7 @@ def test_the_grid_grows_to_its_end_and_back_finds_its_place(shopper: Shopper) ->
     page = shopper.page
     page.goto("/?like=p5")
     expect(shopper.cards).not_to_have_count(0)
-    for _ in range(6):
-        page.mouse.wheel(0, 4000)
-        page.wait_for_timeout(120)
-    expect(shopper.cards).to_have_count(COUNT - 3)  # itself and two duplicates
+    shopper.scroll_to_end(COUNT - 3)  # itself and two duplicates
     card = shopper.cards.nth(45)
     card.scroll_into_view_if_needed()
     page.wait_for_timeout(300)
