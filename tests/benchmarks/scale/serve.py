@@ -21,7 +21,7 @@ from tests.benchmarks.serving.loads import Load, send
 from tests.benchmarks.serving.servers import QUIET
 from tests.benchmarks.serving.servers import Server as Loaded
 from tests.support.processes import Server, server
-from tests.support.watched import forget_peak, peak, processor_seconds
+from tests.support.watched import forget_peak, new_pages, peak, processor_seconds
 
 Figures = dict[str, Any]
 CLIENTS = (1, 8, 32)
@@ -84,7 +84,7 @@ def _ask(folder: Path, running: Server, manifest: Manifest, seconds: float) -> F
     for name, bodies in asked.items():
         requests = queries.write(folder / "requests" / name, bodies)
         for clients in CLIENTS if name == "product" else CLIENTS[:2]:
-            before = processor_seconds(running.process.pid)
+            before, touched = processor_seconds(running.process.pid), new_pages(running.process.pid)
             result = send(Loaded(running.port), Load(requests, seconds, clients))
             p50, _, p99 = result.percentiles()
             answered = result.statuses()[OK]
@@ -94,6 +94,7 @@ def _ask(folder: Path, running: Server, manifest: Manifest, seconds: float) -> F
                 "p99_ms": round(p99, 2),
                 "failed": len(result.replies) - answered,
                 "cpu_ms": round(1000 * (processor_seconds(running.process.pid) - before) / max(1, answered), 2),
+                "new_pages": round((new_pages(running.process.pid) - touched) / max(1, answered), 1),
             }
     return figures
 
