@@ -20,7 +20,7 @@ GATHER_UP_TO = 0.03  # share of rows: up to it, reading only the matching rows i
 GATHER_COST = 50  # of reading one gathered row; scanning one short code costs 1
 COMPARE_COST = 15  # of reading a row in its place
 TEST_COST = 2  # of testing whether a row matches
-DECODED_AT_A_TIME = 4096  # vectors: so many of 256 dimensions stay in the cache of a core
+DECODED_AT_A_TIME = 1024  # vectors: of 256 dimensions they stay in the cache of a core, and in memory that is kept
 
 Vectors = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.data.errors import CorruptError
-from lookalike.tasks.search.exact import Codes, estimate_exact_cost
+from lookalike.tasks.search.exact import DECODED_AT_A_TIME, Codes, estimate_exact_cost
 from lookalike.tasks.search.faiss_io import give_back_around, give_back_pages
 from lookalike.tasks.search.neighbours import Group, Neighbours, Rows, SearchParameters, select_best
 
@@ -32,7 +32,8 @@ CENTROID_COST = 30  # of ranking one list for a filter; scanning one short code 
 MOST_CANDIDATES = (
     20_000  # to rank again, unless more hits are wanted: far down the list, a little nearer matters little
 )
-DECODED_AT_A_TIME = 2**13  # vectors, to bound memory
+TABLE_BYTES = 16  # of FAISS's look-up table for one query and list, by dimension
+MOST_TABLES = 2**21  # bytes of these at a time: beyond the cache of a core they cost more than another scan
 RANKED_AT_A_TIME = 2**21  # lists of all queries together, to bound memory: each takes about 45 bytes
 COARSE_EF_SEARCH = 12  # at least: where few lists are visited, finding them takes most of the time
 GRAPH_UP_TO = 1 / 64  # share of lists: above it, comparing all centroids is faster than walking through their graph
@@ -198,10 +199,13 @@ class InvertedGroup(Group):
         return counts
 
     def _scan(self, queries: Vectors, k: int, rows: Rows, scores: Vectors, lists: NDArray[np.int64]) -> Neighbours:
-        parts = [
-            shard.scan(queries, min(k, shard.size), scores, lists, rows.to_selector(start, stop)).shift(start)
-            for shard, start, stop in self._pair_with_ranges()
-        ]
+        step = max(1, MOST_TABLES // (TABLE_BYTES * self.dimension)) if self.is_compressed else lists.shape[1]
+        cuts = [np.s_[:, left : left + step] for left in range(0, max(1, lists.shape[1]), max(1, step))]
+        some = [(np.ascontiguousarray(scores[cut]), np.ascontiguousarray(lists[cut])) for cut in cuts]
+        parts = []
+        for shard, start, stop in self._pair_with_ranges():
+            selector = rows.to_selector(start, stop)
+            parts += [shard.scan(queries, min(k, shard.size), *each, selector).shift(start) for each in some]
         return select_best(parts, k)
 
     def _search_rows(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:

@@ -268,6 +268,25 @@ def test_ranking_again_decodes_some_at_a_time(
     assert len(set(found.rows[0].tolist())) == 500
 
 
+def test_lists_are_scanned_in_pieces_where_their_tables_would_be_large(
+    vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows are candidates here, so that hits do not depend on how coarsely a scan rounds its scores."""
+    index = ShardedIndex(built(vectors, "IVF16,RaBitQfs,Refine(SQ8)"), nprobe=16, ef_search=None, k_factor=10)
+    whole = index.search(vectors[:3], 300).rows
+    scanned: list[int] = []
+    scan = inverted._Shard.scan
+
+    def watch(shard: Any, queries: Any, k: int, coarse: Any, lists: NDArray[np.int64], selector: Any) -> Any:
+        scanned.append(lists.shape[1])
+        return scan(shard, queries, k, coarse, lists, selector)
+
+    monkeypatch.setattr(inverted._Shard, "scan", watch)
+    monkeypatch.setattr(inverted, "MOST_TABLES", 5 * inverted.TABLE_BYTES * index.dimension)
+    np.testing.assert_array_equal(index.search(vectors[:3], 300).rows, whole)
+    assert set(scanned) == {5, 1}
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_what_is_dead_is_never_found(vectors: NDArray[np.float32], key: str) -> None:
     alive = np.ones(3000, bool)
