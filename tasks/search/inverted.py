@@ -33,7 +33,7 @@ MOST_CANDIDATES = (
     20_000  # to rank again, unless more hits are wanted: far down the list, a little nearer matters little
 )
 TABLE_BYTES = 16  # of FAISS's look-up table for one query and list, by dimension
-MOST_TABLES = 2**21  # bytes of these at a time: beyond the cache of a core they cost more than another scan
+MOST_TABLES = 2**21  # bytes of these at a time: a server would map larger ones anew for each query
 RANKED_AT_A_TIME = 2**21  # lists of all queries together, to bound memory: each takes about 45 bytes
 COARSE_EF_SEARCH = 12  # at least: where few lists are visited, finding them takes most of the time
 GRAPH_UP_TO = 1 / 64  # share of lists: above it, comparing all centroids is faster than walking through their graph
@@ -200,7 +200,7 @@ class InvertedGroup(Group):
 
     def _scan(self, queries: Vectors, k: int, rows: Rows, scores: Vectors, lists: NDArray[np.int64]) -> Neighbours:
         step = max(1, MOST_TABLES // (TABLE_BYTES * self.dimension)) if self.is_compressed else lists.shape[1]
-        cuts = [np.s_[:, left : left + step] for left in range(0, max(1, lists.shape[1]), max(1, step))]
+        cuts = [np.s_[:, left : left + step] for left in range(0, lists.shape[1], step)]
         some = [(np.ascontiguousarray(scores[cut]), np.ascontiguousarray(lists[cut])) for cut in cuts]
         parts = []
         for shard, start, stop in self._pair_with_ranges():
