@@ -148,6 +148,8 @@ service-images: ## Build what compose needs beside them: store, database, balanc
 COMPOSE  ?= docker compose
 SETTINGS ?= $(CURDIR)/infra/compose/.env
 COMPOSED = cd infra/compose && $(COMPOSE) --env-file $(SETTINGS)
+# those that ended with an error or are not healthy
+FAILED   = $(COMPOSED) ps --all --format '{{.Service}} {{.ExitCode}} {{.Health}}' | awk '$$2 != 0 || $$3 == "unhealthy" {print $$1}' | sort -u
 ROLLOUT  = COMPOSE="$(COMPOSE) --env-file $(SETTINGS)" DOCKER="$(DOCKER)" $(PYTHON) infra/compose/rollout.py
 
 settings:
@@ -162,7 +164,8 @@ up: certs ## Bring up the whole system in containers on this host, and wait unti
 		$(DOCKER) image inspect $$image > /dev/null 2>&1 && continue; target=$${image#lookalike/}; tag=$${target##*:}; target=$${target%%:*}; \
 		case " $(SERVICES) " in *" $$target "*) kind="service-images SERVICES=$$target";; *) kind="images TARGETS=$$target";; esac; \
 		$(MAKE) --no-print-directory $$kind TAG=$$tag || exit 1; done
-	@$(COMPOSED) up --detach --wait
+	@($(COMPOSED) up --detach --wait) || { \
+		for service in $$($(FAILED)); do echo "--- What $$service said last:"; ($(COMPOSED) logs --no-log-prefix --tail 30 $$service); done >&2; exit 1; }
 	@echo "The search page is at http://$$($(COMPOSED) port balancer 8000)"
 
 down: ## Stop the containers of `make up`; their data stays (VOLUMES=1 removes it, too)

@@ -91,14 +91,14 @@ def running_stack(engine: Engine, tools: Tools, folder: Path) -> Iterator[Stack]
         stack.make("down", "VOLUMES=1")
 
 
-def choose(settings: Path, *, certificates: Path) -> None:
+def choose(settings: Path, *, certificates: Path, project: str = PROJECT) -> None:
     """Change the settings to free ports, a small sample, and encoders and images that this machine can build.
 
     There is no index with torch for CPUs here, so runs have the image without it, and pictures the encoder of tests.
     """
     text = settings.read_text()
     given = {
-        "COMPOSE_PROJECT_NAME": PROJECT,
+        "COMPOSE_PROJECT_NAME": project,
         "CERTIFICATES": str(certificates),
         "ENCODER": "fake",
         "SAMPLE_PICTURES": str(PICTURES),
