@@ -34,10 +34,10 @@ class Codes:
     def __init__(self, index: faiss.IndexFlatCodes, owner: faiss.Index) -> None:
         self._index = index
         self._owner = owner
-        self.size = int(index.ntotal)
+        self.size, self.code_size = int(index.ntotal), int(index.code_size)
         # a view: the file stays mapped, and only the pages that a search touches are read
-        view = faiss.rev_swig_ptr(index.codes.data(), self.size * index.code_size)
-        self._codes: NDArray[np.uint8] = view.reshape(self.size, index.code_size)
+        view = faiss.rev_swig_ptr(index.codes.data(), self.size * self.code_size)
+        self._codes: NDArray[np.uint8] = view.reshape(self.size, self.code_size)
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the (n, bytes a vector) codes of (n,) rows."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby, takewhile
+from itertools import groupby, islice
 from pathlib import Path
 
 import faiss
@@ -37,7 +37,7 @@ class ShardedIndex:
 
     def __init__(
         self,
-        shards: Sequence[faiss.Index],
+        shards: Iterable[faiss.Index],
         *,
         nprobe: int | None = None,
         ef_search: int | None = None,
@@ -47,13 +47,14 @@ class ShardedIndex:
         views: Views | None = None,
         shared: Group | None = None,
     ) -> None:
-        """Search groups of shards; `shared` is the first one, and comes from another index."""
+        """Search groups of shards, and take these over; `shared` is the first one, and comes from another index."""
+        use_threads(threads)
         self._cold = _group_shards(shards)
         self._groups = [shared, *self._cold] if shared else self._cold
         self._starts = [int(start) for start in np.cumsum([0, *(group.size for group in self._groups)])]
         self.threads = threads
         self.parameters = SearchParameters(nprobe, ef_search, k_factor)
-        self.dimension = shared.dimension if shared else int(shards[0].d)
+        self.dimension = self._groups[0].dimension
         self.views = views
         self.size = self._starts[-1] - (views.count if views else 0)
         self._alive = self._select(alive)
@@ -82,16 +83,15 @@ class ShardedIndex:
             previous: an open index; if it begins with the same inverted lists, these are shared.
         """
 
-        def open_from(first: int) -> list[faiss.Index]:
+        def open_from(first: int) -> Iterator[faiss.Index]:
             pairs = zip(files[first:], counts[first:], strict=True)
-            return [_open_shard(file, count, dimension) for file, count in pairs]
+            return (_open_shard(file, count, dimension) for file, count in pairs)
 
         shared = previous._find_shared(files) if previous else ()
-        shards = open_from(len(shared))
-        if shared and shards and _has_lists(shards[0]):
-            shared, shards = (), open_from(0)  # lists side by side belong into one group
+        if shared and any(_has_lists(shard) for shard in islice(open_from(len(shared)), 1)):
+            shared = ()  # lists side by side belong into one group
         opened = cls(
-            shards,
+            open_from(len(shared)),
             nprobe=nprobe,
             ef_search=ef_search,
             k_factor=k_factor,
@@ -101,8 +101,7 @@ class ShardedIndex:
             shared=previous._groups[0] if previous and shared else None,
         )
         if opened._groups and isinstance(opened._groups[0], InvertedGroup):
-            lists = sum(1 for _ in takewhile(_has_lists, shards))
-            opened._first_files = shared or tuple(files[:lists])
+            opened._first_files = tuple(files[: opened._groups[0].shards])
         for group in opened._cold:
             if isinstance(group, InvertedGroup):
                 group.share_quantizer()
@@ -265,12 +264,12 @@ def _pad_columns(found: Neighbours, k: int) -> Neighbours:
     )
 
 
-def _group_shards(shards: Sequence[faiss.Index]) -> list[Group]:
+def _group_shards(shards: Iterable[faiss.Index]) -> list[Group]:
     """Group shards that are searched together: consecutive shards of inverted lists in one group, others one by one."""
     groups: list[Group] = []
     for has_lists, some in groupby((shard for shard in shards if shard.ntotal), _has_lists):
         if has_lists:
-            groups.append(InvertedGroup(list(some)))
+            groups.append(InvertedGroup(some))
         else:
             groups += [GraphGroup(one) if isinstance(one, faiss.IndexHNSW) else FlatGroup(one) for one in some]
     return groups

@@ -2,14 +2,15 @@
 
 The lists hold 8-bit codes, or short ones that are scanned fast and ranked again by a second, finer code: product
 quantisation after André, Kermarrec and Le Scouarnec, "Cache locality is not enough", VLDB 2015, or RaBitQ after Gao and
-Long, SIGMOD 2024.
+Long, SIGMOD 2024. Lists of short codes are merged over all shards: a scan computes look-up tables for each list, which
+takes longer than the scan itself where a list of one shard holds a few rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import product
 
 import faiss
@@ -49,24 +50,41 @@ def choose_coarse_ef(nprobe: int) -> int:
 class InvertedGroup(Group):
     """Shards of inverted lists with the same trained parts. Raises `CorruptError` where these differ."""
 
-    def __init__(self, shards: Sequence[faiss.Index]) -> None:
-        self._shards = [_Shard(shard) for shard in shards]
-        self._starts = np.cumsum([0, *(shard.size for shard in self._shards)])
-        self.size = int(self._starts[-1])
-        first = self._shards[0]
-        self.lists, self.dimension = int(first.lists.nlist), int(first.lists.d)
-        self.is_compressed = first.codes is not None
-        self._quantizer = faiss.downcast_index(first.lists.quantizer)
-        self._centroids = _view_vectors(_get_flat(self._quantizer))
-        learnt = first.digest_trained()
-        for shard in self._shards[1:]:
-            if shard.digest_trained() != learnt:
+    def __init__(self, shards: Iterable[faiss.Index]) -> None:
+        """Take shards over, one after another: nobody else may use them after that."""
+        self._parts: list[_Lists] = []  # one for each shard, or one for all where they are merged
+        self._codes: list[Codes] = []  # of each shard that has finer ones
+        learnt = b""
+        for shard in shards:
+            digest = _digest_trained(shard)
+            if digest != (learnt := learnt or digest):
                 raise CorruptError("the shards of this index were not trained as one: rebuild all of them")
+            self._take(shard)
+        self._starts = np.cumsum([0, *(held.size for held in self._codes or self._parts)])
+        self.size, self.shards = int(self._starts[-1]), len(self._starts) - 1
+        first = self._parts[0].index
+        self.lists, self.dimension = int(first.nlist), int(first.d)
+        self._quantizer = faiss.downcast_index(first.quantizer)
+        self._centroids = _view_vectors(_get_flat(self._quantizer))
+
+    def _take(self, shard: faiss.Index) -> None:
+        lists = _Lists(_get_lists(shard))
+        if isinstance(shard, faiss.IndexRefine):
+            self._codes.append(Codes(faiss.downcast_index(shard.refine_index), shard))
+        if self._codes and self._parts:
+            self._parts[0].take_rows(lists)
+        else:
+            self._parts.append(lists)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether candidates are found by short codes and ranked again by finer ones."""
+        return bool(self._codes)
 
     def share_quantizer(self) -> None:
-        """Free the coarse quantisers of all shards but the first; nobody else may use these shards."""
-        for shard in self._shards[1:]:
-            shard.take_quantizer(self._shards[0])
+        """Free the coarse quantisers of all shards but the first."""
+        for part in self._parts[1:]:
+            part.take_quantizer(self._parts[0])
 
     def _search(self, queries: Vectors, k: int, rows: Rows, parameters: SearchParameters) -> Neighbours:
         nprobe = min(parameters.nprobe or 1, self.lists)
@@ -92,32 +110,40 @@ class InvertedGroup(Group):
     def reconstruct(self, row: int) -> Vectors:
         """Return the (d,) vector of one row, decoded from the finest codes that its shard has."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._shards[number].reconstruct(int(row - self._starts[number]))
+        held: Codes | _Lists = (self._codes or self._parts)[number]
+        return held.reconstruct(int(row - self._starts[number]))
 
     def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
-        fine = self._shards[0].codes
-        if fine:
-            return fine.decode(self._gather(rows))
-        vectors = np.empty((len(rows), self._shards[0].lists.d), np.float32)
+        if self.is_compressed:
+            return self._codes[0].decode(self._gather(rows))
+        vectors = np.empty((len(rows), self.dimension), np.float32)
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(numbers).tolist():
             inside = numbers == number
-            vectors[inside] = self._shards[number].decode_rows(rows[inside] - self._starts[number])
+            vectors[inside] = self._parts[number].decode_rows(rows[inside] - self._starts[number])
         return vectors
 
     def warm_up(self, *, on_disk: bool = False) -> None:
-        for shard in self._shards:
-            shard.warm_up(on_disk=on_disk)
+        for part in self._parts:
+            part.map_rows_to_lists()
+            if on_disk:
+                part.give_back_lists()
+            elif not self.is_compressed:  # FAISS copies packed lists
+                part.touch()
+        for codes in [] if on_disk else self._codes:
+            codes.touch()
+            codes.give_back_rest()
 
     @property
     def imbalance(self) -> float:
         """FAISS's imbalance factor: the mean size of a row's list, divided by the mean size of a list."""
-        sizes = np.sum([shard.count_list_rows() for shard in self._shards], axis=0, dtype=np.float64)
+        sizes = np.sum([part.count_list_rows() for part in self._parts], axis=0, dtype=np.float64)
         return float(self.lists * (sizes**2).sum() / sizes.sum() ** 2)
 
-    def _pair_with_ranges(self) -> list[tuple[_Shard, int, int]]:
-        edges = zip(self._starts, self._starts[1:], strict=False)
-        return [(shard, int(start), int(stop)) for shard, (start, stop) in zip(self._shards, edges, strict=True)]
+    def _list_parts(self) -> list[tuple[_Lists, int, int]]:
+        """Return the lists, and from which row to which row they hold."""
+        starts = self._starts.tolist()
+        return [(part, start, start + part.size) for part, start in zip(self._parts, starts, strict=False)]
 
     def _visit(self, queries: Vectors, k: int, rows: Rows, budget: float) -> Neighbours:
         """Return the k best in the nearest lists of each query, which hold about `budget` findable rows."""
@@ -194,27 +220,27 @@ class InvertedGroup(Group):
     def _count_matches(self, rows: Rows) -> NDArray[np.int64]:
         """Return (lists,) counts of the rows of each list that may be found."""
         counts = np.zeros(self.lists, np.int64)
-        for shard, start, stop in self._pair_with_ranges():
-            counts += np.bincount(shard.map_rows_to_lists()[rows.to_numbers(start, stop)], minlength=self.lists)
+        for part, start, stop in self._list_parts():
+            counts += np.bincount(part.map_rows_to_lists()[rows.to_numbers(start, stop)], minlength=self.lists)
         return counts
 
     def _scan(self, queries: Vectors, k: int, rows: Rows, scores: Vectors, lists: NDArray[np.int64]) -> Neighbours:
         step = max(1, MOST_TABLES // (TABLE_BYTES * self.dimension)) if self.is_compressed else lists.shape[1]
         cuts = [np.s_[:, left : left + step] for left in range(0, lists.shape[1], step)]
         some = [(np.ascontiguousarray(scores[cut]), np.ascontiguousarray(lists[cut])) for cut in cuts]
-        parts = []
-        for shard, start, stop in self._pair_with_ranges():
+        found = []
+        for part, start, stop in self._list_parts():
             selector = rows.to_selector(start, stop)
-            parts += [shard.scan(queries, min(k, shard.size), *each, selector).shift(start) for each in some]
-        return select_best(parts, k)
+            found += [part.scan(queries, min(k, part.size), *each, selector).shift(start) for each in some]
+        return select_best(found, k)
 
     def _search_rows(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:
-        parts = [
-            shard.codes.search_rows(queries, k, part).shift(start)
-            for shard, start, stop in self._pair_with_ranges()
-            if shard.codes and (part := rows.slice(start, stop)).count
+        found = [
+            codes.search_rows(queries, k, some).shift(start)
+            for codes, start in zip(self._codes, self._starts.tolist(), strict=False)
+            if (some := rows.slice(start, start + codes.size)).count
         ]
-        return select_best(parts, k)
+        return select_best(found, k)
 
     def _rerank(self, queries: Vectors, found: Neighbours, k: int) -> Neighbours:
         """Return the k best candidates by their fine codes."""
@@ -229,45 +255,43 @@ class InvertedGroup(Group):
     def score_finely(self, queries: Vectors, rows: NDArray[np.int64]) -> Vectors:
         """Return the inner products (n, c) of (n, d) queries with the vectors of (n, c) rows."""
         flat = np.maximum(rows.ravel(), 0)
-        codes = self._gather(flat)
-        decoder = self._shards[0].codes
-        assert decoder is not None  # noqa: S101  only compressed candidates are ranked again
-        vectors = decoder.decode(codes).reshape(*rows.shape, -1)
+        vectors = self._codes[0].decode(self._gather(flat)).reshape(*rows.shape, -1)
         scores: Vectors = np.einsum("nd,ncd->nc", queries, vectors)  # not BLAS: its threads would compete for the cores
         scores[rows < 0] = -np.inf
         return scores
 
     def _gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        if len(self._shards) == 1 and self._shards[0].codes:
-            return self._shards[0].codes.gather(rows)
+        if len(self._codes) == 1:
+            return self._codes[0].gather(rows)
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
-        codes: NDArray[np.uint8] | None = None
+        codes = np.empty((len(rows), self._codes[0].code_size), np.uint8)
         for number in np.unique(numbers):
-            fine = self._shards[number].codes
-            assert fine is not None  # noqa: S101
             inside = numbers == number
-            part = fine.gather(rows[inside] - self._starts[number])
-            if codes is None:
-                codes = np.empty((len(rows), part.shape[1]), np.uint8)
-            codes[inside] = part
-        assert codes is not None  # noqa: S101
+            codes[inside] = self._codes[number].gather(rows[inside] - self._starts[number])
         return codes
 
 
-class _Shard:
-    """One shard: its lists, and its finer codes where it has any."""
+class _Lists:
+    """Inverted lists of one shard, or of several that were merged."""
 
-    def __init__(self, index: faiss.Index) -> None:
-        self._owner = index
+    def __init__(self, index: faiss.IndexIVF) -> None:
+        self.index = index
         self.size = int(index.ntotal)
-        self.codes: Codes | None = None
-        self.lists = index
-        if isinstance(index, faiss.IndexRefine):
-            self.lists = faiss.downcast_index(index.base_index)
-            self.codes = Codes(faiss.downcast_index(index.refine_index), index)
-        self._first: _Shard | None = None
+        self._first: _Lists | None = None
         self._list_of_row: NDArray[np.uint32] | None = None
         self._place_of_row: NDArray[np.uint32] | None = None
+
+    def take_rows(self, other: _Lists) -> None:
+        """Take over the packed rows of another shard, behind the own ones, and free what is left of its lists."""
+        own, its = (faiss.downcast_InvertedLists(one.index.invlists) for one in (self, other))
+        sizes = self.count_list_rows()
+        for number in np.flatnonzero((sizes > 0) & (sizes % own.block_size == 0)).tolist():
+            # FAISS 1.15 takes this many rows for whole blocks, and writes past their end
+            _append_one_by_one(own, its, number, self.size)
+        self.index.merge_from(other.index, self.size)
+        self.size += other.size
+        other.take_quantizer(self)
+        other.index.replace_invlists(None, False)
 
     def scan(
         self,
@@ -282,7 +306,7 @@ class _Shard:
         rows = np.empty((len(queries), k), np.int64)
         parameters = faiss.SearchParametersIVF(nprobe=lists.shape[1], sel=selector)
         # the Python wrapper `search_preassigned` takes no parameters, so this calls the function below it
-        self.lists.search_preassigned_c(
+        self.index.search_preassigned_c(
             len(queries),
             faiss.swig_ptr(queries),
             k,
@@ -296,46 +320,38 @@ class _Shard:
         return Neighbours(scores, rows)
 
     def reconstruct(self, row: int) -> Vectors:
-        if self.codes:
-            return self.codes.reconstruct(row)
         number = int(self.map_rows_to_lists()[row])
         (place,) = np.flatnonzero(self._view_rows(number) == row)
-        vector = np.empty(self.lists.d, np.float32)
-        self.lists.reconstruct_from_offset(number, int(place), faiss.swig_ptr(vector))
+        vector = np.empty(self.index.d, np.float32)
+        self.index.reconstruct_from_offset(number, int(place), faiss.swig_ptr(vector))
         return vector
 
     def decode_rows(self, rows: NDArray[np.int64]) -> Vectors:
         """Return the (n, d) vectors of (n,) rows, n at least 1, from the codes in the lists, all at once."""
         numbers, places = self.map_rows_to_lists()[rows], self._map_rows_to_places()[rows]
-        head, size = self.lists.coarse_code_size(), self.lists.code_size
+        head, size = self.index.coarse_code_size(), self.index.code_size
         codes = np.empty((len(rows), head + size), np.uint8)  # each behind the number of its list
         codes[:, :head] = numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :head]
         order = np.argsort(numbers, kind="stable")
         for own in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
             codes[own, head:] = self._view_codes(int(numbers[own[0]]))[places[own]]
-        vectors: Vectors = self.lists.sa_decode(codes)
+        vectors: Vectors = self.index.sa_decode(codes)
         return vectors
 
-    def warm_up(self, *, on_disk: bool) -> None:
-        self.map_rows_to_lists()
-        if on_disk:
-            self._give_back_lists()
-            return
-        if self.codes:
-            self.codes.touch()
-            self.codes.give_back_rest()  # FAISS copies packed lists
-        nothing_near = np.zeros((1, self.lists.d), np.float32)
-        self.lists.search(nothing_near, 1, params=faiss.SearchParametersIVF(nprobe=self.lists.nlist))
+    def touch(self) -> None:
+        """Read all of them into memory."""
+        nothing_near = np.zeros((1, self.index.d), np.float32)
+        self.index.search(nothing_near, 1, params=faiss.SearchParametersIVF(nprobe=self.index.nlist))
 
-    def _give_back_lists(self) -> None:
+    def give_back_lists(self) -> None:
         """Let the system take back the memory of all lists, of which only the rows' numbers were needed."""
         some = np.flatnonzero(self.count_list_rows())[:1].tolist()
         for number in some:
             give_back_around(self._view_rows(number)[:0])
 
     def count_list_rows(self) -> NDArray[np.int64]:
-        invlists = self.lists.invlists
-        return np.array([invlists.list_size(number) for number in range(self.lists.nlist)], np.int64)
+        invlists = self.index.invlists
+        return np.array([invlists.list_size(number) for number in range(self.index.nlist)], np.int64)
 
     def map_rows_to_lists(self) -> NDArray[np.uint32]:
         """Return (size,) the number of the list that each row is in; computed once."""
@@ -358,35 +374,57 @@ class _Shard:
 
     def _view_codes(self, number: int) -> NDArray[np.uint8]:
         """Return a view of the (rows, bytes a vector) codes in a list that is not empty."""
-        invlists, size = self.lists.invlists, self.lists.code_size
+        invlists, size = self.index.invlists, self.index.code_size
         rows = int(invlists.list_size(number))
         codes: NDArray[np.uint8] = faiss.rev_swig_ptr(invlists.get_codes(number), rows * size)
         return codes.reshape(rows, size)
 
     def _view_rows(self, number: int) -> NDArray[np.int64]:
         """Return a view of the rows in a list that is not empty."""
-        invlists = self.lists.invlists
+        invlists = self.index.invlists
         rows: NDArray[np.int64] = faiss.rev_swig_ptr(invlists.get_ids(number), int(invlists.list_size(number)))
         return rows
 
-    def digest_trained(self) -> bytes:
-        """Return a hash of all trained parts: shards with the same one give comparable scores."""
-        digest = hashlib.sha256(_view_vectors(_get_flat(faiss.downcast_index(self.lists.quantizer))).data)
-        if isinstance(self.lists, faiss.IndexIVFPQFastScan):
-            digest.update(faiss.vector_to_array(self.lists.pq.centroids))
-        fine = faiss.downcast_index(self._owner.refine_index) if self.codes else self.lists
-        if hasattr(fine, "sq"):
-            digest.update(faiss.vector_to_array(fine.sq.trained))
-        return digest.digest()
-
-    def take_quantizer(self, first: _Shard) -> None:
-        """Use the coarse quantiser of another shard, and free the own one: 64 MiB of centroids, and their links."""
-        own = faiss.downcast_index(self.lists.quantizer)
+    def take_quantizer(self, first: _Lists) -> None:
+        """Use the coarse quantiser of other lists, and free the own one: 64 MiB of centroids, and their links."""
+        own = faiss.downcast_index(self.index.quantizer)
         give_back_pages(_view_vectors(_get_flat(own)))
-        self.lists.quantizer = first.lists.quantizer
-        self.lists.own_fields = False
+        self.index.quantizer = first.index.quantizer
+        self.index.own_fields = False
         own.__swig_destroy__(own)  # `this.own(True)` would leave it to Python, whose counts of references then go wrong
         self._first = first  # whose quantiser it is
+
+
+def _append_one_by_one(own: faiss.BlockInvertedLists, other: faiss.BlockInvertedLists, number: int, start: int) -> None:
+    """Move the rows of one list, of which the first is row `start`, behind those of the same list."""
+    held, more = int(own.list_size(number)), int(other.list_size(number))
+    if not more:
+        return
+    own.resize(number, held + more)
+    code = np.empty(own.packer.code_size, np.uint8)
+    for place in range(more):
+        own.packer.unpack_1_c(other.get_codes(number), place, faiss.swig_ptr(code))
+        own.packer.pack_1_c(faiss.swig_ptr(code), held + place, own.get_codes(number))
+    rows = faiss.rev_swig_ptr(own.get_ids(number), held + more)
+    rows[held:] = faiss.rev_swig_ptr(other.get_ids(number), more) + start
+    other.resize(number, 0)
+
+
+def _get_lists(shard: faiss.Index) -> faiss.IndexIVF:
+    return faiss.downcast_index(shard.base_index) if isinstance(shard, faiss.IndexRefine) else shard
+
+
+def _digest_trained(shard: faiss.Index) -> bytes:
+    """Return a hash of all trained parts: shards with the same one give comparable scores."""
+    lists = _get_lists(shard)
+    fine = faiss.downcast_index(shard.refine_index) if isinstance(shard, faiss.IndexRefine) else lists
+    digest = hashlib.sha256(f"{type(shard).__name__} {type(lists).__name__} {type(fine).__name__}".encode())
+    digest.update(_view_vectors(_get_flat(faiss.downcast_index(lists.quantizer))).data)
+    if isinstance(lists, faiss.IndexIVFPQFastScan):
+        digest.update(faiss.vector_to_array(lists.pq.centroids))
+    if hasattr(fine, "sq"):
+        digest.update(faiss.vector_to_array(fine.sq.trained))
+    return digest.digest()
 
 
 def _choose_visited(matches: NDArray[np.int64], budget: float, most: int) -> NDArray[np.bool_]:
