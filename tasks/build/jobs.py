@@ -285,7 +285,8 @@ def evaluate_index(
         cache, opened = BlobCache(Path(folder)), open_store(store)
         files, counts, views = fetch_index_parts(opened, cache, sections)
         open_index = partial(ShardedIndex.open, files, counts, dimension, nprobe=None, views=views)
-        asked, served = open_index(threads=threads, alive=_mask_findable(shards)), open_index()
+        asked = open_index(threads=threads, alive=_mask_findable(shards))
+        served = open_index(previous=asked)
         reached = examination.tune(asked, target)
         served.parameters = asked.parameters
         seconds = measure_seconds_per_query(served, queries.vectors, RECALL_AT)

@@ -1,10 +1,12 @@
 """From the start of a server process until it answers, from a warm and from an empty cache, as one JSON document.
 
-    python -m tests.benchmarks.start [--products 100000] [--latency-ms 15] [--rounds 5]
+    python -m tests.benchmarks.start [--products 100000] [--latency-ms 15] [--rounds 5] [--program …/bin/lookalike …]
 
 Products are made, as in `tests.benchmarks.scale`. The store is SeaweedFS behind a line on which every answer takes
 `--latency-ms` longer. Modules are compiled, as in an image. `loop` is the time of ten million additions in plain
-Python, before and after: it says how fast the machine is on this day, and how much of a core was free.
+Python, before and after: it says how fast the machine is on this day, and how much of a core was free. What the image
+of a server has can be installed into another environment, whose `bin/lookalike` is then the `--program`: with
+`pip install --no-deps -r requirements/serve.lock`, then `pip install --no-deps .`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from urllib.parse import urlsplit
 
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.scale.build import Builder
-from tests.support.processes import Server, server
+from tests.support.processes import PROGRAM, Server, server
 from tests.support.seaweedfs import BUCKET, HOST, running_seaweedfs, s3_environment
 from tests.support.watched import processor_seconds
 
@@ -35,13 +37,14 @@ CHUNK = 2**16
 LONGEST = 300.0
 
 
-def measure(folder: Path, store: str, snapshot: str, rounds: int) -> dict[str, Any]:
+def measure(folder: Path, store: str, snapshot: str, rounds: int, program: str) -> dict[str, Any]:
     """Start servers one after the other; return what each took. The first one, which compiles modules, is left out."""
-    _start(folder / "first", store, snapshot)
-    cold = [_start(folder / f"cold-{number}", store, snapshot) for number in range(rounds)]
+    folder.mkdir()
+    _start(folder / "first", store, snapshot, program)
+    cold = [_start(folder / f"cold-{number}", store, snapshot, program) for number in range(rounds)]
     for number in range(rounds - 1):
         shutil.rmtree(folder / f"cold-{number}")
-    warm = [_start(folder / f"cold-{rounds - 1}", store, snapshot) for _ in range(rounds)]
+    warm = [_start(folder / f"cold-{rounds - 1}", store, snapshot, program) for _ in range(rounds)]
     return {"empty_cache": _describe(cold), "warm_cache": _describe(warm)}
 
 
@@ -51,12 +54,12 @@ def _describe(starts: list[tuple[float, float]]) -> dict[str, Any]:
     return {**{name: round(value, 2) for name, value in medians.items()}, "seconds": [round(one, 2) for one in wall]}
 
 
-def _start(folder: Path, store: str, snapshot: str) -> tuple[float, float]:
+def _start(folder: Path, store: str, snapshot: str, program: str) -> tuple[float, float]:
     """Return the seconds, and those of processors, until a server answers."""
     folder.mkdir(exist_ok=True)
     began = time.monotonic()
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder.parent / "compiled")}
-    with server(folder, LOOKALIKE_STORE=store, **compiled) as running:
+    with server(folder, program=program, LOOKALIKE_STORE=store, **compiled) as running:
         _wait_for(running, snapshot, began)
         return time.monotonic() - began, processor_seconds(running.process.pid)
 
@@ -133,6 +136,12 @@ def main() -> None:
     parser.add_argument("--products", type=int, default=100_000)
     parser.add_argument("--latency-ms", type=float, default=15.0, help="by which each answer of the store is later")
     parser.add_argument("--rounds", type=int, default=5, help="starts of each kind")
+    parser.add_argument(
+        "--program",
+        nargs="+",
+        default=[PROGRAM],
+        help="`lookalike` of each environment to measure, one after the other",
+    )
     given = parser.parse_args()
     store = f"s3://{BUCKET}/start"
     with (
@@ -145,11 +154,14 @@ def main() -> None:
         with slow_line(seaweedfs.endpoint, given.latency_ms / 1000) as address:
             os.environ["AWS_ENDPOINT_URL"] = address
             loops = [time_loop()]
-            figures = measure(Path(folder), store, manifest.id, given.rounds)
+            figures = {
+                program: measure(Path(folder) / str(number), store, manifest.id, given.rounds, program)
+                for number, program in enumerate(given.program)
+            }
             loops.append(time_loop())
     size = sum(shard.index.size + shard.products.size for shard in manifest.shards)
     described = {"machine": describe_machine(), "loop": loops, "products": given.products, "bytes": size}
-    sys.stdout.write(json.dumps({**described, "latency_ms": given.latency_ms, **figures}, indent=2) + "\n")
+    sys.stdout.write(json.dumps({**described, "latency_ms": given.latency_ms, "starts": figures}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

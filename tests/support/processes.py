@@ -17,7 +17,7 @@ from lookalike.infra.demo.processes import free_port
 from tests.support.client import wait_for
 from tests.support.servers import ROOT
 
-COMMAND = [str(Path(sys.executable).parent / "lookalike"), "serve"]
+PROGRAM = str(Path(sys.executable).parent / "lookalike")
 
 
 class Server:
@@ -73,7 +73,7 @@ def command(
 
 
 @contextmanager
-def server(folder: Path, *, under: Sequence[str] = (), **settings: str) -> Iterator[Server]:
+def server(folder: Path, *, under: Sequence[str] = (), program: str = PROGRAM, **settings: str) -> Iterator[Server]:
     """Run `lookalike serve` until the context ends; `under` is a program that runs it, such as a tracer."""
     port = free_port()
     given = {
@@ -86,7 +86,7 @@ def server(folder: Path, *, under: Sequence[str] = (), **settings: str) -> Itera
     log = folder / f"server-{port}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*under, *COMMAND], env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT
+            [*under, program, "serve"], env={**os.environ, **given}, stdout=file, stderr=subprocess.STDOUT
         )
     running = Server(process, port, log)
     try:

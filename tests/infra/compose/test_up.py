@@ -250,7 +250,7 @@ def test_a_backup_brings_back_snapshots_and_runs(stack: Stack, client: httpx.Cli
 def test_what_does_not_start_says_why(stack: Stack, tmp_path: Path) -> None:
     wrong = tmp_path / "settings.env"
     wrong.write_text(re.sub(r"(?m)^SAMPLE_PICTURES=.*$", "SAMPLE_PICTURES=many", stack.settings.read_text()))
-    with pytest.raises(AssertionError, match="--- What sample said last:\n *SAMPLE_PICTURES is 'many'"):
+    with pytest.raises(AssertionError, match=r"--- What sample said last:\n *SAMPLE_PICTURES is 'many'"):
         Stack(stack.engine, stack.program, wrong).make("up", timeout=300)
 
 
