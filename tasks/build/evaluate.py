@@ -108,11 +108,11 @@ class Examination:
 
         The other half is left for lists that a search does not visit.
         """
-        for k_factor in K_FACTORS:
+        for k_factor in K_FACTORS[:-1]:
             index.parameters = SearchParameters(nprobe=index.lists, k_factor=k_factor)
             if self.recall(index) >= (1 + target) / 2:
-                break
-        return k_factor
+                return k_factor
+        return K_FACTORS[-1]  # nothing is left to choose, and each try visits every list
 
     def _find_least_effort(self, index: ShardedIndex, target: float, ladder: Sequence[SearchParameters]) -> float:
         """Set the first step of a ladder of growing effort that reaches `target`, or the last; return its recall.
