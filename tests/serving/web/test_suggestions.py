@@ -233,7 +233,7 @@ def test_a_server_that_refuses_is_left_alone(
         page.wait_for_timeout(300)
     else:
         assert len(asked) == 1
-        with page.expect_request(SUGGEST):
+        with page.expect_response(SUGGEST):
             type_again()
     assert len(asked) == (1 if quiet_s is None else 2)
     expect(options(page)).to_have_count(0 if quiet_s is None else 1)
