@@ -48,7 +48,7 @@ class ShardedIndex:
         shared: Group | None = None,
     ) -> None:
         """Search groups of shards, and take these over; `shared` is the first one, and comes from another index."""
-        use_threads(threads)
+        use_threads(threads)  # which lists are merged with
         self._cold = _group_shards(shards)
         self._groups = [shared, *self._cold] if shared else self._cold
         self._starts = [int(start) for start in np.cumsum([0, *(group.size for group in self._groups)])]
@@ -100,7 +100,7 @@ class ShardedIndex:
             views=views,
             shared=previous._groups[0] if previous and shared else None,
         )
-        if opened._groups and isinstance(opened._groups[0], InvertedGroup):
+        if isinstance(opened._groups[0], InvertedGroup):
             opened._first_files = tuple(files[: opened._groups[0].shards])
         for group in opened._cold:
             if isinstance(group, InvertedGroup):
