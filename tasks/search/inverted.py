@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable
 from itertools import product
+from threading import Lock
 
 import faiss
 import numpy as np
@@ -279,7 +280,8 @@ class _Lists:
         self.size = int(index.ntotal)
         self._first: _Lists | None = None
         self._list_of_row: NDArray[np.uint32] | None = None
-        self._place_of_row: NDArray[np.uint32] | None = None
+        self._lock = Lock()
+        self._knows_places = False
 
     def take_rows(self, other: _Lists) -> None:
         """Take over the packed rows of another shard, behind the own ones, and free what is left of its lists."""
@@ -327,15 +329,12 @@ class _Lists:
         return vector
 
     def decode_rows(self, rows: NDArray[np.int64]) -> Vectors:
-        """Return the (n, d) vectors of (n,) rows, n at least 1, from the codes in the lists, all at once."""
-        numbers, places = self.map_rows_to_lists()[rows], self._map_rows_to_places()[rows]
-        head, size = self.index.coarse_code_size(), self.index.code_size
-        codes = np.empty((len(rows), head + size), np.uint8)  # each behind the number of its list
-        codes[:, :head] = numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :head]
-        order = np.argsort(numbers, kind="stable")
-        for own in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-            codes[own, head:] = self._view_codes(int(numbers[own[0]]))[places[own]]
-        vectors: Vectors = self.index.sa_decode(codes)
+        """Return the (n, d) vectors of (n,) rows. Where each row lies takes 8 bytes a row from the first call on."""
+        if not self._knows_places:
+            with self._lock:
+                self.index.set_direct_map_type(faiss.DirectMap.Array)
+            self._knows_places = True
+        vectors: Vectors = self.index.reconstruct_batch(rows)
         return vectors
 
     def touch(self) -> None:
@@ -361,23 +360,6 @@ class _Lists:
                 found[self._view_rows(number)] = number
             self._list_of_row = found
         return self._list_of_row
-
-    def _map_rows_to_places(self) -> NDArray[np.uint32]:
-        """Return (size,) the place of each row in its list; computed once, for who asks for many rows."""
-        if self._place_of_row is None:
-            found = np.zeros(self.size, np.uint32)
-            for number in np.flatnonzero(self.count_list_rows()).tolist():
-                rows = self._view_rows(number)
-                found[rows] = np.arange(len(rows))
-            self._place_of_row = found
-        return self._place_of_row
-
-    def _view_codes(self, number: int) -> NDArray[np.uint8]:
-        """Return a view of the (rows, bytes a vector) codes in a list that is not empty."""
-        invlists, size = self.index.invlists, self.index.code_size
-        rows = int(invlists.list_size(number))
-        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(invlists.get_codes(number), rows * size)
-        return codes.reshape(rows, size)
 
     def _view_rows(self, number: int) -> NDArray[np.int64]:
         """Return a view of the rows in a list that is not empty."""

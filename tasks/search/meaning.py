@@ -41,6 +41,7 @@ class TextSpace:
         self._rows = rows
         without = np.ones(products, bool) if alive is None else alive.copy()
         without[rows] = False
+        without.flags.writeable = False  # so that indexes keep what they find out about it
         self.without: Mask | None = without if without.any() else None
         """A mask of the products that can be found and have no text; None where each has one."""
 

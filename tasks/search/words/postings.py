@@ -86,8 +86,8 @@ class Postings:
 
     def term(self, place: int) -> bytes:
         """Return a term as UTF-8."""
-        start, stop = self.term_starts[place : place + 2].tolist()
-        return self.letters[start:stop].tobytes()
+        starts = self.term_starts.data  # a memoryview gives single numbers five times as fast as NumPy
+        return self.letters.data[starts[place] : starts[place + 1]].tobytes()
 
     def frequencies(self, places: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """Return how many products have each of the (n,) terms."""
@@ -96,8 +96,8 @@ class Postings:
 
     def span(self, place: int) -> tuple[int, int]:
         """Return where the postings of a term begin and end."""
-        start, stop = self.posting_starts[place : place + 2].tolist()
-        return start, stop
+        starts = self.posting_starts.data
+        return starts[place], starts[place + 1]
 
     def find(self, term: bytes, within: range | None = None) -> int | None:
         """Return the place of a term, among those of a range if there is one; None where no product has it."""
