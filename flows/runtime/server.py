@@ -34,10 +34,13 @@ def end_with_parent():  # its end of the pipe is closed, however it ends
 
 threading.Thread(target=end_with_parent, daemon=True).start()
 
-import uvicorn
+from lookalike.data.imports import imports_uncollected
 
-create = "prefect.server.api.server:create_app"
-uvicorn.run(create, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+with imports_uncollected():
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+uvicorn.run(create_app, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
 """
 _AS_PREFECT_STARTS_IT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 

@@ -110,13 +110,16 @@ def refresh(*, no_publish: bool, output: str, **parameters: Any) -> None:
 
 def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunReport:
     """Run a flow here and now, its stages on the terminal."""
-    from lookalike.data.catalogue.columns import parse_columns
-    from lookalike.data.catalogue.reader import ReadOptions, check_catalogue, locate
-    from lookalike.data.settings import read
-    from lookalike.data.snapshots.channels import check_channel_name
-    from lookalike.flows.runtime.server import start_server
-    from lookalike.flows.runtime.settings import BatchSettings, absolute
-    from lookalike.flows.runtime.terminal import explain_prefect, quiet_prefect, show_stages
+    from lookalike.data.imports import imports_uncollected
+
+    with imports_uncollected():
+        from lookalike.data.catalogue.columns import parse_columns
+        from lookalike.data.catalogue.reader import ReadOptions, check_catalogue, locate
+        from lookalike.data.settings import read
+        from lookalike.data.snapshots.channels import check_channel_name
+        from lookalike.flows.runtime.server import start_server
+        from lookalike.flows.runtime.settings import BatchSettings, absolute
+        from lookalike.flows.runtime.terminal import explain_prefect, quiet_prefect, show_stages
 
     warn_of_unknown_settings()
     columns = parse_columns(parameters.get("columns"))  # a slip is reported before anything starts
@@ -129,9 +132,10 @@ def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunRepo
     server = start_server()
     if sys.stderr.isatty():
         say("  starting Prefect …", err=True)
-    run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
-    show_stages()
-    from lookalike.flows.runtime.states import run_here
+    with imports_uncollected():
+        run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
+        show_stages()
+        from lookalike.flows.runtime.states import run_here
 
     with explain_prefect():
         if server:

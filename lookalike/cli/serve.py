@@ -34,8 +34,11 @@ def serve(
     """Answer queries from a channel's snapshot, and follow it to the next one without a restart."""
     # BLAS is asked for one small product a query; its threads would then wait busily, on processors that encode
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from lookalike.serving.server.run import serve as run
-    from lookalike.serving.settings import read_settings
+    from lookalike.data.imports import imports_uncollected
+
+    with imports_uncollected():
+        from lookalike.serving.server.run import serve as run
+        from lookalike.serving.settings import read_settings
 
     warn_of_unknown_settings()
     # the port is text: Kubernetes sets LOOKALIKE_PORT=tcp://… beside a service of our name, and the settings know that

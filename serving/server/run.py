@@ -22,6 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lookalike.data.errors import InputError
+from lookalike.data.imports import imports_uncollected
 from lookalike.serving.server.memory import give_back_memory
 from lookalike.serving.server.workers import run_workers
 from lookalike.serving.settings import ServingSettings
@@ -44,7 +45,8 @@ def serve(settings: ServingSettings) -> None:
     if settings.is_exposed and not settings.access.required:
         _warn_of_open_doors(settings)
     if settings.workers == 1:
-        from lookalike.serving.server.gateways import create_gateways  # noqa: PLC0415 - a parent of workers needs none
+        with imports_uncollected():
+            from lookalike.serving.server.gateways import create_gateways  # noqa: PLC0415 - parents of workers need none
 
         give_back_memory()
         app = create_gateways(settings)
@@ -57,7 +59,8 @@ def serve(settings: ServingSettings) -> None:
 
 def worker() -> ASGIApp:
     """Return the application of a worker process."""
-    from lookalike.serving.server.gateways import create_gateways  # noqa: PLC0415 - metrics choose their kind on import
+    with imports_uncollected():
+        from lookalike.serving.server.gateways import create_gateways  # noqa: PLC0415 - metrics choose their kind on import
 
     give_back_memory()
     _end_with_parent()
