@@ -1,4 +1,4 @@
-"""Measure the serving tier: `python -m tests.benchmarks.serving FOLDER [images] [variants] [lookups] [swaps] [flood]`.
+"""Measure the serving tier: `python -m tests.benchmarks.serving FOLDER [PART …]`.
 
 FOLDER has the pictures to search with; `make demo ONCE=1` renders some into `.lookalike/samples/`. Snapshots are made
 first, with the default encoder over made vectors. `images` takes `--jina PYTHON`, a Python that has Jina; without it
@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.serving import flood, images, lookups, swaps, variants
+from tests.benchmarks.serving import flood, images, lookups, processes, swaps, variants
 from tests.benchmarks.serving.shops import Shop, Size
 
-PARTS = ("images", "variants", "lookups", "swaps", "flood")
+PARTS = ("images", "variants", "processes", "lookups", "swaps", "flood")
 
 
 def main() -> None:
@@ -37,6 +37,8 @@ def main() -> None:
             (folder / part).mkdir()
             if part == "images":
                 images.measure(arguments.pictures, shop, folder / part, arguments.seconds, arguments.jina)
+            elif part == "processes":
+                processes.measure(arguments.pictures, shop, folder / part, arguments.seconds)
             elif part == "variants":
                 variants.measure(arguments.pictures, shop, folder / part, arguments.seconds)
             elif part == "lookups":
