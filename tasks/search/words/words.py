@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.tasks.search.channels import Channel, Mask, Rows, Scores
+from lookalike.tasks.search.recent import Recent
 from lookalike.tasks.search.words.postings import (
     MOST_TIMES,
     Postings,
@@ -38,6 +39,8 @@ GUESSED = 0.6
 MOST_COMPLETIONS = 50  # of the beginning of a word: the most frequent
 MOST_CORRECTIONS = 3  # of a misspelt word
 MOST_MISSPELT = 8  # words of a query that are corrected: a mistake takes longer than all else
+MOST_BYTES = 4 * 2**20  # of what is kept of the words that were looked up last
+READING_BYTES = 512  # of one word and what it is read as, at most
 FINISHED_LETTERS = 3  # letters from which a word that products have may be the beginning of others, too
 MOST_WORDS = 64  # of a query
 
@@ -89,6 +92,7 @@ class Words:
         self.starts = [int(start) for start in np.cumsum([0, *(shard.count for shard in shards)])]
         self.rows = self.starts[-1]
         self.alive = alive
+        self._read: Recent[Understood] = Recent(MOST_BYTES)
         lengths = np.concatenate([shard.lengths for shard in shards])
         lengths = lengths if alive is None else lengths[alive]
         self._count = len(lengths)
@@ -217,6 +221,10 @@ class Words:
         return math.log(1 + (self._count - products + 0.5) / (products + 0.5))
 
     def _read_word(self, word: str, *, is_typed: bool) -> Understood:
+        size = READING_BYTES * (MOST_COMPLETIONS if is_typed else 1)
+        return self._read.get((word, is_typed), lambda: self._look_up(word, is_typed=is_typed), size)
+
+    def _look_up(self, word: str, *, is_typed: bool) -> Understood:
         frequency = self.frequency(word)
         readings = [Reading(word, "word")] if frequency else []
         if is_typed and (not frequency or len(word) >= FINISHED_LETTERS) and not (frequency and is_unspaced(word)):

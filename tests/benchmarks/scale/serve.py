@@ -93,8 +93,8 @@ def _ask(folder: Path, running: Server, manifest: Manifest, seconds: float) -> F
                 "p50_ms": round(p50, 2),
                 "p99_ms": round(p99, 2),
                 "failed": len(result.replies) - answered,
-                "cpu_ms": round(1000 * (processor_seconds(running.process.pid) - before) / max(1, answered), 2),
-                "new_pages": round((new_pages(running.process.pid) - touched) / max(1, answered), 1),
+                "cpu_ms": round(1000 * (processor_seconds(running.process.pid) - before) / max(1, result.served), 2),
+                "new_pages": round((new_pages(running.process.pid) - touched) / max(1, result.served), 1),
             }
     return figures
 

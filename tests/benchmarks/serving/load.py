@@ -3,7 +3,7 @@
 A plan names a folder of requests and says how they are sent: by so many clients, each of which sends its next request
 when it has the answer to the last one (closed loop), or at so many a second at random moments, whatever has been
 answered (open loop), where latency counts from the moment at which a request should have been sent. Prints one JSON
-object a request that was answered after the warm-up.
+object a request.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ class Plan(BaseModel):
 
 
 class Reply(BaseModel):
-    """One answer: when it was due (Unix time), seconds it took, its status, and where `hits` are read what they say."""
+    """One answer: when it was due (Unix time), seconds it took, its status, and where `hits` are read what they say.
 
+    What warms a server up counts only for what the server uses.
+    """
+
+    warms_up: bool = False
     due: float
     seconds: float
     status: int
@@ -134,8 +138,9 @@ class Load:
     async def _one(self, connection: Connection, due: float) -> None:
         status, body = await connection.exchange(next(self._requests))
         seconds = time.time() - due
-        if due >= self._counts_from:
-            self.replies.append(Reply(due=due, seconds=seconds, status=status, **self._read(status, body)))
+        warms_up = due < self._counts_from
+        read = {} if warms_up else self._read(status, body)
+        self.replies.append(Reply(warms_up=warms_up, due=due, seconds=seconds, status=status, **read))
 
     def _read(self, status: int, body: bytes) -> dict[str, Any]:
         if self.plan.read == "nothing" or status != OK:

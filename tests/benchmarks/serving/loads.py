@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -44,10 +45,20 @@ class Load:
 
 @dataclass(frozen=True)
 class Result:
-    """The answers of one load."""
+    """The answers of one load, without those of the warm-up.
+
+    `served` are all that were good, those of the warm-up included: what a server used meanwhile is for these.
+    """
 
     load: Load
     replies: Sequence[Reply]
+    served: int
+
+    @classmethod
+    def of(cls, load: Load, replies: Sequence[Reply]) -> Self:
+        """Take all answers of a load."""
+        counted = [reply for reply in replies if not reply.warms_up]
+        return cls(load, counted, sum(reply.status == OK for reply in replies))
 
     def statuses(self) -> Counter[int]:
         """Return how many answers had which status."""
@@ -94,4 +105,4 @@ def sending(server: Server, load: Load) -> Iterator[list[Result]]:
             process.kill()
             process.wait()
         replies = [Reply.model_validate_json(line) for line in output.read_bytes().splitlines()]
-        results.append(Result(load, replies))
+        results.append(Result.of(load, replies))

@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 
 from tests.benchmarks.serving import queries, servers
-from tests.benchmarks.serving.load import OK
 from tests.benchmarks.serving.loads import Load, Result, send
 from tests.benchmarks.serving.servers import Server
 from tests.benchmarks.serving.shops import Shop
@@ -30,13 +29,13 @@ class _Seen:
 
     rates: list[float] = field(default_factory=list)
     medians: list[float] = field(default_factory=list)
-    answered: int = 0
+    served: int = 0
     processor: float = 0.0
 
     def add(self, result: Result, processor: float) -> None:
         self.rates.append(result.rate())
         self.medians.append(result.percentiles()[0])
-        self.answered += result.statuses()[OK]
+        self.served += result.served
         self.processor += processor
 
 
@@ -75,7 +74,7 @@ def _compare(kind: str, load: Load, running: dict[int, Server]) -> None:
     for number, one in seen.items():
         sys.stdout.write(
             f"{kind:<10}{load.clients:>8}{number:>11}{statistics.median(one.rates):>8.0f}"
-            f"{statistics.median(one.medians):>8.1f}   {1000 * one.processor / max(1, one.answered):>9.1f}\n"
+            f"{statistics.median(one.medians):>8.1f}   {1000 * one.processor / max(1, one.served):>9.1f}\n"
         )
         sys.stdout.flush()
 

@@ -15,7 +15,6 @@ import numpy as np
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.costs import Costs
 from tests.benchmarks.serving.images import BARE_BATCHES, PICTURES, bare_rate
-from tests.benchmarks.serving.load import OK
 from tests.benchmarks.serving.loads import Load, send
 from tests.benchmarks.serving.peers.engine import Engine
 from tests.benchmarks.serving.servers import Server
@@ -54,7 +53,7 @@ def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> None:
     forms = queries.write(folder / "forms", queries.multipart(images))
     engine = Engine(folder / "engine", threads=os.cpu_count() or 1)
     pixels = np.stack([engine.encoder.prepare(image) for image in images[: max(BARE_BATCHES)]])
-    shares, answered, costs = defaultdict[str, list[float]](list), defaultdict[str, int](int), dict[str, Costs]()
+    shares, served, costs = defaultdict[str, list[float]](list), defaultdict[str, int](int), dict[str, Costs]()
     with ExitStack() as stack:
         running = {name: stack.enter_context(_running(folder, number, shop)) for number, name in enumerate(VARIANTS)}
         for round_ in range(ROUNDS + 1):
@@ -64,14 +63,14 @@ def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> None:
                 result = send(server, Load(forms, seconds / ROUNDS, CLIENTS))
                 if round_:  # the first one warms up
                     shares[name].append(result.rate() / bare)
-                    answered[name] += result.statuses()[OK]
+                    served[name] += result.served
                     used = Costs.of(server) - before
                     costs[name] = costs[name] + used if name in costs else used
     sys.stdout.write(f"{'':<60}{'of bare':>8}{'from':>7}{'to':>6}{'core ms':>9}\n")
     for name, all_shares in shares.items():
         sys.stdout.write(
             f"{name:<60}{statistics.median(all_shares):>8.2f}{min(all_shares):>7.2f}{max(all_shares):>6.2f}"
-            f"{costs[name].processor_ms(answered[name]):>9.1f}   {costs[name].described()}\n"
+            f"{costs[name].processor_ms(served[name]):>9.1f}   {costs[name].described()}\n"
         )
 
 
