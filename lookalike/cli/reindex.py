@@ -134,9 +134,9 @@ def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunRepo
         say("  starting Prefect …", err=True)
     with imports_uncollected():
         run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
-        show_stages()
         from lookalike.flows.runtime.states import run_here
 
+    show_stages()
     with explain_prefect():
         if server:
             server.wait()

@@ -341,7 +341,7 @@ class WordsQuery(Channel):
             for (start, _), shard, parts in zip(pairwise(words.starts), words.shards, parts_of, strict=True)
             if parts
             for sums in [self._add_up(shard, parts)]
-            for rows in [np.flatnonzero(sums > 0)]  # of a mask: five times as fast as of numbers
+            for rows in [np.flatnonzero(sums > 0)]  # NumPy finds them in a mask much sooner than in numbers
         ]
         rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in found)])
         scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in found)])
