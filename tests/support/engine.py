@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 DOCKER = "/usr/bin/docker"  # Debian's: clients of other sources lie elsewhere, and may know no BuildKit
 PACKAGES = {DOCKER: "docker.io", "/usr/bin/mmdebstrap": "mmdebstrap", "/usr/sbin/iptables": "iptables"}
 BASE = "lookalike-tests/base"
+RELEASE = "trixie"  # of Debian: it has Python 3.13
 NETWORK = "lookalike-tests"
-_BASE_FILE = ROOT / "build" / "tests" / "base-trixie.tar"
 _BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 _NEEDED = (12, 21)  # CAP_NET_ADMIN and CAP_SYS_ADMIN: networks and mounts
 _PULLS_NOTHING = {"DOCKER_BUILDKIT": "1"}
@@ -50,12 +50,28 @@ class Engine:
         """Run Debian's client; return what it prints."""
         return run([DOCKER, *arguments], environment=self.environment, timeout=timeout)
 
-    def build(self, *targets: str) -> None:
-        """Build images as people do, on a base and an index that this machine can reach."""
+    def build(self, *targets: str, source: Path = ROOT, options: Sequence[str] = ()) -> None:
+        """Build images from `source` as people do, on a base and an index that this machine can reach."""
         with tempfile.TemporaryDirectory() as folder:
-            build = " ".join(build_options(Path(folder)))
+            build = " ".join([*build_options(Path(folder)), *options])
             command = ["make", "images", f"TARGETS={' '.join(targets)}", "TAG=tests", f"BUILD={build}"]
-            run(command, environment=self.environment, timeout=900)
+            run(command, environment=self.environment, timeout=900, folder=source)
+
+    def make_base(self, release: str) -> str:
+        """Make a base image of a release of Debian, with Python; return its name.
+
+        It is kept for all sessions, because it takes a minute. Newer packages come with `make clean`.
+        """
+        made = ROOT / "build" / "tests" / f"base-{release}.tar"
+        if not made.exists():
+            partial = made.with_name(f".{os.getpid()}.tar")
+            without = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
+            command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_BASE_PACKAGES}", *without]
+            run([*command, release, str(partial), "http://deb.debian.org/debian"], timeout=600)
+            partial.rename(made)
+        name = f"{BASE}:{release}"
+        self.docker("import", str(made), name)
+        return name
 
     @contextmanager
     def container(self, image: str, *options: str, command: Sequence[str] = ()) -> Iterator[str]:
@@ -69,7 +85,7 @@ class Engine:
 
 def build_options(folder: Path) -> list[str]:
     """Return what `make images` needs to know of this machine: where packages come from, and whom to trust."""
-    options = ["--network host", f"--build-arg PYTHON_IMAGE={os.environ.get('PYTHON_IMAGE', BASE)}"]
+    options = ["--network host", f"--build-arg PYTHON_IMAGE={os.environ.get('PYTHON_IMAGE', f'{BASE}:{RELEASE}')}"]
     if torch := os.environ.get("TORCH_INDEX"):
         options.append(f"--build-arg TORCH_INDEX={torch}")
     bundle = next((os.environ[name] for name in ("PIP_CERT", "SSL_CERT_FILE") if os.environ.get(name)), None)
@@ -81,13 +97,20 @@ def build_options(folder: Path) -> list[str]:
     return options
 
 
-def run(command: Sequence[str], *, environment: dict[str, str] | None = None, timeout: float, given: str = "") -> str:
-    """Run a program in the repository, with `given` as its input.
+def run(
+    command: Sequence[str],
+    *,
+    environment: dict[str, str] | None = None,
+    timeout: float,
+    given: str = "",
+    folder: Path = ROOT,
+) -> str:
+    """Run a program in a folder, the repository if none is given, with `given` as its input.
 
     Return its output, or raise `AssertionError` with all that it said.
     """
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, input=given, capture_output=True, text=True, check=False, timeout=timeout
+        command, cwd=folder, env=environment, input=given, capture_output=True, text=True, check=False, timeout=timeout
     )
     assert done.returncode == 0, f"{' '.join(command[:3])} …: {done.stdout[-4000:]}{done.stderr[-4000:]}"
     return done.stdout
@@ -141,7 +164,8 @@ def running_engine() -> Iterator[Engine]:
         services.start(service)
         services.wait_ready(service)
         try:
-            _import_base(engine)
+            if "PYTHON_IMAGE" not in os.environ:
+                engine.make_base(RELEASE)
             engine.docker("network", "create", NETWORK)
             yield engine
         finally:
@@ -174,19 +198,6 @@ def _data_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _import_base(engine: Engine) -> None:
-    """Make the base once for all sessions: it takes a minute. Newer packages come with `make clean`."""
-    if "PYTHON_IMAGE" in os.environ:
-        return
-    if not _BASE_FILE.exists():
-        partial = _BASE_FILE.with_name(f".{os.getpid()}.tar")
-        without = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_BASE_PACKAGES}", *without]
-        run([*command, "trixie", str(partial), "http://deb.debian.org/debian"], timeout=600)
-        partial.rename(_BASE_FILE)
-    engine.docker("import", str(_BASE_FILE), BASE)
 
 
 def _empty(engine: Engine) -> None:

@@ -1,7 +1,4 @@
-"""The batch image: built with torch for CPUs, and a few pictures through a run in it.
-
-PyTorch keeps its builds for CPUs at an index of its own, which is not reached everywhere. `TORCH_INDEX` names one.
-"""
+"""The batch image: built with torch for CPUs, and a few pictures through a run in it."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ import pytest
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import open_store
+from tests.support import cpu_torch
 from tests.support.engine import NETWORK, Engine
 from tests.support.pictures import write_catalogue
 
@@ -21,7 +19,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.services,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif("TORCH_INDEX" not in os.environ, reason="TORCH_INDEX names no index with torch for CPUs"),
 ]
 
 IMAGE = "lookalike/batch:tests"
@@ -31,8 +28,18 @@ USER = 10001
 
 
 @pytest.fixture(scope="module")
-def image(engine: Engine) -> str:
-    engine.build("batch")
+def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if cpu_torch.is_index_named():
+        engine.build("batch")
+        return IMAGE
+    wheel = cpu_torch.find_wheel(tmp_path_factory.mktemp("torch", numbered=False))
+    if wheel is None:
+        pytest.skip("TORCH_INDEX names no index with torch for CPUs, and pip finds no wheel of it on this machine")
+    source = tmp_path_factory.mktemp("source")
+    cpu_torch.copy_source(wheel, source)
+    with cpu_torch.index_of(wheel) as index:
+        arguments = {"PYTHON_IMAGE": engine.make_base(wheel.release), "TORCH_INDEX": index}
+        engine.build("batch", source=source, options=[f"--build-arg {name}={at}" for name, at in arguments.items()])
     return IMAGE
 
 
