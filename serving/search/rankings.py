@@ -25,6 +25,10 @@ Vectors = NDArray[np.float32]
 
 ROUNDING = 1e-6
 """So much two sums may differ that mean the same: rows this close to the threshold are not final yet."""
+LESSER = 0.25
+"""A channel with at most this share of the greatest weight is a lesser one: it is asked if the others leave a doubt."""
+DEPTH = 128
+"""How many rows the others offer at least where there is a lesser one: it leaves no doubt for most queries."""
 
 
 class Ranking(Protocol):
@@ -33,11 +37,12 @@ class Ranking(Protocol):
     @property
     def is_exact(self) -> bool: ...
 
-    def look(self, reach: int, allowed: Mask | None, *, is_last: bool) -> tuple[Matches, bool]:
+    def look(self, reach: int, allowed: Mask | None, *, wanted: int, is_last: bool) -> tuple[Matches, bool]:
         """Return the best rows among those that a mask (rows,) allows, best first, and whether there are no more.
 
-        What a search with a larger reach returns begins with them. With `is_last` nobody will look further, and those
-        that are not final are returned, too.
+        What a search with a larger reach returns begins with them. Where as many as are wanted are found sooner, they
+        may be all that is returned. With `is_last` nobody will look further, and those that are not final are returned,
+        too.
         """
 
 
@@ -99,7 +104,7 @@ class Nearest(Ranking):
     def is_exact(self) -> bool:
         return self.directions.searcher.is_exact
 
-    def look(self, reach: int, allowed: Mask | None, *, is_last: bool) -> tuple[Matches, bool]:
+    def look(self, reach: int, allowed: Mask | None, *, wanted: int, is_last: bool) -> tuple[Matches, bool]:
         found = self.directions.nearest(reach, allowed)
         return found, len(found) < reach
 
@@ -151,34 +156,78 @@ class Blend(Ranking):
     def __init__(self, parts: Sequence[Part], *, is_exact: bool) -> None:
         self.parts = tuple(part for part in parts if part.weight)
         self._is_exact = is_exact
-        self._total = sum(part.weight for part in self.parts if part.weight > 0)
 
     @property
     def is_exact(self) -> bool:
         return self._is_exact
 
-    def look(self, reach: int, allowed: Mask | None, *, is_last: bool) -> tuple[Matches, bool]:
-        offering = [part for part in self.parts if part.weight > 0]
-        offered = [part.channel.candidates(reach, allowed) for part in offering]
-        rows = np.unique(np.concatenate(offered))
-        scores = self.scores(rows)
-        order = np.argsort(-scores, kind="stable")  # of equal scores the first row comes first
-        is_all = all(len(some) < reach for some in offered)
-        if not is_all and not is_last and len(self.parts) > 1:
-            edge = sum(
-                part.weight * float(part.channel.scores(some[-1:])[0])
-                for part, some in zip(offering, offered, strict=True)
-                if len(some) == reach
-            )
-            order = order[scores[order] > edge / self._total + ROUNDING]
-        return Matches(scores[order].astype(np.float32), rows[order]), is_all
+    def look(self, reach: int, allowed: Mask | None, *, wanted: int, is_last: bool) -> tuple[Matches, bool]:
+        greatest = max(part.weight for part in self.parts)
+        asked = [place for place, part in enumerate(self.parts) if part.weight > LESSER * greatest]
+        lesser = [place for place, part in enumerate(self.parts) if 0 < part.weight <= LESSER * greatest]
+        offers = _Offers(self.parts)
+        offers.ask(asked, max(reach, DEPTH) if lesser else reach, allowed)
+        if lesser and reach < DEPTH and not is_last:
+            final = offers.final()
+            if len(final) >= wanted:
+                return final, False
+        offers.ask(lesser, reach, allowed)
+        is_final = offers.is_all or is_last or len(self.parts) == 1
+        return offers.best() if is_final else offers.final(), offers.is_all
 
     def scores(self, rows: Rows) -> NDArray[np.float64]:
         """Return the (n,) scores of any (n,) rows."""
-        sums = np.zeros(len(rows), np.float64)
-        for part in self.parts:
-            sums += part.weight * part.channel.scores(rows).astype(np.float64)
-        return sums / self._total
+        return _add_up(self.parts, [part.channel.scores(rows) for part in self.parts])
+
+
+class _Offers:
+    """The rows that the channels of a blend offer, with the score of each in all channels."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._rows: Rows = np.empty(0, np.int64)
+        self._scores = [np.empty(0, np.float32) for _ in parts]
+        self._has_more = [part.weight > 0 for part in parts]
+        self._edges = [np.float32(part.weight > 0) for part in parts]
+        """The most that each channel may give a row that it did not offer; a weight below 0 gives nothing."""
+
+    @property
+    def is_all(self) -> bool:
+        """Whether no channel has more to offer."""
+        return not any(self._has_more)
+
+    def ask(self, places: Sequence[int], reach: int, allowed: Mask | None) -> None:
+        """Let the channels in some places of the blend offer their best rows."""
+        offered = [self._parts[place].channel.candidates(reach, allowed) for place in places]
+        new = np.setdiff1d(np.concatenate([self._rows[:0], *offered]), self._rows)
+        self._rows = np.concatenate([self._rows, new])
+        self._scores = [
+            np.concatenate([scores, part.channel.scores(new)])
+            for part, scores in zip(self._parts, self._scores, strict=True)
+        ]
+        for place, rows in zip(places, offered, strict=True):
+            self._has_more[place] = len(rows) == reach
+            last = self._rows == rows[-1] if len(rows) == reach else np.zeros(len(self._rows), bool)
+            self._edges[place] = self._scores[place][last].sum()
+
+    def best(self) -> Matches:
+        """Return what was offered, best first; of equal scores the first row comes first."""
+        sums = _add_up(self._parts, self._scores)
+        order = np.lexsort((self._rows, -sums))
+        return Matches(sums[order].astype(np.float32), self._rows[order])
+
+    def final(self) -> Matches:
+        """Return those of what was offered that no other row can come before."""
+        edge = _add_up(self._parts, [np.atleast_1d(edge) for edge in self._edges])[0]
+        sums = _add_up(self._parts, self._scores)
+        return self.best().take(np.arange(np.count_nonzero(sums > edge + ROUNDING)))
+
+
+def _add_up(parts: Sequence[Part], scores: Sequence[Scores]) -> NDArray[np.float64]:
+    """Return the (n,) weighted means of the (n,) scores that channels give; those of weights below 0 are taken away."""
+    total = sum(part.weight for part in parts if part.weight > 0)
+    weighed = [part.weight * given.astype(np.float64) for part, given in zip(parts, scores, strict=True)]
+    return np.asarray(np.sum(weighed, axis=0) / total, np.float64)
 
 
 def find_views(ranking: Ranking, rows: Rows) -> list[int | None]:

@@ -54,9 +54,10 @@ def find_best(searcher: Searcher, ranking: Ranking, wanted: int, options: QueryO
     hide some of that, more is looked for, until there are enough groups, or no more rows, or the last of `REACHES`.
     """
     found, kept = NOTHING, np.empty(0, np.int64)
-    reaches = list(_list_reaches(ranking, wanted + len(among.without)))
+    enough = wanted + len(among.without)
+    reaches = list(_list_reaches(ranking, enough))
     for reach in reaches:
-        further, is_all = ranking.look(reach, among.allowed, is_last=reach == reaches[-1])
+        further, is_all = ranking.look(reach, among.allowed, wanted=enough, is_last=reach == reaches[-1])
         found = _append(found, further)
         kept = np.fromiter(islice(_choose(searcher, found, options, among.without), wanted), np.int64)
         if len(kept) >= wanted or is_all or _is_far_enough(found, options):

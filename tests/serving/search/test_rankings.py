@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike.serving.query.options import QueryOptions
-from lookalike.serving.search.rankings import Blend, Part
+from lookalike.serving.search.rankings import DEPTH, Blend, Part
 from lookalike.serving.search.selection import REACHES, Among, find_best
 from lookalike.tasks.search.channels import Channel, Mask, Rows, Scores
 from lookalike.tasks.search.searcher import Searcher
@@ -63,7 +63,7 @@ def by_hand(parts: list[Part], mask: Mask) -> tuple[Rows, np.ndarray[Any, Any]]:
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 1000),
-    st.lists(st.sampled_from([2.0, 1.0, 0.3, -0.2, 0.0]), min_size=1, max_size=4),
+    st.lists(st.sampled_from([2.0, 1.0, 0.3, 0.1, 0.02, -0.2, 0.0]), min_size=1, max_size=4),
     st.sampled_from([None, 4]),
     st.integers(1, 50),
     st.integers(0, 200),
@@ -99,6 +99,23 @@ def test_a_clear_winner_needs_no_far_look_and_a_close_race_does() -> None:
     assert len(look({})) > 1
 
 
+def test_a_lesser_channel_is_asked_where_the_others_leave_a_doubt() -> None:
+    def look(first: float, k: int) -> tuple[list[int], list[int], list[int]]:
+        table = np.linspace(0.5, 0.1, ROWS, dtype=np.float32)
+        table[7] = first
+        words, looks = Table(table), Table(np.linspace(0, 1, ROWS, dtype=np.float32))
+        parts = [Part("words", words, 1), Part("looks", looks, 0.1)]
+        found = find_best(NoProducts(), Blend(parts, is_exact=True), k, QueryOptions(k=k), Among())
+        assert found.rows.tolist() == by_hand(parts, np.ones(ROWS, bool))[0][:k].tolist()
+        return found.rows.tolist(), words.reached, looks.reached
+
+    assert look(0.9, k=1) == ([7], [DEPTH], [])
+    rows, of_words, of_looks = look(0.9, k=2)
+    assert (of_words[0], of_looks[0]) == (DEPTH, REACHES[0])
+    assert rows[0] == 7
+    assert look(0.55, k=1)[2] != []
+
+
 def test_what_the_score_must_be_at_least_ends_the_search() -> None:
     channels = tables(3, 2)
     parts = [Part("words", channel, 1.0) for channel in channels]
@@ -112,6 +129,6 @@ def test_what_the_score_must_be_at_least_ends_the_search() -> None:
 def test_what_is_final_stays_first(reach: int) -> None:
     parts = [Part("words", channel, 1.0) for channel in tables(5, 3)]
     blend = Blend(parts, is_exact=True)
-    some, _ = blend.look(reach, None, is_last=False)
-    more, _ = blend.look(ROWS, None, is_last=True)
+    some, _ = blend.look(reach, None, wanted=reach, is_last=False)
+    more, _ = blend.look(ROWS, None, wanted=ROWS, is_last=True)
     assert more.rows[: len(some)].tolist() == some.rows.tolist()
