@@ -11,7 +11,7 @@ from lookalike.serving.search.rankings import Blend, Directions, Looks, Nearest,
 from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
 from lookalike.tasks.search.colour_words import find_colours
 from lookalike.tasks.search.looks import find_examples
-from lookalike.tasks.search.meaning import Meaning
+from lookalike.tasks.search.meaning import Meaning, NearTexts
 from lookalike.tasks.search.searcher import Searcher
 from lookalike.tasks.search.words.words import Words
 
@@ -130,9 +130,10 @@ def _find_by_titles(searcher: Searcher, query: Query, vector: Vectors) -> Iterat
     """Yield what finds products by the titles that are near to a text, and by the pictures of these."""
     if searcher.texts is None:
         return
-    examples = find_examples(searcher, vector) if _needs_pictures(searcher, query) else None
+    texts = NearTexts(searcher.texts, vector)
+    examples = find_examples(searcher, texts) if _needs_pictures(searcher, query) else None
     looks = Looks(Directions(searcher, [examples.direction]), examples) if examples else None
-    yield Part("meaning", Meaning(searcher.texts, vector, looks), _weigh(searcher, query, "meaning"))
+    yield Part("meaning", Meaning(texts, looks), _weigh(searcher, query, "meaning"))
     if looks is not None:
         yield Part("looks", looks, _weigh(searcher, query, "looks"))
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.tasks.search.channels import Mask, Rows
+from lookalike.tasks.search.meaning import NearTexts
 from lookalike.tasks.search.projection import normalise
 from lookalike.tasks.search.searcher import Searcher
 
@@ -35,14 +36,12 @@ class Examples:
     direction: Vectors
 
 
-def find_examples(searcher: Searcher, vector: Vectors, allowed: Mask | None = None) -> Examples | None:
-    """Return the products whose titles are nearest to the vector of a text; None where none has anything in common.
+def find_examples(searcher: Searcher, texts: NearTexts, allowed: Mask | None = None) -> Examples | None:
+    """Return the products whose titles are nearest to a text; None where none has anything in common.
 
     `allowed` is a mask of the products to look among; by default all that are alive.
     """
-    if searcher.texts is None:
-        return None
-    scores, rows = searcher.texts.search(vector, EXAMPLES, allowed)
+    scores, rows = texts.find(EXAMPLES, allowed)
     weights = scores**POWER
     if not weights.sum():
         return None

@@ -17,6 +17,9 @@ from lookalike.tasks.encoders.texts.stored import open_text_encoder
 from lookalike.tasks.search.channels import Channel, Mask, Rows, Scores
 from lookalike.tasks.search.index import ShardedIndex
 
+AT_ONCE = 128
+"""So many texts are looked for at least: the channels of a query look for 30 to 128, and share one search."""
+
 Vectors = NDArray[np.float32]
 
 
@@ -130,20 +133,41 @@ class TextSpace:
         return places, there
 
 
+class NearTexts:
+    """The texts of products that are near to one vector of length 1. Safe to use from one thread at a time."""
+
+    def __init__(self, space: TextSpace, vector: Vectors) -> None:
+        self.space = space
+        self._vector = vector
+        self._last: tuple[int, Mask | None, Scores, Rows] | None = None
+
+    def find(self, k: int, allowed: Mask | None = None) -> tuple[Scores, Rows]:
+        """Return what `TextSpace.search` returns. What the last search found is not looked for again."""
+        if self._last is None or k > self._last[0] or allowed is not self._last[1]:
+            reach = max(k, AT_ONCE)
+            self._last = (reach, allowed, *self.space.search(self._vector, reach, allowed))
+        _, _, scores, rows = self._last
+        return scores[:k], rows[:k]
+
+    def scores(self, rows: Rows) -> Scores:
+        """Return the (n,) cosines, at least 0, of any (n,) products; 0 where a product has no text."""
+        return self.space.scores(self._vector, rows)
+
+
 class Meaning:
     """A channel of search: how near the texts of products are to one query.
 
     `pictures` is the channel that speaks for products without a text; without it their score is 0.
     """
 
-    def __init__(self, space: TextSpace, vector: Vectors, pictures: Channel | None = None) -> None:
-        self._space = space
-        self._vector = vector
-        self._pictures = pictures if space.without is not None else None
+    def __init__(self, texts: NearTexts, pictures: Channel | None = None) -> None:
+        self._texts = texts
+        self._space = texts.space
+        self._pictures = pictures if self._space.without is not None else None
 
     def candidates(self, reach: int, allowed: Mask | None) -> Rows:
         """Return the (n <= reach,) best rows, best first, without those that have nothing in common with the query."""
-        scores, rows = self._space.search(self._vector, reach, allowed)
+        scores, rows = self._texts.find(reach, allowed)
         if self._pictures is not None and self._space.without is not None:
             without = self._space.without if allowed is None else self._space.without & allowed
             more = self._pictures.candidates(reach, without) if without.any() else np.empty(0, np.int64)
@@ -155,7 +179,7 @@ class Meaning:
 
     def scores(self, rows: Rows) -> Scores:
         """Return the (n,) cosines, at least 0, of any (n,) rows."""
-        scores = self._space.scores(self._vector, rows)
+        scores = self._texts.scores(rows)
         if self._pictures is not None:
             untitled = np.flatnonzero(~self._space.has_text(rows))
             if len(untitled):

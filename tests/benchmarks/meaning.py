@@ -35,6 +35,7 @@ from lookalike.tasks.encoders.texts.base import encode_texts
 from lookalike.tasks.encoders.texts.content import hash_texts
 from lookalike.tasks.encoders.texts.stored import load_text_encoder, store_text_encoder
 from lookalike.tasks.search.looks import find_examples
+from lookalike.tasks.search.meaning import NearTexts
 from lookalike.tasks.search.searcher import Searcher
 from lookalike.tasks.search.words.tokens import tokenise
 from tests.benchmarks.texts import Question, ask_keywords, ask_two_words, fetch, read_names
@@ -118,7 +119,7 @@ class Sample:
     def score(self, text: str, allowed: NDArray[np.bool_] | None = None) -> dict[str, Scores]:
         """Return what each channel gives to all products; texts of those that are not `allowed` are not known."""
         vector = self.texts.embed(text)
-        examples = find_examples(self.searcher, vector, allowed)
+        examples = find_examples(self.searcher, NearTexts(self.texts, vector), allowed)
         looks = np.clip(self.pictures @ examples.direction, 0, 1) if examples else np.zeros(len(self.rows), np.float32)
         return {
             "words": self.words.query(text).scores(self.rows),

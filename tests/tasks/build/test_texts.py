@@ -27,7 +27,7 @@ from lookalike.tasks.embed.texts import embed_texts, find_texts_to_embed, give_u
 from lookalike.tasks.encoders.texts.base import encode_texts
 from lookalike.tasks.encoders.texts.stored import load_text_encoder, store_text_encoder
 from lookalike.tasks.search.index import ShardedIndex
-from lookalike.tasks.search.meaning import Meaning, TextSpace, read_rows
+from lookalike.tasks.search.meaning import AT_ONCE, Meaning, NearTexts, TextSpace, read_rows
 from lookalike.tasks.search.neighbours import SearchParameters
 from tests.support.snapshots import draft
 
@@ -134,15 +134,30 @@ def test_what_is_found_is_what_comparing_with_each_finds(place: Place, key: str)
         for share in (None, 0.5, 0.02):
             allowed = None if share is None else random.random(len(texts)) < share
             mask = has_text if allowed is None else has_text & allowed
-            rows = Meaning(space, vector).candidates(10, allowed)
+            rows = Meaning(NearTexts(space, vector)).candidates(10, allowed)
             assert mask[rows].all()
             best = np.sort(expected[mask])[::-1][: len(rows)]
             if key == "Flat":
                 assert expected[rows] == pytest.approx(best, abs=0.002)
             asked = random.choice(len(texts), 50, replace=False)
-            scores = Meaning(space, vector).scores(asked)
+            scores = Meaning(NearTexts(space, vector)).scores(asked)
             assert scores == pytest.approx(np.where(has_text[asked], expected[asked], 0.0), abs=0.02)
             assert not scores[~has_text[asked]].any()
+
+
+@pytest.mark.parametrize("key", ["Flat", "IVF8,SQ8"])
+def test_one_search_serves_all_that_look_no_further(place: Place, key: str) -> None:
+    space = place.open(place.build(make_plan(place, key)))
+    vector, odd = space.embed("red shoe"), np.arange(len(place.titles)) % 2 == 1
+    near = NearTexts(space, vector)
+    for k, allowed in ((30, None), (AT_ONCE, None), (10, odd), (AT_ONCE + 20, odd), (5, None)):
+        scores, rows = near.find(k, allowed)
+        alone, _ = space.search(vector, k, allowed)
+        assert len(rows) == len(alone) == k
+        assert (scores >= alone).all()  # who looks further visits more lists
+        assert key != "Flat" or scores.tolist() == alone.tolist()
+        assert scores == pytest.approx(space.scores(vector, rows), abs=1e-5)
+        assert allowed is None or allowed[rows].all()
 
 
 def make_plan(place: Place, key: str) -> TextPlan:
@@ -266,7 +281,7 @@ def test_pictures_speak_for_products_without_a_text(place: Place) -> None:
     alive = np.random.default_rng(3).random(len(place.titles)) < 0.8
     space = place.open(place.build(), alive)
     numbers = Numbers(len(place.titles))
-    channel = Meaning(space, space.embed("red shoe"), numbers)
+    channel = Meaning(NearTexts(space, space.embed("red shoe")), numbers)
     every = np.arange(len(place.titles))
     scores = channel.scores(every)
     assert np.array_equal(scores[~space.has_text(every)], numbers.scores(every[~space.has_text(every)]))
@@ -282,4 +297,5 @@ def test_no_pictures_speak_where_each_product_has_a_text(tmp_path: Path) -> None
     space = place.open(place.build())
     assert space.without is None
     vector, rows = space.embed("red shoe"), np.arange(2)
-    assert Meaning(space, vector, Numbers(2)).scores(rows).tolist() == Meaning(space, vector).scores(rows).tolist()
+    texts = NearTexts(space, vector)
+    assert Meaning(texts, Numbers(2)).scores(rows).tolist() == Meaning(texts).scores(rows).tolist()

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.stores import open_store
 from lookalike.tasks.search.looks import EXAMPLES, find_examples
+from lookalike.tasks.search.meaning import NearTexts
 from lookalike.tasks.search.searcher import Searcher
 from tests.support.shop import Shop, write_pictures
 
@@ -39,10 +40,14 @@ def paint(file: Path, colour: str, seed: int) -> None:
     image.save(file)
 
 
-def test_a_text_finds_pictures_without_a_title(searcher: Searcher) -> None:
+def near(searcher: Searcher, text: str) -> NearTexts:
     assert searcher.texts is not None
+    return NearTexts(searcher.texts, searcher.texts.embed(text))
+
+
+def test_a_text_finds_pictures_without_a_title(searcher: Searcher) -> None:
     for text, colour in (("scarlet shoe", "red"), ("navy hat", "blue")):
-        examples = find_examples(searcher, searcher.texts.embed(text))
+        examples = find_examples(searcher, near(searcher, text))
         assert examples is not None
         found = searcher.hits(searcher.nearest(examples.direction, 20))
         assert {hit.product.id.partition("-")[0] for hit in found} == {colour}
@@ -53,9 +58,8 @@ def test_a_text_finds_pictures_without_a_title(searcher: Searcher) -> None:
 
 
 def test_examples_are_taken_from_those_that_are_allowed(searcher: Searcher) -> None:
-    assert searcher.texts is not None
     allowed = np.zeros(searcher.products.rows, bool)
     allowed[[row for row in range(40) if searcher.products.take([row])[0].id.startswith("blue")]] = True
-    examples = find_examples(searcher, searcher.texts.embed("scarlet shoe"), allowed)
+    examples = find_examples(searcher, near(searcher, "scarlet shoe"), allowed)
     assert examples is None or allowed[examples.rows].all()
-    assert find_examples(searcher, searcher.texts.embed("scarlet shoe"), np.zeros(40, bool)) is None
+    assert find_examples(searcher, near(searcher, "scarlet shoe"), np.zeros(40, bool)) is None
