@@ -40,6 +40,7 @@ MOST_COMPLETIONS = 50  # of the beginning of a word: the most frequent
 MOST_CORRECTIONS = 3  # of a misspelt word
 MOST_MISSPELT = 8  # words of a query that are corrected: a mistake takes longer than all else
 MOST_BYTES = 4 * 2**20  # of what is kept of the words that were looked up last
+SPAN_BYTES = 256  # of where one shard has a word, and of the word, at most
 READING_BYTES = 512  # of one word and what it is read as, at most
 FINISHED_LETTERS = 3  # letters from which a word that products have may be the beginning of others, too
 MOST_WORDS = 64  # of a query
@@ -93,6 +94,7 @@ class Words:
         self.rows = self.starts[-1]
         self.alive = alive
         self._read: Recent[Understood] = Recent(MOST_BYTES)
+        self._spans: Recent[Sequence[tuple[int, slice]]] = Recent(MOST_BYTES)
         lengths = np.concatenate([shard.lengths for shard in shards])
         lengths = lengths if alive is None else lengths[alive]
         self._count = len(lengths)
@@ -139,10 +141,14 @@ class Words:
         best = float(self._saturate(np.ones(1), length)[0])
         return best * sum(word.weight for word in understood)
 
-    def spans(self, term: str) -> Iterator[tuple[int, slice]]:
-        """Yield where the postings of a term are: the number of the shard, and the part of its postings."""
+    def spans(self, term: str) -> Sequence[tuple[int, slice]]:
+        """Return where the postings of a term are: the number of a shard that has it, and the part of its postings."""
+        size = SPAN_BYTES * (1 + len(self.shards))
+        return self._spans.get(term, lambda: tuple(self._find_spans(term.encode())), size)
+
+    def _find_spans(self, term: bytes) -> Iterator[tuple[int, slice]]:
         for number, shard in enumerate(self.shards):
-            place = shard.find(term.encode())
+            place = shard.find(term)
             if place is not None:
                 yield number, slice(*shard.span(place))
 
@@ -341,14 +347,18 @@ class WordsQuery(Channel):
             for (start, _), shard, parts in zip(pairwise(words.starts), words.shards, parts_of, strict=True)
             if parts
             for sums in [self._add_up(shard, parts)]
-            for rows in [np.flatnonzero(sums > 0)]  # NumPy finds them in a mask much sooner than in numbers
+            for rows in [np.flatnonzero(self._is_found(sums, start))]
         ]
         rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in found)])
         scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in found)])
-        if words.alive is not None:
-            kept = words.alive[rows]
-            rows, scores = rows[kept], scores[kept]
         return rows, np.minimum(scores, np.float32(1))
+
+    def _is_found(self, sums: Scores, start: int) -> Mask:
+        """Return which rows of a shard have one of the words, and are alive."""
+        mask: Mask = sums > 0  # NumPy finds rows in a mask much sooner than in numbers
+        if self._words.alive is not None:
+            mask &= self._words.alive[start : start + len(sums)]
+        return mask
 
     def _add_up(self, shard: Postings, parts: Sequence[tuple[Understood, Reading, slice]]) -> Scores:
         """Return what each row of a shard gets: of each word of the query the best reading."""
@@ -357,7 +367,7 @@ class WordsQuery(Channel):
         for word in self.understood:
             own = [(reading, span) for of, reading, span in parts if of is word]
             for reading, span in own:
-                rows = shard.rows[span]
+                rows = shard.rows[span].astype(np.intp)  # once, else NumPy does it for each use
                 gains = self._words.saturation[shard.codes[span]] * np.float32(reading.weight * word.weight)
                 if len(own) == 1:
                     sums[rows] += gains
