@@ -199,7 +199,9 @@ class _Offers:
     def ask(self, places: Sequence[int], reach: int, allowed: Mask | None) -> None:
         """Let the channels in some places of the blend offer their best rows."""
         offered = [self._parts[place].channel.candidates(reach, allowed) for place in places]
-        new = np.setdiff1d(np.concatenate([self._rows[:0], *offered]), self._rows)
+        new = np.unique(np.concatenate([self._rows[:0], *offered]))
+        if len(self._rows):
+            new = new[~np.isin(new, self._rows)]
         self._rows = np.concatenate([self._rows, new])
         self._scores = [
             np.concatenate([scores, part.channel.scores(new)])
@@ -212,15 +214,19 @@ class _Offers:
 
     def best(self) -> Matches:
         """Return what was offered, best first; of equal scores the first row comes first."""
-        sums = _add_up(self._parts, self._scores)
-        order = np.lexsort((self._rows, -sums))
-        return Matches(sums[order].astype(np.float32), self._rows[order])
+        return self._rank(-np.inf)
 
     def final(self) -> Matches:
         """Return those of what was offered that no other row can come before."""
         edge = _add_up(self._parts, [np.atleast_1d(edge) for edge in self._edges])[0]
+        return self._rank(edge + ROUNDING)
+
+    def _rank(self, edge: float) -> Matches:
+        """Return the rows whose score is above an edge, best first."""
         sums = _add_up(self._parts, self._scores)
-        return self.best().take(np.arange(np.count_nonzero(sums > edge + ROUNDING)))
+        kept = np.flatnonzero(sums > edge)
+        order = kept[np.lexsort((self._rows[kept], -sums[kept]))]
+        return Matches(sums[order].astype(np.float32), self._rows[order])
 
 
 def _add_up(parts: Sequence[Part], scores: Sequence[Scores]) -> NDArray[np.float64]:

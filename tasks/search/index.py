@@ -219,10 +219,12 @@ class ShardedIndex:
 
     def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
         """Return the (n, dimension) vectors of (n,) rows, decoded from the index's codes."""
+        if len(self._groups) == 1:
+            return self._groups[0].reconstruct_rows(rows)
         vectors = np.empty((len(rows), self.dimension), np.float32)
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(numbers).tolist():
-            own = np.flatnonzero(numbers == number)
+        for number in set(numbers.tolist()):
+            own = numbers == number
             vectors[own] = self._groups[number].reconstruct_rows(rows[own] - self._starts[number])
         return vectors
 

@@ -117,9 +117,11 @@ class InvertedGroup(Group):
     def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:
         if self.is_compressed:
             return self._codes[0].decode(self._gather(rows))
+        if len(self._parts) == 1:
+            return self._parts[0].decode_rows(rows)
         vectors = np.empty((len(rows), self.dimension), np.float32)
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(numbers).tolist():
+        for number in set(numbers.tolist()):
             inside = numbers == number
             vectors[inside] = self._parts[number].decode_rows(rows[inside] - self._starts[number])
         return vectors
