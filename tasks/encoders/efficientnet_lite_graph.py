@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import onnx
 from efficientnet_lite_pytorch import EfficientNet
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -25,10 +24,7 @@ from lookalike.tasks.encoders.efficientnet_lite_network import (
     find_middle_block,
 )
 from lookalike.tasks.encoders.export import FromPixels, Gem
-
-# what ONNX Runtime has read for years
-_OPSET = 18
-_IR_VERSION = 10
+from lookalike.tasks.encoders.onnx_graph import Graph
 
 
 def write(model: FromPixels, spec: EncoderSpec, path: Path) -> None:
@@ -37,48 +33,18 @@ def write(model: FromPixels, spec: EncoderSpec, path: Path) -> None:
     `model.backbone` is from `efficientnet_lite_network`.
     """
     backbone = cast("LastLayer | TwoLayers", model.backbone)
-    graph = _Graph()
+    graph = Graph()
     planes = graph.add("Cast", graph.add("Transpose", spec.input_name, perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
-    planes = graph.add("Add", graph.add("Mul", planes, model.scale), model.shift)
+    planes = graph.add("Add", graph.add("Mul", planes, _array(model.scale)), _array(model.shift))
     vectors = _write_backbone(graph, backbone, planes)
     graph.add("Identity", vectors, name=spec.output_name)
     size = spec.preprocessing.size
     images = helper.make_tensor_value_info(spec.input_name, TensorProto.UINT8, ["n", size, size, 3])
     found = helper.make_tensor_value_info(spec.output_name, TensorProto.FLOAT, ["n", spec.dimension])
-    proto = helper.make_model(
-        helper.make_graph(graph.nodes, spec.name, [images], [found], graph.weights),
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
-        producer_name="lookalike",
-    )
-    onnx.checker.check_model(proto)
-    onnx.save(proto, path)
+    graph.save(path, spec.name, [images], [found])
 
 
-class _Graph:
-    """Nodes and weights, in the order in which they are added."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
-
-    def add(
-        self, operator: str, *inputs: str | Tensor | NDArray[Any], name: str | None = None, **attributes: Any
-    ) -> str:
-        """Add a node, and what of its inputs is no node yet; return the name of its output."""
-        names = [given if isinstance(given, str) else self._hold(given) for given in inputs]
-        output = name or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, names, [output], **attributes))
-        return output
-
-    def _hold(self, weight: Tensor | NDArray[Any]) -> str:
-        array = weight.detach().numpy() if isinstance(weight, Tensor) else weight
-        name = f"weight_{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-
-def _write_backbone(graph: _Graph, backbone: LastLayer | TwoLayers, planes: str) -> str:
+def _write_backbone(graph: Graph, backbone: LastLayer | TwoLayers, planes: str) -> str:
     last, middle = _write_features(graph, backbone.network, planes)
     pooled = _write_gem(graph, backbone.pool, last)
     if isinstance(backbone, LastLayer):
@@ -89,7 +55,7 @@ def _write_backbone(graph: _Graph, backbone: LastLayer | TwoLayers, planes: str)
     return graph.add("Concat", _write_normalize(graph, pooled), lengthened, axis=1)
 
 
-def _write_features(graph: _Graph, network: EfficientNet, planes: str) -> tuple[str, str]:
+def _write_features(graph: Graph, network: EfficientNet, planes: str) -> tuple[str, str]:
     """Write all blocks; return the last feature map and the middle one."""
     middle_block = find_middle_block(network)
     features = _write_layer(graph, network._conv_stem, network._bn0, planes)
@@ -111,19 +77,19 @@ def _is_residual(block: Any) -> bool:
     return bool(block.id_skip and args.stride == 1 and args.input_filters == args.output_filters)
 
 
-def _write_layer(graph: _Graph, convolution: nn.Conv2d, norm: nn.BatchNorm2d, features: str) -> str:
+def _write_layer(graph: Graph, convolution: nn.Conv2d, norm: nn.BatchNorm2d, features: str) -> str:
     return graph.add("Clip", _write_convolution(graph, convolution, norm, features), _number(0.0), _number(6.0))
 
 
-def _write_convolution(graph: _Graph, convolution: nn.Conv2d, norm: nn.BatchNorm2d, features: str) -> str:
+def _write_convolution(graph: Graph, convolution: nn.Conv2d, norm: nn.BatchNorm2d, features: str) -> str:
     """Write a convolution with its normalisation folded in, and with the padding that goes before it."""
     folded = fuse_conv_bn_eval(convolution, norm)
     left, right, top, bottom = getattr(convolution.static_padding, "padding", (0, 0, 0, 0))
     return graph.add(
         "Conv",
         features,
-        folded.weight,
-        cast("Tensor", folded.bias),
+        _array(folded.weight),
+        _array(cast("Tensor", folded.bias)),
         group=convolution.groups,
         kernel_shape=convolution.kernel_size,
         strides=convolution.stride,
@@ -131,15 +97,19 @@ def _write_convolution(graph: _Graph, convolution: nn.Conv2d, norm: nn.BatchNorm
     )
 
 
-def _write_gem(graph: _Graph, pool: Gem, features: str) -> str:
+def _write_gem(graph: Graph, pool: Gem, features: str) -> str:
     powers = graph.add("Pow", graph.add("Max", features, _number(pool.least)), _number(pool.p))
     means = graph.add("ReduceMean", powers, np.array([2, 3]), keepdims=0)
     return graph.add("Pow", means, _number(1.0 / pool.p))
 
 
-def _write_normalize(graph: _Graph, vectors: str) -> str:
+def _write_normalize(graph: Graph, vectors: str) -> str:
     lengths = graph.add("ReduceL2", vectors, np.array([1]), keepdims=1)
     return graph.add("Div", vectors, graph.add("Max", lengths, _number(1e-12)))
+
+
+def _array(weight: Tensor) -> NDArray[np.float32]:
+    return np.asarray(weight.detach().numpy(), np.float32)
 
 
 def _number(value: float) -> NDArray[np.float32]:

