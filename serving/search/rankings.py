@@ -171,7 +171,8 @@ class Blend(Ranking):
             final = offers.final()
             if len(final) >= wanted:
                 return final, False
-        offers.ask(lesser, reach, allowed)
+        if lesser:
+            offers.ask(lesser, reach, allowed)
         is_final = offers.is_all or is_last or len(self.parts) == 1
         return offers.best() if is_final else offers.final(), offers.is_all
 
@@ -199,7 +200,7 @@ class _Offers:
     def ask(self, places: Sequence[int], reach: int, allowed: Mask | None) -> None:
         """Let the channels in some places of the blend offer their best rows."""
         offered = [self._parts[place].channel.candidates(reach, allowed) for place in places]
-        new = np.unique(np.concatenate([self._rows[:0], *offered]))
+        new = np.unique(np.concatenate(offered))
         if len(self._rows):
             new = new[~np.isin(new, self._rows)]
         self._rows = np.concatenate([self._rows, new])

@@ -47,9 +47,10 @@ class Weights:
         makers = {name: node for node in model.graph.node for name in node.output}
         used = [node.input[1] for node in model.graph.node if node.op_type == "MatMul"]
         self.matrices = [
-            Scaled(self._read(makers[scaled.input[0]].input[0]), self._read(scaled.input[1]))
+            Scaled(self._read(cast.input[0]), self._read(scaled.input[1]))
             for name in used
-            if (scaled := makers.get(name)) is not None and scaled.op_type == "Mul" and scaled.input[0].endswith("_f")
+            if (scaled := makers.get(name)) is not None and scaled.op_type == "Mul"
+            if (cast := makers.get(scaled.input[0])) is not None and cast.op_type == "Cast"
         ]
         if not self.matrices or len(self.matrices) % MATRICES:
             raise ValueError(f"{len(self.matrices)} int8 matrices, which are not {MATRICES} of each layer")
