@@ -43,6 +43,8 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(/[A-Za-z0-9_~-][A-Za-z0-
 PROBLEMS = "/problems"
 """The server's page of problems."""
 
+_AS_THEY_ARE = {str, int, bool, type(None)}
+"""The types of values that JSON has."""
 _ENCODER = {"name", "fingerprint", "dimension"}
 _INDEX = {"key", "dimension", "metric", "nprobe", "ef_search", "k_factor", "trained_on", "reason"}
 
@@ -145,8 +147,10 @@ def _write_facet(facet: Facet) -> dict[str, Any]:
 
 def to_json_value(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
     """Return an attribute's value as JSON has it: Parquet knows more types, and JSON no NaN."""
-    if value is None or isinstance(value, bool | int | str):
+    if type(value) in _AS_THEY_ARE:
         return value
+    if isinstance(value, list | tuple):
+        return [to_json_value(inner) for inner in value]
     if isinstance(value, float | Decimal):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, datetime | date | time):
@@ -155,8 +159,6 @@ def to_json_value(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
         return {str(name): to_json_value(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json_value(inner) for inner in value]
     return str(value)
 
 

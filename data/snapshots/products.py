@@ -189,7 +189,7 @@ class Products:
 
     def _locate(self, row: int) -> tuple[ShardProducts, int]:
         """Return the shard of a row, and its row there. Raises `IndexError`."""
-        if not 0 <= row < self.rows:
+        if not 0 <= row < self._edges[-1]:
             raise IndexError(f"row {row} of {self.rows}")
         number = bisect_right(self._edges, row) - 1
         return self.shards[number], row - self._edges[number]
@@ -219,7 +219,7 @@ class _Columns(Mapping[str, Column]):
 
 
 def _to_product(base: dict[str, Any], attributes: dict[str, Any]) -> Product:
-    views = tuple(View(view["image"], view["image_hash"].hex()) for view in base.get(VIEWS) or ())
+    views = tuple([View(view["image"], view["image_hash"].hex()) for view in base.get(VIEWS) or ()])
     return Product(base["id"], base["title"], base["image"], base["image_hash"].hex(), attributes, views)
 
 

@@ -43,11 +43,11 @@ class RateLimits:
 
     def check(self, caller: Caller | None, address: str, cost: int = 1) -> None:
         """Count a request as `cost`. Raises `RefusedError` where it is too much; without proof `caller` is None."""
-        if caller is None or caller.kind == "anonymous":
-            bucket, name, reason = self._addresses, network(address), "address_rate"
-        else:
-            bucket, name, reason = self._keys, f"{caller.kind} {caller.id}", "key_rate"
-        wait = bucket.take(name, cost) if bucket else 0.0
+        known = None if caller is None or caller.kind == "anonymous" else caller
+        bucket, reason = (self._keys, "key_rate") if known else (self._addresses, "address_rate")
+        if bucket is None:
+            return
+        wait = bucket.take(f"{known.kind} {known.id}" if known else network(address), cost)
         if wait:
             seconds = math.ceil(wait)
             detail = f"You ask more often than you may: try again in {seconds} seconds."

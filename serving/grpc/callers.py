@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import grpc
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from lookalike.data.spans import has_traces
 from lookalike.serving.access.admission import AccessRequest, Operation
 
 REQUEST_ID = "x-request-id"
@@ -42,8 +43,8 @@ class Callers:
         return access, given if _SANE_ID.fullmatch(given) else None
 
     def find_trace(self, context: Context) -> str | None:
-        """Return the `traceparent` of a call, as W3C writes it."""
-        return _read_metadata(context).get("traceparent", (None,))[0]
+        """Return the `traceparent` of a call, as W3C writes it; None where no traces are sent."""
+        return _read_metadata(context).get("traceparent", (None,))[0] if has_traces() else None
 
     def _find_address(self, peer: str, metadata: Mapping[str, Sequence[str]]) -> str:
         address = parse_peer(peer)

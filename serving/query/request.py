@@ -108,6 +108,8 @@ class SearchRequest(QueryOptions, ExamplesRequest):
     """A query: one of `image`, `url`, `product_id`, `vector`, `text` and `positive`."""
 
 
+_NO_EXAMPLES = dict.fromkeys(ExamplesRequest.model_fields)
+"""What is left out of a query's options: examples may be megabytes of base64."""
 _A_QUERY = {"$ref": f"#/components/schemas/{SearchRequest.__name__}"}
 
 
@@ -184,10 +186,7 @@ def read_search(given: Any, limits: Limits) -> Query:
     check_count(len(found.positive or [None]) + len(found.negative), limits)
     return Query(
         _read_positive(found),
-        # without the examples, which may be megabytes of base64
-        check_options(
-            QueryOptions.model_construct(**{name: getattr(found, name) for name in QueryOptions.model_fields}), limits
-        ),
+        check_options(found.model_copy(update=_NO_EXAMPLES), limits),
         tuple(_read_example(example, f"negative.{place}") for place, example in enumerate(found.negative)),
         found.negative_weight,
     )

@@ -46,6 +46,7 @@ def create_app(runtime: Runtime, beside: Sequence[AbstractAsyncContextManager[ob
         openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace` below, and metrics of all gateways
         redirect_slashes=False,  # its redirects would lead to wherever `Host` says
         lifespan=run_with_app,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -109,15 +109,18 @@ def _choose(searcher: Searcher, found: Matches, options: QueryOptions, without: 
     for place, (score, row) in enumerate(zip(found.scores.tolist(), found.rows.tolist(), strict=True)):
         if _is_below(score, options):
             return
-        if row in without:
-            continue
-        own = [group[place] for group in groups]
-        if any(one in before for one, before in zip(own, seen, strict=True)):
-            continue
-        for one, before in zip(own, seen, strict=True):
-            if one is not None:
-                before.add(one)
-        yield place
+        if row not in without and (not groups or _is_first([group[place] for group in groups], seen)):
+            yield place
+
+
+def _is_first(own: Sequence[Any], seen: Sequence[set[Any]]) -> bool:
+    """Tell whether none of the groups of a row was seen before; then they are from now on."""
+    if any(one in before for one, before in zip(own, seen, strict=True)):
+        return False
+    for one, before in zip(own, seen, strict=True):
+        if one is not None:
+            before.add(one)
+    return True
 
 
 def _find_groups(searcher: Searcher, found: Matches, options: QueryOptions) -> list[list[Any]]:

@@ -56,7 +56,9 @@ class Codes:
 
     def search(self, queries: Vectors, k: int, selector: faiss.IDSelector | None) -> Neighbours:
         """Return the k nearest of (n, d) queries among all rows that the selector accepts, by reading each of them."""
-        scores, rows = self._index.search(queries, min(k, self.size), params=faiss.SearchParameters(sel=selector))
+        # to make parameters takes longer than to search some hundred rows
+        parameters = None if selector is None else faiss.SearchParameters(sel=selector)
+        scores, rows = self._index.search(queries, min(k, self.size), params=parameters)
         return Neighbours(scores, rows)
 
     def search_rows(self, queries: Vectors, k: int, rows: Rows) -> Neighbours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
@@ -214,7 +215,7 @@ class ShardedIndex:
 
     def reconstruct(self, row: int) -> Vectors:
         """Return the (dimension,) vector of one row, decoded from the index's codes."""
-        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        number = bisect_right(self._starts, row) - 1
         return self._groups[number].reconstruct(int(row - self._starts[number]))
 
     def reconstruct_rows(self, rows: NDArray[np.int64]) -> Vectors:

@@ -144,7 +144,10 @@ class Group(ABC):
         if not rows.count:
             return Neighbours.empty(len(queries))
         found = self._search(queries, k, rows, parameters)
-        short = (found.rows >= 0).sum(axis=1) < min(k, rows.count)
+        wanted = min(k, rows.count)
+        if found.rows.shape[1] == wanted and (found.rows >= 0).all():
+            return found
+        short = (found.rows >= 0).sum(axis=1) < wanted
         if not short.any():
             return found
         whole = self.search_exact(queries[short], k, rows)  # rare, so the slow way is good enough

@@ -25,6 +25,8 @@ LEAST_VARIANCE = 1e-12  # a sample of one picture many times has none, and a div
 
 Vectors = NDArray[np.float32]
 
+_LEAST_LENGTH = np.finfo(np.float32).tiny
+
 
 class Projection:
     """An affine map followed by L2 normalisation; `matrix` is (out, in + 1), its last column the offset."""
@@ -63,8 +65,8 @@ class Projection:
 
 def normalise(vectors: Vectors) -> Vectors:
     """Return (n, d) vectors of length 1; a zero vector stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+    lengths = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))  # `norm` gives the same, and takes longer for one
+    return np.ascontiguousarray(vectors / np.maximum(lengths, _LEAST_LENGTH), dtype=np.float32)
 
 
 def choose_dimension(samples: int, dimension: int, target: int, *, distorted: int = 0) -> int | None:

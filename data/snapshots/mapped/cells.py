@@ -31,7 +31,7 @@ class Cells(Protocol):
 def open_cells(array: pa.Array, valid: NDArray[np.bool_] | None = None) -> Cells:
     """Return the cells of an array; `valid` is a mask of the values that are there, where a dictionary lacks some."""
     kind = array.type
-    if pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(kind) and (valid is not None or not array.null_count):
         return _Coded(array, valid)
     if is_text(kind) and not array.null_count:
         return _Texts(array)
@@ -39,6 +39,8 @@ def open_cells(array: pa.Array, valid: NDArray[np.bool_] | None = None) -> Cells
         return _Numbers(array)
     if pa.types.is_fixed_size_binary(kind) and not array.null_count:
         return _Bytes(array)
+    if pa.types.is_boolean(kind):
+        return _Flags(array)
     has_edges = is_list(kind) and not pa.types.is_fixed_size_list(kind)
     return _Lists(array) if has_edges else _Plain(array)
 
@@ -71,19 +73,37 @@ class _Coded:
         return self._words.measure(self._places[row]) if self._valid is None or self._valid[row] else 0
 
 
+class _Bits:
+    """A bit for each row of an array, in one of its buffers."""
+
+    def __init__(self, array: pa.Array, buffer: int) -> None:
+        self._bits = memoryview(array.buffers()[buffer] or b"")
+        self._start = array.offset
+
+    def __getitem__(self, row: int) -> bool:
+        bit = self._start + row
+        return bool(self._bits[bit >> 3] >> (bit & 7) & 1)
+
+
 class _Numbers:
     def __init__(self, array: pa.Array) -> None:
         self._numbers = view_numbers(array).data
-        self._present = memoryview(array.buffers()[0]) if array.null_count else None
-        """A bit for each row, from the bit `_start` on."""
-        self._start = array.offset
+        self._present = _present(array)
 
     def read(self, row: int) -> Any:
-        if self._present is not None:
-            bit = self._start + row
-            if not self._present[bit >> 3] >> (bit & 7) & 1:
-                return None
-        return self._numbers[row]
+        return self._numbers[row] if self._present is None or self._present[row] else None
+
+    def measure(self, row: int) -> int:
+        return _BYTES
+
+
+class _Flags:
+    def __init__(self, array: pa.BooleanArray) -> None:
+        self._flags = _Bits(array, 1)
+        self._present = _present(array)
+
+    def read(self, row: int) -> bool | None:
+        return self._flags[row] if self._present is None or self._present[row] else None
 
     def measure(self, row: int) -> int:
         return _BYTES
@@ -120,12 +140,24 @@ class _Lists(_Plain):
     def __init__(self, array: pa.ListArray) -> None:
         super().__init__(array)
         self._edges = _view_offsets(array, len(array)).data
+        self._present = _present(array)
+        self._items: Cells = open_cells(array.values)
         has_texts = is_text(array.values.type)
-        self._items = _view_offsets(array.values, len(array.values)).data if has_texts else None
+        self._letters = _view_offsets(array.values, len(array.values)).data if has_texts else None
+
+    def read(self, row: int) -> list[Any] | None:
+        if self._present is not None and not self._present[row]:
+            return None
+        return [self._items.read(item) for item in range(self._edges[row], self._edges[row + 1])]
 
     def measure(self, row: int) -> int:
         first, last = self._edges[row], self._edges[row + 1]
-        return _BYTES * (last - first) if self._items is None else self._items[last] - self._items[first]
+        return _BYTES * (last - first) if self._letters is None else self._letters[last] - self._letters[first]
+
+
+def _present(array: pa.Array) -> _Bits | None:
+    """Return which values of an array are there; None where all are."""
+    return _Bits(array, 0) if array.null_count else None
 
 
 def _view_offsets(array: pa.Array, rows: int) -> NDArray[np.integer[Any]]:

@@ -6,7 +6,8 @@ found by the hash of their id, and by the hash of their picture, in sorted array
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,14 @@ class ShardProducts:
     def find(self, product: str) -> Iterator[int]:
         """Yield the rows of a product's id. A row that a refresh replaced is one of them."""
         try:
-            wanted = np.uint64(hash_text(product.encode()))
+            wanted = hash_text(product.encode())
         except UnicodeEncodeError:  # half a character: no id has one
             return
         hashes, rows = self._by_id
-        place = int(np.searchsorted(hashes, wanted))
+        place = bisect_left(hashes, wanted)
         while place < self.rows and hashes[place] == wanted:
-            row = int(rows[place])
-            if self.ids[row].as_py() == product:
+            row = rows[place]
+            if self._base["id"].read(row) == product:
                 yield row
             place += 1
 
@@ -108,8 +109,12 @@ class ShardProducts:
 
     def measure(self, row: int, names: Collection[str]) -> int:
         """Return about how many bytes a row's product takes, with the attributes named."""
-        base = sum(cells.measure(row) for cells in self._base.values())
-        return _FIXED_BYTES + base + sum(self._shown[name].measure(row) for name in names)
+        size = _FIXED_BYTES
+        for cells in self._base.values():  # `sum` would take twice as long
+            size += cells.measure(row)
+        for name in names:
+            size += self._shown[name].measure(row)
+        return size
 
     def read(self, row: int, names: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a row's product is, and the values of the attributes named."""
@@ -126,8 +131,9 @@ class ShardProducts:
         return {name: open_cells(arrays[key], open_valid(arrays, key)) for name, (arrays, key) in places}
 
     @cached_property
-    def _by_id(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-        return self._arrays["id hashes"].to_numpy(), self._arrays["rows by id hash"].to_numpy()
+    def _by_id(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Hashes of ids, ascending, and their rows: numbers of Python, of which a search compares twenty."""
+        return self._arrays["id hashes"].to_numpy().data, self._arrays["rows by id hash"].to_numpy().data
 
     @cached_property
     def _by_image(self) -> NDArray[np.uint32] | None:

@@ -113,7 +113,8 @@ def test_explained_hits_name_the_nearest_example(client: Client, combine_by: str
     for hit in without["hits"]:
         assert hit["why"]["example"] == found[hit["id"]]
         assert hit["why"] == {
-            "scores": {"picture": pytest.approx(max(hit["score"], 0))},
+            # found and compared by different sums: the last digit that is shown may differ
+            "scores": {"picture": pytest.approx(max(hit["score"], 0), abs=2e-6)},
             "words": [],
             "example": found[hit["id"]],
         }

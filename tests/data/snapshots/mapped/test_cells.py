@@ -29,6 +29,17 @@ COLUMNS: dict[str, pa.Array] = {
     "hashes with nulls": pa.array([None, bytes(32)], pa.binary(32)),
     "lists": pa.array([["a", "b"], [], None, ["c"]]),
     "lists of numbers": pa.array([[1.5], [], [2.5, 3.5]]),
+    "lists with nulls": pa.array([["a", None], [None], [], ["b"]]),
+    "lists of numbers with nulls": pa.array([[1, None], None, [None, 2, 3]]),
+    "lists of flags": pa.array([[True, None, False], [], None, [True]]),
+    "lists of dates": pa.array([[datetime.date(2020, 1, 2)], [None], []]),
+    "lists of lists": pa.array([[["a"], None, []], [], [["b", "c"]]]),
+    "lists of objects": pa.array([[{"a": 1, "b": None}], [], None]),
+    "lists of words": pa.array([["a", "b"], [None, "a"]], pa.list_(pa.dictionary(pa.int8(), pa.string()))),
+    "long lists": pa.array([["a"], [], None], pa.large_list(pa.string())),
+    "lists of one length": pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int32(), 2)),
+    "flags": pa.array([n % 3 == 0 for n in range(19)]),
+    "flags with nulls": pa.array([None if n % 5 == 0 else n % 3 == 0 for n in range(19)]),
     "nothing": pa.array([], pa.int64()),
 }
 
