@@ -75,7 +75,7 @@ class DirectRoute(APIRoute):
         return list(inspect.signature(self.endpoint).parameters) == ["request"]
 
 
-class PartRoute(APIRoute):
+class PartRoute(DirectRoute):
     """A route whose last segment is literal: the product `a/image` is at `a%2Fimage`, the picture of `a` at `a/image`.
 
     Servers decode a path before it is matched, so that both look alike; only the raw path tells.

@@ -47,10 +47,19 @@ _log = logging.getLogger(__name__)
 router = APIRouter(tags=["products"])
 parts = APIRouter(tags=["products"], route_class=PartRoute)
 
-IdFromUrl = Annotated[
-    str | None,
-    FromUrl(alias="id", description=f"The product's id, where the path has `{ANY}` for it: for the ids `.` and `..`."),
+_ID = f"The product's id, where the path has `{ANY}` for it: for the ids `.` and `..`."
+IdFromUrl = Annotated[str | None, FromUrl(alias="id", description=_ID)]
+_ID_PARAMETERS = [
+    {"name": "product_id", "in": "path", "required": True, "schema": {"type": "string", "title": "Product Id"}},
+    {
+        "name": "id",
+        "in": "query",
+        "required": False,
+        "description": _ID,
+        "schema": {"anyOf": [{"type": "string"}, {"type": "null"}], "description": _ID, "title": "Id"},
+    },
 ]
+"""The same as FastAPI describes it, for a route that reads its address itself."""
 
 FindFromUrl = Annotated[
     str | None,
@@ -155,13 +164,13 @@ async def list_products(
         ),
         *("unknown_product", "snapshot_not_held", "overloaded", "not_ready", "deadline_exceeded"),
     ),
-    openapi_extra={"parameters": [describe_text(), *describe_parameters()]},
+    openapi_extra={"parameters": [*_ID_PARAMETERS, describe_text(), *describe_parameters()]},
 )
-async def similar_products(request: Request, product_id: str, named: IdFromUrl = None) -> Response:
+async def similar_products(request: Request) -> Response:
     """The product itself is left out. With `text`, what looks like it and is called so."""
     service = runtime_of(request).service
     options = check_options(read_options(request.query_params.getlist), service.settings.limits)
-    product_id = _choose_id(product_id, named)
+    product_id = _choose_id(request.path_params["product_id"], request.query_params.get("id"))
     text = read_text(request.query_params.getlist("text"))
     query = Query((ProductId(product_id), text) if text else (ProductId(product_id),), options)
     asked = request_context(request.scope)
