@@ -81,7 +81,8 @@ def swapped():
     thread.start()
     thread.join()
     return anonymous(os.getpid())
-swapped()  # with which the table goes that the columns are of
+for _ in range(4):
+    swapped()  # until what the table took is free at the end of an arena: it may take three
 after = [swapped() for _ in range(6)]
 print((max(after) - min(after)) // 2**20)
 """
