@@ -67,7 +67,7 @@ def _print(name: str, kind: str, result: Result, costs: Costs | None) -> None:
         f"{f'   {failed} failed' if failed else ''}"
     )
     if costs:
-        sys.stdout.write(f"   {costs.processor_ms(result.served):.1f} ms of a core; {costs.described()}")
+        sys.stdout.write(f"   {costs.processor_ms(result.served):.2f} ms of a core; {costs.described()}")
     sys.stdout.write("\n")
     sys.stdout.flush()
 
