@@ -49,6 +49,9 @@ text_fields_option = click.option(
 )
 encoding_option = click.option("--encoding", help="How a table was saved, such as cp1250; default: found by its bytes.")
 
+_IMPORTED_BY_RUNS = ("fastapi.encoders", "prefect.flow_engine", "prefect.task_engine", "pyarrow.dataset")
+"""What Prefect and Arrow import when a run needs it: a fifth of a second, while its server starts anyway."""
+
 
 @click.command()
 @click.argument("catalogue")
@@ -111,30 +114,33 @@ def refresh(*, no_publish: bool, output: str, **parameters: Any) -> None:
 def _run(flow: str, *, catalogue: str, store: str, **parameters: Any) -> RunReport:
     """Run a flow here and now, its stages on the terminal."""
     from lookalike.data.imports import imports_uncollected
+    from lookalike.flows.runtime.server import start_server
+    from lookalike.flows.runtime.terminal import explain_prefect, quiet_prefect, show_stages
 
+    quiet_prefect()
+    server = start_server()  # a run waits for it longest; it ends with this process, where a slip is reported below
     with imports_uncollected():
         from lookalike.data.catalogue.columns import parse_columns
         from lookalike.data.catalogue.reader import ReadOptions, check_catalogue, locate
         from lookalike.data.settings import read
         from lookalike.data.snapshots.channels import check_channel_name
-        from lookalike.flows.runtime.server import start_server
         from lookalike.flows.runtime.settings import BatchSettings, absolute
-        from lookalike.flows.runtime.terminal import explain_prefect, quiet_prefect, show_stages
 
     warn_of_unknown_settings()
-    columns = parse_columns(parameters.get("columns"))  # a slip is reported before anything starts
+    columns = parse_columns(parameters.get("columns"))
     check_channel_name(parameters["channel"])
     read(BatchSettings)
     location = locate(catalogue)
     check_catalogue(location, ReadOptions(columns=columns, encoding=parameters.get("encoding"), store=absolute(store)))
     open_channel(store, parameters["channel"]).numbers()  # a run would wait for minutes for a store that is away
-    quiet_prefect()
-    server = start_server()
     if sys.stderr.isatty():
         say("  starting Prefect …", err=True)
     with imports_uncollected():
         run = getattr(import_module(f"lookalike.flows.{flow}"), flow)
         from lookalike.flows.runtime.states import run_here
+
+        for module in _IMPORTED_BY_RUNS:
+            import_module(module)
 
     show_stages()
     with explain_prefect():
