@@ -122,11 +122,14 @@ bench-attack: $(READY) $(SCHEMATHESIS)/.ready ## Measure what hostile clients ca
 	@$(BIN)/python -m tests.benchmarks.conformance --cases 20000
 
 RIVALS := build/index-venv
+DATABASES := build/index-databases-venv
 
 bench-index: $(READY) ## Measure the index beside others (COUNT=100000 for a quick look; 1,000,000 takes hours and 12 GB of disk)
 	@test -x $(RIVALS)/bin/python || $(PYTHON) -m venv $(RIVALS)
 	@$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/index-requirements.txt
-	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python $(if $(COUNT),--count $(COUNT))
+	@test -x $(DATABASES)/bin/python || $(PYTHON) -m venv $(DATABASES)
+	@$(DATABASES)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/index-databases-requirements.txt
+	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python --databases $(DATABASES)/bin/python $(if $(COUNT),--count $(COUNT))
 
 DOCKER  ?= docker
 TARGETS ?= serving flows batch sample

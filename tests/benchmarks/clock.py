@@ -1,6 +1,6 @@
 """What a person waits for who runs the command line on a small catalogue: whole processes, by the clock.
 
-    python -m tests.benchmarks.clock [--rounds 3] [--pictures 120]
+    python -m tests.benchmarks.clock [--rounds 3] [--pictures 120] [--output clock.json]
 
 Each command runs without a Prefect server, which it then starts for itself, and with one that is left standing.
 """
@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.benchmarks.results import add_output, write_result
 from tests.support.pictures import drawing, write_catalogue
 from tests.support.processes import command
 from tests.support.servers import prefect_server
@@ -40,11 +41,24 @@ def measure(folder: Path, rounds: int, first: int, **variables: str) -> dict[str
     return found
 
 
+def table(figures: dict[str, dict[str, list[float]]]) -> str:
+    """Return the median and the range of each command, by the server that it had, as Markdown."""
+    lines = ["| | " + " | ".join(figures) + " |", "|---|" + "---|" * len(figures)]
+    for what in next(iter(figures.values())):
+        cells = [
+            f"{statistics.median(times[what]):.1f} s ({min(times[what]):.1f} to {max(times[what]):.1f})"
+            for times in figures.values()
+        ]
+        lines.append(f"| {what} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Print the median and the range of each."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=120)
+    add_output(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lookalike-clock-") as name:
         folder = Path(name)
@@ -54,10 +68,9 @@ def main() -> None:
         runs = {"a server of its own": measure(folder, options.rounds, 10_000, **alone)}
         with prefect_server(folder / "standing") as api:
             runs["a standing server"] = measure(folder, options.rounds, 20_000, PREFECT_API_URL=api)
-    for server, times in runs.items():
-        for what, each in times.items():
-            median = statistics.median(each)
-            print(f"{what:<24}{server:<22}{median:5.1f} s ({min(each):.1f} to {max(each):.1f})")  # noqa: T201
+    print(table(runs))  # noqa: T201
+    if options.output:
+        write_result(options.output, runs)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.images.decode import decode
 from lookalike.tasks.images.preprocessing import apply, needed
 from tests.benchmarks.picking import evenly, pictures_below
+from tests.benchmarks.results import add_output, write_result
 
 if TYPE_CHECKING:  # workers import this file, and what they hold is measured: torch is for the main process only
     from torch import nn
@@ -140,7 +141,7 @@ def eager(network: nn.Module, batch: NDArray[np.uint8], count: int) -> int:
     return runs * len(batch)
 
 
-def before_the_model(encoder: OnnxEncoder, files: Sequence[Path]) -> str:
+def before_the_model(encoder: OnnxEncoder, files: Sequence[Path]) -> list[float]:
     """Milliseconds of one core that a picture costs to decode, and to fit."""
     spec = encoder.spec.preprocessing
     times = np.zeros(2)
@@ -150,8 +151,8 @@ def before_the_model(encoder: OnnxEncoder, files: Sequence[Path]) -> str:
         between = time.thread_time()
         apply(spec, picture)
         times += between - start, time.thread_time() - between
-    times *= 1000 / len(files)
-    return f"{times[0]:.1f} | {times[1]:.1f}"
+    found: list[float] = (times * 1000 / len(files)).tolist()
+    return found
 
 
 class Workers:
@@ -197,10 +198,13 @@ def _peak(_: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
+WAYS = ("one process", "workers", "torch", "loop")
+
+
 def measure(
-    encoder: OnnxEncoder, network: nn.Module, workers: Workers, name: str, files: list[Path], settings: Settings
-) -> str:
-    """One row of the table."""
+    encoder: OnnxEncoder, network: nn.Module, workers: Workers, files: list[Path], settings: Settings
+) -> dict[str, Any]:
+    """What one row of the table needs: rates are pictures a second, round by round."""
     batch = np.stack([encoder.prepare(path.read_bytes()) for path in files[:BATCH_SIZE]])  # as suits the session best
     bare(encoder, batch, len(batch))
     workers.pipeline(files[: 2 * settings.threads], settings)
@@ -213,14 +217,30 @@ def measure(
         lambda: loop(network, encoder, files[: 2 * LOOP_BATCH]),
     ]
     rounds = np.array([[rate(way) for way in ways] for _ in range(settings.rounds)])
-    alone, ratios = np.median(rounds[:, 0]), np.median(rounds[:, 1:] / rounds[:, :1], axis=0)
-    rates = " | ".join(
-        f"{rate:.1f} ({ratio:.2f})" for rate, ratio in zip(np.median(rounds[:, 1:], axis=0), ratios, strict=True)
-    )
-    return (
-        f"| {name} | {asked} | {before_the_model(encoder, files[:100])} | {alone:.1f} | {rates} "
-        f"| {workers.peak_bytes() / 1e6:.0f} |\n"
-    )
+    return {
+        "pictures": asked,
+        "before the model, ms": before_the_model(encoder, files[:100]),
+        "bare": rounds[:, 0].tolist(),
+        "rates": dict(zip(WAYS, rounds[:, 1:].T.tolist(), strict=True)),
+        "peak_bytes": workers.peak_bytes(),
+    }
+
+
+def table(figures: dict[str, dict[str, Any]]) -> str:
+    """Return the medians of all rows as Markdown; the share of bare is in brackets."""
+    lines = [
+        f"| pictures | n | decode + fit, ms of a core | bare/s | {' | '.join(WAYS)} | a worker's peak, MB |",
+        f"|{'---|' * (5 + len(WAYS))}",
+    ]
+    for name, row in figures.items():
+        bare = np.array(row["bare"])
+        cells = [f"{np.median(found):.1f} ({np.median(np.array(found) / bare):.2f})" for found in row["rates"].values()]
+        decoding, fitting = row["before the model, ms"]
+        lines.append(
+            f"| {name} | {row['pictures']} | {decoding:.1f} + {fitting:.1f} | {np.median(bare):.1f} "
+            f"| {' | '.join(cells)} | {row['peak_bytes'] / 1e6:.0f} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -236,6 +256,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=128, help="pictures a round")
+    add_output(parser)
     arguments = parser.parse_args()
     settings = Settings(
         arguments.threads,
@@ -255,14 +276,13 @@ def main() -> None:
 
         torch.set_num_threads(settings.threads)
         network = build_network(find_source(arguments.encoder), spec)
-        ways = "one process | workers | torch | loop"
-        sys.stdout.write(
-            f"| pictures | n | decode, ms | fit, ms | bare/s | {ways} | a worker's peak, MB |\n|{'---|' * 10}\n"
-        )
+        figures: dict[str, dict[str, Any]] = {}
         with Workers(arguments.workers or settings.threads, scratch / MODEL_FILE, spec) as workers:
             for name, files in collections(arguments.folder, scratch, settings.count):
-                sys.stdout.write(measure(encoder, network, workers, name, files, settings))
-                sys.stdout.flush()
+                figures[name] = measure(encoder, network, workers, files, settings)
+        sys.stdout.write(f"{table(figures)}\n")
+        if arguments.output:
+            write_result(arguments.output, figures)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import gc
 import importlib
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,44 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tests.benchmarks.index_servers import Milvus, MilvusLite, Pgvector
+from tests.benchmarks.index_system import BATCH, Ids, K, Memory, System, Vectors, server_bytes, server_seconds
 
 if TYPE_CHECKING:
     from lookalike.tasks.build.planner import Kind, OperatingPoint
 
-K = 10
 TARGET = 0.95
 TUNING = 1000  # the first queries are for tuning, the others for measuring
-BATCH = 16_384
-EFFORTS = (4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)  # of the rows that match a filter
 FILTERED = 1000  # queries for each: of 200 recall is known to 0.008 only
 SECONDS = 5.0  # how long each rate is measured
-
-Vectors = NDArray[np.float32]
-Ids = NDArray[np.int64]
-
-
-class System:
-    """One system. `efforts` are tried in turn until recall@10 reaches TARGET."""
-
-    efforts: tuple[int, ...] = EFFORTS
-    effort_name = "ef"
-
-    def build(self, vectors: Vectors, folder: Path, threads: int) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def open(self, folder: Path) -> None:
-        raise NotImplementedError
-
-    def set_effort(self, effort: int) -> None:
-        raise NotImplementedError
-
-    def set_threads(self, threads: int) -> None:
-        raise NotImplementedError
-
-    def search(self, queries: Vectors) -> Ids:
-        raise NotImplementedError
 
 
 class Hnswlib(System):
@@ -312,31 +285,10 @@ SYSTEMS: dict[str, Callable[[], System]] = {
     "lancedb": Lance,
     "autofaiss": Autofaiss,
     "autofaiss-small": AutofaissSmall,
+    "milvus": Milvus,
+    "milvus-lite": MilvusLite,
+    "pgvector": Pgvector,
 }
-
-
-class Memory:
-    """The memory of this process, by /proc."""
-
-    def __init__(self) -> None:
-        self.peak = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    @staticmethod
-    def now(*fields: str) -> int:
-        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-        return sum(int(lines[field].split()[0]) * 1024 for field in fields)
-
-    def stop(self) -> int:
-        self._stop.set()
-        self._thread.join()
-        return self.peak
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.05):
-            self.peak = max(self.peak, self.now("RssAnon"))
 
 
 def build(name: str, folder: Path, threads: int) -> dict[str, Any]:
@@ -344,11 +296,15 @@ def build(name: str, folder: Path, threads: int) -> dict[str, Any]:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     vectors: Vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-    memory, started, computed = Memory(), time.perf_counter(), time.process_time()
-    told = SYSTEMS[name]().build(vectors, target, threads)
-    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - computed
+    system = SYSTEMS[name]()
+    computed = time.process_time() + server_seconds(system)
+    memory, started = Memory(system), time.perf_counter()
+    told = system.build(vectors, target, threads)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() + server_seconds(system) - computed
+    peak = memory.stop()
+    system.close()
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    report = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": memory.stop(), "file_bytes": size, **told}
+    report = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak, "file_bytes": size, **told}
     (target / "build.json").write_text(json.dumps(report, indent=2))
     return report
 
@@ -368,11 +324,12 @@ def query(name: str, folder: Path, threads: int) -> dict[str, Any]:
     report = {
         "recall": reached,
         "effort": effort,
-        "resident_bytes": Memory.now("RssAnon", "RssFile") - before,
+        "resident_bytes": Memory.now("RssAnon", "RssFile") + server_bytes(system) - before,
         "qps_all": rate(system, measured, threads),
         "qps_1": rate(system, measured, 1),
         **latencies(system, measured),
     }
+    system.close()
     (folder / name / "query.json").write_text(json.dumps(report, indent=2))
     return report
 

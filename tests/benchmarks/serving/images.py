@@ -58,14 +58,17 @@ def _measure_in_turn(
     pixels = np.stack([engine.encoder.prepare(image) for image in images[: max(BARE_BATCHES)]])
     results: dict[tuple[str, int], list[Result]] = defaultdict(list)
     bare: list[float] = []
+    alone: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
         bare.append(bare_rate(engine, pixels, seconds))
+        alone += alone_seconds(engine, images, seconds / ROUNDS)
         for clients in CLIENTS:
             for name, (requests, server) in running.items():
                 results[name, clients].append(send(server, Load(requests, seconds / ROUNDS, clients)))
     sys.stdout.write(f"{'bare encoder':<20}{statistics.median(bare):>8.1f}   {[round(one, 1) for one in bare]}\n")
     for (name, clients), rounds in sorted(results.items(), key=lambda item: list(running).index(item[0][0])):
         _print(name, clients, rounds, bare)
+    _print_alone(alone, {name: results[name, 1] for name in running})
 
 
 def bare_rate(engine: Engine, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], seconds: float) -> float:
@@ -78,6 +81,26 @@ def bare_rate(engine: Engine, pixels: np.ndarray[tuple[int, ...], np.dtype[np.ui
             done += size
         best = max(best, done / (time.monotonic() - start))
     return best
+
+
+def alone_seconds(engine: Engine, images: list[bytes], seconds: float) -> list[tuple[float, float]]:
+    """Return how long one picture takes to decode and fit, and to encode, with nothing around it."""
+    found: list[tuple[float, float]] = []
+    start = time.monotonic()
+    while (began := time.monotonic()) - start < seconds:
+        pixels = engine.encoder.prepare(images[len(found) % len(images)])
+        between = time.monotonic()
+        engine.encoder.infer(pixels[None])
+        found.append((between - began, time.monotonic() - between))
+    return found
+
+
+def _print_alone(alone: list[tuple[float, float]], one_client: dict[str, list[Result]]) -> None:
+    decoding, model = (1000 * statistics.median(part) for part in zip(*alone, strict=True))
+    sys.stdout.write(f"one picture alone: {decoding:.1f} ms to decode and fit, {model:.1f} ms for the model\n")
+    for name, rounds in one_client.items():
+        p50 = percentiles([reply for result in rounds for reply in result.replies if reply.status == OK])[0]
+        sys.stdout.write(f"  p50 of {name} at one client: {p50:.1f} ms, {p50 / (decoding + model):.2f} of their sum\n")
 
 
 def _print(name: str, clients: int, rounds: list[Result], bare: list[float]) -> None:
