@@ -143,6 +143,8 @@ def main() -> None:
     parser.add_argument("--only-build", action="store_true", help="leave the searching for a quiet machine")
     add_output(parser)
     arguments = parser.parse_args()
+    if "pgvector" in arguments.systems and not os.environ.get("PGVECTOR"):
+        parser.error("pgvector needs PGVECTOR: the address of a PostgreSQL that has the extension")
     clusters = Clusters(count=arguments.clusters, spread=arguments.spread)
     lie = "" if clusters == Clusters() else f"-{clusters.count}-{clusters.spread}"
     folder = arguments.folder / f"{arguments.count}{lie}"
