@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lookalike.cli import cli
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.openapi import describe_query
+from tests.benchmarks import clock, embedding, index
+from tests.benchmarks.results import FIGURES, describe_result
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -38,11 +42,23 @@ This page is generated: change the code in `serving/codes.py`, then run `make do
 """
 
 TABLE, END = "<!-- the fields of a query, by `make docs` -->", "<!-- end -->"
+MEASURED: dict[str, Callable[[Any], str]] = {
+    "clock": clock.table,
+    "embedding": embedding.table,
+    "embedding-openmoji": embedding.table,
+    "index": index.table,
+}
+"""Results in docs/figures/, and what makes a table of each."""
 
 
 def pages() -> dict[Path, str]:
     """Return each generated page with its text."""
-    return {DOCS / "cli.md": cli_page(), DOCS / "problems.md": problems_page(), DOCS / "api.md": api_page()}
+    return {
+        DOCS / "cli.md": cli_page(),
+        DOCS / "problems.md": problems_page(),
+        DOCS / "api.md": replace_block(DOCS / "api.md", TABLE, describe_query()),
+        DOCS / "benchmarks.md": benchmarks_page(),
+    }
 
 
 def cli_page() -> str:
@@ -68,13 +84,25 @@ def problems_page() -> str:
     return "\n".join([PROBLEMS_HEAD, *sections])
 
 
-def api_page() -> str:
-    """Return the page of the REST interface, with the table of a query's fields as they are declared."""
-    before, begin, rest = (DOCS / "api.md").read_text(encoding="utf-8").partition(TABLE)
+def benchmarks_page() -> str:
+    """Return the page of the benchmarks, with the tables of the results that are kept."""
+    page = DOCS / "benchmarks.md"
+    text = page.read_text(encoding="utf-8")
+    for name, table in MEASURED.items():
+        result = json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))
+        begin = f"<!-- docs/figures/{name}.json, by `make docs` -->"
+        text = replace_block(page, begin, f"{describe_result(result)}\n\n{table(result['figures'])}", text)
+    return text
+
+
+def replace_block(page: Path, begin: str, block: str, text: str | None = None) -> str:
+    """Return a page's text, or another one, with what stands between a line and the next end replaced."""
+    text = page.read_text(encoding="utf-8") if text is None else text
+    before, found, rest = text.partition(begin)
     _, end, after = rest.partition(END)
-    assert begin, f"docs/api.md has no line {TABLE}"
-    assert end, f"docs/api.md has no line {END}"
-    return f"{before}{begin}\n{describe_query()}\n{end}{after}"
+    assert found, f"{page.name} has no line {begin}"
+    assert end, f"{page.name} has no line {END} after {begin}"
+    return f"{before}{begin}\n{block}\n{end}{after}"
 
 
 def main() -> None:
