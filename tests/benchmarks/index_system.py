@@ -48,7 +48,7 @@ class System:
 
 
 class Memory:
-    """The most memory that this process and a system's server have held, by /proc: mapped files are left out."""
+    """The most memory that this process, without mapped files, and a system's server have held, by /proc."""
 
     def __init__(self, system: System) -> None:
         self.peak = 0
