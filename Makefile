@@ -63,7 +63,7 @@ types: $(READY)
 count: $(READY) ## Count modules, and those that a query, a row and a publication pass (a minute)
 	@$(BIN)/python -m tests.architecture.count
 
-docs: $(READY) ## Write the pages that the code says: docs/cli.md and docs/problems.md
+docs: $(READY) ## Write what the code and the results of benchmarks say: docs/cli.md, docs/problems.md, tables of other pages
 	@$(BIN)/python -m tests.docs.generate
 
 clients: $(READY) ## Write the types of the TypeScript client from the OpenAPI document (needs node and npm)
