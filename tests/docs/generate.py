@@ -12,7 +12,7 @@ import click
 from lookalike.cli import cli
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.openapi import describe_query
-from tests.benchmarks import clock, embedding, index
+from tests.benchmarks import clock, embedding, index, spinning
 from tests.benchmarks.results import FIGURES, describe_result
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -47,6 +47,7 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "embedding": embedding.table,
     "embedding-openmoji": embedding.table,
     "index": index.table,
+    "spinning": spinning.table,
 }
 """Results in docs/figures/, and what makes a table of each."""
 
