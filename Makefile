@@ -74,15 +74,17 @@ proto: $(READY) ## Write the code that the protocol of gRPC says (serving/grpc/p
 	@$(BIN)/python -m tests.serving.grpc.generate
 
 SAMPLES := .lookalike/samples
+# `make bench OUTPUT=docs/figures` writes the results that docs show; `make docs` writes their tables then
+result = $(if $(OUTPUT),--output "$(OUTPUT)/$(1).json")
 
 bench: $(READY) ## Measure embedding, quality, near-duplicates and filters, on the pictures that `make demo` rendered (half an hour)
 	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
-	@$(BIN)/python -m tests.benchmarks.embedding $(SAMPLES) --rounds 5 --count 256
-	@$(BIN)/python -m tests.benchmarks.embedding --rounds 5
-	@$(BIN)/python -m tests.benchmarks.quality $(SAMPLES) --encoders efficientnet-lite0 efficientnet-lite1 efficientnet-lite2
+	@$(BIN)/python -m tests.benchmarks.embedding $(SAMPLES) --rounds 5 --count 256 $(call result,embedding-openmoji)
+	@$(BIN)/python -m tests.benchmarks.embedding --rounds 5 --count 512 $(call result,embedding)
+	@$(BIN)/python -m tests.benchmarks.quality $(SAMPLES) --encoders efficientnet-lite0 efficientnet-lite1 efficientnet-lite2 $(call result,quality)
 	@$(BIN)/python -m tests.benchmarks.duplicates threshold $(SAMPLES)
 	@$(BIN)/python -m tests.benchmarks.duplicates rate
-	@$(BIN)/python -m tests.benchmarks.filters
+	@$(BIN)/python -m tests.benchmarks.filters $(call result,filters)
 
 bench-compare: $(READY) ## Tell what became slower or faster since a commit, beyond noise (BASE=main~10; a quarter of an hour)
 	@test -n "$(BASE)" || { echo "Name a commit: make bench-compare BASE=main~10"; exit 1; }
@@ -90,9 +92,9 @@ bench-compare: $(READY) ## Tell what became slower or faster since a commit, bey
 
 bench-reindex: $(READY) ## Measure reindexing as it grows and when little changed (CATALOGUE=folder of pictures)
 	@test -n "$(CATALOGUE)" || { echo "Name a folder with thousands of pictures: make bench-reindex CATALOGUE=PATH"; exit 1; }
-	@$(BIN)/python -m tests.benchmarks.reindex growth --picture docs/images/growth.svg
-	@$(BIN)/python -m tests.benchmarks.reindex incremental "$(CATALOGUE)"
-	@$(BIN)/python -m tests.benchmarks.reindex refresh
+	@$(BIN)/python -m tests.benchmarks.reindex growth --picture docs/images/growth.svg $(call result,reindex-growth)
+	@$(BIN)/python -m tests.benchmarks.reindex incremental "$(CATALOGUE)" $(call result,reindex-incremental)
+	@$(BIN)/python -m tests.benchmarks.reindex refresh $(call result,reindex-refresh)
 	@$(BIN)/python -m tests.benchmarks.kills
 
 JINA := build/jina
@@ -104,7 +106,7 @@ $(JINA)/.ready: tests/benchmarks/serving/peers/jina-requirements.txt
 
 bench-serving: $(READY) $(JINA)/.ready ## Measure serving: beside other servers, through swaps, and under a flood (40 minutes)
 	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
-	@$(BIN)/python -m tests.benchmarks.serving $(SAMPLES) --jina $(JINA)/bin/python
+	@$(BIN)/python -m tests.benchmarks.serving $(SAMPLES) --jina $(JINA)/bin/python $(if $(OUTPUT),--output "$(OUTPUT)")
 
 SCHEMATHESIS := build/schemathesis
 
@@ -129,7 +131,7 @@ bench-index: $(READY) ## Measure the index beside others (COUNT=100000 for a qui
 	@$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/index-requirements.txt
 	@test -x $(DATABASES)/bin/python || $(PYTHON) -m venv $(DATABASES)
 	@$(DATABASES)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/index-databases-requirements.txt
-	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python --databases $(DATABASES)/bin/python $(if $(COUNT),--count $(COUNT))
+	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python --databases $(DATABASES)/bin/python $(if $(COUNT),--count $(COUNT)) $(call result,index)
 
 DOCKER  ?= docker
 TARGETS ?= serving flows batch sample

@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +22,12 @@ from lookalike.data.snapshots.products import Products
 from lookalike.serving.search.facets import count_values
 from lookalike.tasks.search.filters import match_products, parse
 from lookalike.tasks.search.order import REACH, parse_order, sort_rows
+from tests.benchmarks.results import add_output, write_result, write_table
 
 ORDERS = ("price:asc", "price:desc", "stock:desc", "at:desc")
 TRIES = 7
 BRANDS = 200
+FIRST = 24
 
 FILTERS: dict[str, Callable[[pa.StructArray], pa.Array] | None] = {
     "brand=brand 7": lambda table: pc.equal(table.field("brand"), "brand 7"),
@@ -67,40 +70,75 @@ def best(work: Callable[[], object]) -> float:
     return 1000 * min(times)
 
 
+def measure(rows: int) -> dict[str, Any]:
+    """Return the milliseconds of each filter, facet and order over so many rows."""
+    pa.set_cpu_count(1)
+    table = attributes(rows)
+    products = Products.of(pa.table({"id": pa.array([str(row) for row in range(rows)]), "attributes": table}))
+    half = match_products(products, [parse("price<=50")])
+    hits = np.zeros(rows, bool)
+    hits[np.random.default_rng(1).choice(rows, REACH, replace=False)] = True
+    listed, near = np.flatnonzero(half), np.flatnonzero(hits)
+    return {
+        "rows": rows,
+        "filters": {
+            text: {
+                "arrow_ms": compare and best(lambda: _as_mask(compare(table))),  # noqa: B023 - called at once
+                "ms": best(lambda: match_products(products, [parse(text)])),  # noqa: B023
+            }
+            for text, compare in FILTERS.items()
+        },
+        "facets": {
+            name: {
+                "half_ms": best(lambda: count_values(products, name, half)),  # noqa: B023
+                "hits_ms": best(lambda: count_values(products, name, hits)),  # noqa: B023
+            }
+            for name in products.columns
+        },
+        "orders": {
+            text: {
+                "half_ms": best(lambda: sort_rows(products, listed, parse_order(text), FIRST)),  # noqa: B023
+                "hits_ms": best(lambda: sort_rows(products, near, parse_order(text), FIRST)),  # noqa: B023
+            }
+            for text in ORDERS
+        },
+    }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return three tables as Markdown."""
+    filters = [
+        [f"`{text}`", "" if one["arrow_ms"] is None else f"{one['arrow_ms']:.1f}", f"{one['ms']:.2f}"]
+        for text, one in figures["filters"].items()
+    ]
+    ways = {"facet": "facets", f"order, the first {FIRST}": "orders"}
+    return "\n\n".join(
+        [
+            write_table(["filter", "Arrow, ms", "ms"], filters),
+            *(
+                write_table(
+                    [what, "of half of the rows, ms", f"of {REACH} hits, ms"],
+                    [
+                        [f"`{name}`", f"{one['half_ms']:.1f}", f"{one['hits_ms']:.2f}"]
+                        for name, one in figures[key].items()
+                    ],
+                )
+                for what, key in ways.items()
+            ),
+        ]
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Filters, facets and orders over many rows, in milliseconds.")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args(argv).rows
-    pa.set_cpu_count(1)
-    table = attributes(rows)
-    names = pa.array([str(row) for row in range(rows)])
-    start = time.perf_counter()
-    products = Products.of(pa.table({"id": names, "attributes": table}))
-    lines = [
-        f"{rows:,} rows, opened in {time.perf_counter() - start:.2f} s",
-        "",
-        "| filter | Arrow | ms |",
-        "|---|---|---|",
-    ]
-    for text, compare in FILTERS.items():
-        plain = "" if compare is None else f"{best(lambda: _as_mask(compare(table))):.1f}"  # noqa: B023 - called at once
-        own = best(lambda: match_products(products, [parse(text)]))  # noqa: B023
-        lines.append(f"| `{text}` | {plain} | {own:.2f} |")
-    half = match_products(products, [parse("price<=50")])
-    hits = np.zeros(rows, bool)
-    hits[np.random.default_rng(1).choice(rows, REACH, replace=False)] = True
-    lines += ["", f"| facet | half the rows, ms | {REACH} hits, ms |", "|---|---|---|"]
-    for name in products.columns:
-        counts = [best(lambda: count_values(products, name, mask)) for mask in (half, hits)]  # noqa: B023 - called at once
-        lines.append(f"| {name} | {counts[0]:.1f} | {counts[1]:.2f} |")
-    lines += ["", f"| order, the first 24 | half the rows, ms | {REACH} hits, ms |", "|---|---|---|"]
-    listed, near = np.flatnonzero(half), np.flatnonzero(hits)
-    for text in ORDERS:
-        order = parse_order(text)
-        times = [best(lambda: sort_rows(products, some, order, 24)) for some in (listed, near)]  # noqa: B023
-        lines.append(f"| `{text}` | {times[0]:.1f} | {times[1]:.2f} |")
-    sys.stdout.write("\n".join(lines) + "\n")
+    add_output(parser)
+    given = parser.parse_args(argv)
+    figures = measure(given.rows)
+    sys.stdout.write(f"{table(figures)}\n")
+    if given.output:
+        write_result(given.output, figures)
 
 
 def _as_mask(found: pa.Array) -> object:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.encoders.stored import store_source
 from tests.benchmarks.embedded import Bench, Pictures
-from tests.benchmarks.quality import results, tables
+from tests.benchmarks.quality import results, table
 
 CALIBRATED_ON = 64
 COMPARED_ON = 96
@@ -142,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         asked = pictures.sample(arguments.queries)
         chosen = [encoder for way, encoder, _ in made if way != "dynamic int8"]
         found = [results(Bench(arguments.cache, one), one, pictures, asked, "plain", [256]) for one in chosen]
-        sys.stdout.write("\n" + tables([result for one in found for result in one]))
+        sys.stdout.write(f"\n{table([asdict(result) for one in found for result in one])}\n")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,17 @@ def describe_machine() -> dict[str, Any]:
     return {
         "commit": describe_commit(),
         "cores": os.cpu_count(),
+        "processor": _processor(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
     }
+
+
+def _processor() -> str:
+    """Return what Linux calls the processor, and the architecture where it says no name."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,7 +1,7 @@
 """Which encoder finds a picture again after what phones and screenshots do to it, and at what price.
 
     python -m tests.benchmarks.quality FOLDER --encoders efficientnet-lite0 efficientnet-lite2 [--whiten 256]
-        [--learn 150] [--views plain flip] [--poolings avg gem3] [--queries 500] [--json FILE]
+        [--learn 150] [--views plain flip] [--poolings avg gem3] [--queries 500] [--output FILE]
 
 Takes any folder of pictures, distorts some of them in each way of `distortions.py`, and looks for the originals among
 all. Prints Markdown tables: hit@1, hit@10 and mAP for each encoder and each distortion, beside dimension, bytes a
@@ -21,13 +21,13 @@ Everything but the rate is the same on every run.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from lookalike.tasks.search.projection import choose_dimension, learn
 from tests.benchmarks.distortions import DISTORTIONS
 from tests.benchmarks.embedded import VIEWS, Bench, Embedded, Pictures, Vectors, opened
 from tests.benchmarks.learning import ALIKE, Copies, choose_others
+from tests.benchmarks.results import add_output, write_result, write_table
 
 STORED_BYTES = 2  # of one number, as the store holds vectors: float16
 ALL = "all"
@@ -58,9 +59,6 @@ class Figures:
     hit_at_1: float
     hit_at_10: float
     mean_average_precision: float
-
-    def __str__(self) -> str:
-        return f"{self.hit_at_1:.3f} / {self.hit_at_10:.3f} / {self.mean_average_precision:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,24 +187,35 @@ def _choose_dimensions(asked: Sequence[int], choose: Callable[[int], int | None]
     return list(dict.fromkeys(dimension for dimension in built.values() if dimension))
 
 
-def tables(measured: Sequence[Result]) -> str:
-    """Markdown: what each way costs and finds in all, then hit@1 / hit@10 / mAP by distortion."""
-    lines = [
-        "| | encoder | pooling | fit | views | dimension | bytes a vector | pictures/s | hit@1 | hit@10 | mAP |",
-        "|---" * 11 + "|",
+def table(figures: Sequence[dict[str, Any]]) -> str:
+    """Return what each way costs and finds in all, then hit@1 / hit@10 of each encoder by distortion, as Markdown."""
+    first = figures[0]
+    told = [name for name in ("pooling", "fit", "views") if any(one[name] != first[name] for one in figures)]
+    columns = ["encoder", *told, "vectors", "bytes", "pictures/s", "hit@1", "hit@10", "mAP"]
+    rows = [
+        [
+            one["encoder"],
+            *(one[name] for name in told),
+            f"{one['space'] or 'as they are'}, {one['dimension']}",
+            f"{one['bytes_a_vector']:,}",
+            f"{one['pictures_a_second']:.1f}",
+            *(f"{share:.3f}" for share in one["figures"][ALL].values()),
+        ]
+        for one in figures
     ]
-    for number, one in enumerate(measured, 1):
-        length = f"{one.dimension}, {one.space}" if one.space else str(one.dimension)
-        cells = [number, one.encoder, one.pooling, one.fit, one.views, length, f"{one.bytes_a_vector:,}"]
-        rates = str(one.figures[ALL]).split(" / ")
-        lines.append(_line([*cells, one.pictures_a_second, *rates]))
-    lines += ["", _line(["distortion", *range(1, len(measured) + 1)]), "|---" * (len(measured) + 1) + "|"]
-    lines += [_line([name, *(one.figures[name] for one in measured)]) for name in (*DISTORTIONS, ALL)]
-    return "\n".join(lines) + "\n"
+    ways = {tuple(one[name] for name in ("encoder", *told)): None for one in figures}
+    groups = [[one for one in figures if tuple(one[name] for name in ("encoder", *told)) == way] for way in ways]
+    said = f"{first['queries']:,} queries among {first['catalogue']:,} pictures."
+    return "\n\n".join([said, write_table(columns, rows), *map(_by_distortion, groups)])
 
 
-def _line(cells: Iterable[object]) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+def _by_distortion(group: Sequence[dict[str, Any]]) -> str:
+    columns = [group[0]["encoder"], *(f"{one['space'] or 'as they are'}, {one['dimension']}" for one in group)]
+    rows = [
+        [name, *(f"{one['figures'][name]['hit_at_1']:.3f} / {one['figures'][name]['hit_at_10']:.3f}" for one in group)]
+        for name in (*DISTORTIONS, ALL)
+    ]
+    return write_table(columns, rows)
 
 
 def measure(arguments: argparse.Namespace) -> list[Result]:
@@ -241,7 +250,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=500, help="pictures that are distorted, in each way")
     parser.add_argument("--catalogue", type=int, help="only so many pictures of the folder, evenly picked")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the model")
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    add_output(parser)
     kept = Path(tempfile.gettempdir()) / "lookalike-quality"
     parser.add_argument("--cache", type=Path, default=kept, help="for exported encoders and vectors")
     return parser.parse_args(argv)
@@ -250,10 +259,10 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     arguments = parsed(argv)
-    measured = measure(arguments)
-    sys.stdout.write(f"{measured[0].catalogue} pictures, {measured[0].queries} queries\n\n{tables(measured)}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(one) for one in measured], indent=2) + "\n")
+    figures = [asdict(one) for one in measure(arguments)]
+    sys.stdout.write(f"{table(figures)}\n")
+    if arguments.output:
+        write_result(arguments.output, figures)
 
 
 if __name__ == "__main__":

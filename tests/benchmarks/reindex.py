@@ -1,12 +1,11 @@
 """What reindexing costs beside the bare loop, as it grows, and when little changed.
 
-    python -m tests.benchmarks.reindex machinery [--products 100000]     with a small encoder: the machinery alone
     python -m tests.benchmarks.reindex growth [--sizes 1000,10000,100000] [--picture docs/images/growth.svg]
     python -m tests.benchmarks.reindex incremental FOLDER [--encoder efficientnet-lite0]
     python -m tests.benchmarks.reindex refresh [--products 100000] [--added 100]
 
 Each run is `lookalike reindex` or `refresh` as a person would start it, beside a Prefect server that was there before,
-with the embedded Dask cluster. Results are JSON on standard output. Pictures are kept in --scratch for the next time.
+with the embedded Dask cluster. Pictures are kept in --scratch for the next time.
 """
 
 from __future__ import annotations
@@ -35,10 +34,13 @@ from lookalike.tasks.encoders.onnx import OnnxEncoder
 from lookalike.tasks.encoders.registry import find_source
 from tests.benchmarks.charts import Line, log_log
 from tests.benchmarks.live_recall import live_recall
+from tests.benchmarks.reindex_tables import growth_table, incremental_table, refresh_table
+from tests.benchmarks.results import add_output, write_result
 from tests.support.photos import photo, photo_path, write_photos
 from tests.support.processes import server
 from tests.support.servers import BIN, ROOT, prefect_server
 
+TABLES = {"growth": growth_table, "incremental": incremental_table, "refresh": refresh_table}
 SHOWN = ("scan", "embed", "plan", "train", "build", "evaluate", "duplicates", "compare")
 AS_BARE = ("scan", "encoder", "diff", "embed", "record")  # what the bare loop does, and the start of workers
 HELD_OUT = 1000  # pictures that no catalogue has, to measure recall with
@@ -268,7 +270,7 @@ def photos(scratch: Path, count: int) -> Path:
 def main() -> None:
     """Run one of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["machinery", "growth", "incremental", "refresh"])
+    parser.add_argument("what", choices=TABLES)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--products", type=int, default=100_000)
     parser.add_argument("--added", type=int, default=100)
@@ -276,16 +278,17 @@ def main() -> None:
     parser.add_argument("--encoder", default="efficientnet-lite0")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "lookalike-photos")
+    add_output(parser)
     asked = parser.parse_args()
-    if asked.what == "machinery":
-        result = machinery(asked.products, asked.scratch)
-    elif asked.what == "growth":
-        result = growth([int(size) for size in asked.sizes.split(",")], asked.scratch, asked.picture)
+    if asked.what == "growth":
+        figures = growth([int(size) for size in asked.sizes.split(",")], asked.scratch, asked.picture)
     elif asked.what == "incremental":
-        result = incremental(asked.folder or parser.error("name a folder of pictures"), asked.encoder)
+        figures = incremental(asked.folder or parser.error("name a folder of pictures"), asked.encoder)
     else:
-        result = refreshing(asked.products, asked.added, asked.scratch)
-    json.dump(result, sys.stdout, indent=2)
+        figures = refreshing(asked.products, asked.added, asked.scratch)
+    sys.stdout.write(f"{TABLES[asked.what](figures)}\n")
+    if asked.output:
+        write_result(asked.output, figures)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, cache: Path, *more: str) -> list[dict[str, object]]:
     report = cache / "report.json"
     arguments = [str(folder), "--encoders", "fake", "--queries", "12", "--whiten", "32", "--learn", "0"]
-    quality.main([*arguments, "--cache", str(cache), "--json", str(report), *more])
-    read: list[dict[str, object]] = json.loads(report.read_text())
+    quality.main([*arguments, "--cache", str(cache), "--output", str(report), *more])
+    read: list[dict[str, object]] = json.loads(report.read_text())["figures"]
     return read
 
 
@@ -199,7 +199,7 @@ def test_a_run_is_kept_and_repeats_itself(
         (views, *size) for views in ("plain", "flip", "zoom") for size in ((192, 384), (32, 64))
     ]
     assert {row["catalogue"] for row in first} == {128}
-    assert printed.count("\n| ") == 1 + 6 + 1 + len(DISTORTIONS) + 1
+    assert printed.count("\n| ") == 1 + 6 + 3 * (1 + len(DISTORTIONS) + 1)
 
 
 @pytest.mark.slow

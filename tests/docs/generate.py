@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from lookalike.cli import cli
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.openapi import describe_query
 from tests.benchmarks import clock, embedding, index, spinning
-from tests.benchmarks.results import FIGURES, describe_result
+from tests.benchmarks.results import describe_result, read_result
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -50,6 +49,8 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "spinning": spinning.table,
 }
 """Results in docs/figures/, and what makes a table of each."""
+MEASURED_PAGES = ("benchmarks.md", "gateways.md")
+"""Pages with tables of results."""
 
 
 def pages() -> dict[Path, str]:
@@ -58,7 +59,7 @@ def pages() -> dict[Path, str]:
         DOCS / "cli.md": cli_page(),
         DOCS / "problems.md": problems_page(),
         DOCS / "api.md": replace_block(DOCS / "api.md", TABLE, describe_query()),
-        DOCS / "benchmarks.md": benchmarks_page(),
+        **{DOCS / name: measured_page(DOCS / name) for name in MEASURED_PAGES},
     }
 
 
@@ -85,14 +86,14 @@ def problems_page() -> str:
     return "\n".join([PROBLEMS_HEAD, *sections])
 
 
-def benchmarks_page() -> str:
-    """Return the page of the benchmarks, with the tables of the results that are kept."""
-    page = DOCS / "benchmarks.md"
+def measured_page(page: Path) -> str:
+    """Return a page with the tables of the results that it shows."""
     text = page.read_text(encoding="utf-8")
     for name, table in MEASURED.items():
-        result = json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))
         begin = f"<!-- docs/figures/{name}.json, by `make docs` -->"
-        text = replace_block(page, begin, f"{describe_result(result)}\n\n{table(result['figures'])}", text)
+        if begin in text:
+            result = read_result(name)
+            text = replace_block(page, begin, f"{describe_result(result)}\n\n{table(result['figures'])}", text)
     return text
 
 

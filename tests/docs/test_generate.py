@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.generate import DOCS, pages
+from tests.benchmarks.results import FIGURES
+from tests.docs.generate import DOCS, MEASURED, pages
 
 ROOT = DOCS.parent
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
@@ -17,6 +18,11 @@ FOLDERS = ("lookalike", "data", "tasks", "flows", "serving", "infra", "clients",
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_generated_pages_are_up_to_date(page: Path) -> None:
     assert page.read_text(encoding="utf-8") == pages()[page], f"{page.name} is old: run make docs"
+
+
+def test_every_result_is_shown_by_a_page_and_has_a_table() -> None:
+    shown = re.findall(r"<!-- docs/figures/([\w-]+)\.json", "".join(page.read_text(encoding="utf-8") for page in PAGES))
+    assert sorted(shown) == sorted(MEASURED) == sorted(file.stem for file in FIGURES.glob("*.json"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -33,8 +33,14 @@ from lookalike.data.stores.local import LocalStore
 from lookalike.infra.demo.processes import free_port
 from tests.benchmarks.gateways.queries import Query, make_queries
 from tests.benchmarks.gateways.ways import ALONE, TOGETHER, Way
+from tests.benchmarks.results import add_output, write_result, write_table
 from tests.support.processes import server
 from tests.support.shop import Shop
+
+UNDER_WAY_SAID = "over one connection where the protocol lets them"
+Cells = dict[str, dict[str, float]]
+Figures = dict[str, dict[str, Cells]]
+"""By number of connections, way and kind of query."""
 
 CONNECTIONS = (1, 100, 500)
 UNDER_WAY = 32
@@ -74,11 +80,16 @@ class Cell:
     seconds: float = 0.0
     core_seconds: float = 0.0
 
-    def row(self) -> str:
-        """Return answers in a second of a core, and of the clock, and three times in milliseconds."""
+    def figures(self) -> dict[str, float]:
+        """Return answers in a second of a core, and of the clock, and two times in milliseconds."""
         count = len(self.milliseconds)
         p50, p99 = np.percentile(self.milliseconds, [50, 99])
-        return f"{count / self.core_seconds:,.0f} | {count / self.seconds:,.0f} | {p50:,.1f} | {p99:,.1f}"
+        return {
+            "core_rate": count / self.core_seconds,
+            "rate": count / self.seconds,
+            "p50_ms": float(p50),
+            "p99_ms": float(p99),
+        }
 
 
 @contextmanager
@@ -144,24 +155,58 @@ async def compare(
     return cells
 
 
-async def report(served: Served, queries: Mapping[str, Sequence[Query]], seconds: float, rounds: int) -> None:
-    """Print the tables."""
+async def compare_all(served: Served, queries: Mapping[str, Sequence[Query]], seconds: float, rounds: int) -> Figures:
+    """Return what came of each kind of query, by each way, over all numbers of connections."""
     await check_answers(served, queries)
     numbered = {kind: enumerate(itertools.cycle(some), 1) for kind, some in queries.items()}
+    found: Figures = {}
     for places, ways in (*((count, ALONE) for count in CONNECTIONS), (UNDER_WAY, TOGETHER)):
-        _say(
-            f"\n{places} {'under way' if ways is TOGETHER else 'connections'}; load average {os.getloadavg()[0]:.1f}\n"
-        )
-        _say("| queries by | way | a core-second | a second | p50, ms | p99 |\n|---|---|---|---|---|---|")
+        what = _say_places(places, together=ways is TOGETHER)
+        found[what] = {name: {} for name, _ in ways}
         for kind, asked in numbered.items():
             cells = await compare(served, ways, places, asked, seconds=seconds, rounds=rounds)
             for name, _ in ways:
-                _say(f"| {kind} | {name} | {cells[name].row()} |")
+                found[what][name][kind] = cells[name].figures()
+        sys.stderr.write(f"{what}: done, load average {os.getloadavg()[0]:.1f}\n")
+    return found
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def _say_places(places: int, *, together: bool) -> str:
+    if together:
+        return f"{places} queries under way, {UNDER_WAY_SAID}"
+    return f"{places} connections" if places > 1 else "1 connection"
+
+
+def table(figures: Figures) -> str:
+    """Return what a second of a core answers, and below what the client saw, as Markdown."""
+    blocks = [_core_rates({what: ways for what, ways in figures.items() if UNDER_WAY_SAID not in what})]
+    blocks += [f"{what}:\n\n{_seen(ways, with_core=UNDER_WAY_SAID in what)}" for what, ways in figures.items()]
+    return "\n\n".join(blocks)
+
+
+def _core_rates(figures: Figures) -> str:
+    first = next(iter(figures.values()))
+    columns = ["answers for a second of a core", *(f"{kind}, {what}" for kind in _kinds(first) for what in figures)]
+    rows = [
+        [name, *(f"{ways[name][kind]['core_rate']:,.0f}" for kind in _kinds(first) for ways in figures.values())]
+        for name in first
+    ]
+    return write_table(columns, rows)
+
+
+def _seen(ways: Mapping[str, Cells], *, with_core: bool) -> str:
+    rows = []
+    for name, cells in ways.items():
+        texts = [f"{one['rate']:,.0f} · {one['p50_ms']:,.1f} · {one['p99_ms']:,.1f}" for one in cells.values()]
+        if with_core:
+            cores = [f"**{one['core_rate']:,.0f}**" for one in cells.values()]
+            texts = [f"{core}; {text}" for core, text in zip(cores, texts, strict=True)]
+        rows.append([name, *texts])
+    return write_table(["", *_kinds(ways)], rows)
+
+
+def _kinds(ways: Mapping[str, Cells]) -> list[str]:
+    return list(next(iter(ways.values())))
 
 
 def main() -> None:
@@ -169,6 +214,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="For each gateway in each round.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--products", type=int, default=500)
+    add_output(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lookalike-gateways-") as folder:
         if (os.cpu_count() or 1) > 1:
@@ -176,7 +222,10 @@ def main() -> None:
         with serve(Path(folder), given.products) as served:
             if (os.cpu_count() or 1) > 1:
                 os.sched_setaffinity(0, {1})
-            asyncio.run(report(served, make_queries(given.products), given.seconds, given.rounds))
+            figures = asyncio.run(compare_all(served, make_queries(given.products), given.seconds, given.rounds))
+    sys.stdout.write(f"{table(figures)}\n")
+    if given.output:
+        write_result(given.output, figures)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,19 @@ import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import open_store
 from lookalike.tasks.build.planner import KINDS
-from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.results import add_output, write_result, write_table
 from tests.benchmarks.scale import serve
 from tests.benchmarks.scale.build import Builder
 
 REFRESHED = 1000
+MEMORY = ("total", "anonymous", "blobs", "groups", "columns", "programs")
 
 
 def describe_size(manifest: Manifest) -> dict[str, float]:
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, default=Path("build/scale"), help="for the store and the server's cache")
-    parser.add_argument("--output", type=Path, help="file for the JSON, beside standard output")
+    add_output(parser)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--kind", choices=KINDS, help="of index; by default the planner measures and chooses")
@@ -70,13 +72,41 @@ def main(argv: Sequence[str] | None = None) -> None:
         manifest = read_manifest(store, Channel(store).current().snapshot)
     else:
         manifest = builder.build(given.products)
-    before = {"machine": describe_machine(), "products": manifest.products, "bytes_a_product": describe_size(manifest)}
     served = serve.measure(folder, manifest, given.seconds, lambda: builder.refresh(manifest, REFRESHED))
     builder.collect()
-    text = json.dumps({**before, "build": builder.figures, "serve": served}, indent=2)
+    figures = {
+        "products": manifest.products,
+        "bytes_a_product": describe_size(manifest),
+        "build": builder.figures,
+        "serve": served,
+    }
+    sys.stdout.write(f"{json.dumps(figures, indent=2)}\n\n{table(figures)}\n")
     if given.output:
-        given.output.write_text(text + "\n")
-    sys.stdout.write(text + "\n")
+        write_result(given.output, figures)
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return what queries took, and what the server held, as Markdown."""
+    served = figures["serve"]
+    columns = [f"{figures['products']:,} products", "a second", "p50, ms", "p99", "ms of a core", "failed"]
+    rows = [
+        [
+            name,
+            f"{one['rate']:,.0f}",
+            f"{one['p50_ms']:.1f}",
+            f"{one['p99_ms']:.1f}",
+            f"{one['cpu_ms']:.1f}",
+            str(one["failed"]),
+        ]
+        for name, one in served["queries"].items()
+    ]
+    moments = {"after its start": "memory_after_start", "after the queries": "memory_after_queries"}
+    memory = [[what, *(f"{served[name].get(kind, 0) / 1e6:,.0f}" for kind in MEMORY)] for what, name in moments.items()]
+    return (
+        f"{write_table(columns, rows)}\n\n{write_table(['memory, MB', *MEMORY], memory)}\n\n"
+        f"It starts from a warm cache in {served['start_seconds']:.1f} s. A swap to a refreshed snapshot takes "
+        f"{served['swap']['seconds']:.2f} s, and {served['swap']['peak_bytes'] / 1e6:,.0f} MB at most."
+    )
 
 
 if __name__ == "__main__":

@@ -11,11 +11,20 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from tests.benchmarks.results import OUTPUT, write_result
 from tests.benchmarks.serving import flood, images, lookups, processes, swaps, variants
 from tests.benchmarks.serving.shops import Shop, Size
 
-PARTS = ("images", "variants", "processes", "lookups", "swaps", "flood")
+PARTS = {
+    "images": images,
+    "variants": variants,
+    "processes": processes,
+    "lookups": lookups,
+    "swaps": swaps,
+    "flood": flood,
+}
 
 
 def main() -> None:
@@ -27,26 +36,34 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each measurement, but swaps and the flood")
     parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--flood-seconds", type=float, default=600)
+    parser.add_argument(OUTPUT, type=Path, help="a folder for the figures of each part, as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lookalike-bench-") as scratch:
         folder = Path(scratch)
         shop = Shop(folder / "shop", Size(100_000, 1))
         shop.publish(shop.make(0))
         for part in arguments.parts or PARTS:
-            sys.stdout.write(f"\n{part}\n\n")
             (folder / part).mkdir()
-            if part == "images":
-                images.measure(arguments.pictures, shop, folder / part, arguments.seconds, arguments.jina)
-            elif part == "processes":
-                processes.measure(arguments.pictures, shop, folder / part, arguments.seconds)
-            elif part == "variants":
-                variants.measure(arguments.pictures, shop, folder / part, arguments.seconds)
-            elif part == "lookups":
-                lookups.measure(shop, folder / part, arguments.seconds)
-            elif part == "swaps":
-                swaps.measure(arguments.pictures, folder / part, arguments.swaps)
-            else:
-                flood.measure(arguments.pictures, shop, folder / part, arguments.flood_seconds)
+            figures = _measure(part, arguments, shop, folder / part)
+            sys.stdout.write(f"\n{part}\n\n{PARTS[part].table(figures)}\n")
+            sys.stdout.flush()
+            if arguments.output:
+                write_result(arguments.output / f"serving-{part}.json", figures)
+
+
+def _measure(part: str, arguments: argparse.Namespace, shop: Shop, folder: Path) -> dict[str, Any]:
+    pictures, seconds = arguments.pictures, arguments.seconds
+    if part == "images":
+        return images.measure(pictures, shop, folder, seconds, arguments.jina)
+    if part == "processes":
+        return processes.measure(pictures, shop, folder, seconds)
+    if part == "variants":
+        return variants.measure(pictures, shop, folder, seconds)
+    if part == "lookups":
+        return lookups.measure(shop, folder, seconds)
+    if part == "swaps":
+        return swaps.measure(pictures, folder, arguments.swaps)
+    return flood.measure(pictures, shop, folder, arguments.flood_seconds)
 
 
 if __name__ == "__main__":

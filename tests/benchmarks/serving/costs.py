@@ -43,7 +43,6 @@ class Costs:
         """Return the milliseconds of a core that a query took in the server."""
         return 1000 * self.processor / max(1, queries)
 
-    def described(self) -> str:
-        """Return the mean of each stage that there was; `encode` is that of a batch."""
-        means = {name: 1000 * seconds / count for name, (seconds, count) in self.stages.items() if count}
-        return ", ".join(f"{name} {ms:.1f} ms" for name, ms in means.items())
+    def means(self) -> dict[str, float]:
+        """Return the mean milliseconds of each stage that there was; `encode` is that of a batch."""
+        return {name: 1000 * seconds / count for name, (seconds, count) in self.stages.items() if count}

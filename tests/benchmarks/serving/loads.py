@@ -80,6 +80,13 @@ def percentiles(replies: Sequence[Reply]) -> tuple[float, float, float]:
     return float(p50), float(p95), float(p99)
 
 
+def times_of(replies: Sequence[Reply]) -> dict[str, float]:
+    """Return how many of the replies failed, and the percentiles of the others, in ms."""
+    good = [reply for reply in replies if reply.status == OK]
+    p50, p95, p99 = percentiles(good)
+    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "failed": len(replies) - len(good)}
+
+
 def send(server: Server, load: Load) -> Result:
     """Send a load, and wait for the end of it."""
     with sending(server, load) as results:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from tests.benchmarks.results import write_table
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.loads import Load, Result, send
 from tests.benchmarks.serving.servers import Server
@@ -38,9 +39,18 @@ class _Seen:
         self.served += result.served
         self.processor += processor
 
+    def figures(self) -> dict[str, float]:
+        return {
+            "rate": statistics.median(self.rates),
+            "least": min(self.rates),
+            "most": max(self.rates),
+            "p50_ms": statistics.median(self.medians),
+            "core_ms": 1000 * self.processor / max(1, self.served),
+        }
 
-def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> None:
-    """Print a table; each load goes to both in turn, `ROUNDS` times."""
+
+def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> dict[str, Any]:
+    """Return what one and two processes reached: each load goes to both in turn, `ROUNDS` times."""
     dimension = shop.published().encoder.dimension
     loads = {
         "picture": queries.write(folder / "forms", queries.multipart(queries.pictures(pictures, PICTURES))),
@@ -54,16 +64,18 @@ def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> None:
             own.mkdir()
             settings = {"LOOKALIKE_WORKERS": str(number)}
             running[number] = stack.enter_context(servers.lookalike(own, shop.folder / "store", settings))
-        sys.stdout.write(f"{'query':<10}{'clients':>8}{'processes':>11}{'q/s':>8}{'p50':>8} ms{'a core':>9} ms\n")
-        for kind, requests in loads.items():
-            for clients in CLIENTS:
-                _compare(kind, Load(requests, seconds / ROUNDS, clients), running)
-        for number, server in running.items():
-            megabytes = sum(one.memory_full_info().pss for one in _processes(server)) / 1e6
-            sys.stdout.write(f"{number} processes hold {megabytes:.0f} MB, pages that they share counted once\n")
+        found = {
+            kind: {str(clients): _compare(Load(requests, seconds / ROUNDS, clients), running) for clients in CLIENTS}
+            for kind, requests in loads.items()
+        }
+        memory = {
+            str(number): sum(one.memory_full_info().pss for one in _processes(server)) / 1e6
+            for number, server in running.items()
+        }
+    return {"queries": found, "memory_mb": memory}
 
 
-def _compare(kind: str, load: Load, running: dict[int, Server]) -> None:
+def _compare(load: Load, running: dict[int, Server]) -> dict[str, dict[str, float]]:
     seen: defaultdict[int, _Seen] = defaultdict(_Seen)
     for round_ in range(ROUNDS + 1):
         for number, server in running.items():
@@ -71,12 +83,29 @@ def _compare(kind: str, load: Load, running: dict[int, Server]) -> None:
             result = send(server, load)
             if round_:  # the first one warms up
                 seen[number].add(result, _processor_seconds(server) - before)
-    for number, one in seen.items():
-        sys.stdout.write(
-            f"{kind:<10}{load.clients:>8}{number:>11}{statistics.median(one.rates):>8.0f}"
-            f"{statistics.median(one.medians):>8.1f}   {1000 * one.processor / max(1, one.served):>9.1f}\n"
-        )
-        sys.stdout.flush()
+    return {str(number): one.figures() for number, one in seen.items()}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return the rates of all queries, clients and numbers of processes, and their memory, as Markdown."""
+    columns = ["q/s (p50, ms)", *(f"{clients} client(s), {number}" for clients in CLIENTS for number in ("one", "two"))]
+    rows = [
+        [
+            f"by {kind}",
+            *(f"{one['rate']:,.0f} ({one['p50_ms']:.1f})" for both in loads.values() for one in both.values()),
+        ]
+        for kind, loads in figures["queries"].items()
+    ]
+    core = "; ".join(f"by {kind} {_core(loads[str(CLIENTS[-1])])}" for kind, loads in figures["queries"].items())
+    one, two = figures["memory_mb"].values()
+    return (
+        f"{write_table(columns, rows)}\n\nMilliseconds of a core for a query at {CLIENTS[-1]} clients, one process and "
+        f"two: {core}. One process holds {one:.0f} MB and two {two:.0f}, with shared pages counted once."
+    )
+
+
+def _core(both: dict[str, Any]) -> str:
+    return " and ".join(f"{one['core_ms']:.1f}" for one in both.values())
 
 
 def _processor_seconds(server: Server) -> float:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lookalike.data.snapshots.manifest import Manifest
+from tests.benchmarks.results import write_table
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.load import OK, Reply
-from tests.benchmarks.serving.loads import Load, percentiles, sending
+from tests.benchmarks.serving.loads import Load, sending, times_of
 from tests.benchmarks.serving.servers import Server
 from tests.benchmarks.serving.shops import Shop, Size
 
@@ -21,8 +22,8 @@ RATE = 30.0  # requests a second, half of them by picture: about half of what tw
 AFTER = 1.0  # seconds after the first answer from a new snapshot that still count as the swap: the old one is let go
 
 
-def measure(pictures: Path, folder: Path, swaps: int) -> None:
-    """Swap, print what was seen, and fail where a promise is broken."""
+def measure(pictures: Path, folder: Path, swaps: int) -> dict[str, Any]:
+    """Swap, and return what was seen. Raises `SystemExit` where a promise is broken."""
     shop = Shop(folder / "shop", SIZE)
     made = [shop.make(generation) for generation in range(GENERATIONS)]
     shop.publish(made[0])
@@ -44,14 +45,47 @@ def measure(pictures: Path, folder: Path, swaps: int) -> None:
     replies = results[0].replies
     inside, outside = _split(replies, moves)
     mixtures = _mixtures(replies, made)
-    _print(replies, inside, outside)
-    sys.stdout.write(
-        f"{done - 1:.0f} swaps of {swaps}, {swapping:.2f} s each; {mixtures} replies mixed snapshots; "
-        f"memory {before:.0f} MB before, at most {max(samples):.0f}, {after:.0f} MB after\n"
-    )
     lost = [reply.status for reply in replies if reply.status != OK]
     if lost or mixtures or done - 1 < swaps:
         raise SystemExit(f"broken: {len(lost)} requests failed ({set(lost)}), {mixtures} mixed, {done - 1:.0f} swaps")
+
+    return {
+        "swaps": swaps,
+        "swap_seconds": swapping,
+        "mixed": mixtures,
+        "requests": {
+            name: {"count": len(some), **times_of(some)}
+            for name, some in (("in swaps", inside), ("outside", outside), ("all", replies))
+        },
+        "memory_mb": {"before": before, "most": max(samples), "after": after},
+    }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return the times in swaps and outside, and what a swap takes, as Markdown."""
+    requests, memory = figures["requests"], figures["memory_mb"]
+    rows = [
+        [
+            name,
+            f"{one['count']:,}",
+            str(one["failed"]),
+            *(f"{one[time]:.0f}" for time in ("p50_ms", "p95_ms", "p99_ms")),
+        ]
+        for name, one in requests.items()
+    ]
+    return (
+        f"{write_table(['', 'requests', 'failed', 'p50, ms', 'p95', 'p99'], rows)}\n\n"
+        f"{figures['swaps']} swaps took {figures['swap_seconds']:.2f} s each. p99 in swaps was "
+        f"{slower_in_swaps(figures):.2f} times that outside. {figures['mixed']} replies mixed snapshots. "
+        f"Resident memory was {memory['before']:.0f} MB before, at most "
+        f"{memory['most']:.0f} MB, and {memory['after']:.0f} MB ten seconds after the last swap."
+    )
+
+
+def slower_in_swaps(figures: dict[str, Any]) -> float:
+    """Return p99 in swaps over p99 outside."""
+    requests = figures["requests"]
+    return float(requests["in swaps"]["p99_ms"] / requests["outside"]["p99_ms"])
 
 
 def _mixed(pictures: Path) -> list[bytes]:
@@ -91,13 +125,3 @@ def _mixtures(replies: Sequence[Reply], made: Sequence[Manifest]) -> int:
     """Count the replies whose hits are not all of the snapshot that they name."""
     own = {manifest.id: [str(generation)] for generation, manifest in enumerate(made)}
     return sum(reply.status == OK and own.get(reply.snapshot or "") != reply.generations for reply in replies)
-
-
-def _print(replies: Sequence[Reply], inside: Sequence[Reply], outside: Sequence[Reply]) -> None:
-    sys.stdout.write(f"{'':<10}{'requests':>9}{'failed':>8}{'p50':>8}{'p95':>8}{'p99':>8} ms\n")
-    for name, some in (("all", replies), ("in swaps", inside), ("outside", outside)):
-        p50, p95, p99 = percentiles([reply for reply in some if reply.status == OK])
-        failed = sum(reply.status != OK for reply in some)
-        sys.stdout.write(f"{name:<10}{len(some):>9}{failed:>8}{p50:>8.0f}{p95:>8.0f}{p99:>8.0f}\n")
-    ratio = percentiles(inside)[2] / percentiles(outside)[2]
-    sys.stdout.write(f"p99 in swaps is {ratio:.2f} times that outside\n")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.results import spread, write_table
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.costs import Costs
 from tests.benchmarks.serving.images import BARE_BATCHES, PICTURES, bare_rate
@@ -22,6 +22,7 @@ from tests.benchmarks.serving.shops import Shop
 
 CLIENTS = 32
 ROUNDS = 5
+SHOWN = ("decode", "encode", "search")
 BLAS = "OPENBLAS_NUM_THREADS"
 
 
@@ -46,8 +47,8 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> None:
-    """Print a table: the queries a second of each as a share of the bare encoder's, in the same round."""
+def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> dict[str, Any]:
+    """Return the queries a second of each as shares of the bare encoder's in the same round, and what they cost."""
     shop.write_engine(shop.published(), folder / "engine")
     images = queries.pictures(pictures, PICTURES)
     forms = queries.write(folder / "forms", queries.multipart(images))
@@ -66,12 +67,29 @@ def measure(pictures: Path, shop: Shop, folder: Path, seconds: float) -> None:
                     served[name] += result.served
                     used = Costs.of(server) - before
                     costs[name] = costs[name] + used if name in costs else used
-    sys.stdout.write(f"{'':<60}{'of bare':>8}{'from':>7}{'to':>6}{'core ms':>9}\n")
-    for name, all_shares in shares.items():
-        sys.stdout.write(
-            f"{name:<60}{statistics.median(all_shares):>8.2f}{min(all_shares):>7.2f}{max(all_shares):>6.2f}"
-            f"{costs[name].processor_ms(served[name]):>9.1f}   {costs[name].described()}\n"
-        )
+    return {
+        name: {
+            "shares": some,
+            "core_ms": costs[name].processor_ms(served[name]),
+            "stages_ms": costs[name].means(),
+        }
+        for name, some in shares.items()
+    }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return a row for each setting, as Markdown."""
+    columns = ["batches at a time", f"of bare, {CLIENTS} clients", "core, ms", *SHOWN]
+    rows = [
+        [
+            name,
+            spread(one["shares"], 2),
+            f"{one['core_ms']:.1f}",
+            *(f"{one['stages_ms'].get(stage, 0):.0f}" for stage in SHOWN),
+        ]
+        for name, one in figures.items()
+    ]
+    return write_table(columns, rows)
 
 
 def _running(folder: Path, number: int, shop: Shop) -> AbstractContextManager[Server]:
