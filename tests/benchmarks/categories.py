@@ -1,6 +1,7 @@
 """How often the nearest products of a product are of its category, in each space.
 
-    python -m tests.benchmarks.categories FOLDER/products.csv [--column category] [--whiten 256] [--learn 150]
+    python -m tests.benchmarks.categories FOLDER/products.csv [--column category] [--whiten 256]
+        [--learn 150] [--output FILE]
 
 The catalogue has the columns `image`, a path from its folder, and a category. For each picture, the ten nearest others
 are found; the figure is the mean share of them that are of the same category. A projection that finds distorted
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from lookalike.tasks.encoders.registry import find_source
 from lookalike.tasks.search.projection import learn
 from tests.benchmarks.embedded import Bench, Pictures, Vectors, opened
 from tests.benchmarks.learning import Copies, choose_others
+from tests.benchmarks.results import add_output, write_result, write_table
 
 NEAREST = 10
 
@@ -44,18 +47,8 @@ def read_categories(catalogue: Path, column: str) -> dict[str, str]:
     return {hashlib.sha256(path.read_bytes()).hexdigest(): category for path, category in rows}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Share of the ten nearest that are of the same category.")
-    parser.add_argument("catalogue", type=Path, help="a CSV with the columns image and the category")
-    parser.add_argument("--column", default="category")
-    parser.add_argument("--encoder", default="efficientnet-lite0")
-    parser.add_argument("--whiten", type=int, default=256, help="dimensions")
-    parser.add_argument("--learn", type=int, default=150, help="pictures to learn from, at most")
-    parser.add_argument("--threads", type=int, default=2, help="of the model")
-    kept = Path(tempfile.gettempdir()) / "lookalike-quality"
-    parser.add_argument("--cache", type=Path, default=kept, help="for exported encoders and vectors")
-    arguments = parser.parse_args(argv)
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the share in each space."""
     pictures = Pictures.below(arguments.catalogue.parent, None)
     bench = Bench(arguments.cache, opened(arguments.cache, find_source(arguments.encoder), None, arguments.threads))
     catalogue = bench.catalogue(pictures, "plain")
@@ -67,8 +60,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         "whitened": learn(catalogue.vectors, arguments.whiten),
         "learnt": learn(catalogue.vectors, arguments.whiten, copies.differences()),
     }
-    for name, place in spaces.items():
-        sys.stdout.write(f"{name}: {compute_share(place(catalogue.vectors), categories):.3f}\n")
+    shares = {name: compute_share(place(catalogue.vectors), categories) for name, place in spaces.items()}
+    return {"pictures": len(catalogue.keys), "nearest": NEAREST, "dimension": arguments.whiten, "shares": shares}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return the share in each space, as Markdown."""
+    rows = [[name, f"{share:.3f}"] for name, share in figures["shares"].items()]
+    return write_table(["vectors", f"of the {figures['nearest']} nearest, of the same category"], rows)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Share of the ten nearest that are of the same category.")
+    parser.add_argument("catalogue", type=Path, help="a CSV with the columns image and the category")
+    parser.add_argument("--column", default="category")
+    parser.add_argument("--encoder", default="efficientnet-lite0")
+    parser.add_argument("--whiten", type=int, default=256, help="dimensions")
+    parser.add_argument("--learn", type=int, default=150, help="pictures to learn from, at most")
+    parser.add_argument("--threads", type=int, default=2, help="of the model")
+    add_output(parser)
+    kept = Path(tempfile.gettempdir()) / "lookalike-quality"
+    parser.add_argument("--cache", type=Path, default=kept, help="for exported encoders and vectors")
+    arguments = parser.parse_args(argv)
+    figures = measure(arguments)
+    sys.stdout.write(f"{table(figures)}\n")
+    if arguments.output:
+        write_result(arguments.output, figures)
 
 
 if __name__ == "__main__":

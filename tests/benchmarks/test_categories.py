@@ -32,4 +32,4 @@ def test_each_space_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     categories.main([str(tmp_path / "products.csv"), *arguments])
 
     printed = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in printed] == ["as they are", "whitened", "learnt"]
+    assert [line.split(" | ")[0] for line in printed[2:]] == ["| as they are", "| whitened", "| learnt"]
