@@ -1,13 +1,14 @@
 """From which similarity on two pictures are near-duplicates, and how fast a build finds them.
 
-    python -m tests.benchmarks.duplicates threshold FOLDER [--queries 500] [--encoder efficientnet-lite0]
-    python -m tests.benchmarks.duplicates rate [--products 100000]
+    python -m tests.benchmarks.duplicates threshold FOLDER [--queries 500] [--output FILE]
+    python -m tests.benchmarks.duplicates rate [--products 100000] [--output FILE]
 
 `threshold` makes copies of pictures of a folder, in the ways in which shops come to have one picture twice (`COPIES`)
 and in those of `distortions.py`, and compares every copy with all pictures: in the encoder's space and in the index's,
 whitened or learnt from distorted copies, with each of some dimensions. Recall is the share of copies that are as near
 to their original as the threshold says; precision is the share of such pairs that are a copy and its original, over
-`COPIES`. Pictures of a folder that look alike without being copies count against precision.
+`COPIES`. Pictures of a folder that look alike without being copies count against precision. The table shows each space
+at the threshold whose precision is nearest to 0.9, and the file has all thresholds and distortions.
 
 `rate` builds a snapshot of random vectors with planted copies, without pictures, and looks for near-duplicates in it
 as a reindex does.
@@ -25,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -52,10 +54,13 @@ from lookalike.tasks.search.projection import Projection, learn
 from tests.benchmarks.distortions import DISTORTIONS, MOST_PIXELS
 from tests.benchmarks.embedded import Bench, Embedded, Pictures, opened
 from tests.benchmarks.learning import Copies, choose_others
+from tests.benchmarks.results import add_output, write_result, write_table
 
 Vectors = NDArray[np.float32]
 
 THRESHOLDS = (*(0.50, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.87, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99),)
+SHOWN_PRECISION = 0.9
+SHOWN_DISTORTIONS = ("mirror", "crop")
 JPEG_QUALITY = 70
 CLUSTERS = 2000
 DIMENSION = 256
@@ -91,8 +96,8 @@ def copied(data: bytes, name: str) -> bytes:
     return buffer.getvalue()
 
 
-def threshold(arguments: argparse.Namespace) -> None:
-    """Print recall by distortion, precision, and pairs among the pictures themselves, for each threshold."""
+def threshold(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return recall by distortion, precision, and pairs among the pictures themselves, for each space and threshold."""
     pictures = Pictures.below(arguments.folder, None)
     asked = pictures.sample(arguments.queries)
     encoder = opened(arguments.cache, find_source(arguments.encoder), None, arguments.threads)
@@ -101,7 +106,7 @@ def threshold(arguments: argparse.Namespace) -> None:
     rows = {key: row for row, key in enumerate(catalogue.keys)}
     copies = {name: bench.copies(asked, f"copy {name} 1", partial(copied, name=name)) for name in COPIES}
     copies |= {name: bench.queries(asked, "plain", name) for name in DISTORTIONS}
-    spaces: dict[str, Callable[[Vectors], Vectors]] = {"encoder": scale_to_unit_length}
+    spaces: dict[str, Callable[[Vectors], Vectors]] = {f"the encoder's, {encoder.spec.dimension}": scale_to_unit_length}
     for dimension in arguments.whiten:
         learnt = catalogue.vectors[: 4 * dimension if dimension < max(arguments.whiten) else None]
         spaces[f"whitened to {dimension} on {len(learnt)}"] = learn(learnt, dimension)
@@ -110,17 +115,13 @@ def threshold(arguments: argparse.Namespace) -> None:
         spaces |= {
             f"learnt, {dimension}": learn(catalogue.vectors, dimension, differences) for dimension in arguments.whiten
         }
-    for name, place in spaces.items():
-        _print_table(name, place(catalogue.vectors), copies, rows, place)
+    compared = {name: _compare(place(catalogue.vectors), copies, rows, place) for name, place in spaces.items()}
+    return {"pictures": len(rows), "queries": len(asked.files), "spaces": compared}
 
 
-def _print_table(
-    space: str,
-    known: Vectors,
-    copies: Mapping[str, Embedded],
-    rows: Mapping[str, int],
-    place: Callable[[Vectors], Vectors],
-) -> None:
+def _compare(
+    known: Vectors, copies: Mapping[str, Embedded], rows: Mapping[str, int], place: Callable[[Vectors], Vectors]
+) -> list[dict[str, Any]]:
     own, others = {}, []
     for name, found in copies.items():
         scores = place(found.vectors) @ known.T
@@ -131,19 +132,46 @@ def _print_table(
             others.append(scores)
     among = (known @ known.T)[np.triu_indices(len(known), 1)]
     wrong, right = np.concatenate(others), np.concatenate([own[name] for name in COPIES])
-    columns = [space, *COPIES, "all copies", "precision", "pairs", *DISTORTIONS]
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    lines = []
     for least in THRESHOLDS:
-        shares = {name: f"{(scores >= least).mean():.3f}" for name, scores in own.items()}
         hits, misses = int((right >= least).sum()), int((wrong >= least).sum())
-        cells = [f"{least:.2f}", *(shares[name] for name in COPIES), f"{(right >= least).mean():.3f}"]
-        cells += [f"{hits / max(hits + misses, 1):.3f}", str(int((among >= least).sum()))]
-        lines.append("| " + " | ".join([*cells, *(shares[name] for name in DISTORTIONS)]) + " |")
-    sys.stdout.write("\n".join(lines) + "\n\n")
+        lines.append(
+            {
+                "threshold": least,
+                "recall": {name: float((scores >= least).mean()) for name, scores in own.items()},
+                "recall_of_all_copies": float((right >= least).mean()),
+                "precision": hits / max(hits + misses, 1),
+                "pairs": int((among >= least).sum()),
+            }
+        )
+    return lines
 
 
-def rate(arguments: argparse.Namespace) -> None:
-    """Print how fast near-duplicates are found among random vectors, and how many of the planted ones."""
+def threshold_table(figures: dict[str, Any]) -> str:
+    """Return each space at the threshold whose precision is nearest to 0.9, as Markdown."""
+    columns = ["space", "score", *COPIES, "all copies", "precision", "pairs among the pictures", *SHOWN_DISTORTIONS]
+    shown = {
+        name: min(lines, key=lambda line: abs(line["precision"] - SHOWN_PRECISION))
+        for name, lines in figures["spaces"].items()
+    }
+    return write_table(columns, [_threshold_row(name, line) for name, line in shown.items()])
+
+
+def _threshold_row(space: str, line: dict[str, Any]) -> list[str]:
+    recall = line["recall"]
+    return [
+        space,
+        f"{line['threshold']:.2f}",
+        *(f"{recall[name]:.3f}" for name in COPIES),
+        f"{line['recall_of_all_copies']:.3f}",
+        f"{line['precision']:.3f}",
+        f"{line['pairs']:,}",
+        *(f"{recall[name]:.3f}" for name in SHOWN_DISTORTIONS),
+    ]
+
+
+def rate(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return how fast near-duplicates are found among random vectors, and how many of the planted ones."""
     with tempfile.TemporaryDirectory(prefix="lookalike-rate-") as folder:
         uri = str(Path(folder) / "store")
         manifest = _random_snapshot(uri, arguments.products, Path(folder))
@@ -153,12 +181,41 @@ def rate(arguments: argparse.Namespace) -> None:
         found = group_duplicates(uri, manifest, pairs, PLANTED_SCORE)
         done = time.perf_counter()
     assert found.section is not None
-    sys.stdout.write(
-        f"{arguments.products:,} pictures, {manifest.index.key}, nprobe {manifest.index.nprobe}: searched in "
-        f"{searched - start:.1f} s ({arguments.products / (searched - start):,.0f} a second), grouped in "
-        f"{done - searched:.1f} s; {found.section.pictures:,} of {2 * _planted(arguments.products):,} planted pictures "
-        f"in {found.section.count:,} groups of {_planted(arguments.products):,}\n"
-    )
+    return {
+        "pictures": arguments.products,
+        "key": manifest.index.key,
+        "nprobe": manifest.index.nprobe,
+        "search_seconds": searched - start,
+        "group_seconds": done - searched,
+        "pictures_found": found.section.pictures,
+        "groups_found": found.section.count,
+        "groups_planted": _planted(arguments.products),
+    }
+
+
+def rate_table(figures: dict[str, Any]) -> str:
+    """Return how long the search took and what it found, as Markdown."""
+    columns = [
+        "pictures",
+        "index",
+        "nprobe",
+        "searched, s",
+        "pictures/s",
+        "grouped, s",
+        "planted pairs",
+        "groups found",
+    ]
+    row = [
+        f"{figures['pictures']:,}",
+        f"`{figures['key']}`",
+        str(figures["nprobe"]),
+        f"{figures['search_seconds']:.1f}",
+        f"{figures['pictures'] / figures['search_seconds']:,.0f}",
+        f"{figures['group_seconds']:.1f}",
+        f"{figures['groups_planted']:,}",
+        f"{figures['groups_found']:,}",
+    ]
+    return write_table(columns, [row])
 
 
 def _planted(products: int) -> int:
@@ -214,20 +271,25 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--whiten", nargs="*", type=int, default=[32, 64, 128, 256], help="dimensions")
     command.add_argument("--learn", type=int, default=150, help="pictures to learn from, at most; 0: none")
     command.add_argument("--threads", type=int, default=2, help="of the model")
+    add_output(command)
     kept = Path(tempfile.gettempdir()) / "lookalike-quality"
     command.add_argument("--cache", type=Path, default=kept, help="for exported encoders and vectors")
-    command.set_defaults(measure=threshold)
+    command.set_defaults(measure=threshold, table=threshold_table)
     command = commands.add_parser("rate")
     command.add_argument("--products", type=int, default=100_000)
     command.add_argument("--threads", type=int, default=2, help="of FAISS")
-    command.set_defaults(measure=rate)
+    add_output(command)
+    command.set_defaults(measure=rate, table=rate_table)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     arguments = parsed(argv)
-    arguments.measure(arguments)
+    figures = arguments.measure(arguments)
+    sys.stdout.write(f"{arguments.table(figures)}\n")
+    if arguments.output:
+        write_result(arguments.output, figures)
 
 
 if __name__ == "__main__":
