@@ -1,6 +1,6 @@
 """How well words find products, and how fast: on the sample's titles, and on many made ones.
 
-    python -m tests.benchmarks.texts [--folder build/emojibase] [--rows 100000 1000000]
+    python -m tests.benchmarks.texts [--folder build/emojibase] [--rows 100000 1000000] [--output FILE]
 
 Fetches the npm package `emojibase-data` (MIT, CLDR's names and keywords) into the folder once, with npm. The questions
 are names that the sample does not use, keywords of which the title lacks some, and two words of the title. Catalogues
@@ -31,6 +31,7 @@ from lookalike.infra.demo.openmoji import list_pictures
 from lookalike.tasks.build.words import store_words
 from lookalike.tasks.search.words.tokens import tokenise
 from lookalike.tasks.search.words.words import Words
+from tests.benchmarks.results import add_output, write_result, write_table
 
 PACKAGE = "emojibase-data@17.0.0"
 QUESTIONS = 400
@@ -40,11 +41,6 @@ ASKED = 300
 
 Question = tuple[str, int]
 """A text, and the row of the one product that it means."""
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def fetch(folder: Path) -> Path:
@@ -87,11 +83,15 @@ def find_ranks(words: Words, questions: Sequence[Question]) -> np.ndarray[Any, n
     return np.array(ranks)
 
 
-def describe(name: str, words: Words, questions: Sequence[Question]) -> str:
-    """Return a row of the table of quality."""
+def measure_ranks(words: Words, questions: Sequence[Question]) -> dict[str, float]:
+    """Return how often some questions find what they mean first, and among ten."""
     ranks = find_ranks(words, questions)
-    shown = [f"{(ranks <= depth).mean():.3f}" for depth in (1, 10)] + [f"{(1 / ranks).mean():.3f}"]
-    return f"| {name} | {len(questions)} | {' | '.join(shown)} |"
+    return {
+        "asked": len(questions),
+        "hit_at_1": float((ranks <= 1).mean()),
+        "hit_at_10": float((ranks <= 10).mean()),
+        "mean_reciprocal_rank": float((1 / ranks).mean()),
+    }
 
 
 def choose(questions: list[Question], count: int = QUESTIONS) -> list[Question]:
@@ -119,8 +119,8 @@ def ask_keywords(titles: Sequence[str], tags: Sequence[Sequence[str]]) -> list[Q
     return choose(found)
 
 
-def print_quality(package: Path) -> None:
-    """Print how often the product that is meant comes first, or among ten."""
+def measure_quality(package: Path) -> dict[str, dict[str, float]]:
+    """Return for each kind of question how often the product that is meant comes first, or among ten."""
     sample = list_pictures()
     english = read_names(package, "en")
     named = [english.get(one.hexcode, {}) for one in sample]
@@ -131,26 +131,29 @@ def print_quality(package: Path) -> None:
         for row, one in enumerate(named)
         if one and set(tokenise(one["label"])) != set(tokenise(titles[row]))
     ]
-    _print("| questions | | hit@1 | hit@10 | MRR |\n|---|---|---|---|---|")
-    _print(describe("another name (CLDR's), sample's titles", words, other))
-    _print(
-        describe(
-            "keywords, of which the title lacks some",
-            words,
-            ask_keywords(titles, [one.get("tags", ()) for one in named]),
-        )
-    )
-    _print(describe("two words of the title", words, ask_two_words(titles)))
-    _print(describe("two words of titles with three or more", words, ask_two_words(titles, 3)))
-    mistyped = [(_mistype(text.strip()) + " ", row) for text, row in ask_two_words(titles)]
-    _print(describe("two words of the title, one with a letter missing", words, mistyped))
+    kinds = {
+        "another name (CLDR's), sample's titles": other,
+        "keywords, of which the title lacks some": ask_keywords(titles, [one.get("tags", ()) for one in named]),
+        "two words of the title": ask_two_words(titles),
+        "two words of titles with three or more": ask_two_words(titles, 3),
+        "two words of the title, one with a letter missing": [
+            (_mistype(text.strip()) + " ", row) for text, row in ask_two_words(titles)
+        ],
+    }
+    found = {kind: measure_ranks(words, questions) for kind, questions in kinds.items()}
     for language, name in (("de", "German"), ("zh", "Chinese")):
-        found = [one for one in read_names(package, language).values() if one.get("group") not in {None, 2}]
-        foreign = [one["label"] for one in found]
-        words, _, _ = build(foreign)
-        tags = [one.get("tags", ()) for one in found]
-        _print(describe(f"{name} titles ({len(found):,}): two words or pairs", words, ask_two_words(foreign)))
-        _print(describe(f"{name}: keywords, of which the title lacks some", words, ask_keywords(foreign, tags)))
+        found |= _measure_foreign(name, list(read_names(package, language).values()))
+    return found
+
+
+def _measure_foreign(name: str, names: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    known = [one for one in names if one.get("group") not in {None, 2}]
+    titles, tags = [one["label"] for one in known], [one.get("tags", ()) for one in known]
+    words, _, _ = build(titles)
+    return {
+        f"{name} titles ({len(known):,}): two words or pairs": measure_ranks(words, ask_two_words(titles)),
+        f"{name}: keywords, of which the title lacks some": measure_ranks(words, ask_keywords(titles, tags)),
+    }
 
 
 def _mistype(text: str) -> str:
@@ -158,8 +161,8 @@ def _mistype(text: str) -> str:
     return f"{first} {second[:1] + second[2:]}" if len(second) > 3 else f"{first[:1] + first[2:]} {second}"
 
 
-def print_speed(rows: int) -> None:
-    """Print what a catalogue of made titles costs."""
+def measure_speed(rows: int) -> dict[str, Any]:
+    """Return what a catalogue of made titles costs."""
     random = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     vocabulary = ["".join(letters[random.integers(0, 26, random.integers(4, 11))]) for _ in range(VOCABULARY)]
@@ -170,24 +173,57 @@ def print_speed(rows: int) -> None:
     asked = [titles[row].split() for row in random.integers(0, rows, ASKED)]
     pairs = [" ".join(random.choice(some, 2, replace=False)) for some in asked]
     mask = random.random(rows) < 0.1
-    cells = [
-        _time(words, [text + " " for text in pairs]),
-        _time(words, [text + " " for text in pairs], mask),
-        _time(words, [text[:-2] for text in pairs]),
-        _time(words, [text[:2] + text[3:] + " " for text in pairs]),
-        _time(words, [" ".join(vocabulary[:3]) + " "] * 20),
-    ]
-    _print(f"| {rows:,} | {seconds:.1f} s | {size:.0f} B | {' | '.join(cells)} |")
+    queries = {
+        "two words": _time(words, [text + " " for text in pairs]),
+        "10 % pass a filter": _time(words, [text + " " for text in pairs], mask),
+        "typing": _time(words, [text[:-2] for text in pairs]),
+        "mistyped": _time(words, [text[:2] + text[3:] + " " for text in pairs]),
+        "frequent words": _time(words, [" ".join(vocabulary[:3]) + " "] * 20),
+    }
+    return {"products": rows, "build_seconds": seconds, "bytes_a_product": size, "queries": queries}
 
 
-def _time(words: Words, texts: Sequence[str], mask: np.ndarray[Any, np.dtype[np.bool_]] | None = None) -> str:
+def _time(
+    words: Words, texts: Sequence[str], mask: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+) -> dict[str, float]:
     times = []
     for text in texts:
         start = time.process_time()
         query = words.query(text)
         query.scores(query.candidates(32, mask))
         times.append(1000 * (time.process_time() - start))
-    return f"{np.median(times):.2f} / {np.percentile(times, 99):.2f}"
+    return {"p50_ms": float(np.median(times)), "p99_ms": float(np.percentile(times, 99))}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return what questions find, then what catalogues of several sizes cost, as Markdown."""
+    return f"{_quality_table(figures['questions'])}\n\n{_speed_table(figures['catalogues'])}"
+
+
+def _quality_table(questions: dict[str, dict[str, float]]) -> str:
+    rows = [
+        [
+            kind,
+            str(found["asked"]),
+            *(f"{found[name]:.3f}" for name in ("hit_at_1", "hit_at_10", "mean_reciprocal_rank")),
+        ]
+        for kind, found in questions.items()
+    ]
+    return write_table(["questions", "", "hit@1", "hit@10", "MRR"], rows)
+
+
+def _speed_table(catalogues: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        [
+            f"{one['products']:,}",
+            f"{one['build_seconds']:.1f} s",
+            f"{one['bytes_a_product']:.0f} B",
+            *(f"{times['p50_ms']:.2f} / {times['p99_ms']:.2f}" for times in one["queries"].values()),
+        ]
+        for one in catalogues
+    ]
+    kinds = [kind for one in catalogues[:1] for kind in one["queries"]]
+    return write_table(["products", "build", "a product", *kinds], rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -195,12 +231,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Search by words: how well and how fast.")
     parser.add_argument("--folder", type=Path, default=Path("build/emojibase"))
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    add_output(parser)
     options = parser.parse_args(argv)
-    print_quality(fetch(options.folder))
-    _print("\n| products | build | a product | two words | 10 % pass a filter | typing | mistyped | frequent words |")
-    _print("|---|---|---|---|---|---|---|---|")
-    for rows in options.rows:
-        print_speed(rows)
+    questions = measure_quality(fetch(options.folder))
+    figures = {"questions": questions, "catalogues": [measure_speed(rows) for rows in options.rows]}
+    sys.stdout.write(f"{table(figures)}\n")
+    if options.output:
+        write_result(options.output, figures)
     return 0
 
 
