@@ -1,7 +1,7 @@
 """What texts cost, and what they find: encoding, the index of texts, and queries by what they mean.
 
-    python -m tests.benchmarks.meaning cost [--count 100000]
-    python -m tests.benchmarks.meaning quality STORE [--folder build/emojibase]
+    python -m tests.benchmarks.meaning cost [--count 100000] [--output FILE]
+    python -m tests.benchmarks.meaning quality STORE [--folder build/emojibase] [--output FILE]
 
 `cost` makes titles, encodes them with `minilm` and builds their index, on one thread; times are those of the processor.
 `quality` asks the published snapshot of the sample catalogue the questions of `tests.benchmarks.texts`. The snapshot
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +40,7 @@ from lookalike.tasks.search.looks import find_examples
 from lookalike.tasks.search.meaning import NearTexts
 from lookalike.tasks.search.searcher import Searcher
 from lookalike.tasks.search.words.tokens import tokenise
+from tests.benchmarks.results import add_output, write_result, write_table
 from tests.benchmarks.texts import Question, ask_keywords, ask_two_words, fetch, read_names
 
 BRANDS = ("Acme", "Nordlicht", "Bellavista", "Kestrel", "Ostara", "Pinewood", "Quill", "Rivage", "Solano", "Tamarind")
@@ -61,8 +64,8 @@ def make_titles(count: int) -> list[str]:
     ]
 
 
-def measure_cost(count: int) -> None:
-    """Print what encoding, building and asking take."""
+def measure_cost(count: int) -> dict[str, Any]:
+    """Return what encoding, building and asking take."""
     with tempfile.TemporaryDirectory(prefix="lookalike-meaning-") as name:
         folder = Path(name)
         uri = str(folder / "store")
@@ -70,22 +73,48 @@ def measure_cost(count: int) -> None:
         choice = TextChoice(store_text_encoder(store, "minilm"), ("title",))
         encoder = load_text_encoder(uri, choice.encoder, 1)
         titles = make_titles(count)
-        took = time_work(lambda: _encode(uri, choice, titles))
-        say("titles encoded", f"{1000 * took / count:.2f} ms each")
+        encoded = time_work(lambda: _encode(uri, choice, titles))
         shard = _store_products(folder, uri, titles)
         plan = building.plan_texts(uri, choice, [shard], None, threads=1)
         assert plan is not None
         parts: list[building.Part] = []
-        took = time_work(lambda: parts.append(building.build_text_part(uri, choice, plan, shard, threads=1)))
+        indexed = time_work(lambda: parts.append(building.build_text_part(uri, choice, plan, shard, threads=1)))
         built = building.with_text_parts([shard], parts)
-        say(f"index {plan.key} built", f"{took:.1f} s")
-        say("index", f"{built[0].spaces[TEXT].index.size / count:.0f} bytes a product")
         measured = building.evaluate_texts(uri, choice, built, 0.95, threads=1)
-        say("recall@10", f"{measured.recall:.3f} ({measured.parameters})")
         queries = [" ".join(title.split()[1:4]) for title in titles[:: max(1, count // 200)]]
-        took = time_work(lambda: [encode_texts(encoder, [query]) for query in queries]) / len(queries)
-        say("a query encoded", f"{1000 * took:.2f} ms")
-        say("a query searched", f"{1000 * measured.seconds:.2f} ms")
+        asked = time_work(lambda: [encode_texts(encoder, [query]) for query in queries])
+        return {
+            "titles": count,
+            "title_ms": 1000 * encoded / count,
+            "key": plan.key,
+            "build_seconds": indexed,
+            "bytes_a_product": built[0].spaces[TEXT].index.size / count,
+            "recall": measured.recall,
+            "parameters": str(measured.parameters),
+            "query_encode_ms": 1000 * asked / len(queries),
+            "query_search_ms": 1000 * measured.seconds,
+        }
+
+
+def cost_table(figures: dict[str, Any]) -> str:
+    """Return what encoding, building and asking take, as Markdown."""
+    columns = [
+        "titles encoded",
+        f"index built, `{figures['key']}`",
+        "index",
+        "recall@10",
+        "a query encoded",
+        "a query searched",
+    ]
+    row = [
+        f"{figures['title_ms']:.2f} ms each",
+        f"{figures['build_seconds']:.1f} s",
+        f"{figures['bytes_a_product']:.0f} bytes a product",
+        f"{figures['recall']:.3f}",
+        f"{figures['query_encode_ms']:.2f} ms",
+        f"{figures['query_search_ms']:.2f} ms",
+    ]
+    return write_table(columns, [row])
 
 
 def _encode(uri: str, choice: TextChoice, titles: Sequence[str]) -> None:
@@ -138,21 +167,46 @@ BLENDS: dict[str, Callable[[dict[str, Scores]], Scores]] = {
 }
 
 
-def measure_quality(store: str, package: Path) -> None:
-    """Print hit@1 and hit@10 of each blend for each kind of query, and those of pictures without a title."""
+def measure_quality(store: str, package: Path) -> dict[str, Any]:
+    """Return hit@1 and hit@10 of each blend for each kind of query, and those of pictures without a title."""
     with tempfile.TemporaryDirectory(prefix="lookalike-meaning-") as cache:
         sample = Sample(store, Path(cache))
         kinds = make_questions(sample, package)
         scored = {kind: [(sample.score(text), row) for text, row in some] for kind, some in kinds.items()}
-        say("", " | ".join(f"{kind} ({len(some)})" for kind, some in kinds.items()) + " | MRR")
+        blends: dict[str, Any] = {}
         for name, blend in BLENDS.items():
-            ranks = [np.array([find_rank(blend(of), row) for of, row in some]) for some in scored.values()]
-            shown = [f"{(rank < 1).mean():.3f} / {(rank < 10).mean():.3f}" for rank in ranks]
-            mean = np.mean([(1 / (rank + 1)).mean() for rank in ranks])
-            say(name, " | ".join([*shown, f"{mean:.3f}"]))
+            ranks = {kind: np.array([find_rank(blend(of), row) for of, row in some]) for kind, some in scored.items()}
+            mean = np.mean([(1 / (rank + 1)).mean() for rank in ranks.values()])
+            hits = {kind: _hits(rank) for kind, rank in ranks.items()}
+            blends[name] = {"kinds": hits, "mean_reciprocal_rank": float(mean)}
         among, whole = measure_untitled(sample)
-        say("pictures without a title, among themselves", f"{(among < 1).mean():.3f} / {(among < 10).mean():.3f}")
-        say("the same, in the whole catalogue", f"{(whole < 1).mean():.3f} / {(whole < 10).mean():.3f}")
+        return {
+            "asked": {kind: len(some) for kind, some in kinds.items()},
+            "blends": blends,
+            "untitled": {"among themselves": _hits(among), "in the whole catalogue": _hits(whole)},
+        }
+
+
+def _hits(ranks: NDArray[np.float64]) -> dict[str, float]:
+    return {"hit_at_1": float((ranks < 1).mean()), "hit_at_10": float((ranks < 10).mean())}
+
+
+def quality_table(figures: dict[str, Any]) -> str:
+    """Return hit@1 / hit@10 of each blend for each kind of query, then of pictures without a title, as Markdown."""
+    blends = [
+        [name, *map(_write_hits, one["kinds"].values()), f"{one['mean_reciprocal_rank']:.3f}"]
+        for name, one in figures["blends"].items()
+    ]
+    asked = [f"{kind} ({count})" for kind, count in figures["asked"].items()]
+    untitled = [[where, _write_hits(hits)] for where, hits in figures["untitled"].items()]
+    return (
+        f"{write_table(['', *asked, 'MRR'], blends)}\n\n"
+        f"{write_table(['pictures without a title', 'hit@1 / hit@10'], untitled)}"
+    )
+
+
+def _write_hits(hits: dict[str, float]) -> str:
+    return f"{hits['hit_at_1']:.3f} / {hits['hit_at_10']:.3f}"
 
 
 def measure_untitled(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -204,11 +258,6 @@ def time_work(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def say(what: str, found: str) -> None:
-    """Print a row of a Markdown table."""
-    print(f"| {what} | {found} |", flush=True)  # noqa: T201
-
-
 def _plain(code: str) -> str:
     return "-".join(part for part in Path(code).stem.split("-") if part != "FE0F")
 
@@ -222,11 +271,18 @@ def main() -> None:
     quality = commands.add_parser("quality")
     quality.add_argument("store")
     quality.add_argument("--folder", type=Path, default=Path("build/emojibase"))
+    for command in (cost, quality):
+        add_output(command)
     options = parser.parse_args()
     if options.command == "cost":
-        measure_cost(options.count)
+        figures = measure_cost(options.count)
+        shown = cost_table(figures)
     else:
-        measure_quality(options.store, fetch(options.folder))
+        figures = measure_quality(options.store, fetch(options.folder))
+        shown = quality_table(figures)
+    sys.stdout.write(f"{shown}\n")
+    if options.output:
+        write_result(options.output, figures)
 
 
 if __name__ == "__main__":
