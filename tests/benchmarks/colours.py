@@ -5,6 +5,8 @@
     python -m tests.benchmarks.colours cost PICTURES
     python -m tests.benchmarks.colours recoloured [--sample build/sample] [--things 40]
 
+Each takes `--output FILE`.
+
 `names` asks which of the eleven basic colours the names of the xkcd survey get that end in one of them, without those
 that the product knows, and `photographs` shows the colours of the sample photographs of scikit-image and scikit-learn;
 both fetch packages into the folder once, with pip. `cost` measures a picture's colours beside its decoding and its
@@ -48,10 +50,21 @@ from lookalike.tasks.images.colours import NAMED, measure_colours, name_pixels
 from lookalike.tasks.images.decode import decode_with_alpha
 from lookalike.tasks.images.preprocessing import apply, decode_for
 from lookalike.tasks.search.searcher import Searcher
+from tests.benchmarks.results import add_output, write_result, write_table
 from tests.support.shop import Shop
 
 PACKAGES = ("matplotlib==3.10.7", "scikit-image==0.26.0", "scikit-learn==1.7.2")
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "retina", "china", "flower")
+PHOTOGRAPHS = {
+    "astronaut": "a woman in an orange suit, before a flag and a dark room",
+    "chelsea": "a brown cat",
+    "coffee": "a cup on a reddish table",
+    "motorcycle_left": "a red motorcycle in a workshop",
+    "rocket": "a rocket at its start",
+    "retina": "an orange-red disc",
+    "china": "a temple under a grey sky",
+    "flower": "an orange flower before leaves that are out of focus",
+}
+"""What people see in each."""
 TINTS = {
     "red": (214, 32, 36),
     "orange": (245, 130, 20),
@@ -72,12 +85,6 @@ WEIGHTS: Mapping[str, dict[str, float]] = {
 _SATURATED = 60  # of 255: less is an outline, a shadow or a highlight
 
 
-def say(*cells: object) -> None:
-    """Print a row of a Markdown table."""
-    sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
-    sys.stdout.flush()
-
-
 def fetch(folder: Path) -> Path:
     """Return a folder with what is needed of the packages, fetched once."""
     found = folder / "packages"
@@ -92,8 +99,8 @@ def fetch(folder: Path) -> Path:
     return found
 
 
-def measure_names(folder: Path) -> None:
-    """Print how many names of the survey get the basic colour in which they end."""
+def measure_names(folder: Path) -> dict[str, Any]:
+    """Return how many names of the survey get the basic colour in which they end."""
     text = (fetch(folder) / "matplotlib" / "_color_data.py").read_text(encoding="utf-8")
     known: dict[str, list[bool]] = {}
     used = {code for codes in NAMED.values() for code in codes.split()}
@@ -102,27 +109,41 @@ def measure_names(folder: Path) -> None:
         if code not in used and last in COLOURS and before and not set(before) & set(COLOURS):
             pixel = np.array(list(bytes.fromhex(code)), np.int16).reshape(3, 1)
             known.setdefault(last, []).append(COLOURS[int(name_pixels(pixel)[0])] == last)
-    say("colour", "names", "right")
-    say("---", "---", "---")
-    for name, right in known.items():
-        say(name, len(right), f"{np.mean(right):.2f}")
-    every = np.concatenate(list(known.values()))
-    say("all", len(every), f"{every.mean():.3f}")
+    every = [right for of_colour in known.values() for right in of_colour]
+    return {
+        name: {"names": len(right), "right": float(np.mean(right))} for name, right in ({"all": every} | known).items()
+    }
 
 
-def measure_photographs(folder: Path) -> None:
-    """Print the largest colours of each photograph."""
-    say("photograph", "colours")
-    say("---", "---")
+def names_table(figures: dict[str, Any]) -> str:
+    """Return the share of names that get their colour: of all, then from the colour of most names on, as Markdown."""
+    found = dict(sorted(figures.items(), key=lambda one: -one[1]["names"]))
+    shares = [f"{one['right']:.{3 if name == 'all' else 2}f}" for name, one in found.items()]
+    return write_table([f"{name} ({one['names']})" for name, one in found.items()], [shares])
+
+
+def measure_photographs(folder: Path) -> dict[str, dict[str, float]]:
+    """Return the largest colours of each photograph, with their shares."""
+    found = {}
     for file in sorted(fetch(folder).rglob("*.*")):
         if file.stem in PHOTOGRAPHS:
             shares = measure_colours(*decode_with_alpha(file.read_bytes())) / 255
             best = [place for place in np.argsort(-shares)[:4] if shares[place] >= 0.05]
-            say(file.stem, ", ".join(f"{COLOURS[place]} {shares[place]:.2f}" for place in best))
+            found[file.stem] = {COLOURS[place]: float(shares[place]) for place in best}
+    return found
 
 
-def measure_cost(folder: Path) -> None:
-    """Print what decoding, colours and the vector of a picture take of a core."""
+def photographs_table(figures: dict[str, dict[str, float]]) -> str:
+    """Return the colours of each photograph, as Markdown."""
+    rows = [
+        [name, PHOTOGRAPHS[name], ", ".join(f"{colour} {share:.2f}" for colour, share in shares.items())]
+        for name, shares in figures.items()
+    ]
+    return write_table(["photograph", "what people see", "colours"], rows)
+
+
+def measure_cost(folder: Path) -> dict[str, Any]:
+    """Return what decoding, colours and the vector of a picture take of a core."""
     files = sorted(file for file in folder.rglob("*") if file.suffix in {".png", ".jpg"})[:200]
     contents = [file.read_bytes() for file in files]
     with tempfile.TemporaryDirectory() as scratch:
@@ -133,18 +154,30 @@ def measure_cost(folder: Path) -> None:
     pixels = np.stack([apply(preprocessing, image) for image, _ in decoded])
     measure_colours(*decoded[0])
 
-    def each(work: Callable[[], object]) -> str:
+    def each(work: Callable[[], object]) -> float:
         started = time.process_time()
         work()
-        return f"{1e3 * (time.process_time() - started) / len(files):.2f} ms"
+        return 1e3 * (time.process_time() - started) / len(files)
 
-    say("decode", each(lambda: [decode_for(preprocessing, data) for data in contents]))
-    say("colours", each(lambda: [measure_colours(*one) for one in decoded]))
-    say("vector", each(lambda: [encoder.infer(pixels[at : at + 8]) for at in range(0, len(pixels), 8)]))
+    return {
+        "pictures": len(files),
+        "decode_ms": each(lambda: [decode_for(preprocessing, data) for data in contents]),
+        "colours_ms": each(lambda: [measure_colours(*one) for one in decoded]),
+        "vector_ms": each(lambda: [encoder.infer(pixels[at : at + 8]) for at in range(0, len(pixels), 8)]),
+    }
 
 
-def measure_recoloured(sample: Path, things: int) -> None:
-    """Print how often the thing in the wanted colour comes first, and how often it is among ten."""
+def cost_table(figures: dict[str, Any]) -> str:
+    """Return what a picture takes of a core, as Markdown."""
+    steps = ("decode", "colours", "vector")
+    return write_table(
+        ["pictures", *(f"{step}, ms of a core" for step in steps)],
+        [[f"{figures['pictures']:,}", *(f"{figures[f'{step}_ms']:.2f}" for step in steps)]],
+    )
+
+
+def measure_recoloured(sample: Path, things: int) -> dict[str, Any]:
+    """Return how often the thing in the wanted colour comes first, and how often it is among ten."""
     render(sample, processes=1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -159,15 +192,24 @@ def measure_recoloured(sample: Path, things: int) -> None:
             for wanted in TINTS
             if not row["id"].endswith(f"-{wanted}")
         ]
-        say(f"weights ({len(rows)} products, {len(asked):,} queries)", "right first", "among ten", "right thing first")
-        say("---", "---", "---", "---")
-        for title, weights in WEIGHTS.items():
-            found = [_search(searcher, product, wanted, weights) for product, wanted, _ in asked]
+        weights = {}
+        for title, chosen in WEIGHTS.items():
+            found = [_search(searcher, product, wanted, chosen) for product, wanted, _ in asked]
             pairs = list(zip(found, (meant for _, _, meant in asked), strict=True))
-            first = np.mean([hits[0] == meant for hits, meant in pairs])
-            among = np.mean([meant in hits for hits, meant in pairs])
-            thing = np.mean([_thing(hits[0]) == _thing(meant) for hits, meant in pairs])
-            say(title, f"{first:.3f}", f"{among:.3f}", f"{thing:.3f}")
+            weights[title] = {
+                "right first": float(np.mean([hits[0] == meant for hits, meant in pairs])),
+                "right among ten": float(np.mean([meant in hits for hits, meant in pairs])),
+                "the right thing first": float(np.mean([_thing(hits[0]) == _thing(meant) for hits, meant in pairs])),
+            }
+        return {"products": len(rows), "queries": len(asked), "weights": weights}
+
+
+def recoloured_table(figures: dict[str, Any]) -> str:
+    """Return what is found with each set of weights, as Markdown."""
+    weights = figures["weights"]
+    kinds = {kind: None for found in weights.values() for kind in found}
+    rows = [[kind, *(f"{found[kind]:.3f}" for found in weights.values())] for kind in kinds]
+    return write_table([f"{figures['queries']:,} queries of {figures['products']:,} products", *weights], rows)
 
 
 def _paint_things(sample: Path, folder: Path, things: int) -> Iterator[dict[str, Any]]:
@@ -237,15 +279,21 @@ def main() -> None:
     painted = commands.add_parser("recoloured")
     painted.add_argument("--sample", type=Path, default=Path("build/sample"))
     painted.add_argument("--things", type=int, default=40)
+    for command in commands.choices.values():
+        add_output(command)
     options = parser.parse_args()
+    figures: dict[str, Any]
     if options.command == "names":
-        measure_names(options.folder)
+        figures, table = measure_names(options.folder), names_table
     elif options.command == "photographs":
-        measure_photographs(options.folder)
+        figures, table = measure_photographs(options.folder), photographs_table
     elif options.command == "cost":
-        measure_cost(options.pictures)
+        figures, table = measure_cost(options.pictures), cost_table
     else:
-        measure_recoloured(options.sample, options.things)
+        figures, table = measure_recoloured(options.sample, options.things), recoloured_table
+    sys.stdout.write(f"{table(figures)}\n")
+    if options.output:
+        write_result(options.output, figures)
 
 
 if __name__ == "__main__":
