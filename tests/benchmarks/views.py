@@ -1,6 +1,7 @@
 """What further pictures of products bring: products with 1 to 8 pictures, and photos that show two products.
 
     python -m tests.benchmarks.views FOLDER [--count 300] [--encoder efficientnet-lite0] [--keep build/views]
+        [--output FILE]
 
 FOLDER has pictures, one of each product; those of the demo are in .lookalike/samples. Further pictures are made by the
 augmentations of tasks/images/augmentations.py, as a shop has a product in another light, turned or nearer. Queries are
@@ -18,6 +19,7 @@ import io
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -31,16 +33,12 @@ from lookalike.tasks.search.index import ShardedIndex
 from lookalike.tasks.search.views import Views
 from tests.benchmarks.embedded import Bench, Embedded, Pictures, Vectors, opened
 from tests.benchmarks.learning import augmented
+from tests.benchmarks.results import add_output, write_result, write_table
 
 KINDS = ("crop", "turn", "light", "background", "overlay", "photo")
 """Distortions of the queries: those that views may help with."""
 COUNTS = (1, 2, 4, 8)
 SIDE = 320  # pixels of each half of a photo that shows two products
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def index_of(vectors: list[Vectors]) -> ShardedIndex:
@@ -62,50 +60,49 @@ def hit_at_1(index: ShardedIndex, queries: Vectors) -> float:
     return float((found == np.arange(len(queries)) // (len(queries) // index.size)).mean())
 
 
-def measure_views(bench: Bench, pictures: Pictures) -> None:
-    """Print hit@1 of products with more and more pictures: the nearest counts, or their mean."""
+def measure_views(bench: Bench, pictures: Pictures) -> dict[str, Any]:
+    """Return hit@1 of products with more and more pictures: the nearest counts, or their mean."""
     keys = sorted(pictures.files)
     views = [_in_order(bench.catalogue(pictures, "plain"), keys)]
     for name in list(AUGMENTATIONS)[: max(COUNTS) - 1]:
         made = bench.copies(pictures, f"augmentation {name} {VERSION}", partial(augmented, name=name))
         views.append(_in_order(made, keys))
     queries = {kind: _in_order(bench.queries(pictures, "plain", kind), keys) for kind in KINDS}
-    _print(f"\n{len(keys)} products, {len(keys) * len(KINDS)} queries\n")
-    _print(f"| pictures of a product | all | {' | '.join(KINDS)} |")
-    _print(f"|---|---{'|---' * len(KINDS)}|")
+    found = {}
     for count in COUNTS:
-        mean = scale_to_unit_length(np.sum(views[:count], axis=0))
-        for name, index in (("nearest", index_of(views[:count])), ("mean", index_of([mean]))):
-            if count == 1 and name == "mean":
-                continue
-            shares = [hit_at_1(index, asked) for asked in queries.values()]
-            label = str(count) if count == 1 else f"{count}, {name}"
-            _print(f"| {label} | {np.mean(shares):.3f} | {' | '.join(f'{share:.3f}' for share in shares)} |")
+        found["1" if count == 1 else f"{count}, the nearest counts"] = _shares(index_of(views[:count]), queries)
+        if count > 1:
+            mean = scale_to_unit_length(np.sum(views[:count], axis=0))
+            found[f"{count}, their mean"] = _shares(index_of([mean]), queries)
+    return {"products": len(keys), "hit_at_1": found}
 
 
-def measure_sides(bench: Bench, pictures: Pictures) -> None:
-    """Print hit@1 of products whose pictures are different ones, as sides of a thing are; queries show any of them."""
+def _shares(index: ShardedIndex, queries: dict[str, Vectors]) -> dict[str, float]:
+    shares = {kind: hit_at_1(index, asked) for kind, asked in queries.items()}
+    return {"all": float(np.mean(list(shares.values()))), **shares}
+
+
+def measure_sides(bench: Bench, pictures: Pictures) -> dict[str, Any]:
+    """Return hit@1 of products whose pictures are different ones, as sides of a thing are; queries show any of them."""
     most = max(COUNTS)
     keys = sorted(pictures.files)
     products = len(keys) // most
     keys = keys[: products * most]
     sides = _in_order(bench.catalogue(pictures, "plain"), keys).reshape(products, most, -1)
     queries = {kind: _in_order(bench.queries(pictures, "plain", kind), keys) for kind in KINDS}
-    _print(f"\n{products} products of {most} different pictures, of which the catalogue has the first ones\n")
-    _print("| pictures in the catalogue | nearest | mean |")
-    _print("|---|---|---|")
+    found = {}
     for count in COUNTS:
         views = [np.ascontiguousarray(sides[:, place]) for place in range(count)]
         mean = scale_to_unit_length(np.sum(views, axis=0))
-        shares = [
-            np.mean([hit_at_1(index, asked) for asked in queries.values()])
-            for index in (index_of(views), index_of([mean]))
-        ]
-        _print(f"| {count} | {shares[0]:.3f} | {shares[1]:.3f} |")
+        found[str(count)] = {
+            "the nearest counts": _shares(index_of(views), queries),
+            "their mean": _shares(index_of([mean]), queries),
+        }
+    return {"products": products, "pictures_of_each": most, "hit_at_1": found}
 
 
-def measure_photos(bench: Bench, pictures: Pictures) -> None:
-    """Print hit@1 of products whose first picture shows another product, too."""
+def measure_photos(bench: Bench, pictures: Pictures) -> dict[str, Any]:
+    """Return hit@1 of products whose first picture shows another product, too."""
     keys = sorted(pictures.files)
     keys = keys[: len(keys) // 2 * 2]
     partner = dict(zip(keys, [keys[place ^ 1] for place in range(len(keys))], strict=True))
@@ -119,14 +116,13 @@ def measure_photos(bench: Bench, pictures: Pictures) -> None:
     photos = _in_order(bench.copies(pictures, f"two in one photo, {SIDE}", photograph), keys)
     alone = _in_order(bench.catalogue(pictures, "plain"), keys)
     queries = {kind: _in_order(bench.queries(pictures, "plain", kind), keys) for kind in KINDS}
-    _print(f"\n{len(keys)} products, two in each photo\n")
-    _print(f"| pictures of a product | all | {' | '.join(KINDS)} |")
-    _print(f"|---|---{'|---' * len(KINDS)}|")
-    mean = scale_to_unit_length(photos + alone)
-    rows = {"the photo": [photos], "the photo and its own, nearest": [photos, alone], "both, mean": [mean]}
-    for label, vectors in rows.items():
-        shares = [hit_at_1(index_of(vectors), asked) for asked in queries.values()]
-        _print(f"| {label} | {np.mean(shares):.3f} | {' | '.join(f'{share:.3f}' for share in shares)} |")
+    rows = {
+        "the photo": [photos],
+        "the photo and its own, the nearest counts": [photos, alone],
+        "the same, their mean": [scale_to_unit_length(photos + alone)],
+    }
+    found = {label: _shares(index_of(vectors), queries) for label, vectors in rows.items()}
+    return {"products": len(keys), "hit_at_1": found}
 
 
 def side_by_side(left: bytes, right: bytes) -> bytes:
@@ -146,6 +142,32 @@ def _in_order(embedded: Embedded, keys: list[str]) -> Vectors:
     return scale_to_unit_length(embedded.vectors[[rows[key] for key in keys]])
 
 
+def table(figures: dict[str, Any]) -> str:
+    """Return hit@1 of photos with two products, of different pictures and of the same ones again, as Markdown."""
+    photos, sides, views = (figures[name] for name in ("photos", "sides", "views"))
+    return "\n\n".join(
+        [
+            f"Two products in one photo, {photos['products']} products:",
+            _by_kind(photos["hit_at_1"]),
+            f"Different pictures, {sides['products']} products of {sides['pictures_of_each']}:",
+            _sides_table(sides["hit_at_1"]),
+            f"The same picture again, {views['products']} products:",
+            _by_kind(views["hit_at_1"]),
+        ]
+    )
+
+
+def _by_kind(found: dict[str, dict[str, float]]) -> str:
+    rows = [[label, *(f"{shares[kind]:.3f}" for kind in ("all", *KINDS))] for label, shares in found.items()]
+    return write_table(["pictures of a product", "all", *KINDS], rows)
+
+
+def _sides_table(found: dict[str, dict[str, dict[str, float]]]) -> str:
+    ways = ("the nearest counts", "their mean")
+    rows = [[count, *(f"{shares[way]['all']:.3f}" for way in ways)] for count, shares in found.items()]
+    return write_table(["pictures in the catalogue", *ways], rows)
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -154,13 +176,19 @@ def main() -> None:
     parser.add_argument("--encoder", default="efficientnet-lite0")
     parser.add_argument("--keep", type=Path, default=Path("build/views"), help="where vectors are kept")
     parser.add_argument("--threads", type=int, default=2)
+    add_output(parser)
     asked = parser.parse_args()
     encoder = opened(asked.keep, find_source(asked.encoder), None, asked.threads)
     bench = Bench(asked.keep, encoder)
     pictures = Pictures.below(asked.folder, None).sample(asked.count)
-    measure_views(bench, pictures)
-    measure_photos(bench, pictures)
-    measure_sides(bench, pictures)
+    figures = {
+        "views": measure_views(bench, pictures),
+        "photos": measure_photos(bench, pictures),
+        "sides": measure_sides(bench, pictures),
+    }
+    sys.stdout.write(f"{table(figures)}\n")
+    if asked.output:
+        write_result(asked.output, figures)
 
 
 if __name__ == "__main__":
