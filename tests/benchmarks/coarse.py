@@ -1,14 +1,14 @@
 """Coarse quantisers beside each other: how soon they find the nearest lists, and how many of them.
 
-    python -m tests.benchmarks.coarse [--lists 65536]
+    python -m tests.benchmarks.coarse [--lists 65536] [--output FILE]
 
-Centroids and queries are made vectors of 256 dimensions. Each graph is built by one thread and asked by one.
+Centroids and queries are made vectors of 256 dimensions. Each graph is built by one thread and asked by one. The
+table has the best of three rounds; an effort of 1 is the `efSearch` that a search uses.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from typing import Any
@@ -19,12 +19,14 @@ import numpy as np
 from lookalike.tasks.search.faiss_io import use_threads
 from lookalike.tasks.search.inverted import choose_coarse_ef
 from tests.benchmarks.index_vectors import Clusters, Vectors
-from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.results import add_output, write_result, write_table
 
 GRAPHS = ("HNSW32", "HNSW16", "HNSW32_SQ8", "HNSW16_SQ8", "HNSW32_SQfp16")
 NPROBES = (16, 64, 256)
 QUERIES = 400
 ROUNDS = 3
+SHOWN = ((16, 1), (64, 1), (64, 2), (256, 1))
+"""Lists and effort of the table's columns."""
 
 
 def build(key: str, centroids: Vectors) -> faiss.Index:
@@ -43,12 +45,8 @@ def ask(index: faiss.Index, queries: Vectors, nprobe: int, ef_search: int) -> tu
     return 1000 * (time.perf_counter() - began) / len(queries), np.stack(found)
 
 
-def main() -> None:
-    """Do it, and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lists", type=int, default=65_536)
-    lists = parser.parse_args().lists
-    use_threads(1)
+def measure(lists: int) -> list[dict[str, Any]]:
+    """Return what each graph takes and finds, for so many lists to find and with an effort of 1 and 2."""
     centroids, queries = (Clusters().draw(count, seed) for count, seed in ((lists, 1), (QUERIES, 2)))
     exact = faiss.knn(queries, centroids, max(NPROBES), metric=faiss.METRIC_INNER_PRODUCT)[1]
     graphs = {key: build(key, centroids) for key in GRAPHS}
@@ -65,8 +63,36 @@ def main() -> None:
                     [np.isin(one, best).mean() for one, best in zip(found, exact[:, :nprobe], strict=True)]
                 )
                 times = {"ms": [round(some[key][0], 3) for some in rounds], "lists_found": round(float(shared), 4)}
-                figures.append({"graph": key, "nprobe": nprobe, "ef_search": ef_search, **times})
-    sys.stdout.write(json.dumps({"machine": describe_machine(), "lists": lists, "figures": figures}, indent=2) + "\n")
+                figures.append({"graph": key, "nprobe": nprobe, "effort": effort, "ef_search": ef_search, **times})
+    return figures
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return the milliseconds and the share of lists found of each graph, as Markdown."""
+    points = {(one["graph"], one["nprobe"], one["effort"]): one for one in figures["points"]}
+    rows = [
+        [f"`{graph}`", *(_write_point(points[graph, nprobe, effort]) for nprobe, effort in SHOWN)]
+        for graph in dict.fromkeys(graph for graph, _, _ in points)
+    ]
+    first, *others = (f"{nprobe} lists, effort {effort}" for nprobe, effort in SHOWN)
+    return write_table(["graph", f"{first}: ms; share found", *others], rows)
+
+
+def _write_point(point: dict[str, Any]) -> str:
+    return f"{min(point['ms']):.2f}; {point['lists_found']:.2f}"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lists", type=int, default=65_536)
+    add_output(parser)
+    options = parser.parse_args()
+    use_threads(1)
+    figures = {"lists": options.lists, "points": measure(options.lists)}
+    sys.stdout.write(f"{table(figures)}\n")
+    if options.output:
+        write_result(options.output, figures)
 
 
 if __name__ == "__main__":
