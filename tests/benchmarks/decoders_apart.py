@@ -1,23 +1,20 @@
-"""What decoding and fitting a picture costs, by library.
+"""The decoders that `tests.benchmarks.decoders` compares, in an environment that has them.
 
-    python -m venv build/decoders
-    build/decoders/bin/pip install pillow numpy simplejpeg pyspng opencv-python-headless
-    build/decoders/bin/python tests/benchmarks/decoders.py [FOLDER]
+    build/decoders/bin/python tests/benchmarks/decoders_apart.py [FOLDER]
 
-A photo of 12 megapixels and one of 800 pixels are made; pictures of 320 pixels are the PNG files of FOLDER, which have
-transparency (those of `make demo` are in `.lookalike/samples/images`). This file imports nothing of Lookalike, as these
-libraries are not among what Lookalike installs. Times are of one thread, the median of nine rounds, in which the
-libraries take turns.
+This file imports nothing of Lookalike, as these libraries are not among what Lookalike installs. It prints JSON.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
+import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +24,7 @@ SIDE = 336  # the least that is needed of the shorter side: 1.5 times 224
 FITTED = (224, 224)
 ROUNDS = 9
 FILES = 100
+PACKAGES = ("pillow", "numpy", "simplejpeg", "pyspng", "opencv-python-headless")
 
 
 def photo(width: int, height: int) -> bytes:
@@ -82,28 +80,31 @@ def compare_fits(image: Image.Image) -> dict[str, Callable[[], object]]:
     }
 
 
-def measure(title: str, ways: dict[str, Callable[[], object]], pictures: int = 1) -> str:
-    """Return lines with each way's milliseconds for a picture."""
+def measure(ways: dict[str, Callable[[], object]], pictures: int = 1) -> dict[str, float]:
+    """Return each way's milliseconds for a picture."""
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():
             started = time.thread_time()
             way()
             spent[name].append(1000 * (time.thread_time() - started) / pictures)
-    return "".join(f"| {title} | {name} | {statistics.median(each):.2f} ms |\n" for name, each in spent.items())
+    return {name: statistics.median(each) for name, each in spent.items()}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print JSON."""
     importlib.import_module("cv2").setNumThreads(1)
     large, small = photo(4000, 3000), photo(800, 800)
-    lines = [measure(f"JPEG of 12 megapixels, {len(large) / 1e6:.1f} MB", compare_jpeg(large))]
-    lines.append(measure("JPEG of 800 pixels", compare_jpeg(small)))
+    found = {
+        "JPEG of 12 megapixels, at an eighth": measure(compare_jpeg(large)),
+        "JPEG of 800 pixels, at a half": measure(compare_jpeg(small)),
+    }
     if len(sys.argv) > 1:
-        files = [path.read_bytes() for path in sorted(Path(sys.argv[1]).glob("*.png"))[:FILES]]
-        lines.append(measure("PNG with transparency, 320 pixels", compare_png(files), len(files)))
-    lines.append(measure("400 pixels to 224", compare_fits(load(small))))
-    sys.stdout.write("".join(lines))
+        files = [path.read_bytes() for path in sorted(Path(sys.argv[1]).rglob("*.png"))[:FILES]]
+        found["PNG of 320 pixels with transparency"] = measure(compare_png(files), len(files))
+    found["from 400 pixels to 224"] = measure(compare_fits(load(small)))
+    versions = {name: version(name) for name in PACKAGES}
+    sys.stdout.write(json.dumps({"versions": versions, "large_jpeg_bytes": len(large), "ms": found}))
 
 
 if __name__ == "__main__":

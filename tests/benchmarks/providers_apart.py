@@ -1,19 +1,20 @@
-"""What running an exported encoder costs by ONNX Runtime and by OpenVINO, on one thread each.
+"""ONNX Runtime and OpenVINO, which `tests.benchmarks.providers` compares, in an environment that has both.
 
-    python -m venv build/providers && build/providers/bin/pip install onnxruntime openvino numpy
-    build/providers/bin/python tests/benchmarks/providers.py model.onnx
+    build/providers/bin/python tests/benchmarks/providers_apart.py model.onnx
 
-This file imports nothing of Lookalike, as OpenVINO (180 MB) is not among what Lookalike installs. Times are seconds of
-a core in this process, the median of ten rounds, in which both take turns.
+This file imports nothing of Lookalike, as OpenVINO (180 MB) is not among what Lookalike installs. It prints JSON.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,13 @@ from numpy.typing import NDArray
 ROUNDS = 10
 RUNS = 2
 BATCHES = (1, 8)
+PACKAGES = ("onnxruntime", "openvino", "numpy")
 
 Way = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def main() -> None:
-    """Measure and print milliseconds for a picture, and the least cosine between the two."""
+    """Print as JSON the milliseconds for a picture, and the least cosine between the two."""
     runtime, openvino = importlib.import_module("onnxruntime"), importlib.import_module("openvino")
     path = sys.argv[1]
     options = runtime.SessionOptions()
@@ -36,6 +38,7 @@ def main() -> None:
     one_thread = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(path), "CPU", one_thread)
     given = session.get_inputs()[0]
+    batches: list[dict[str, Any]] = []
     for count in BATCHES:
         batch = np.random.default_rng(0).integers(0, 256, (count, *given.shape[1:]), dtype=np.uint8)
         ways: dict[str, Way] = {
@@ -50,10 +53,14 @@ def main() -> None:
                 for _ in range(RUNS):
                     way(batch)
                 spent[name].append(1000 * (time.process_time() - started) / RUNS / count)
-        found = ", ".join(f"{name} {statistics.median(each):.2f} ms" for name, each in spent.items())
-        sys.stdout.write(
-            f"batch of {count}: {found}, cosine {float((vectors[0] * vectors[1]).sum(axis=1).min()):.5f}\n"
+        batches.append(
+            {
+                "pictures": count,
+                "ms": {name: statistics.median(each) for name, each in spent.items()},
+                "cosine": float((vectors[0] * vectors[1]).sum(axis=1).min()),
+            }
         )
+    sys.stdout.write(json.dumps({"versions": {name: version(name) for name in PACKAGES}, "batches": batches}))
 
 
 if __name__ == "__main__":
