@@ -11,8 +11,20 @@ import click
 from lookalike.cli import cli
 from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.openapi import describe_query
-from tests.benchmarks import clock, embedding, index, spinning
+from tests.benchmarks import (
+    clock,
+    embedding,
+    filters,
+    index,
+    quality,
+    reindex_tables,
+    spinning,
+)
+from tests.benchmarks.gateways import __main__ as gateways
 from tests.benchmarks.results import describe_result, read_result
+from tests.benchmarks.scale import __main__ as scale
+from tests.benchmarks.serving import images, lookups, processes, swaps
+from tests.docs.claims import goals_table, readme_table
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -41,16 +53,27 @@ This page is generated: change the code in `serving/codes.py`, then run `make do
 """
 
 TABLE, END = "<!-- the fields of a query, by `make docs` -->", "<!-- end -->"
+GOALS = "<!-- goals, by `make docs` -->"
+CLAIMS = "<!-- results, by `make docs` -->"
 MEASURED: dict[str, Callable[[Any], str]] = {
     "clock": clock.table,
     "embedding": embedding.table,
     "embedding-openmoji": embedding.table,
+    "filters": filters.table,
+    "gateways": gateways.table,
     "index": index.table,
+    "index-million": index.table,
+    "quality": quality.table,
+    "reindex-incremental": reindex_tables.incremental_table,
+    "reindex-refresh": reindex_tables.refresh_table,
+    "scale-text": scale.table,
+    "serving-images": images.table,
+    "serving-lookups": lookups.table,
+    "serving-processes": processes.table,
+    "serving-swaps": swaps.table,
     "spinning": spinning.table,
 }
 """Results in docs/figures/, and what makes a table of each."""
-MEASURED_PAGES = ("benchmarks.md", "gateways.md")
-"""Pages with tables of results."""
 
 
 def pages() -> dict[Path, str]:
@@ -58,8 +81,10 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "cli.md": cli_page(),
         DOCS / "problems.md": problems_page(),
-        DOCS / "api.md": replace_block(DOCS / "api.md", TABLE, describe_query()),
-        **{DOCS / name: measured_page(DOCS / name) for name in MEASURED_PAGES},
+        DOCS / "api.md": replace_block(_read("api.md"), TABLE, describe_query()),
+        DOCS / "benchmarks.md": replace_block(show_results(_read("benchmarks.md")), GOALS, goals_table()),
+        DOCS / "gateways.md": show_results(_read("gateways.md")),
+        DOCS.parent / "README.md": replace_block(_read("../README.md"), CLAIMS, readme_table()),
     }
 
 
@@ -86,24 +111,26 @@ def problems_page() -> str:
     return "\n".join([PROBLEMS_HEAD, *sections])
 
 
-def measured_page(page: Path) -> str:
-    """Return a page with the tables of the results that it shows."""
-    text = page.read_text(encoding="utf-8")
+def show_results(text: str) -> str:
+    """Return a page's text with the tables of the results that it shows."""
     for name, table in MEASURED.items():
         begin = f"<!-- docs/figures/{name}.json, by `make docs` -->"
         if begin in text:
             result = read_result(name)
-            text = replace_block(page, begin, f"{describe_result(result)}\n\n{table(result['figures'])}", text)
+            text = replace_block(text, begin, f"{describe_result(result)}\n\n{table(result['figures'])}")
     return text
 
 
-def replace_block(page: Path, begin: str, block: str, text: str | None = None) -> str:
-    """Return a page's text, or another one, with what stands between a line and the next end replaced."""
-    text = page.read_text(encoding="utf-8") if text is None else text
+def _read(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def replace_block(text: str, begin: str, block: str) -> str:
+    """Return a page's text with what stands between a line and the next end replaced."""
     before, found, rest = text.partition(begin)
     _, end, after = rest.partition(END)
-    assert found, f"{page.name} has no line {begin}"
-    assert end, f"{page.name} has no line {END} after {begin}"
+    assert found, f"no page has the line {begin}"
+    assert end, f"there is no line {END} after {begin}"
     return f"{before}{begin}\n{block}\n{end}{after}"
 
 

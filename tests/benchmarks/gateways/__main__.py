@@ -186,12 +186,15 @@ def table(figures: Figures) -> str:
 
 def _core_rates(figures: Figures) -> str:
     first = next(iter(figures.values()))
-    columns = ["answers for a second of a core", *(f"{kind}, {what}" for kind in _kinds(first) for what in figures)]
-    rows = [
-        [name, *(f"{ways[name][kind]['core_rate']:,.0f}" for kind in _kinds(first) for ways in figures.values())]
-        for name in first
-    ]
+    places = [(kind, what) for kind in _kinds(first) for what in figures]
+    columns = ["answers for a second of a core (of REST's)", *(f"{kind}, {what}" for kind, what in places)]
+    rows = [[name, *(_core_rate(figures[what], name, kind) for kind, what in places)] for name in first]
     return write_table(columns, rows)
+
+
+def _core_rate(ways: Mapping[str, Cells], name: str, kind: str) -> str:
+    own, rest = (ways[one][kind]["core_rate"] for one in (name, "REST"))
+    return f"{own:,.0f}" if name == "REST" else f"{own:,.0f} ({own / rest:.2f})"
 
 
 def _seen(ways: Mapping[str, Cells], *, with_core: bool) -> str:
