@@ -198,13 +198,9 @@ def _nightly() -> list[str]:
 
 def _queries() -> list[str]:
     ours = _figures("serving-lookups")["servers"][OURS]["product"][BUSY]
-    _, two = _figures("serving-processes")["queries"]["product"][BUSY].values()
     return [
         "Queries by a product of 100,000",
-        (
-            f"{statistics.median(ours['rates']):,.0f} a second by one server process, {ours['core_ms']:.1f} ms of a "
-            f"core each; {two['rate']:,.0f} a second by two, on two cores"
-        ),
+        f"{spread(ours['rates'])} a second by one server process, {ours['core_ms']:.2f} ms of a core each",
     ]
 
 
