@@ -74,7 +74,7 @@ proto: $(READY) ## Write the code that the protocol of gRPC says (serving/grpc/p
 	@$(BIN)/python -m tests.serving.grpc.generate
 
 SAMPLES := .lookalike/samples
-# `make bench OUTPUT=docs/figures` writes the results that docs show; `make docs` writes their tables then
+# `make bench OUTPUT=FOLDER` keeps the results; `make docs` writes the tables of those in docs/figures/
 result = $(if $(OUTPUT),--output "$(OUTPUT)/$(1).json")
 
 bench: $(READY) ## Measure embedding, quality, near-duplicates and filters, on the pictures that `make demo` rendered (half an hour)
@@ -131,7 +131,7 @@ bench-index: $(READY) ## Measure the index beside others (COUNT=100000 for a qui
 	@$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/index-requirements.txt
 	@test -x $(DATABASES)/bin/python || $(PYTHON) -m venv $(DATABASES)
 	@$(DATABASES)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/index-databases-requirements.txt
-	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python --databases $(DATABASES)/bin/python $(if $(COUNT),--count $(COUNT)) $(call result,index)
+	@$(BIN)/python -m tests.benchmarks.index --rivals $(RIVALS)/bin/python --databases $(DATABASES)/bin/python $(if $(COUNT),--count $(COUNT)) $(call result,index$(if $(COUNT),,-million))
 
 DOCKER  ?= docker
 TARGETS ?= serving flows batch sample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.benchmarks.results import write_table
+from tests.benchmarks.results import percent, write_table
 
 STAGES = ("encoder", "embed", "plan", "train", "build", "evaluate", "duplicates")
 RUNS = {
@@ -57,8 +57,8 @@ def incremental_table(figures: dict[str, Any]) -> str:
             f"{run['seconds']:.1f}",
             f"{run['process_seconds']:.1f}",
             f"{run['embedded']:,}",
-            f"{run['embedded'] / full['embedded']:.1%}",
-            f"{run['seconds'] / full['seconds']:.1%}",
+            percent(run["embedded"] / full["embedded"], 1),
+            percent(run["seconds"] / full["seconds"], 1),
         ]
         for title, run in ((title, figures[name]) for name, title in RUNS.items())
     ]

@@ -66,6 +66,11 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
     return f"{middle} ({least} to {most})"
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share of 1 as it is written in docs."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def describe_result(result: dict[str, Any]) -> str:
     """Return in a sentence what figures depend on."""
     machine = result["machine"]

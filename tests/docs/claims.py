@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks.results import read_result, spread, write_table
+from tests.benchmarks.results import percent, read_result, spread, write_table
 from tests.benchmarks.serving.images import share_of_alone
 from tests.benchmarks.serving.swaps import slower_in_swaps
 
@@ -31,7 +31,7 @@ def _figures(name: str) -> Any:
 def _judge(reached: float, goal: float, *, least: bool = True) -> str:
     """Say whether a goal is reached: a least value, or else a greatest one."""
     off = (goal - reached) / goal if least else (reached - goal) / goal
-    return "reached" if off <= 0 else f"missed by {off:.0%}"
+    return "reached" if off <= 0 else f"missed by {percent(off)}"
 
 
 def _picture_busy() -> list[str]:
@@ -62,27 +62,28 @@ def _picture_alone() -> list[str]:
 
 
 def _product() -> list[str]:
-    loads = _figures("serving-lookups")["servers"]
-    ours, constant = loads[OURS]["product"][BUSY], loads["constant"]["product"][BUSY]
+    ours, constant = _busy_lookups("product")
+    rate = statistics.median(ours["rates"])
     return [
         "by product, one process, 32 clients",
         "1,400 q/s, 0.7 ms of a core",
         f"**{spread(ours['rates'])} q/s, {ours['core_ms']:.2f} ms**",
         f"a constant route: {spread(constant['rates'])} q/s",
-        _judge(statistics.median(ours["rates"]), 1400),
+        f"{_judge(rate, 1400)}; {_judge(ours['core_ms'], 0.7, least=False)}",
     ]
 
 
 def _vector() -> list[str]:
-    loads = _figures("serving-lookups")["servers"]
-    ours, constant = loads[OURS]["vector"][BUSY], loads["constant"]["vector"][BUSY]
-    return [
-        "by vector, one process, 32 clients",
-        "1,200 q/s",
-        f"**{spread(ours['rates'])} q/s**",
-        f"a constant route that takes the vector: {spread(constant['rates'])} q/s",
-        _judge(statistics.median(ours["rates"]), 1200),
-    ]
+    ours, constant = _busy_lookups("vector")
+    rates = spread(ours["rates"])
+    taken = f"a constant route that takes the vector: {spread(constant['rates'])} q/s"
+    judged = _judge(statistics.median(ours["rates"]), 1200)
+    return ["by vector, one process, 32 clients", "1,200 q/s", f"**{rates} q/s**", taken, judged]
+
+
+def _busy_lookups(kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    ours, constant = (_figures("serving-lookups")["servers"][name][kind][BUSY] for name in (OURS, "constant"))
+    return ours, constant
 
 
 def _two_processes() -> list[str]:
@@ -167,9 +168,10 @@ def _damaged() -> list[str]:
     learnt = next(one for one in figures if one["encoder"] == "efficientnet-lite0" and one["space"] == "learnt")
     found = learnt["figures"]["all"]
     kinds, asked = len(learnt["figures"]) - 1, learnt["queries"]
+    first, ten = (percent(found[name], 1) for name in ("hit_at_1", "hit_at_10"))
     return [
         f"A damaged picture finds its original ({kinds} kinds of damage: {', '.join(SOME_DAMAGE)}, …)",
-        f"first in {found['hit_at_1']:.1%} of {asked:,} queries, among the first ten in {found['hit_at_10']:.1%}",
+        f"first in {first} of {asked:,} queries, among the first ten in {ten}",
     ]
 
 
@@ -192,12 +194,15 @@ def _nightly() -> list[str]:
     figures = _figures("reindex-incremental")
     return [
         f"A nightly run on {figures['pictures']:,} drawings of which 1 % changed",
-        f"{figures['share_of_time']:.0%} of the first run's time, {figures['share_of_work']:.1%} of its embedding",
+        (
+            f"{percent(figures['share_of_time'])} of the first run's time, "
+            f"{percent(figures['share_of_work'], 1)} of its embedding"
+        ),
     ]
 
 
 def _queries() -> list[str]:
-    ours = _figures("serving-lookups")["servers"][OURS]["product"][BUSY]
+    ours = _busy_lookups("product")[0]
     return [
         "Queries by a product of 100,000",
         f"{spread(ours['rates'])} a second by one server process, {ours['core_ms']:.2f} ms of a core each",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.results import spread, write_table
+from tests.benchmarks.results import percent, spread, write_table
 from tests.benchmarks.serving import queries, servers
 from tests.benchmarks.serving.loads import Load, Result, send, times_of
 from tests.benchmarks.serving.peers.engine import Engine
@@ -156,7 +156,7 @@ def _alone(figures: dict[str, Any]) -> str:
 def _open_loop(opened: dict[str, Any]) -> str:
     columns = [f"{OURS} in open loop, of {opened['capacity']:.0f} q/s", "q/s", "p50, ms", "p95", "p99", "failed"]
     return write_table(
-        columns, [[f"{one['share']:.0%}", f"{one['rate']:.1f}", *_times(one)] for one in opened["loads"]]
+        columns, [[percent(one["share"]), f"{one['rate']:.1f}", *_times(one)] for one in opened["loads"]]
     )
 
 
