@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ _SNIFFED_BYTES = 1024
 _BAND_VALUES = 2**20
 _PILLOW = r"PIL\."
 _PILLOW_IGNORED = ("ignore", None, Warning, re.compile(_PILLOW), 0)
+_SILENCING = threading.Lock()
 
 
 _Decoded = tuple[Image.Image, Image.Image | None]
@@ -148,10 +150,19 @@ def _check_bytes(data: bytes, limits: ImageLimits) -> None:
 def _silence_pillow() -> None:
     """Ignore Pillow's warnings: each case ends in a reason, or does not matter.
 
-    A filter added once is safe with threads; `warnings.catch_warnings` around each picture is not.
+    A filter that stays is safe with threads; `warnings.catch_warnings` around each picture is not. It must be the
+    first one: others, of libraries or of the person who runs this, may come before it at any time and turn warnings
+    into errors. It is moved under a lock, as it is missing for a moment.
     """
-    if _PILLOW_IGNORED not in warnings.filters:
-        warnings.filterwarnings("ignore", module=_PILLOW)
+    if _is_pillow_silent():
+        return
+    with _SILENCING:
+        if not _is_pillow_silent():
+            warnings.filterwarnings("ignore", module=_PILLOW)
+
+
+def _is_pillow_silent() -> bool:
+    return warnings.filters[:1] == [_PILLOW_IGNORED]
 
 
 def _decode(data: bytes, limits: ImageLimits, target: int | None) -> _Decoded:

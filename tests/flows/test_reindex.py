@@ -428,8 +428,9 @@ def test_each_change_is_counted(run: Reindex, tmp_path: Path) -> None:
     assert report.contact_sheet is not None
     png = open_store(str(tmp_path / "store")).read(report.contact_sheet)
     assert png.startswith(b"\x89PNG")
+    # one task a stage, whatever the number of products; Prefect may record the last ones only after the report
     assert report.task_runs is not None
-    assert report.task_runs < 20
+    assert 10 < report.task_runs <= 21
 
 
 def test_a_snapshot_that_answers_otherwise_is_refused_and_force_publishes_it(run: Reindex, tmp_path: Path) -> None:

@@ -396,6 +396,15 @@ def test_no_warning_and_no_change_to_pillow_in_many_threads() -> None:
     assert before == Image.MAX_IMAGE_PIXELS
 
 
+def test_warnings_that_become_errors_later_are_ignored_as_well() -> None:
+    """A filter that is added later comes before ours."""
+    large = png_header(10_000, 10_000)  # Pillow warns of it
+    with warnings.catch_warnings():
+        assert outcome(large, ImageLimits(), None) == "too_many_pixels"
+        warnings.simplefilter("error")
+        assert outcome(large, ImageLimits(), None) == "too_many_pixels"
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"progressive": True}, {"optimize": True}, {"subsampling": 0}, {"quality": 30}]
 )
