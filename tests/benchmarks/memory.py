@@ -1,4 +1,6 @@
-"""What the settings of glibc's allocator cost, and keep: `python -m tests.benchmarks.memory [--pictures 1600]`.
+"""What the settings of glibc's allocator cost, and keep.
+
+    python -m tests.benchmarks.memory [--pictures 1600] [--rounds 2] [--output FILE]
 
 Six threads decode pictures of 100 to 3,200 pixels a side, and multiply as a search does, in a process for each setting:
 glibc as it is, as the server sets it, and with blocks from 256 KiB on mapped one by one, as the server once did.
@@ -15,22 +17,28 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lookalike.serving.server.memory import give_back_memory
 from lookalike.tasks.images.decode import decode
+from tests.benchmarks.results import add_output, write_result, write_table
 from tests.support.watched import resident
 
-SETTINGS = ("glibc", "server", "all blocks mapped")
+TITLES = {
+    "glibc": "as it is",
+    "server": "**as a server sets it**",
+    "all blocks mapped": "blocks from 256 KiB on mapped one by one",
+}
 ONCE = {-3: 256 * 2**10, -1: 128 * 2**10}  # thresholds of mapping and of trimming, by their numbers in malloc.h
 SIDE = 224
 KEPT = 400  # pictures that are held at a time
 PARTS = 8
 
 
-def measure(setting: str, pictures: int) -> dict[str, object]:
+def measure(setting: str, pictures: int) -> dict[str, Any]:
     """Do the work in this process with a setting; return seconds of processors, and megabytes after each part of it."""
     if setting != "glibc":
         give_back_memory()
@@ -52,7 +60,7 @@ def measure(setting: str, pictures: int) -> dict[str, object]:
         for part in range(PARTS):
             list(pool.map(work, range(part * pictures // PARTS, (part + 1) * pictures // PARTS)))
             megabytes.append(resident(os.getpid()) // 2**20)
-    return {"setting": setting, "cpu_seconds": round(time.process_time() - began, 1), "megabytes": megabytes}
+    return {"cpu_seconds": round(time.process_time() - began, 1), "megabytes": megabytes}
 
 
 def make_jpeg(random: np.random.Generator) -> bytes:
@@ -64,18 +72,45 @@ def make_jpeg(random: np.random.Generator) -> bytes:
     return buffer.getvalue()
 
 
+def table(figures: dict[str, list[dict[str, Any]]]) -> str:
+    """Return a row for each setting, with all rounds, as Markdown."""
+    rows = [
+        [
+            TITLES[setting],
+            ", ".join(f"{one['cpu_seconds']:.1f}" for one in rounds),
+            ", ".join(str(one["megabytes"][-1]) for one in rounds),
+        ]
+        for setting, rounds in figures.items()
+    ]
+    return write_table(["glibc's allocator", "of a core, s", "resident at the end, MB"], rows)
+
+
 def main() -> None:
-    """Print a line of JSON for each setting."""
+    """Print a table of all settings, or the JSON of one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=1600)
-    parser.add_argument("--setting", choices=SETTINGS, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=2, help="of all settings, in turn")
+    parser.add_argument("--setting", choices=TITLES, help=argparse.SUPPRESS)
+    add_output(parser)
     given = parser.parse_args()
     if given.setting:
         sys.stdout.write(json.dumps(measure(given.setting, given.pictures)) + "\n")
         return
-    for setting in SETTINGS:
-        command = [sys.executable, "-m", __spec__.name, "--pictures", str(given.pictures), "--setting", setting]
-        subprocess.run(command, check=True)
+    figures: dict[str, list[dict[str, Any]]] = {setting: [] for setting in TITLES}
+    for _ in range(given.rounds):
+        for setting, rounds in figures.items():
+            rounds.append(_measure_apart(setting, given.pictures))
+    sys.stdout.write(f"{table(figures)}\n")
+    if given.output:
+        write_result(given.output, figures)
+
+
+def _measure_apart(setting: str, pictures: int) -> dict[str, Any]:
+    """Measure in a process of its own: memory that an earlier setting kept must not count."""
+    command = [sys.executable, "-m", __spec__.name, "--pictures", str(pictures), "--setting", setting]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 if __name__ == "__main__":

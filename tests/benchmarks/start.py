@@ -1,6 +1,7 @@
-"""From the start of a server process until it answers, from a warm and from an empty cache, as one JSON document.
+"""From the start of a server process until it answers, from a warm and from an empty cache.
 
-    python -m tests.benchmarks.start [--products 100000] [--latency-ms 15] [--rounds 5] [--program …/bin/lookalike …]
+    python -m tests.benchmarks.start [--products 100000] [--latency-ms 15] [--rounds 5] [--output FILE]
+        [--program …/bin/lookalike …]
 
 Products are made, as in `tests.benchmarks.scale`. The store is SeaweedFS behind a line on which every answer takes
 `--latency-ms` longer. Modules are compiled, as in an image. `loop` is the time of ten million additions in plain
@@ -13,10 +14,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import threading
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.results import add_output, spread, write_result, write_table
 from tests.benchmarks.scale.build import Builder
 from tests.support.processes import PROGRAM, Server, server
 from tests.support.seaweedfs import BUCKET, HOST, running_seaweedfs, s3_environment
@@ -50,8 +49,7 @@ def measure(folder: Path, store: str, snapshot: str, rounds: int, program: str) 
 
 def _describe(starts: list[tuple[float, float]]) -> dict[str, Any]:
     wall, processor = zip(*starts, strict=True)
-    medians = {"median_seconds": statistics.median(wall), "median_cpu_seconds": statistics.median(processor)}
-    return {**{name: round(value, 2) for name, value in medians.items()}, "seconds": [round(one, 2) for one in wall]}
+    return {"seconds": [round(one, 2) for one in wall], "cpu_seconds": [round(one, 2) for one in processor]}
 
 
 def _start(folder: Path, store: str, snapshot: str, program: str) -> tuple[float, float]:
@@ -130,8 +128,27 @@ def time_loop() -> dict[str, float]:
     return {name: round(value, 2) for name, value in seconds.items()}
 
 
+def table(figures: dict[str, Any]) -> str:
+    """Return a row for each program and state of its cache, as Markdown."""
+    rows = [
+        [
+            f"from {'a warm' if kind == 'warm_cache' else 'an empty'} cache, `{program}`",
+            spread(one[kind]["seconds"], 2),
+            spread(one[kind]["cpu_seconds"], 2),
+        ]
+        for program, one in figures["starts"].items()
+        for kind in ("warm_cache", "empty_cache")
+    ]
+    columns = [f"{figures['products']:,} products", "by the clock, s", "of a core, s"]
+    loops = " and ".join(f"{loop['seconds']:.2f}" for loop in figures["loop"])
+    return (
+        f"{write_table(columns, rows)}\n\nThe snapshot has {figures['bytes'] / 1e6:.0f} MB. Each answer of the store "
+        f"is {figures['latency_ms']:.0f} ms late. The loop took {loops} s before and after."
+    )
+
+
 def main() -> None:
-    """Do it, and print JSON."""
+    """Do it, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=int, default=100_000)
     parser.add_argument("--latency-ms", type=float, default=15.0, help="by which each answer of the store is later")
@@ -142,6 +159,7 @@ def main() -> None:
         default=[PROGRAM],
         help="`lookalike` of each environment to measure, one after the other",
     )
+    add_output(parser)
     given = parser.parse_args()
     store = f"s3://{BUCKET}/start"
     with (
@@ -155,13 +173,16 @@ def main() -> None:
             os.environ["AWS_ENDPOINT_URL"] = address
             loops = [time_loop()]
             figures = {
-                program: measure(Path(folder) / str(number), store, manifest.id, given.rounds, program)
+                os.path.relpath(program): measure(Path(folder) / str(number), store, manifest.id, given.rounds, program)
                 for number, program in enumerate(given.program)
             }
             loops.append(time_loop())
     size = sum(shard.index.size + shard.products.size for shard in manifest.shards)
-    described = {"machine": describe_machine(), "loop": loops, "products": given.products, "bytes": size}
-    sys.stdout.write(json.dumps({**described, "latency_ms": given.latency_ms, "starts": figures}, indent=2) + "\n")
+    described = {"loop": loops, "products": given.products, "bytes": size, "latency_ms": given.latency_ms}
+    measured = {**described, "starts": figures}
+    sys.stdout.write(f"{table(measured)}\n")
+    if given.output:
+        write_result(given.output, measured)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Many pictures over one stream: `python -m tests.benchmarks.stream [--count 10000] [--slow 60]`.
+"""Many pictures over one stream: `python -m tests.benchmarks.stream [--count 10000] [--slow 60] [--output FILE]`.
 
 The Python client sends them to a server with two workers, which embeds each with the `fake` encoder. One of a hundred
 is no picture. On the way three snapshots are published, and the worker that holds the stream is killed. Each picture
@@ -13,15 +13,17 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from lookalike.data.stores.local import LocalStore
 from lookalike_client import BadPictureError, Client, Hit, Outcome
+from tests.benchmarks.results import add_output, write_result, write_table
 from tests.benchmarks.workers import STARTED, held_by, workers_of
 from tests.support.client import wait_for
 from tests.support.processes import Server, server
@@ -193,17 +195,48 @@ def read_slowly(folder: Path, count: int, seconds: float, stop: float) -> Figure
         return tally.figures(running, began, memory)
 
 
+def table(figures: dict[str, Any]) -> str:
+    """Return what came of all items, by the reader who takes all at once and by the slow one, as Markdown."""
+    readers = {"all at once": figures["many"], "slowly": figures["slowly"]}
+    rows = [[title, *(show(one) for one in readers.values())] for title, show in ROWS.items()]
+    return write_table(["", *readers], rows)
+
+
+def _list(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda figures: ", ".join(str(one) for one in figures[name])
+
+
+def _join(*names: str) -> Callable[[dict[str, Any]], str]:
+    return lambda figures: "; ".join(f"{figures[name]:,}" for name in names)
+
+
+ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "right answers; bad pictures that were refused": _join("right", "refused"),
+    "wrong answers; other errors; lost; doubled": _join("wrong", "failed", "lost", "doubled"),
+    "snapshots in the answers; streams that were opened": _join("snapshots", "streams"),
+    "items read beyond the outcomes that were taken, at most": _join("ahead"),
+    "seconds": _join("seconds"),
+    "memory of the client in each quarter, MB": _list("client_mb"),
+    "memory of the largest worker in each quarter, MB": _list("server_mb"),
+}
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--slow", type=int, default=60, help="How many items the slow reader takes, one a second.")
+    add_output(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(ask_many(Path(folder), given.count, given.concurrency))  # noqa: T201
+        many = ask_many(Path(folder), given.count, given.concurrency)
     with tempfile.TemporaryDirectory() as folder:
-        print(read_slowly(Path(folder), given.slow, 1.0, 30.0))  # noqa: T201
+        slowly = read_slowly(Path(folder), given.slow, 1.0, 30.0)
+    figures = {"many": asdict(many), "slowly": asdict(slowly)}
+    print(table(figures))  # noqa: T201
+    if given.output:
+        write_result(given.output, figures)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from tests.benchmarks import (
     reindex_tables,
     spinning,
 )
-from tests.benchmarks.gateways import __main__ as gateways
+from tests.benchmarks.gateways import tables as gateways_tables
 from tests.benchmarks.results import describe_result, read_result
-from tests.benchmarks.scale import __main__ as scale
+from tests.benchmarks.scale import tables as scale_tables
 from tests.benchmarks.serving import images, lookups, processes, swaps
 from tests.docs.claims import goals_table, readme_table
 
@@ -60,13 +60,13 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "embedding": embedding.table,
     "embedding-openmoji": embedding.table,
     "filters": filters.table,
-    "gateways": gateways.table,
+    "gateways": gateways_tables.table,
     "index": index.table,
     "index-million": index.table,
     "quality": quality.table,
     "reindex-incremental": reindex_tables.incremental_table,
     "reindex-refresh": reindex_tables.refresh_table,
-    "scale-text": scale.table,
+    "scale-text": scale_tables.table,
     "serving-images": images.table,
     "serving-lookups": lookups.table,
     "serving-processes": processes.table,

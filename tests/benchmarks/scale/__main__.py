@@ -17,19 +17,18 @@ import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.manifest import Manifest
 from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import open_store
 from lookalike.tasks.build.planner import KINDS
-from tests.benchmarks.results import add_output, write_result, write_table
+from tests.benchmarks.results import add_output, write_result
 from tests.benchmarks.scale import serve
 from tests.benchmarks.scale.build import Builder
+from tests.benchmarks.scale.tables import table
 
 REFRESHED = 1000
-MEMORY = ("total", "anonymous", "blobs", "groups", "columns", "programs")
 
 
 def describe_size(manifest: Manifest) -> dict[str, float]:
@@ -83,30 +82,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.stdout.write(f"{json.dumps(figures, indent=2)}\n\n{table(figures)}\n")
     if given.output:
         write_result(given.output, figures)
-
-
-def table(figures: dict[str, Any]) -> str:
-    """Return what queries took, and what the server held, as Markdown."""
-    served = figures["serve"]
-    columns = [f"{figures['products']:,} products", "a second", "p50, ms", "p99", "ms of a core", "failed"]
-    rows = [
-        [
-            name,
-            f"{one['rate']:,.0f}",
-            f"{one['p50_ms']:.1f}",
-            f"{one['p99_ms']:.1f}",
-            f"{one['cpu_ms']:.1f}",
-            str(one["failed"]),
-        ]
-        for name, one in served["queries"].items()
-    ]
-    moments = {"after its start": "memory_after_start", "after the queries": "memory_after_queries"}
-    memory = [[what, *(f"{served[name].get(kind, 0) / 1e6:,.0f}" for kind in MEMORY)] for what, name in moments.items()]
-    return (
-        f"{write_table(columns, rows)}\n\n{write_table(['memory, MB', *MEMORY], memory)}\n\n"
-        f"It starts from a warm cache in {served['start_seconds']:.1f} s. A swap to a refreshed snapshot takes "
-        f"{served['swap']['seconds']:.2f} s, and {served['swap']['peak_bytes'] / 1e6:,.0f} MB at most."
-    )
 
 
 if __name__ == "__main__":

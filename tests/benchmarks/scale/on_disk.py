@@ -1,7 +1,7 @@
 """Inverted lists that stay on disk: how fast they answer when they are in the page cache, and when none of them is.
 
     python -m tests.benchmarks.scale --products 1000000 --kind "IVF SQ8" --on-disk --folder build/on-disk
-    python -m tests.benchmarks.scale.on_disk --folder build/on-disk
+    python -m tests.benchmarks.scale.on_disk --folder build/on-disk [--output FILE]
 
 Before each query of the second kind the system takes back all pages of lists and columns, in this process and in the
 page cache. So its memory then is the least with which a server answers, and its time the longest.
@@ -10,7 +10,6 @@ page cache. So its memory then is the least with which a server answers, and its
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -26,10 +25,12 @@ from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import open_store
 from lookalike.tasks.search.faiss_io import give_back, give_back_around, list_mappings
 from lookalike.tasks.search.searcher import Searcher
+from tests.benchmarks.results import add_output, write_result, write_table
 from tests.benchmarks.scale.catalogue import product_id
 from tests.benchmarks.scale.serve import read_memory
 
 QUERIES = 300
+KINDS = {"anonymous": "its own", "blobs": "lists", "columns": "columns", "programs": "programs"}
 REFRESHED = 1000  # products that came after the build have other ids
 
 
@@ -80,11 +81,35 @@ def _time(searcher: Searcher, prepare: Callable[[], None]) -> dict[str, float]:
     return {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2)}
 
 
+def table(figures: dict[str, Any]) -> str:
+    """Return a row for each state of the page cache, as Markdown."""
+    columns = ["lists and columns", "p50, ms", "p99", "memory, MB", *(f"of it {kind}" for kind in KINDS.values())]
+    rows = [
+        [
+            title,
+            f"{one['p50_ms']:.1f}",
+            f"{one['p99_ms']:.1f}",
+            *(f"{one['memory'].get(kind, 0) / 1e6:,.0f}" for kind in ("total", *KINDS)),
+        ]
+        for title, one in (("in the page cache", figures["warm"]), ("none of them in memory", figures["evicted"]))
+    ]
+    count = figures["products"]
+    return (
+        f"{write_table(columns, rows)}\n\n{count:,} products, {figures['index_bytes'] / count:,.0f} bytes each in the "
+        f"index, {figures['parameters']} lists visited, recall@10 {figures['recall_at_10']:.3f}."
+    )
+
+
 def main() -> None:
-    """Print JSON."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("build/scale"))
-    sys.stdout.write(json.dumps(measure(parser.parse_args().folder.resolve()), indent=2) + "\n")
+    add_output(parser)
+    given = parser.parse_args()
+    figures = measure(given.folder.resolve())
+    sys.stdout.write(f"{table(figures)}\n")
+    if given.output:
+        write_result(given.output, figures)
 
 
 if __name__ == "__main__":
