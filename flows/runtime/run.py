@@ -38,6 +38,7 @@ from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.partitions import gather
 from lookalike.flows.runtime.request import DEFAULT_ENCODER, Request
 from lookalike.tasks.draft import Origin
+from lookalike.tasks.encoders.precision import with_precision
 from lookalike.tasks.published import Published
 
 RETRIES = 5
@@ -169,7 +170,8 @@ class Run:
 
     def encoder_name(self, published: Published) -> str:
         """Return the name of the encoder: what the request says, else that of the last snapshot."""
-        return self.request.encoder or published.encoder or DEFAULT_ENCODER
+        name = self.request.encoder or published.encoder or DEFAULT_ENCODER
+        return with_precision(name, self.request.precision)
 
     def new_rejects(self, stage: str) -> RejectLog:
         """Return an empty log for a stage, in place of what an earlier try of it wrote."""

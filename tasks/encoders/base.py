@@ -28,6 +28,13 @@ EXPORT_VERSION = "export-1"
 """Part of every exported encoder's fingerprint: a change to the export that changes vectors is a new version."""
 
 
+Precision = Literal["float32", "int8"]
+"""In what numbers a model computes: `int8` stands for convolutions only."""
+
+INT8_SUFFIX = "+int8"
+"""The end of the name of an encoder that computes in 8 bits."""
+
+
 class EncoderSpec(BaseModel):
     """Everything besides the ONNX file that is needed to encode a query as the catalogue was encoded."""
 
@@ -48,6 +55,8 @@ class EncoderSpec(BaseModel):
     """Name of the output tensor, float32 (n, dimension)."""
     licence: str | None = None
     """Licence of the weights, where it is known."""
+    precision: Annotated[Precision, Field(exclude_if=lambda precision: precision == "float32")] = "float32"
+    """Not written where it is float32: readers before it know nothing else, and refuse what they do not know."""
 
 
 class Encoder(Protocol):

@@ -115,7 +115,7 @@ def translate(
         )
 
     try:
-        with _silence_exporter():
+        with silence_exporter():
             try:
                 program = trace()
             except (
@@ -128,7 +128,7 @@ def translate(
 
 
 @contextlib.contextmanager
-def _silence_exporter() -> Iterator[None]:
+def silence_exporter() -> Iterator[None]:
     """Silence the exporter: it prints progress, warns of its own deprecations, and logs through several loggers."""
     with (
         warnings.catch_warnings(),

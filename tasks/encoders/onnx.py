@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders.base import EncoderSpec, SpecEncoder
+
+_VNNI = {"avx512_vnni", "avx_vnni"}
 
 BATCH_SIZE = 8
 """The activations of so many pictures fit into a core's cache: 10 % faster than 32 pictures, in half the memory."""
@@ -25,13 +29,15 @@ class OnnxEncoder(SpecEncoder):
     sets OMP_NUM_THREADS=1 for everything else in a worker. With `spread`, each batch gets one thread while `threads`
     or more batches run at a time, because the threads of one batch wait for each other and other batches could use the
     processors. This holds the model in memory twice.
-    Raises `EncoderError` if the model cannot be loaded or is not the one that the spec describes.
+    Raises `EncoderError` if the model cannot be loaded, is not the one that the spec describes, or computes in 8 bits
+    on a processor that would give other vectors.
     """
 
     def __init__(self, model: Path | bytes, spec: EncoderSpec, *, threads: int, spread: bool = False) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         super().__init__(spec)
+        _check_processor(spec)
         self._sessions = Sessions(model, threads, spread=spread)
         _check_model(self._sessions.wide, spec)
 
@@ -94,6 +100,26 @@ def open_session(model: Path | bytes, threads: int) -> Any:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own classes share no base
         raise EncoderError(f"the encoder's model cannot be loaded: {error}") from error
+
+
+def _check_processor(spec: EncoderSpec) -> None:
+    if spec.precision == "int8" and not has_dot_products():
+        raise EncoderError(
+            f"{spec.name} computes in 8 bits, and this processor has no 8-bit dot products (VNNI): its sums would "
+            "overflow, and give other vectors. Use one that has them, or reindex with --precision float32"
+        )
+
+
+@cache
+def has_dot_products() -> bool:
+    """Tell whether this processor adds products of 8-bit numbers without an overflow.
+
+    On x86-64 that takes VNNI: without it ONNX Runtime adds pairs of them in 16 bits. Other processors need no check.
+    """
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        return True
+    processor = Path("/proc/cpuinfo")
+    return processor.exists() and not _VNNI.isdisjoint(processor.read_text(encoding="utf-8").split())
 
 
 def _check_model(session: Any, spec: EncoderSpec) -> None:

@@ -1,7 +1,7 @@
 """Measure the serving tier: `python -m tests.benchmarks.serving FOLDER [PART …]`.
 
 FOLDER has the pictures to search with; `make demo ONCE=1` renders some into `.lookalike/samples/`. Snapshots are made
-first, with the default encoder over made vectors. `images` takes `--jina PYTHON`, a Python that has Jina; without it
+first, with `--encoder` over made vectors. `images` takes `--jina PYTHON`, a Python that has Jina; without it
 that peer is left out.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.benchmarks.results import OUTPUT, write_result
 from tests.benchmarks.serving import flood, images, lookups, processes, swaps, variants
-from tests.benchmarks.serving.shops import Shop, Size
+from tests.benchmarks.serving.shops import ENCODER, Shop, Size
 
 PARTS = {
     "images": images,
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("--encoder", default=ENCODER)
     parser.add_argument("--jina", type=Path, help="a Python that has Jina 3")
     parser.add_argument("--seconds", type=float, default=20, help="of each measurement, but swaps and the flood")
     parser.add_argument("--swaps", type=int, default=20)
@@ -40,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lookalike-bench-") as scratch:
         folder = Path(scratch)
-        shop = Shop(folder / "shop", Size(100_000, 1))
+        shop = Shop(folder / "shop", Size(100_000, 1), arguments.encoder)
         shop.publish(shop.make(0))
         for part in arguments.parts or PARTS:
             (folder / part).mkdir()

@@ -1,4 +1,4 @@
-"""Snapshots of real size: the default encoder, and clustered vectors instead of embedded pictures."""
+"""Snapshots of real size: a real encoder, and clustered vectors instead of embedded pictures."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Size:
 class Shop:
     """A store with snapshots that differ in every vector; each product's attribute `generation` says which it is of."""
 
-    def __init__(self, folder: Path, size: Size) -> None:
+    def __init__(self, folder: Path, size: Size, encoder: str = ENCODER) -> None:
         self.folder = folder
         self.store: ObjectStore = open_store(str(folder / "store"))
         self.size = size
         self.channel = Channel(self.store)
-        self._encoder = self._export()
+        self._encoder = self._export(encoder)
         self._projection = _random_rotation(self._encoder.dimension)
         self._trained = self._train()
 
@@ -119,9 +119,9 @@ class Shop:
         rows = _products(0, 0, shard.count).select(["id", "title", "attributes"]).to_pylist()
         (folder / engine.PRODUCTS).write_text(json.dumps(rows))
 
-    def _export(self) -> EncoderSection:
+    def _export(self, name: str) -> EncoderSection:
         with tempfile.TemporaryDirectory() as scratch:
-            spec = find_source(ENCODER).export(Path(scratch))
+            spec = find_source(name).export(Path(scratch))
             return EncoderSection(
                 name=spec.name,
                 fingerprint=spec.fingerprint,

@@ -1,0 +1,98 @@
+"""An encoder in 8 bits gives nearly the same vectors, under another fingerprint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lookalike.data.errors import EncoderError
+from lookalike.data.stores.memory import MemoryStore
+from lookalike.tasks.encoders import onnx
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, Precision
+from lookalike.tasks.encoders.export import measure_least_cosine
+from lookalike.tasks.encoders.fake import FakeEncoder
+from lookalike.tasks.encoders.onnx import OnnxEncoder, has_dot_products
+from lookalike.tasks.encoders.precision import Int8Source, with_precision
+from lookalike.tasks.encoders.registry import find_origin, find_source
+from lookalike.tasks.encoders.stored import find_spec, store_encoder
+
+needs_dot_products = pytest.mark.skipif(not has_dot_products(), reason="needs 8-bit dot products (VNNI)")
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "found"),
+    [
+        ("efficientnet-lite0", None, "efficientnet-lite0"),
+        ("efficientnet-lite0+int8", None, "efficientnet-lite0+int8"),
+        ("efficientnet-lite0", "int8", "efficientnet-lite0+int8"),
+        ("efficientnet-lite0+int8", "int8", "efficientnet-lite0+int8"),
+        ("efficientnet-lite0+int8", "float32", "efficientnet-lite0"),
+        ("timm:resnet50@/models/a.pth", "int8", "timm:resnet50@/models/a.pth+int8"),
+    ],
+)
+def test_names(name: str, precision: Precision | None, found: str) -> None:
+    assert with_precision(name, precision) == found
+
+
+def test_the_registry_knows_it() -> None:
+    full, quantized = (find_source(name) for name in ("efficientnet-lite0", "efficientnet-lite0+int8"))
+    assert quantized.name == "efficientnet-lite0+int8"
+    assert quantized.fingerprint() not in {full.fingerprint(), find_source("efficientnet-lite1+int8").fingerprint()}
+    assert find_origin("efficientnet-lite0+int8") == find_origin("efficientnet-lite0")
+
+
+@needs_dot_products
+@pytest.mark.slow
+def test_vectors_are_nearly_the_same(tmp_path: Path) -> None:
+    encoders = []
+    for name in ("efficientnet-lite0", "efficientnet-lite0+int8"):
+        folder = tmp_path / name
+        folder.mkdir()
+        spec = find_source(name).export(folder)
+        assert [file.name for file in folder.iterdir()] == [MODEL_FILE]
+        encoders.append(OnnxEncoder(folder / MODEL_FILE, spec, threads=1))
+    full, quantized = encoders
+    assert (full.spec.precision, quantized.spec.precision) == ("float32", "int8")
+    assert 0.99 < measure_least_cosine(full, quantized) < 0.99999
+    sizes = [(tmp_path / encoder.spec.name / MODEL_FILE).stat().st_size for encoder in encoders]
+    assert sizes[1] < sizes[0] / 3
+
+
+@needs_dot_products
+@pytest.mark.slow
+def test_it_is_stored_under_its_name() -> None:
+    store = MemoryStore()
+    section = store_encoder(store, "efficientnet-lite0+int8")
+    assert section.name == "efficientnet-lite0+int8"
+    spec = find_spec(store, section.fingerprint)
+    assert spec is not None
+    assert spec.precision == "int8"
+
+
+def test_a_model_without_convolutions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="no convolutions to compute in 8 bits: use --precision float32"):
+        Int8Source(FakeEncoder()).export(tmp_path)
+
+
+def test_an_encoder_with_a_tower_of_texts_is_refused() -> None:
+    class Towered(FakeEncoder):
+        def text_tower(self) -> None: ...
+
+    with pytest.raises(EncoderError, match="use --precision float32"):
+        Int8Source(Towered())
+
+
+def test_a_processor_that_gives_other_vectors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = FakeEncoder().export(tmp_path)
+    monkeypatch.setattr(onnx, "has_dot_products", lambda: False)
+    OnnxEncoder(tmp_path / MODEL_FILE, spec, threads=1)
+    with pytest.raises(EncoderError, match="no 8-bit dot products"):
+        OnnxEncoder(tmp_path / MODEL_FILE, spec.model_copy(update={"precision": "int8"}), threads=1)
+
+
+def test_readers_before_it_can_read_specs_of_32_bits(tmp_path: Path) -> None:
+    spec = FakeEncoder().export(tmp_path)
+    assert "precision" not in json.loads(spec.model_dump_json())
+    assert EncoderSpec.model_validate_json(spec.model_dump_json()) == spec
