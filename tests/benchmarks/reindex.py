@@ -42,7 +42,7 @@ from tests.support.servers import BIN, ROOT, prefect_server
 
 TABLES = {"growth": growth_table, "incremental": incremental_table, "refresh": refresh_table}
 SHOWN = ("scan", "embed", "plan", "train", "build", "evaluate", "duplicates", "compare")
-AS_BARE = ("scan", "encoder", "diff", "embed", "record")  # what the bare loop does, and the start of workers
+AS_BARE = ("scan", "encoder", "diff", "embed", "resolve")  # what the bare loop does, and the start of workers
 HELD_OUT = 1000  # pictures that no catalogue has, to measure recall with
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 
