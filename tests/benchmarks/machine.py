@@ -11,6 +11,9 @@ from typing import Any
 
 from tests.support.servers import ROOT
 
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+"""What makes models and searches fast on x86-64, as Linux calls it: one name of a processor may stand for many."""
+
 PACKAGES = ("faiss-cpu", "numpy", "onnxruntime", "pyarrow", "fastapi", "uvicorn")
 
 
@@ -28,6 +31,7 @@ def describe_machine() -> dict[str, Any]:
         "commit": describe_commit(),
         "cores": os.cpu_count(),
         "processor": _processor(),
+        "instructions": _instructions(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load": os.getloadavg()[0],
         "system": platform.platform(),
@@ -38,6 +42,14 @@ def describe_machine() -> dict[str, Any]:
 
 def _processor() -> str:
     """Return what Linux calls the processor, and the architecture where it says no name."""
+    return _read_first("model name") or platform.machine()
+
+
+def _instructions() -> list[str]:
+    known = _read_first("flags").split()
+    return [name for name in INSTRUCTIONS if name in known]
+
+
+def _read_first(name: str) -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
