@@ -72,7 +72,7 @@ class RefreshParameters(BaseModel):
         Precision | None,
         Field(
             title="Precision",
-            description="Of the encoder: int8 is faster on processors with VNNI; default: as in the last snapshot",
+            description="Of the encoder: int8 and bfloat16 are faster where the processor has them; default: as before",
         ),
     ] = None
     text_encoder: Annotated[

@@ -39,8 +39,9 @@ encoder_option = click.option(
 )
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["float32", "int8"]),
-    help="Of the encoder: int8 is faster on processors with VNNI, and finds a little less; see docs/encoders.md. "
+    type=click.Choice(["float32", "int8", "bfloat16"]),
+    help="Of the encoder: int8 and bfloat16 are faster on processors that have them, and find a little less; see "
+    "docs/encoders.md. "
     "Default: as in the last snapshot, and float32 in a new channel.",
 )
 text_encoder_option = click.option(

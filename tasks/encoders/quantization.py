@@ -13,12 +13,8 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.base import EncoderSpec
-from lookalike.tasks.encoders.export import measure_least_cosine, read_pictures, silence_exporter
+from lookalike.tasks.encoders.export import read_pictures, silence_exporter
 from lookalike.tasks.encoders.onnx import OnnxEncoder
-
-INT8_PARITY = 0.98
-"""The least cosine between a picture's vectors in 8 and in 32 bits."""
 
 _QUANTIZED = ("Conv", "Clip", "Add")
 _BRIGHTNESS = (0.5, 1.5)
@@ -32,14 +28,13 @@ class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]  #
         return next(self._inputs, None)
 
 
-def quantize(model: Path, full: EncoderSpec, target: Path, spec: EncoderSpec) -> None:
-    """Write a model in 8 bits: a scale for each channel of weights, and one for each tensor of activations.
+def quantize(full: OnnxEncoder, model: Path, target: Path) -> None:
+    """Write an encoder's model in 8 bits: a scale for each channel of weights, and one for each tensor of activations.
 
     The ranges of activations are those of the pictures that come with Lookalike, mirrored, dark and bright ones among
     them. The method is static quantisation (Jacob et al. 2018, https://arxiv.org/abs/1712.05877), by ONNX Runtime.
-    Raises `EncoderError` for a model without convolutions, and where vectors differ too much.
+    Raises `EncoderError` for a model without convolutions.
     """
-    encoder = OnnxEncoder(model, full, threads=1)
     prepared = model.with_name("prepared.onnx")
     ort.set_default_logger_severity(3)  # errors only, as in our own sessions
     try:
@@ -48,7 +43,7 @@ def quantize(model: Path, full: EncoderSpec, target: Path, spec: EncoderSpec) ->
             quantization.quantize_static(
                 prepared,
                 target,
-                _Calibration(full.input_name, _calibrating(encoder)),
+                _Calibration(full.spec.input_name, _calibrating(full)),
                 quant_format=quantization.QuantFormat.QDQ,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
@@ -57,8 +52,9 @@ def quantize(model: Path, full: EncoderSpec, target: Path, spec: EncoderSpec) ->
                 calibrate_method=quantization.CalibrationMethod.MinMax,
             )
     except Exception as error:  # the tools of ONNX Runtime may raise anything
-        raise EncoderError(f"{full.name} cannot be brought to 8 bits: {error}") from error
-    _check(encoder, target, spec)
+        raise EncoderError(f"{full.spec.name} cannot be brought to 8 bits: {error}") from error
+    if not any(node.op_type == "QuantizeLinear" for node in onnx.load(target).graph.node):
+        raise EncoderError(f"{full.spec.name} has no convolutions to compute in 8 bits: use --precision float32")
 
 
 def _calibrating(encoder: OnnxEncoder) -> Iterator[NDArray[np.uint8]]:
@@ -72,14 +68,3 @@ def _calibrating(encoder: OnnxEncoder) -> Iterator[NDArray[np.uint8]]:
     size = encoder.spec.preprocessing.size
     for value in (0, 255):
         yield np.full((1, size, size, 3), value, np.uint8)
-
-
-def _check(full: OnnxEncoder, target: Path, spec: EncoderSpec) -> None:
-    if not any(node.op_type == "QuantizeLinear" for node in onnx.load(target).graph.node):
-        raise EncoderError(f"{full.spec.name} has no convolutions to compute in 8 bits: use --precision float32")
-    least = measure_least_cosine(full, OnnxEncoder(target, spec, threads=1))
-    if not least >= INT8_PARITY:
-        raise EncoderError(
-            f"{full.spec.name} loses too much in 8 bits (cosine {least:.3f}, needs {INT8_PARITY}): "
-            "use --precision float32"
-        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.base import INT8_SUFFIX, EncoderSource
+from lookalike.tasks.encoders.base import EncoderSource, split_precision
 from lookalike.tasks.encoders.entry_points import Origin, choose_only, find_declared, make_source
 
 GROUP = "lookalike.encoders"
@@ -56,12 +56,12 @@ def find_source(name: str) -> EncoderSource:
 
     `name` is that of an installed encoder (`efficientnet-lite0`), `FAMILY:MODEL` with the library's own weights,
     `FAMILY:MODEL@WEIGHTS` with a state dict from a path or from `s3://…#sha256=…`, or `module:Class`. With `+int8`
-    behind its name, it computes in 8 bits.
+    or `+bfloat16` behind its name, it computes in these numbers.
     Raises `EncoderError`, saying which exist, if there is none of this name.
     """
-    if name.endswith(INT8_SUFFIX):
-        full = find_source(name.removesuffix(INT8_SUFFIX))
-        return cast("EncoderSource", importlib.import_module(_PRECISION).Int8Source(full))
+    full, precision = split_precision(name)
+    if precision != "float32":
+        return cast("EncoderSource", importlib.import_module(_PRECISION).ReducedSource(find_source(full), precision))
     family, separator, rest = name.partition(":")
     if separator and family in FAMILIES:
         model, _, weights = rest.partition("@")
@@ -80,7 +80,7 @@ def name_found_again(name: str, source: EncoderSource) -> str:
 
 def find_origin(name: str) -> Origin:
     """Return where the code of an encoder is, without running it. Raises `EncoderError` if there is no such encoder."""
-    name = name.removesuffix(INT8_SUFFIX)
+    name, _ = split_precision(name)
     family, separator, _ = name.partition(":")
     if separator and family in FAMILIES:
         return Origin(f"{FAMILIES[family].module}:{FAMILIES[family].attribute}")

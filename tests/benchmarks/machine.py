@@ -14,7 +14,7 @@ from tests.support.servers import ROOT
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
 """What makes models and searches fast on x86-64, as Linux calls it: one name of a processor may stand for many."""
 
-PACKAGES = ("faiss-cpu", "numpy", "onnxruntime", "pyarrow", "fastapi", "uvicorn")
+PACKAGES = ("faiss-cpu", "numpy", "onnxruntime", "openvino", "pyarrow", "fastapi", "uvicorn")
 
 
 def describe_commit(checkout: Path = ROOT) -> str:

@@ -1,7 +1,7 @@
-"""How fast encoders are in 8 bits, beside 32: `python -m tests.benchmarks.precision [--rounds 15] [--output FILE]`.
+"""How fast encoders are in smaller numbers: `python -m tests.benchmarks.precision [--rounds 15] [--output FILE]`.
 
-The model alone, on ready pixels, all in turn in each round. What it costs in hits, `quality` says:
-`python -m tests.benchmarks.quality FOLDER --encoders efficientnet-lite0 efficientnet-lite0+int8`.
+The model alone, on ready pixels, by ONNX Runtime and by OpenVINO, all in turn in each round. What it costs in hits,
+`quality` says: `python -m tests.benchmarks.quality FOLDER --encoders efficientnet-lite0 efficientnet-lite0+int8`.
 """
 
 from __future__ import annotations
@@ -15,70 +15,98 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lookalike.tasks.encoders.base import INT8_SUFFIX, MODEL_FILE
-from lookalike.tasks.encoders.export import measure_least_cosine, read_pictures
-from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, Precision, scale_to_unit_length
+from lookalike.tasks.encoders.export import read_pictures
+from lookalike.tasks.encoders.onnx import OnnxEncoder, open_session
+from lookalike.tasks.encoders.openvino import OpenVinoSession
+from lookalike.tasks.encoders.precision import with_precision
 from lookalike.tasks.encoders.registry import find_source
 from tests.benchmarks.results import add_output, spread, write_result, write_table
 
 THREADS = (1, 2)
 BATCHES = (1, 8)
-PRECISIONS = {"float32": "", "int8": INT8_SUFFIX}
+PRECISIONS: tuple[Precision, ...] = ("float32", "int8", "bfloat16")
+BASE = "float32, ONNX Runtime"
+WAYS: dict[str, Precision] = {
+    BASE: "float32",
+    "float32, OpenVINO": "float32",
+    "int8, ONNX Runtime": "int8",
+    "int8, OpenVINO": "int8",
+    "bfloat16, OpenVINO": "bfloat16",
+}
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:
-    """Return milliseconds a picture of each precision, by threads and pictures in a batch, and the least cosine."""
-    with tempfile.TemporaryDirectory(prefix="lookalike-precision-") as folder:
-        opened = {
-            (precision, threads): _open(name + suffix, Path(folder) / precision, threads)
-            for precision, suffix in PRECISIONS.items()
+    """Return milliseconds a picture of each way, by threads and pictures in a batch, bytes, and least cosines."""
+    with tempfile.TemporaryDirectory(prefix="lookalike-precision-") as scratch:
+        specs = {precision: _export(name, precision, Path(scratch)) for precision in PRECISIONS}
+        models = {precision: Path(scratch) / precision / MODEL_FILE for precision in PRECISIONS}
+        spec = specs["float32"]
+        pixels = _read_pixels(models["float32"], spec)
+        sessions = {
+            (way, threads): _open(way, models[precision], threads)
+            for way, precision in WAYS.items()
             for threads in THREADS
         }
-    sizes = {precision: size for (precision, _), (_, size) in opened.items()}
-    encoders = {key: encoder for key, (encoder, _) in opened.items()}
-    pixels = np.stack([encoders["float32", 1].prepare(picture) for picture in read_pictures()])
-    pixels = np.resize(pixels, (max(BATCHES), *pixels.shape[1:]))
+        sizes = {precision: model.stat().st_size for precision, model in models.items()}
     taken: dict[str, dict[str, list[float]]] = {}
     for round_ in range(rounds + 1):
-        for (precision, threads), encoder in encoders.items():
+        for (way, threads), session in sessions.items():
             for batch in BATCHES:
                 began = time.perf_counter()
-                encoder.infer(pixels[:batch])
+                session.run([spec.output_name], {spec.input_name: pixels[:batch]})
                 milliseconds = 1000 * (time.perf_counter() - began) / batch
                 if round_:  # the first one warms up
-                    way = taken.setdefault(f"{threads} threads, batches of {batch}", {})
-                    way.setdefault(precision, []).append(milliseconds)
-    least = measure_least_cosine(encoders["float32", 1], encoders["int8", 1])
+                    shape = f"{threads} {'thread' if threads == 1 else 'threads'}, batches of {batch}"
+                    taken.setdefault(shape, {}).setdefault(way, []).append(milliseconds)
+    vectors = {
+        way: scale_to_unit_length(session.run([spec.output_name], {spec.input_name: pixels})[0])
+        for (way, threads), session in sessions.items()
+        if threads == 1
+    }
+    least = {way: float((found * vectors[BASE]).sum(axis=1).min()) for way, found in vectors.items()}
     return {"bytes": sizes, "least_cosine": least, "ms": taken}
 
 
-def _open(name: str, folder: Path, threads: int) -> tuple[OnnxEncoder, int]:
-    folder.mkdir(exist_ok=True)
-    model = folder / MODEL_FILE
-    spec = find_source(name).export(folder)
-    return OnnxEncoder(model, spec, threads=threads), model.stat().st_size
+def _export(name: str, precision: Precision, scratch: Path) -> EncoderSpec:
+    folder = scratch / precision
+    folder.mkdir()
+    return find_source(with_precision(name, precision)).export(folder)
+
+
+def _read_pixels(model: Path, spec: EncoderSpec) -> NDArray[np.uint8]:
+    encoder = OnnxEncoder(model, spec, threads=1)
+    pixels = np.stack([encoder.prepare(picture) for picture in read_pictures()])
+    return np.resize(pixels, (max(BATCHES), *pixels.shape[1:]))
+
+
+def _open(way: str, model: Path, threads: int) -> Any:
+    return OpenVinoSession(model, threads, 1, WAYS[way]) if way.endswith("OpenVINO") else open_session(model, threads)
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
-    """Return a row for each encoder and shape of its batches, as Markdown."""
+    """Return a row for each encoder and shape of its batches, as Markdown: milliseconds, and how often as fast."""
     rows = [
-        [name, way, *(spread(ms[precision], 1) for precision in PRECISIONS), _gain(ms)]
+        [name, shape, *(_write(ms, way) for way in WAYS)]
         for name, one in figures.items()
-        for way, ms in one["ms"].items()
+        for shape, ms in one["ms"].items()
     ]
     said = "; ".join(
-        f"`{name}`: {one['bytes']['float32'] / 1e6:.1f} and {one['bytes']['int8'] / 1e6:.1f} MB, cosine at least "
-        f"{one['least_cosine']:.4f}"
+        f"`{name}`: {one['bytes']['float32'] / 1e6:.1f} MB in 32 bits, {one['bytes']['int8'] / 1e6:.1f} in 8, cosines "
+        f"at least {', '.join(f'{least:.4f} ({way})' for way, least in one['least_cosine'].items() if way != BASE)}"
         for name, one in figures.items()
     )
-    columns = ["encoder", "", "float32, ms a picture", "int8", "rate of int8"]
-    return f"{write_table(columns, rows)}\n\nThe models' files, and pictures' vectors beside each other: {said}."
+    columns = ["encoder", "", f"{BASE}, ms a picture", *(way for way in WAYS if way != BASE)]
+    return f"{write_table(columns, rows)}\n\nThe models' files, and vectors of pictures beside those of {BASE}: {said}."
 
 
-def _gain(ms: dict[str, list[float]]) -> str:
-    full, quantized = (statistics.median(ms[precision]) for precision in PRECISIONS)
-    return f"**{full / quantized:.2f}**"
+def _write(ms: dict[str, list[float]], way: str) -> str:
+    if way == BASE:
+        return spread(ms[way], 1)
+    middle = statistics.median(ms[way])
+    return f"{middle:.1f}: **{statistics.median(ms[BASE]) / middle:.2f}**"
 
 
 def main() -> None:
