@@ -13,17 +13,25 @@ from lookalike.serving.codes import ERROR_CODES
 from lookalike.serving.rest.openapi import describe_query
 from tests.benchmarks import (
     clock,
+    coarse,
+    decoders,
+    duplicates,
     embedding,
     filters,
     index,
+    meaning,
+    memory,
     quality,
     reindex_tables,
     spinning,
+    start,
+    stream,
+    text_models,
 )
 from tests.benchmarks.gateways import tables as gateways_tables
 from tests.benchmarks.results import describe_result, read_result
 from tests.benchmarks.scale import tables as scale_tables
-from tests.benchmarks.serving import images, lookups, processes, swaps
+from tests.benchmarks.serving import images, lookups, processes, swaps, variants
 from tests.docs.claims import goals_table, readme_table
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -57,12 +65,17 @@ GOALS = "<!-- goals, by `make docs` -->"
 CLAIMS = "<!-- results, by `make docs` -->"
 MEASURED: dict[str, Callable[[Any], str]] = {
     "clock": clock.table,
+    "coarse": coarse.table,
+    "decoders": decoders.table,
+    "duplicates-rate": duplicates.rate_table,
     "embedding": embedding.table,
     "embedding-openmoji": embedding.table,
     "filters": filters.table,
     "gateways": gateways_tables.table,
     "index": index.table,
     "index-million": index.table,
+    "meaning-cost": meaning.cost_table,
+    "memory": memory.table,
     "quality": quality.table,
     "reindex-incremental": reindex_tables.incremental_table,
     "reindex-refresh": reindex_tables.refresh_table,
@@ -71,7 +84,12 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "serving-lookups": lookups.table,
     "serving-processes": processes.table,
     "serving-swaps": swaps.table,
+    "serving-variants": variants.table,
     "spinning": spinning.table,
+    "start": start.table,
+    "stream": stream.table,
+    "text-models": text_models.table,
+    "text-models-two-threads": text_models.table,
 }
 """Results in docs/figures/, and what makes a table of each."""
 

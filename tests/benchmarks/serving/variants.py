@@ -36,7 +36,7 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     "two batches of 2, one thread each when several run": _settings(2, 2),
     "three batches of 1, one thread each when several run": _settings(3, 1),
     "four batches of 2, one thread each when several run": _settings(4, 2),
-    "the same, and a BLAS thread for each core": {BLAS: str(os.cpu_count())},
+    "the default, and a BLAS thread for each core": {BLAS: str(os.cpu_count())},
     "one batch of 4 at a time, and a BLAS thread for each core": {**_settings(1, 4), BLAS: str(os.cpu_count())},
     "one batch of 4 at a time": _settings(1, 4),
     "one batch of 8 at a time": _settings(1, 8),
