@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lookalike.data.snapshots.blobs import BlobCache
 from lookalike.data.snapshots.channels import Channel
 from lookalike.data.snapshots.store import read_manifest
 from lookalike.data.stores import open_store
+from lookalike.data.stores.base import ObjectStore
 from lookalike.tasks.search.faiss_io import give_back, give_back_around, list_mappings
 from lookalike.tasks.search.searcher import Searcher
 from tests.benchmarks.results import add_output, write_result, write_table
@@ -35,13 +37,17 @@ REFRESHED = 1000  # products that came after the build have other ids
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Ask by product, with the lists in the page cache and without."""
-    store = open_store(str(folder / "store"))
-    manifest = read_manifest(store, Channel(store).current().snapshot)
-    cache = BlobCache(folder / "cache" / "blobs")
+    """Ask by product, with the lists in the page cache and without.
+
+    Who opens a snapshot first makes its columns, and keeps memory of that: so another process does it.
+    """
+    first = get_context("spawn").Process(target=_open, args=(folder,))
+    first.start()
+    first.join()
     began = time.perf_counter()
-    searcher = Searcher.open(store, manifest, cache, threads=1)
+    store, cache, searcher = _open(folder)
     seconds = time.perf_counter() - began
+    manifest = searcher.manifest
     shards = [cache.get(store, shard.index) for shard in manifest.shards]
     columns = [path for path in cache.folder.iterdir() if ".columns" in path.name]
     centroids = searcher._index._groups[0]._centroids  # type: ignore[attr-defined]  # what a server holds
@@ -67,6 +73,13 @@ def measure(folder: Path) -> dict[str, Any]:
     _time(searcher, lambda: None)
     figures["warm"] = {**_time(searcher, lambda: None), "memory": read_memory(os.getpid(), folder)}
     return figures
+
+
+def _open(folder: Path) -> tuple[ObjectStore, BlobCache, Searcher]:
+    store = open_store(str(folder / "store"))
+    cache = BlobCache(folder / "cache" / "blobs")
+    manifest = read_manifest(store, Channel(store).current().snapshot)
+    return store, cache, Searcher.open(store, manifest, cache, threads=1)
 
 
 def _time(searcher: Searcher, prepare: Callable[[], None]) -> dict[str, float]:
