@@ -189,8 +189,15 @@ def _choose_dimensions(asked: Sequence[int], choose: Callable[[int], int | None]
 
 def table(figures: Sequence[dict[str, Any]]) -> str:
     """Return what each way costs and finds in all, then hit@1 / hit@10 of each encoder by distortion, as Markdown."""
-    first = figures[0]
-    told = [name for name in ("pooling", "fit", "views") if any(one[name] != first[name] for one in figures)]
+    keys = ("encoder", *_find_differing(figures))
+    ways = {tuple(one[name] for name in keys): None for one in figures}
+    groups = [[one for one in figures if tuple(one[name] for name in keys) == way] for way in ways]
+    return "\n\n".join([summary_table(figures), *map(_by_distortion, groups)])
+
+
+def summary_table(figures: Sequence[dict[str, Any]]) -> str:
+    """Return what each way costs and finds in all, as Markdown."""
+    first, told = figures[0], _find_differing(figures)
     columns = ["encoder", *told, "vectors", "bytes", "pictures/s", "hit@1", "hit@10", "mAP"]
     rows = [
         [
@@ -203,10 +210,12 @@ def table(figures: Sequence[dict[str, Any]]) -> str:
         ]
         for one in figures
     ]
-    ways = {tuple(one[name] for name in ("encoder", *told)): None for one in figures}
-    groups = [[one for one in figures if tuple(one[name] for name in ("encoder", *told)) == way] for way in ways]
     said = f"{first['queries']:,} queries among {first['catalogue']:,} pictures."
-    return "\n\n".join([said, write_table(columns, rows), *map(_by_distortion, groups)])
+    return f"{said}\n\n{write_table(columns, rows)}"
+
+
+def _find_differing(figures: Sequence[dict[str, Any]]) -> list[str]:
+    return [name for name in ("pooling", "fit", "views") if any(one[name] != figures[0][name] for one in figures)]
 
 
 def _by_distortion(group: Sequence[dict[str, Any]]) -> str:
