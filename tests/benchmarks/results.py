@@ -35,6 +35,7 @@ def write_result(path: Path, figures: Any) -> None:
         "machine": describe_machine(),
         "figures": figures,
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

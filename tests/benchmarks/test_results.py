@@ -13,7 +13,7 @@ from tests.benchmarks.results import spread, write_result, write_table
 def test_a_result_names_its_command_without_where_it_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: list[str]
 ) -> None:
-    path = tmp_path / "result.json"
+    path = tmp_path / "results" / "result.json"  # the folder is made
     given = [one.replace("PATH", str(path)) for one in output]
     monkeypatch.setattr(sys, "argv", ["bench.py", "pictures", *given, "--rounds", "5"])
     write_result(path, {"rate": 1.5})

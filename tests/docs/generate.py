@@ -14,6 +14,7 @@ from lookalike.serving.rest.openapi import describe_query
 from tests.benchmarks import (
     clock,
     coarse,
+    colours,
     decoders,
     duplicates,
     embedding,
@@ -21,6 +22,7 @@ from tests.benchmarks import (
     index,
     meaning,
     memory,
+    precision,
     quality,
     reindex_tables,
     spinning,
@@ -30,6 +32,7 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.gateways import tables as gateways_tables
 from tests.benchmarks.results import describe_result, read_result
+from tests.benchmarks.scale import on_disk
 from tests.benchmarks.scale import tables as scale_tables
 from tests.benchmarks.serving import images, lookups, processes, swaps, variants
 from tests.docs.claims import goals_table, readme_table
@@ -66,6 +69,7 @@ CLAIMS = "<!-- results, by `make docs` -->"
 MEASURED: dict[str, Callable[[Any], str]] = {
     "clock": clock.table,
     "coarse": coarse.table,
+    "colours-cost": colours.cost_table,
     "decoders": decoders.table,
     "duplicates-rate": duplicates.rate_table,
     "embedding": embedding.table,
@@ -76,9 +80,13 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "index-million": index.table,
     "meaning-cost": meaning.cost_table,
     "memory": memory.table,
+    "on-disk": on_disk.table,
+    "precision": precision.table,
     "quality": quality.table,
+    "reindex-growth": reindex_tables.growth_table,
     "reindex-incremental": reindex_tables.incremental_table,
     "reindex-refresh": reindex_tables.refresh_table,
+    "scale-million": scale_tables.table,
     "scale-text": scale_tables.table,
     "serving-images": images.table,
     "serving-lookups": lookups.table,
