@@ -34,7 +34,7 @@ from tests.benchmarks.gateways import tables as gateways_tables
 from tests.benchmarks.results import describe_result, read_result
 from tests.benchmarks.scale import on_disk
 from tests.benchmarks.scale import tables as scale_tables
-from tests.benchmarks.serving import images, lookups, processes, swaps, variants
+from tests.benchmarks.serving import flood, images, lookups, processes, swaps, variants
 from tests.docs.claims import goals_table, readme_table
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -88,6 +88,7 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "reindex-refresh": reindex_tables.refresh_table,
     "scale-million": scale_tables.table,
     "scale-text": scale_tables.table,
+    "serving-flood": flood.table,
     "serving-images": images.table,
     "serving-lookups": lookups.table,
     "serving-processes": processes.table,
