@@ -59,10 +59,10 @@ class OnnxEncoder(SpecEncoder):
     def warm_up(self) -> None:
         """Run blank pictures, so that memory is allocated and pages are touched before the first query.
 
-        OpenVINO compiles the model once for each number of pictures, 40 to 80 ms: so each number is run.
+        OpenVINO compiles the model once for each number of pictures, 40 to 80 ms: servers ask for one or two.
         """
         size = self._spec.preprocessing.size
-        for count in range(1, 2 if self._spec.precision == "float32" else BATCH_SIZE + 1):
+        for count in (1,) if self._spec.precision == "float32" else (1, 2):
             blank = np.full((count, size, size, 3), 255, dtype=np.uint8)
             self._sessions.warm_up(self._spec.output_name, {self._spec.input_name: blank})
 
