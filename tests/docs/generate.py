@@ -75,6 +75,7 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "colours-recoloured": colours.recoloured_table,
     "decoders": decoders.table,
     "duplicates-rate": duplicates.rate_table,
+    "duplicates-threshold": duplicates.threshold_table,
     "embedding": embedding.table,
     "embedding-openmoji": embedding.table,
     "filters": filters.table,
