@@ -50,7 +50,11 @@ def fetch(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         packed = subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, capture_output=True)
         with tarfile.open(folder / packed.stdout.decode().strip()) as archive:
-            archive.extractall(folder, filter="data")
+            for member in archive:  # `extractall` is safe from Python 3.11.4 on only
+                if member.name.endswith("/data.json") and (file := archive.extractfile(member)):
+                    path = found / Path(member.name).parent.name / "data.json"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(file.read())
     return found
 
 

@@ -29,6 +29,7 @@ from tests.benchmarks import (
     start,
     stream,
     text_models,
+    views,
 )
 from tests.benchmarks.gateways import tables as gateways_tables
 from tests.benchmarks.results import describe_result, read_result
@@ -106,6 +107,7 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "stream": stream.table,
     "text-models": text_models.table,
     "text-models-two-threads": text_models.table,
+    "views": views.table,
 }
 """Results in docs/figures/, and what makes a table of each."""
 
