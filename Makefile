@@ -77,14 +77,15 @@ SAMPLES := .lookalike/samples
 # `make bench OUTPUT=FOLDER` keeps the results; `make docs` writes the tables of those in docs/figures/
 result = $(if $(OUTPUT),--output "$(OUTPUT)/$(1).json")
 
-bench: $(READY) ## Measure embedding, quality, near-duplicates and filters, on the pictures that `make demo` rendered (half an hour)
+bench: $(READY) ## Measure embedding, quality, near-duplicates, filters and precisions, on the pictures that `make demo` rendered (half an hour)
 	@test -d $(SAMPLES) || { echo "There are no pictures in $(SAMPLES): run make demo ONCE=1 first"; exit 1; }
 	@$(BIN)/python -m tests.benchmarks.embedding $(SAMPLES) --rounds 5 --count 256 $(call result,embedding-openmoji)
 	@$(BIN)/python -m tests.benchmarks.embedding --rounds 5 --count 512 $(call result,embedding)
 	@$(BIN)/python -m tests.benchmarks.quality $(SAMPLES) --encoders efficientnet-lite0 efficientnet-lite1 efficientnet-lite2 $(call result,quality)
-	@$(BIN)/python -m tests.benchmarks.duplicates threshold $(SAMPLES)
-	@$(BIN)/python -m tests.benchmarks.duplicates rate
+	@$(BIN)/python -m tests.benchmarks.duplicates threshold $(SAMPLES) $(call result,duplicates-threshold)
+	@$(BIN)/python -m tests.benchmarks.duplicates rate --products 100000 $(call result,duplicates-rate)
 	@$(BIN)/python -m tests.benchmarks.filters $(call result,filters)
+	@$(BIN)/python -m tests.benchmarks.precision $(call result,precision)
 
 bench-compare: $(READY) ## Tell what became slower or faster since a commit, beyond noise (BASE=main~10; a quarter of an hour)
 	@test -n "$(BASE)" || { echo "Name a commit: make bench-compare BASE=main~10"; exit 1; }
