@@ -29,6 +29,7 @@ from tests.benchmarks import (
     start,
     stream,
     text_models,
+    texts,
     views,
 )
 from tests.benchmarks.gateways import tables as gateways_tables
@@ -107,6 +108,7 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "stream": stream.table,
     "text-models": text_models.table,
     "text-models-two-threads": text_models.table,
+    "texts": texts.table,
     "views": views.table,
 }
 """Results in docs/figures/, and what makes a table of each."""

@@ -54,7 +54,7 @@ def test_vectors_are_nearly_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     rounded = exported("efficientnet-lite0+bfloat16", tmp_path / "bfloat16")
     assert rounded.spec.precision == "bfloat16"
-    assert 0.999 < measure_least_cosine(full, rounded) < 0.99999
+    assert measure_least_cosine(full, rounded) > 0.999  # 1 where the processor has no bfloat16
 
     quantized = exported("efficientnet-lite0+int8", tmp_path / "int8")
     assert quantized.spec.precision == "int8"
