@@ -85,6 +85,7 @@ MEASURED: dict[str, Callable[[Any], str]] = {
     "index": index.table,
     "index-million": index.table,
     "meaning-cost": meaning.cost_table,
+    "meaning-quality": meaning.quality_table,
     "memory": memory.table,
     "on-disk": on_disk.table,
     "precision": precision.table,
