@@ -215,6 +215,18 @@ def _nightly() -> list[str]:
     ]
 
 
+def _pictures() -> list[str]:
+    full, reduced = (_figures(name)["systems"][OURS] for name in ("serving-images", "serving-images-int8"))
+    rates = [statistics.median(one[BUSY]["rates"]) for one in (full, reduced)]
+    return [
+        "Queries by a new picture among 100,000 products, on two cores",
+        (
+            f"{rates[0]:.0f} a second, {full['1']['p50_ms']:.0f} ms for one alone (p50); {rates[1]:.0f} and "
+            f"{reduced['1']['p50_ms']:.0f} with `--precision int8` and OpenVINO"
+        ),
+    ]
+
+
 def _queries() -> list[str]:
     ours = _busy_lookups("product")[0]
     return [
@@ -281,6 +293,7 @@ CLAIMS: tuple[Callable[[], list[str]], ...] = (
     _nightly,
     _unchanged,
     _refresh,
+    _pictures,
     _queries,
     _texts,
     _index,
