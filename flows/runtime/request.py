@@ -20,7 +20,7 @@ from lookalike.data.fetch.client import FetchPolicy
 from lookalike.data.settings import read
 from lookalike.data.snapshots.channels import DEFAULT_CHANNEL
 from lookalike.flows.runtime.settings import BatchSettings, absolute
-from lookalike.tasks.encoders.base import Precision
+from lookalike.tasks.encoders.precision.names import Precision
 from lookalike.tasks.gate import Limits
 
 DEFAULT_ENCODER = "efficientnet-lite0"

@@ -38,7 +38,7 @@ from lookalike.flows.runtime.cluster import Cluster
 from lookalike.flows.runtime.partitions import gather
 from lookalike.flows.runtime.request import DEFAULT_ENCODER, Request
 from lookalike.tasks.draft import Origin
-from lookalike.tasks.encoders.precision import with_precision
+from lookalike.tasks.encoders.precision.names import with_precision
 from lookalike.tasks.published import Published
 
 RETRIES = 5

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike.tasks.encoders.precision.names import Precision
 from lookalike.tasks.images.decode import DEFAULT_LIMITS, ImageLimits
 from lookalike.tasks.images.preprocessing import Preprocessing, prepare
 
@@ -26,12 +27,6 @@ FINGERPRINT_DIGITS = 16
 
 EXPORT_VERSION = "export-1"
 """Part of every exported encoder's fingerprint: a change to the export that changes vectors is a new version."""
-
-
-Precision = Literal["float32", "int8", "bfloat16"]
-"""In what numbers a model computes: `int8` stands for convolutions only."""
-
-_REDUCED: tuple[Precision, ...] = ("int8", "bfloat16")
 
 
 class EncoderSpec(BaseModel):
@@ -133,14 +128,6 @@ def encode(encoder: Encoder, images: Iterable[bytes]) -> NDArray[np.float32]:
     if not prepared:
         return np.empty((0, encoder.spec.dimension), dtype=np.float32)
     return encoder.finish(encoder.infer(np.stack(prepared)))
-
-
-def split_precision(name: str) -> tuple[str, Precision]:
-    """Return the name of an encoder without the precision at its end (`+int8`, `+bfloat16`), and that precision."""
-    for precision in _REDUCED:
-        if name.endswith(f"+{precision}"):
-            return name.removesuffix(f"+{precision}"), precision
-    return name, "float32"
 
 
 def fingerprint(*, weights: str, preprocessing: Preprocessing, pooling: str, version: str, **more: Any) -> str:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders import openvino
-from lookalike.tasks.encoders.base import EncoderSpec, Precision, SpecEncoder
+from lookalike.tasks.encoders.base import EncoderSpec, SpecEncoder
+from lookalike.tasks.encoders.precision.names import Precision
 
 _VNNI = {"avx512_vnni", "avx_vnni"}
 

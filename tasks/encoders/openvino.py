@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.base import Precision
+from lookalike.tasks.encoders.precision.names import Precision
 
 _TYPES = {"u8": "tensor(uint8)", "f32": "tensor(float)"}
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from lookalike.data.errors import EncoderError
-from lookalike.tasks.encoders.base import EncoderSource, split_precision
+from lookalike.tasks.encoders.base import EncoderSource
 from lookalike.tasks.encoders.entry_points import Origin, choose_only, find_declared, make_source
+from lookalike.tasks.encoders.precision.names import split_precision
 
 GROUP = "lookalike.encoders"
 """The entry point group in which packages declare their encoders: name = "module:Class"."""
 
 # imported only when needed, as it leads to torch: servers find encoders, too
-_PRECISION = "lookalike.tasks.encoders.precision"
+_REDUCED = "lookalike.tasks.encoders.precision.source"
 
 # not listed: it is for tests and dry runs without a model
 _HIDDEN = {"fake": "lookalike.tasks.encoders.fake:FakeEncoder"}
@@ -61,7 +62,7 @@ def find_source(name: str) -> EncoderSource:
     """
     full, precision = split_precision(name)
     if precision != "float32":
-        return cast("EncoderSource", importlib.import_module(_PRECISION).ReducedSource(find_source(full), precision))
+        return cast("EncoderSource", importlib.import_module(_REDUCED).ReducedSource(find_source(full), precision))
     family, separator, rest = name.partition(":")
     if separator and family in FAMILIES:
         model, _, weights = rest.partition("@")

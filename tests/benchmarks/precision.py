@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, Precision, scale_to_unit_length
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, scale_to_unit_length
 from lookalike.tasks.encoders.export import read_pictures
 from lookalike.tasks.encoders.onnx import OnnxEncoder, open_session
 from lookalike.tasks.encoders.openvino import OpenVinoSession
-from lookalike.tasks.encoders.precision import with_precision
+from lookalike.tasks.encoders.precision.names import Precision, with_precision
 from lookalike.tasks.encoders.registry import find_source
 from tests.benchmarks.results import add_output, spread, write_result, write_table
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from lookalike.data.errors import EncoderError
 from lookalike.tasks.encoders import openvino
-from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, Precision
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder, has_dot_products
 from lookalike.tasks.encoders.openvino import OpenVinoSession
+from lookalike.tasks.encoders.precision.names import Precision
 from lookalike.tasks.images.preprocessing import Preprocessing
 
 COMPUTES_IN_8_BITS = pytest.param(

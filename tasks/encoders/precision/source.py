@@ -1,4 +1,4 @@
-"""The precision in which an encoder computes: 32-bit numbers, or smaller ones, which are faster."""
+"""Make an encoder that computes in smaller numbers, of one that computes in 32 bits."""
 
 from __future__ import annotations
 
@@ -13,24 +13,15 @@ from lookalike.tasks.encoders.base import (
     MODEL_FILE,
     EncoderSource,
     EncoderSpec,
-    Precision,
-    split_precision,
 )
 from lookalike.tasks.encoders.onnx import OnnxEncoder
+from lookalike.tasks.encoders.precision.names import Precision, with_precision
 
 PARITY: dict[Precision, float] = {"int8": 0.98, "bfloat16": 0.995}
 """The least cosine between a picture's vectors in a precision and in 32 bits."""
 
 _VERSIONS: dict[Precision, str] = {"int8": "int8-1", "bfloat16": "bfloat16-1"}
 """Part of such an encoder's fingerprint: a change that changes vectors is a new version."""
-
-
-def with_precision(name: str, precision: Precision | None) -> str:
-    """Return the name of the same encoder in a precision; None: as the name says."""
-    if precision is None:
-        return name
-    full, _ = split_precision(name)
-    return full if precision == "float32" else f"{full}+{precision}"
 
 
 class ReducedSource:
@@ -70,7 +61,7 @@ class ReducedSource:
             shutil.copyfile(model, target)
             return
         # imported here: a run that finds the encoder in its store need not wait for it
-        from lookalike.tasks.encoders.quantization import quantize  # noqa: PLC0415
+        from lookalike.tasks.encoders.precision.quantization import quantize  # noqa: PLC0415
 
         quantize(full, model, target)
 

@@ -10,32 +10,15 @@ import pytest
 from lookalike.data.errors import EncoderError
 from lookalike.data.stores.memory import MemoryStore
 from lookalike.tasks.encoders import onnx, openvino
-from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec, Precision
+from lookalike.tasks.encoders.base import MODEL_FILE, EncoderSpec
 from lookalike.tasks.encoders.export import measure_least_cosine
 from lookalike.tasks.encoders.fake import FakeEncoder
 from lookalike.tasks.encoders.onnx import OnnxEncoder, has_dot_products
-from lookalike.tasks.encoders.precision import PARITY, ReducedSource, with_precision
+from lookalike.tasks.encoders.precision.source import PARITY, ReducedSource
 from lookalike.tasks.encoders.registry import find_origin, find_source
 from lookalike.tasks.encoders.stored import find_spec, store_encoder
 
 needs_dot_products = pytest.mark.skipif(not has_dot_products(), reason="needs 8-bit dot products (VNNI)")
-
-
-@pytest.mark.parametrize(
-    ("name", "precision", "found"),
-    [
-        ("efficientnet-lite0", None, "efficientnet-lite0"),
-        ("efficientnet-lite0+int8", None, "efficientnet-lite0+int8"),
-        ("efficientnet-lite0", "int8", "efficientnet-lite0+int8"),
-        ("efficientnet-lite0+int8", "int8", "efficientnet-lite0+int8"),
-        ("efficientnet-lite0+int8", "float32", "efficientnet-lite0"),
-        ("efficientnet-lite0+int8", "bfloat16", "efficientnet-lite0+bfloat16"),
-        ("efficientnet-lite0+bfloat16", None, "efficientnet-lite0+bfloat16"),
-        ("timm:resnet50@/models/a.pth", "int8", "timm:resnet50@/models/a.pth+int8"),
-    ],
-)
-def test_names(name: str, precision: Precision | None, found: str) -> None:
-    assert with_precision(name, precision) == found
 
 
 def test_the_registry_knows_them() -> None:
@@ -54,7 +37,10 @@ def test_vectors_are_nearly_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     rounded = exported("efficientnet-lite0+bfloat16", tmp_path / "bfloat16")
     assert rounded.spec.precision == "bfloat16"
-    assert measure_least_cosine(full, rounded) > 0.999  # 1 where the processor has no bfloat16
+    least = measure_least_cosine(full, rounded)
+    assert least > 0.999
+    if has_bfloat16():  # elsewhere OpenVINO may compute in 32 bits
+        assert least < 0.99999
 
     quantized = exported("efficientnet-lite0+int8", tmp_path / "int8")
     assert quantized.spec.precision == "int8"
@@ -65,6 +51,10 @@ def test_vectors_are_nearly_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(openvino, "is_installed", lambda: False)  # ONNX Runtime, from here on
     same = OnnxEncoder(tmp_path / "int8" / MODEL_FILE, quantized.spec, threads=1)
     assert 0.999 < measure_least_cosine(quantized, same) < 0.999999
+
+
+def has_bfloat16() -> bool:
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
 
 
 def exported(name: str, folder: Path) -> OnnxEncoder:
